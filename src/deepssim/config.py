@@ -1,0 +1,435 @@
+"""The settings of a run: one frozen dataclass per section of the config file.
+
+These classes are the one home of every default and range. `config/schemas/config.schema.yaml` is written from them
+(`deepssim schema`), and tests keep the schema and `config/config.yaml` equal to them.
+
+Not here: thresholds of the metrics (similarity/metrics.py).
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from deepssim.errors import ConfigError
+
+
+class DatasetKind(StrEnum):
+    """Where the real images come from."""
+
+    VIRTUAL_PATIENTS = "virtual_patients"
+    FOLDER = "folder"
+    TABLE = "table"
+    VOLUMES = "volumes"
+
+
+class Axis(StrEnum):
+    """The plane in which volumes are sliced."""
+
+    SAGITTAL = "sagittal"
+    CORONAL = "coronal"
+    AXIAL = "axial"
+
+
+class Contrast(StrEnum):
+    """Tissue contrast of a virtual patient's scan."""
+
+    T1 = "t1"
+    T2 = "t2"
+
+
+class Device(StrEnum):
+    """Where networks run; `auto` takes a GPU if there is one."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Keep(StrEnum):
+    """Which checkpoint of a training run becomes its result."""
+
+    BEST = "best"
+    LAST = "last"
+
+
+class Decay(StrEnum):
+    """How the learning rate changes during training: `cosine` rises for some steps, then falls to zero."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+
+
+class Recipe(StrEnum):
+    """How the DeepSSIM encoder is trained.
+
+    `paper` takes each pair of the table with its SSIM. `all_pairs` varies the images first (a smooth deformation that
+    both images of a pair share, blends) and computes the exact SSIM of every real with every synthetic image of a batch:
+    far more targets per step, and anatomies that the table does not hold.
+    """
+
+    ALL_PAIRS = "all_pairs"
+    PAPER = "paper"
+
+
+class MetricName(StrEnum):
+    """Similarity scores that this version computes."""
+
+    DEEPSSIM = "deepssim"
+    SSIM = "ssim"
+
+
+def setting(default: Any, **rule: Any) -> Any:
+    """Declare a setting with its default and the JSON-schema keywords that bound it; `items` bounds list entries."""
+    if isinstance(default, (list, dict)):
+        raise TypeError("use a tuple, so that the default cannot be changed")
+    return field(default=default, metadata=rule)
+
+
+_FRACTION = {"minimum": 0, "maximum": 1}
+_COUNTS = {"items": {"minimum": 1}, "minItems": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualPatientsConfig:
+    """Section `dataset.virtual_patients`: the population of the demo."""
+
+    # The generator trains on few patients, which it memorizes soon; the encoder learns anatomy from the valid ones too.
+    train_patients: int = setting(12, minimum=3)
+    valid_patients: int = setting(64, minimum=0)
+    holdout_patients: int = setting(4, minimum=0)
+    contrasts: tuple[Contrast, ...] = setting((Contrast.T1, Contrast.T2), minItems=1, uniqueItems=True)
+    all_contrasts: bool = setting(False)  # scan every patient with every contrast, or with one, in turn
+    slices_mm: tuple[float, ...] = setting((20.0, 26.0), minItems=1, items={"minimum": -50, "maximum": 65})  # MNI z
+    deformation_mm: float = setting(5.0, minimum=0, maximum=15)  # standard deviation of the smooth displacement
+    noise: float = setting(0.01, minimum=0, maximum=0.5)  # standard deviation, share of the brightest tissue
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumesConfig:
+    """Section `dataset.volumes`: how slices are taken from NIfTI volumes."""
+
+    axis: Axis = setting(Axis.AXIAL)
+    first_slice: int = setting(0, minimum=0)  # voxel index along the axis after reorientation to RAS
+    last_slice: int | None = setting(None, minimum=0)  # inclusive; null is the last one
+    step: int = setting(1, minimum=1)
+    min_foreground: float = setting(0.1, **_FRACTION)  # share of non-zero pixels below which a slice is left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    """Section `dataset`: which real images there are and how subjects are split."""
+
+    kind: DatasetKind = setting(DatasetKind.VIRTUAL_PATIENTS)
+    path: str | None = setting(None)
+    file_patterns: tuple[str, ...] = setting(("**/*",), minItems=1, items={"minLength": 1})
+    subject_pattern: str | None = setting(None)
+    image_size: tuple[int, ...] | None = setting((48, 48), minItems=2, maxItems=2, items={"minimum": 8})
+    bit_depth: int = setting(8, enum=[8, 16])
+    intensity_percentiles: tuple[float, ...] = setting(
+        (0.5, 99.5), minItems=2, maxItems=2, items={"minimum": 0, "maximum": 100}
+    )
+    valid_fraction: float = setting(0.1, minimum=0, exclusiveMaximum=1)
+    holdout_fraction: float = setting(0.1, minimum=0, exclusiveMaximum=1)
+    virtual_patients: VirtualPatientsConfig = field(default_factory=VirtualPatientsConfig)
+    volumes: VolumesConfig = field(default_factory=VolumesConfig)
+
+    def __post_init__(self) -> None:
+        if self.kind is not DatasetKind.VIRTUAL_PATIENTS and not self.path:
+            raise ConfigError(
+                f"dataset.kind is {self.kind.value!r} but dataset.path is not set; name the folder or CSV"
+            )
+        if self.valid_fraction + self.holdout_fraction >= 1:
+            raise ConfigError(
+                f"dataset.valid_fraction {self.valid_fraction} and dataset.holdout_fraction {self.holdout_fraction} "
+                "leave no subject to train on; their sum must be below 1"
+            )
+        if self.intensity_percentiles[0] >= self.intensity_percentiles[1]:
+            raise ConfigError(
+                f"dataset.intensity_percentiles is {list(self.intensity_percentiles)}; the first must be the smaller"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What every training section has in common."""
+
+    epochs: int = setting(100, minimum=1)
+    passes: int = setting(1, minimum=1)  # over the data in an epoch: few images make epochs too short to be of use
+    batch_size: int = setting(16, minimum=1)
+    learning_rate: float = setting(1e-4, exclusiveMinimum=0)
+    decay: Decay = setting(Decay.COSINE)
+    validate_every: int = setting(1, minimum=1)  # epochs between two validations, each followed by a checkpoint
+    keep: Keep = setting(Keep.BEST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeConfig(TrainingConfig):
+    """Section `vae`: the autoencoder between images and latents."""
+
+    channels: tuple[int, ...] = setting((16, 16, 32, 64), **_COUNTS)
+    latent_channels: int = setting(8, minimum=1)
+    residual_blocks: int = setting(1, minimum=1)
+    norm_groups: int = setting(8, minimum=1)
+    kl_weight: float = setting(1e-6, minimum=0)
+    epochs: int = setting(10, minimum=1)
+    passes: int = setting(16, minimum=1)
+    batch_size: int = setting(4, minimum=1)
+    learning_rate: float = setting(2e-3, exclusiveMinimum=0)
+    validate_every: int = setting(1, minimum=1)
+
+    def __post_init__(self) -> None:
+        _check_groups("vae", self.channels, self.norm_groups)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LdmConfig(TrainingConfig):
+    """Section `ldm`: the diffusion model in latent space."""
+
+    channels: tuple[int, ...] = setting((48, 96), **_COUNTS)
+    attention_levels: tuple[bool, ...] = setting((False, True), minItems=1)
+    head_channels: int = setting(96, minimum=1)
+    residual_blocks: int = setting(1, minimum=1)
+    norm_groups: int = setting(16, minimum=1)
+    timesteps: int = setting(1000, minimum=2)
+    beta_start: float = setting(0.0015, exclusiveMinimum=0, exclusiveMaximum=1)
+    beta_end: float = setting(0.0205, exclusiveMinimum=0, exclusiveMaximum=1)
+    epochs: int = setting(10, minimum=1)
+    passes: int = setting(130, minimum=1)
+    batch_size: int = setting(24, minimum=1)
+    learning_rate: float = setting(2e-3, exclusiveMinimum=0)
+    validate_every: int = setting(1, minimum=1)
+    keep: Keep = setting(Keep.LAST)
+
+    def __post_init__(self) -> None:
+        _check_groups("ldm", self.channels, self.norm_groups)
+        if len(self.attention_levels) != len(self.channels):
+            raise ConfigError(
+                f"ldm.attention_levels has {len(self.attention_levels)} entries and ldm.channels {len(self.channels)}; "
+                "give one per level"
+            )
+        for level, (channels, attention) in enumerate(zip(self.channels, self.attention_levels, strict=True)):
+            if attention and channels % self.heads_at(level):
+                raise ConfigError(
+                    f"ldm.head_channels {self.head_channels} does not divide the {channels} of level {level}"
+                )
+        if self.beta_start >= self.beta_end:
+            raise ConfigError(f"ldm.beta_start {self.beta_start} must be below ldm.beta_end {self.beta_end}")
+
+    def heads_at(self, level: int) -> int:
+        """Channels per attention head at a level: `head_channels`, or all channels where there are fewer."""
+        return min(self.head_channels, self.channels[level])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisConfig:
+    """Section `synthesis`: sampling from the trained model."""
+
+    images_per_record: int = setting(16, minimum=1)
+    sampler_steps: int = setting(50, minimum=1)
+    batch_size: int = setting(64, minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsConfig:
+    """Section `pairs`: the real-synthetic pairs that train and test the encoder, apart by subject."""
+
+    valid_fraction: float = setting(0.15, exclusiveMinimum=0, exclusiveMaximum=1)
+    test_fraction: float = setting(0.4, exclusiveMinimum=0, exclusiveMaximum=1)
+    train_per_class: int = setting(4000, minimum=1)
+    valid_per_class: int = setting(300, minimum=1)
+    test_per_class: int = setting(300, minimum=1)
+
+    def __post_init__(self) -> None:
+        if self.valid_fraction + self.test_fraction >= 1:
+            raise ConfigError("pairs.valid_fraction and pairs.test_fraction leave no subject to train the encoder on")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """Random misalignment of one image; each part happens with its own probability."""
+
+    flip_probability: float = setting(0.33, **_FRACTION)  # of each axis
+    rotation_probability: float = setting(0.33, **_FRACTION)
+    rotation_degrees: float = setting(9.74, minimum=0, maximum=180)  # 0.17 rad, arXiv:2509.16582
+    gamma_probability: float = setting(0.33, **_FRACTION)
+    gamma_range: tuple[float, ...] = setting((0.5, 1.5), minItems=2, maxItems=2, items={"exclusiveMinimum": 0})
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig(TrainingConfig):
+    """Section `encoder`: the DeepSSIM network and its training."""
+
+    depths: tuple[int, ...] = setting((1, 1, 1, 1), minItems=4, maxItems=4, items={"minimum": 1})
+    widths: tuple[int, ...] = setting((24, 48, 96, 192), minItems=4, maxItems=4, items={"minimum": 1})
+    patch_size: int = setting(4, minimum=1)
+    hidden_features: int = setting(512, minimum=1)
+    embedding_features: int = setting(256, minimum=2)
+    dropout: float = setting(0.0, minimum=0, exclusiveMaximum=1)
+    weight_decay: float = setting(1e-3, minimum=0)
+    gradient_norm: float = setting(1.0, exclusiveMinimum=0)
+    recipe: Recipe = setting(Recipe.ALL_PAIRS)
+    epochs: int = setting(6, minimum=1)
+    batch_size: int = setting(32, minimum=2)  # image pairs per optimiser step
+    keep: Keep = setting(Keep.LAST)
+    learning_rate: float = setting(2e-3, exclusiveMinimum=0)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+
+def _misalignment() -> AugmentationConfig:
+    """The misaligned evaluation of arXiv:2509.16582."""
+    return AugmentationConfig(
+        flip_probability=0.8, rotation_probability=0.8, rotation_degrees=10.0, gamma_probability=0.8
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Section `evaluation`: which scores are judged and against what misalignment."""
+
+    metrics: tuple[MetricName, ...] = setting((MetricName.DEEPSSIM, MetricName.SSIM), minItems=1, uniqueItems=True)
+    embedding_batch_size: int = setting(256, minimum=1)
+    misalignment: AugmentationConfig = field(default_factory=_misalignment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All settings of a run."""
+
+    seed: int = setting(0, minimum=0)
+    device: Device = setting(Device.AUTO)
+    shards: int = setting(1, minimum=1)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    vae: VaeConfig = field(default_factory=VaeConfig)
+    ldm: LdmConfig = field(default_factory=LdmConfig)
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+def _check_groups(section: str, channels: Iterable[int], groups: int) -> None:
+    for width in channels:
+        if width % groups:
+            raise ConfigError(f"{section}.norm_groups {groups} does not divide {section}.channels entry {width}")
+
+
+def parse_config(settings: Mapping[str, Any]) -> Config:
+    """Check raw settings against the schema and build the typed config.
+
+    Args:
+        settings: the content of a config file; missing keys take their defaults.
+
+    Raises:
+        ConfigError: for a misspelt key, a wrong type or a value out of range, naming the key.
+    """
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(json_schema())
+    errors = sorted(validator.iter_errors(settings), key=lambda error: [str(part) for part in error.absolute_path])
+    if errors:
+        raise ConfigError(_explain(errors[0]) + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""))
+    return _build(Config, settings)
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a YAML config file; see `parse_config`."""
+    import yaml
+
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing config file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: holds no settings; see config/config.yaml for an example")
+    try:
+        return parse_config(settings)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def sections(settings: Mapping[str, Any]) -> types.SimpleNamespace:
+    """Build only the named parts of a config, so that a stage cannot read a setting that its rule does not declare."""
+    config = parse_config(settings)
+    return types.SimpleNamespace(**{name: getattr(config, name) for name in settings})
+
+
+def as_settings(config: Any) -> Any:
+    """Return a config object as plain dicts, lists, strings and numbers, the inverse of `parse_config`."""
+    if dataclasses.is_dataclass(config):
+        return {item.name: as_settings(getattr(config, item.name)) for item in dataclasses.fields(config)}
+    if isinstance(config, tuple):
+        return [as_settings(entry) for entry in config]
+    return config.value if isinstance(config, StrEnum) else config
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a config file; closed, so that a misspelt key stops the run before any job starts."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema_of(Config)}
+
+
+def _schema_of(section: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(section)
+    properties = {}
+    for item in dataclasses.fields(section):
+        if dataclasses.is_dataclass(hints[item.name]):
+            properties[item.name] = _schema_of(typing.cast(type, hints[item.name]))
+        else:
+            properties[item.name] = _schema_of_type(hints[item.name], dict(item.metadata))
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _schema_of_type(hint: Any, rule: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(hint, types.UnionType):
+        base = _schema_of_type(next(part for part in typing.get_args(hint) if part is not type(None)), rule)
+        return base | {"type": [base["type"], "null"]}
+    if typing.get_origin(hint) is tuple:
+        entry = _schema_of_type(typing.get_args(hint)[0], rule.pop("items", {}))
+        return {"type": "array", "items": entry, **rule}
+    if issubclass(hint, StrEnum):
+        return {"type": "string", "enum": [choice.value for choice in hint], **rule}
+    return {"type": {bool: "boolean", int: "integer", float: "number", str: "string"}[hint], **rule}
+
+
+def _build(section: Any, settings: Mapping[str, Any]) -> Any:
+    """Turn plain settings into the dataclass `section`; nested sections keep their defaults for missing keys."""
+    hints = typing.get_type_hints(section)
+    default = {item.name: item for item in dataclasses.fields(section)}
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint):
+            factory = typing.cast(Any, default[name].default_factory)
+            values[name] = _build(hint, as_settings(factory()) | dict(value))
+        else:
+            values[name] = _convert(hint, value)
+    return section(**values)
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return tuple(_convert(typing.get_args(hint)[0], entry) for entry in value)
+    return hint(value)
+
+
+def _explain(error: Any) -> str:
+    """Turn a jsonschema error into one sentence that names the key and the way out."""
+    where = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        unknown = next(key for key in error.instance if key not in known)
+        near = difflib.get_close_matches(str(unknown), known, n=1)
+        advice = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
+        return f"{unknown!r} is not a setting of {f'section {where!r}' if where else 'the config'}; {advice}"
+    return f"{where or 'the config'} is not usable: {error.message}"

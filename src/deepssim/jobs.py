@@ -1,0 +1,115 @@
+"""What every stage needs around its computation: threads, a log, one-sentence errors, outputs that appear whole.
+
+Not here: what the stages do (stages.py).
+"""
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from deepssim.config import sections
+from deepssim.errors import DeepssimError
+
+logger = logging.getLogger("deepssim")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job of the workflow.
+
+    Attributes:
+        files: named inputs and outputs; an output is a temporary path that becomes the real one when the job ends well.
+        config: the parts of the config that the rule declares in its params.
+        threads: processor threads to use.
+    """
+
+    files: dict[str, Any]
+    config: SimpleNamespace
+    threads: int
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[Run]:
+    """Run a workflow script: messages and tracebacks go to the rule's log, outputs appear whole or not at all."""
+    set_threads(snakemake.threads)
+    with (
+        logged(snakemake.log[0] if snakemake.log else None),
+        short_errors(),
+        whole_outputs(dict(snakemake.output.items())) as outputs,
+    ):
+        settings = snakemake.params.get("config", {})
+        yield Run({**dict(snakemake.input.items()), **outputs}, sections(settings), snakemake.threads)
+
+
+def set_threads(threads: int) -> None:
+    """Limit numerical libraries to `threads`; works only before they are imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    # Threads that spin while they wait make small training steps up to ten times slower on a shared machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@contextmanager
+def logged(path: str | Path | None) -> Iterator[None]:
+    """Show this package's messages on the terminal and, with a path, keep them in a file."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # which devices were not found, and advertising
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+@contextmanager
+def short_errors() -> Iterator[None]:
+    """End the program with one sentence for what a user can mend, with a logged traceback for everything else."""
+    try:
+        yield
+    except DeepssimError as error:
+        logger.error("%s", error)  # the sentence is all that helps here
+        raise SystemExit(1) from None
+    except Exception:
+        logger.exception("unexpected error")
+        raise SystemExit(2) from None
+
+
+@contextmanager
+def whole_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
+    """Give temporary paths to write to and rename them at the end; remove them if anything goes wrong.
+
+    Args:
+        paths: final files or folders by name.
+    """
+    final = {name: Path(path) for name, path in paths.items()}
+    temporary = {name: path.with_name(f".part-{os.getpid()}-{path.name}") for name, path in final.items()}
+    for path in final.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield {name: str(path) for name, path in temporary.items()}
+        for name, path in temporary.items():
+            if final[name].is_dir():
+                shutil.rmtree(final[name])
+            path.replace(final[name])
+    finally:
+        for path in temporary.values():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)

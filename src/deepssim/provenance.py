@@ -1,0 +1,47 @@
+"""Where a result comes from: hashes of settings and inputs, versions of the software.
+
+Not here: seeds (seeds.py).
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from deepssim import __version__
+
+_PACKAGES = ("numpy", "scikit-image", "scikit-learn", "torch", "monai", "lightning", "transformers", "kornia")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide results."""
+    return {"deepssim": __version__, "python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def fingerprint(settings: Any) -> str:
+    """Return the SHA-256 of settings given as plain dicts, lists, strings and numbers."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def file_checksum(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_folder(output: str | Path, settings: Any, inputs: Iterable[str | Path], *, recipe: int) -> Path:
+    """Return the folder for the training state that belongs to an output.
+
+    It is named by a hash of settings and input files, so a changed config or dataset never resumes a stale run.
+
+    Args:
+        output: file that the training makes; the state lies beside it.
+        settings: all that decides the result.
+        inputs: files that the training reads.
+        recipe: raised when a change of the library alters results.
+    """
+    name = fingerprint({"settings": settings, "recipe": recipe, "inputs": [file_checksum(path) for path in inputs]})
+    return Path(output).parent / "state" / name[:16]
