@@ -1,0 +1,1 @@
+"""What an image is: its key, how it is read, stored, standardised and augmented."""

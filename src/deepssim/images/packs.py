@@ -1,0 +1,79 @@
+"""Image packs: all images of one role in one HDF5 file, decoded once.
+
+Not here: reading image files (reading.py), bringing images to one size and bit depth (standardize.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from deepssim.errors import DataError
+from deepssim.images.keys import require_unique
+from deepssim.storage import open_hdf5, read_keys, write_keys
+
+
+@dataclass(frozen=True)
+class ImagePack:
+    """Images with their keys.
+
+    Attributes:
+        images: uint8 or uint16, shape (N, H, W), 0 to the maximum of the type.
+        keys: N distinct image keys, in the order of `images`.
+    """
+
+    images: np.ndarray
+    keys: list[str]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 3 or len(self.images) != len(self.keys):
+            raise ValueError(f"expected (N, H, W) with N keys, got {self.images.shape} and {len(self.keys)} keys")
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Row of each key."""
+        return {key: row for row, key in enumerate(self.keys)}
+
+    @property
+    def maximum(self) -> int:
+        """Largest value the pixel type can hold: 255 or 65535."""
+        return int(np.iinfo(self.images.dtype).max)
+
+    def select(self, keys: Sequence[str]) -> "ImagePack":
+        """Return the images of `keys`, in that order.
+
+        Raises:
+            DataError: if a key is not in the pack.
+        """
+        absent = [key for key in keys if key not in self.index]
+        if absent:
+            raise DataError(f"{len(absent)} of {len(keys)} images are not in the image pack, first {absent[0]!r}")
+        return ImagePack(self.images[[self.index[key] for key in keys]], list(keys))
+
+    def unit(self) -> np.ndarray:
+        """Return the images as float32, 0 to 1."""
+        return self.images.astype(np.float32) / np.float32(self.maximum)
+
+
+def write_pack(path: str | Path, pack: ImagePack) -> None:
+    """Write an image pack; chunks hold one image each, so that single images can be read later."""
+    require_unique(pack.keys, str(path))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=pack.images, chunks=(1, *pack.images.shape[1:]), compression="lzf")
+        write_keys(file, "keys", pack.keys)
+
+
+def read_pack(path: str | Path) -> ImagePack:
+    """Read an image pack.
+
+    Raises:
+        DataError: if the file is damaged or not an image pack.
+    """
+    with open_hdf5(path, needs=("images", "keys")) as file:
+        images = file["images"]
+        if images.ndim != 3 or images.dtype not in (np.uint8, np.uint16):
+            raise DataError(f"{path}: holds {images.dtype} of shape {images.shape}, expected uint8 or uint16 (N, H, W)")
+        return ImagePack(images[:], read_keys(file, "keys", expected=len(images)))
