@@ -1,0 +1,1 @@
+"""Which images there are: sources, the image table, splits by subject, sampled pairs."""

@@ -1,0 +1,144 @@
+"""Choose the real-synthetic pairs that train and test the encoder.
+
+Train, valid and test pairs share no subject, hence no real image. Synthetic images are divided too: each belongs to the
+side of the real image it resembles most, because a copy of a test patient in training would be that patient.
+
+Not here: the SSIM matrix that the choice is made on (similarity/ssim.py).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from deepssim.config import PairsConfig
+from deepssim.datasets.tables import PAIR_COLUMNS, TEST_COLUMNS, Split
+from deepssim.errors import DataError
+from deepssim.evaluation.labels import TRUTH, Label
+from deepssim.seeds import numpy_generator
+
+PAIR_SPLITS = (Split.TRAIN, Split.VALID, Split.TEST)
+
+
+@dataclass(frozen=True)
+class SampledPairs:
+    """Pair tables: `train` and `valid` with `PAIR_COLUMNS`, `test` with `TEST_COLUMNS`."""
+
+    train: pd.DataFrame
+    valid: pd.DataFrame
+    test: pd.DataFrame
+
+
+def sample_pairs(
+    scores: np.ndarray,
+    real_keys: list[str],
+    synth_keys: list[str],
+    subjects: list[str],
+    options: PairsConfig,
+    *,
+    seed: int,
+) -> SampledPairs:
+    """Sample pairs of all classes, as even as the data allows.
+
+    Args:
+        scores: SSIM of aligned images, float (R, S), real x synthetic, of the generator's training images.
+        real_keys: R keys.
+        synth_keys: S keys.
+        subjects: of the R real images.
+        options: section `pairs`.
+        seed: the config's seed.
+
+    Raises:
+        DataError: if there are too few subjects, or a class is missing among the test pairs.
+    """
+    labels = TRUTH.classify(scores)
+    split_of_subject = _divide_subjects(labels, subjects, options, seed)
+    row_split = np.array([split_of_subject[subject].value for subject in subjects])
+    column_split = row_split[scores.argmax(axis=0)]
+    limits = {
+        Split.TRAIN: options.train_per_class,
+        Split.VALID: options.valid_per_class,
+        Split.TEST: options.test_per_class,
+    }
+    tables = {}
+    for split in PAIR_SPLITS:
+        inside = (row_split[:, None] == split.value) & (column_split[None, :] == split.value)
+        rows, columns = _choose(inside, labels, limits[split], numpy_generator(seed, "pairs", split.value))
+        tables[split] = pd.DataFrame(
+            {
+                "real_key": [real_keys[row] for row in rows],
+                "synth_key": [synth_keys[column] for column in columns],
+                "ssim": scores[rows, columns].astype(np.float64),
+                "split": split.value,
+                "label": labels[rows, columns],
+            }
+        )
+    for split in PAIR_SPLITS:
+        _require_classes(tables[split], split, scores[row_split == split.value])
+    return SampledPairs(
+        train=tables[Split.TRAIN][list(PAIR_COLUMNS)],
+        valid=tables[Split.VALID][list(PAIR_COLUMNS)],
+        test=tables[Split.TEST][list(TEST_COLUMNS)],
+    )
+
+
+def _divide_subjects(labels: np.ndarray, subjects: list[str], options: PairsConfig, seed: int) -> dict[str, Split]:
+    """Give each side its share of the subjects that were copied, since these are what the test set is short of.
+
+    Subjects are dealt out in order of how many duplicates they have, each to the side that lacks most of its share.
+    """
+    names = sorted(set(subjects))
+    if len(names) < len(PAIR_SPLITS):
+        raise DataError(
+            f"pairs: {len(names)} training subjects cannot be divided into train, valid and test pairs; "
+            f"at least {len(PAIR_SPLITS)} are needed, so add subjects or lower dataset.valid_fraction and holdout_fraction"
+        )
+    numpy_generator(seed, "pair subjects").shuffle(names)
+    duplicates = dict.fromkeys(names, 0)
+    for subject, count in zip(subjects, (labels == Label.DUPLICATE).sum(axis=1), strict=True):
+        duplicates[subject] += int(count)
+    names.sort(key=lambda name: -duplicates[name])  # stable: the shuffled order breaks ties
+    share = {
+        Split.TEST: options.test_fraction,
+        Split.TRAIN: 1 - options.valid_fraction - options.test_fraction,
+        Split.VALID: options.valid_fraction,
+    }
+    taken = dict.fromkeys(share, 0)
+    split_of = {}
+    for number, name in enumerate(names, start=1):
+        split = max(share, key=lambda candidate: share[candidate] * number - taken[candidate])
+        # The last subjects go to sides that have none yet, however small their share.
+        empty = [candidate for candidate in share if not taken[candidate]]
+        if empty and len(names) - number < len(empty):
+            split = empty[0]
+        split_of[name] = split
+        taken[split] += 1
+    return split_of
+
+
+def _choose(
+    inside: np.ndarray, labels: np.ndarray, limit: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take up to `limit` pairs of each class among those that are inside, in matrix order."""
+    chosen = []
+    for label in Label:
+        candidates = np.flatnonzero(inside & (labels == label))
+        if len(candidates) > limit:
+            candidates = random.choice(candidates, limit, replace=False)
+        chosen.append(candidates)
+    return np.unravel_index(np.sort(np.concatenate(chosen)), labels.shape)  # type: ignore[return-value]
+
+
+def _require_classes(table: pd.DataFrame, split: Split, scores: np.ndarray) -> None:
+    present = set(table["label"])
+    # Training and validation can do with what there is; a test without a class says nothing about it.
+    missing = [label for label in Label if label not in present] if split is Split.TEST else []
+    if table.empty:
+        missing = list(Label)
+    if missing:
+        names = ", ".join(label.name.lower() for label in missing)
+        best = f"; the highest SSIM of its {len(scores)} real images is {scores.max():.3f}" if scores.size else ""
+        raise DataError(
+            f"pairs: the {split} set has no pair of class {names} (duplicate is SSIM above {TRUTH.high}, different at most "
+            f"{TRUTH.low}){best}; train the generator longer, generate more images per record or add subjects"
+        )

@@ -1,0 +1,120 @@
+"""Make the image table and the image pack of real images from any source.
+
+Not here: where images come from (sources.py), how subjects are split (splits.py).
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from deepssim.config import DatasetConfig, DatasetKind
+from deepssim.datasets.sources import Slice, Source, find_sources
+from deepssim.datasets.splits import require_subjects, split_by_subject
+from deepssim.datasets.tables import IMAGE_COLUMNS, Role, Split
+from deepssim.errors import DataError
+from deepssim.images.keys import real_key, require_unique
+from deepssim.images.packs import ImagePack
+from deepssim.images.standardize import fit, quantise
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> tuple[pd.DataFrame, ImagePack]:
+    """Read all real images, bring them to one size and split them by subject.
+
+    Args:
+        options: section `dataset`.
+        seed: the config's seed.
+        threads: images decoded at a time.
+
+    Returns:
+        The image table (`IMAGE_COLUMNS`, then covariates) and the pack, both in the same order.
+
+    Raises:
+        DataError: if images cannot be read, are constant, differ in size without `image_size`, share a key, or a split
+            has fewer than two subjects.
+    """
+    sources = find_sources(options, seed)
+    place = options.path or "dataset"
+    # Before minutes of decoding: a split that cannot be used.
+    splits = _splits(options, sources, seed, place)
+    found = _read_all(sources, threads, place)
+    rows: list[dict[str, float | str]] = []
+    images = []
+    for source, split, slices in zip(sources, splits, found, strict=True):
+        for item in slices:
+            role = Role.HOLDOUT if split is Split.HOLDOUT else Role.REAL
+            identity = (real_key(item.image_uid), source.path, role.value, source.subject, split.value)
+            rows.append({**dict(zip(IMAGE_COLUMNS, identity, strict=True)), **item.covariates})
+            images.append(item.pixels)
+    if not images:
+        raise DataError(
+            f"{place}: none of {len(sources)} volumes has a slice with enough foreground; lower min_foreground"
+        )
+    keys = [str(row["key"]) for row in rows]
+    require_unique(keys, place)
+    _require_contrast(images, keys, place)  # padding would hide it later
+    pack = ImagePack(_standardise(images, keys, options, place), keys)
+    _require_contrast(pack.images, keys, place)  # a difference can be lost in rounding
+    if options.kind is not DatasetKind.VIRTUAL_PATIENTS and len(set(keys)) == len({row["subject"] for row in rows}):
+        logger.warning(
+            "every image counts as a subject of its own; if patients have several images, name them by a column "
+            "'subject' or dataset.subject_pattern, or the same patient can be on both sides of a split"
+        )
+    return pd.DataFrame(rows), pack
+
+
+def _splits(options: DatasetConfig, sources: Sequence[Source], seed: int, place: str) -> list[Split]:
+    subjects = [source.subject for source in sources]
+    given = [source.split for source in sources if source.split is not None]
+    if given:
+        advice = "add subjects to it, or give those it has to another split"
+        require_subjects(subjects, given, sorted(set(given) | {Split.TRAIN}), source=place, advice=advice)
+        return given
+    return split_by_subject(
+        subjects, valid_fraction=options.valid_fraction, holdout_fraction=options.holdout_fraction, seed=seed
+    )
+
+
+def _read_all(sources: Sequence[Source], threads: int, place: str) -> list[list[Slice]]:
+    """Read every source, and only then report the unreadable ones together, so that the user mends them in one go."""
+
+    def attempt(source: Source) -> list[Slice] | DataError:
+        try:
+            return source.read()
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(tqdm(pool.map(attempt, sources), total=len(sources), desc="reading", unit="file", disable=None))
+    failures = [result for result in results if isinstance(result, DataError)]
+    if failures:
+        raise DataError(
+            f"{place}: {len(failures)} of {len(sources)} files cannot be used, first {failures[0]}; replace or remove them"
+        )
+    return [result for result in results if not isinstance(result, DataError)]
+
+
+def _standardise(images: Sequence[np.ndarray], keys: Sequence[str], options: DatasetConfig, place: str) -> np.ndarray:
+    size = options.image_size
+    if size is None:
+        size = images[0].shape
+        other = [row for row, image in enumerate(images) if image.shape != size]
+        if other:
+            raise DataError(
+                f"{place}: {len(other)} of {len(images)} images differ in size from the first ({size[0]}x{size[1]}), "
+                f"first {keys[other[0]]!r} ({'x'.join(map(str, images[other[0]].shape))}); set dataset.image_size"
+            )
+    return np.stack([quantise(fit(image, size), options.bit_depth) for image in images])
+
+
+def _require_contrast(images: Iterable[np.ndarray], keys: Sequence[str], place: str) -> None:
+    flat = [key for image, key in zip(images, keys, strict=True) if image.min() == image.max()]
+    if flat:
+        raise DataError(
+            f"{place}: {len(flat)} of {len(keys)} images are constant and cannot be compared, first {flat[0]!r}; remove them"
+        )

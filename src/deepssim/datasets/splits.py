@@ -1,0 +1,63 @@
+"""Split images by subject, so that no patient is on two sides.
+
+Not here: splitting pairs (pairs.py).
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from deepssim.datasets.tables import Split
+from deepssim.errors import DataError
+from deepssim.seeds import numpy_generator
+
+MIN_SUBJECTS = 2  # one subject's images cannot show what is common to a group
+
+
+def split_by_subject(
+    subjects: Sequence[str], *, valid_fraction: float, holdout_fraction: float, seed: int
+) -> list[Split]:
+    """Assign every image to train, valid or holdout; all images of a subject go together.
+
+    Args:
+        subjects: of each image.
+        valid_fraction: share of subjects for validation, 0 for none.
+        holdout_fraction: share of subjects that no training sees, 0 for none.
+        seed: the config's seed; the result does not depend on the order of images.
+
+    Raises:
+        DataError: if a split that is asked for gets fewer than two subjects.
+    """
+    names = sorted(set(subjects))
+    numpy_generator(seed, "split").shuffle(names)
+    valid, holdout = round(valid_fraction * len(names)), round(holdout_fraction * len(names))
+    split_of = dict.fromkeys(names, Split.TRAIN)
+    split_of |= dict.fromkeys(names[:valid], Split.VALID)
+    split_of |= dict.fromkeys(names[valid : valid + holdout], Split.HOLDOUT)
+    splits = [split_of[subject] for subject in subjects]
+    wanted = [Split.TRAIN]
+    wanted += [Split.VALID] if valid_fraction else []
+    wanted += [Split.HOLDOUT] if holdout_fraction else []
+    advice = "add subjects or change dataset.valid_fraction and holdout_fraction (0 does without)"
+    require_subjects(subjects, splits, wanted, source="dataset", advice=advice)
+    return splits
+
+
+def require_subjects(
+    subjects: Sequence[str], splits: Sequence[Split], wanted: Sequence[Split], *, source: str, advice: str
+) -> None:
+    """Raise a DataError if a wanted split has fewer than two subjects, or a subject is in two splits."""
+    table = pd.DataFrame({"subject": subjects, "split": [str(split) for split in splits]}).drop_duplicates()
+    twice = table["subject"][table["subject"].duplicated()].unique()
+    if len(twice):
+        raise DataError(
+            f"{source}: {len(twice)} of {table['subject'].nunique()} subjects are in more than one split, "
+            f"first {twice[0]!r}; give all images of a subject the same split"
+        )
+    counts = table["split"].value_counts()
+    for split in wanted:
+        if counts.get(str(split), 0) < MIN_SUBJECTS:
+            raise DataError(
+                f"{source}: split {str(split)!r} has {counts.get(str(split), 0)} of {len(table)} subjects but needs "
+                f"{MIN_SUBJECTS}; {advice}"
+            )

@@ -1,0 +1,92 @@
+"""Image tables and pair tables: the CSV files that say which images there are and which pairs are judged.
+
+Not here: pixels (images/), how pairs are chosen (pairs.py).
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import pandas as pd
+
+from deepssim.errors import DataError
+from deepssim.images.keys import require_unique
+
+
+class Role(StrEnum):
+    """What an image is to the generative model."""
+
+    REAL = "real"
+    SYNTHETIC = "synthetic"
+    HOLDOUT = "holdout"
+
+
+class Split(StrEnum):
+    """What a real image, or a pair, is used for."""
+
+    TRAIN = "train"
+    VALID = "valid"
+    HOLDOUT = "holdout"
+    TEST = "test"
+
+
+IMAGE_COLUMNS = ("key", "path", "role", "subject", "split")
+PAIR_COLUMNS = ("real_key", "synth_key", "ssim", "split")
+TEST_COLUMNS = ("real_key", "synth_key", "ssim", "label")
+
+_TEXT_COLUMNS = {"key", "path", "role", "subject", "image_uid", "image_path", "real_key", "synth_key", "split"}
+
+
+def read_csv(path: str | Path, *, needs: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV with a header; identifiers stay text, so that `007` is not 7.
+
+    Raises:
+        DataError: if the file cannot be read, lacks a column of `needs` or has an empty entry in one of them.
+    """
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, str), keep_default_na=True)
+    except FileNotFoundError:
+        raise DataError(f"{path}: does not exist; name an existing CSV file") from None
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise DataError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())})") from None
+    missing = [name for name in needs if name not in table.columns]
+    if missing:
+        raise DataError(
+            f"{path}: lacks {len(missing)} of {len(needs)} needed columns, first {missing[0]!r}; "
+            f"it has {', '.join(map(str, table.columns))}"
+        )
+    for name in needs:
+        empty = table.index[table[name].isna()]
+        if len(empty) and name != "path":  # virtual patients have no file
+            raise DataError(
+                f"{path}: column {name!r} is empty in {len(empty)} of {len(table)} rows, first in line {empty[0] + 2}; "
+                "fill it in or remove these rows"
+            )
+    return table
+
+
+def read_images(path: str | Path) -> pd.DataFrame:
+    """Read an image table: columns `IMAGE_COLUMNS`, then covariates; one row per image."""
+    table = read_csv(path, needs=IMAGE_COLUMNS)
+    require_unique(table["key"], str(path))
+    return table
+
+
+def keys_of(images: pd.DataFrame, *splits: Split) -> list[str]:
+    """Return the keys of the images in the given splits, in table order."""
+    return images.loc[images["split"].isin([str(split) for split in splits]), "key"].tolist()
+
+
+def read_pairs(path: str | Path) -> pd.DataFrame:
+    """Read a table of training pairs: columns `PAIR_COLUMNS`."""
+    return read_csv(path, needs=PAIR_COLUMNS)
+
+
+def read_test_set(path: str | Path) -> pd.DataFrame:
+    """Read a labelled test set: columns `TEST_COLUMNS`; labels as in evaluation/labels.py."""
+    return read_csv(path, needs=TEST_COLUMNS)
+
+
+def write_csv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write any of the tables."""
+    table.to_csv(path, index=False, lineterminator="\n")

@@ -1,0 +1,201 @@
+"""A population of virtual patients, so that the whole method can be tried without any patient's data.
+
+Each patient is the MNI152 template, seen through a deformation of its own (head size, brain shape, folding, ventricles
+that widen with age), with tissue contrasts like a T1- or T2-weighted scan, lesions, a bias field and noise.
+
+Source of template and tissue maps: ICBM 2009a, Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033, shipped inside
+the package nilearn.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from deepssim.config import Contrast, VirtualPatientsConfig
+from deepssim.seeds import numpy_generator
+
+_CENTRE_MM = np.array([0.0, -18.0, 8.0])  # of the brain in MNI space
+_FIELD_OF_VIEW_MM = 208.0  # of the longer image side: the template's 180 mm and room for larger heads
+_AGES = (25.0, 85.0)
+_BLUR_PIXELS = 1.0  # point spread of a scanner, standard deviation
+
+# Brightness of cerebrospinal fluid, grey matter, white matter and lesions, share of the brightest tissue.
+_TISSUES = {Contrast.T1: (0.18, 0.58, 0.90, 0.42), Contrast.T2: (0.95, 0.60, 0.38, 0.88)}
+
+
+@dataclass(frozen=True)
+class Template:
+    """MNI152 at 2 mm; arrays float32 (X, Y, Z), 0 to 1, and the inverse affine (mm to voxels)."""
+
+    t1: np.ndarray
+    brain: np.ndarray
+    grey: np.ndarray
+    white: np.ndarray
+    to_voxels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What makes one virtual patient different from the others; lengths in mm, angles in radians."""
+
+    seed: int
+    number: int
+    age: float
+    sex: int
+    linear: np.ndarray  # (3, 3), patient to template space
+    offset: np.ndarray  # (3,)
+    coarse: np.ndarray  # (3, n, n, n) displacement at control points: shape of the brain
+    fine: np.ndarray  # (3, m, m, m): folding
+    ventricles: float  # widening, share of the distance to their centre
+    tissues: dict[Contrast, np.ndarray]  # (4,) brightness as in `_TISSUES`
+    lesions: np.ndarray  # (L, 4): centre and radius
+
+    @property
+    def name(self) -> str:
+        """Subject name, `patient-000` and so on."""
+        return f"patient-{self.number:03d}"
+
+
+@lru_cache(maxsize=1)
+def load_template() -> Template:
+    """Load the template from nilearn's package files; nothing is downloaded."""
+    from nilearn.datasets import (
+        load_mni152_brain_mask,
+        load_mni152_gm_template,
+        load_mni152_template,
+        load_mni152_wm_template,
+    )
+
+    t1, brain, grey, white = (
+        load(resolution=2)
+        for load in (load_mni152_template, load_mni152_brain_mask, load_mni152_gm_template, load_mni152_wm_template)
+    )
+    values = np.clip(np.asarray(t1.dataobj, dtype=np.float32), 0, None)
+    return Template(
+        t1=values / np.percentile(values[values > 0], 99.5),
+        brain=np.asarray(brain.dataobj, dtype=np.float32),
+        grey=np.clip(np.asarray(grey.dataobj, dtype=np.float32), 0, 1),
+        white=np.clip(np.asarray(white.dataobj, dtype=np.float32), 0, 1),
+        to_voxels=np.linalg.inv(t1.affine),
+    )
+
+
+def make_patient(number: int, options: VirtualPatientsConfig, seed: int) -> Patient:
+    """Draw patient `number`; it depends on `seed` and its number only."""
+    random = numpy_generator(seed, "patient", number)
+    age = random.uniform(*_AGES)
+    ageing = (age - _AGES[0]) / (_AGES[1] - _AGES[0])
+    angles = random.normal(0, np.deg2rad(2.5), size=3)
+    lesions = np.column_stack(
+        [
+            random.normal(_CENTRE_MM + np.array([0, 0, 14]), [24, 32, 10], size=(12, 3)),
+            random.uniform(2.5, 7.0, size=12),
+        ]
+    )[: random.poisson(1 + 5 * ageing)]
+    return Patient(
+        seed=seed,
+        number=number,
+        age=age,
+        sex=int(random.integers(2)),
+        linear=_rotation(angles) @ np.diag(np.exp(random.normal(0, 0.06, size=3))),
+        offset=random.normal(0, 2.0, size=3),
+        coarse=random.normal(0, options.deformation_mm, size=(3, 8, 8, 8)),
+        fine=random.normal(0, 0.2 * options.deformation_mm, size=(3, 22, 22, 22)),
+        ventricles=0.45 * ageing + random.uniform(-0.1, 0.15),
+        tissues={
+            contrast: np.clip(np.array(_TISSUES[contrast]) + random.normal(0, 0.05, size=4), 0.05, 1.0)
+            for contrast in Contrast
+        },
+        lesions=lesions,
+    )
+
+
+def scan(
+    patient: Patient, contrast: Contrast, z_mm: float, size: tuple[int, int], noise: float
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Image one axial slice of a patient.
+
+    Args:
+        patient: from `make_patient`.
+        contrast: T1-like or T2-like.
+        z_mm: height of the slice in the patient's space, whose origin is that of MNI152.
+        size: height and width in pixels; anterior is up, the patient's right is on the left.
+        noise: standard deviation of the Rician noise inside the head, share of the brightest tissue.
+
+    Returns:
+        float32 (H, W), 0 to 1, black outside the brain; and the shares of the three tissues among its brain pixels
+        (`csf_perc`, `gm_perc`, `wm_perc`, 0 to 1).
+    """
+    random = numpy_generator(patient.seed, "scan", patient.number, contrast.value, str(z_mm))
+    template = load_template()
+    points = _slice_points(z_mm, size)
+    voxels = _apply(template.to_voxels, _to_template(patient, points))
+    t1, brain, grey, white = (
+        map_coordinates(values, voxels.T, order=1)
+        for values in (template.t1, template.brain, template.grey, template.white)
+    )
+    fluid = np.clip(brain - grey - white, 0, 1)
+    lesion = np.zeros(len(points))
+    for *centre, radius in patient.lesions:
+        distance = np.linalg.norm((points - centre) * [1, 1, 0.8], axis=1)
+        lesion = np.maximum(lesion, white / (1 + np.exp(2 * (distance - radius))))
+    csf, gm, wm, lesion_level = patient.tissues[contrast]
+    image = csf * fluid + gm * grey + wm * white
+    # The template's own texture, which tissue maps lack: brighter white matter tracts on T1, darker on T2.
+    image += (0.35 if contrast is Contrast.T1 else -0.2) * (t1 - (0.2 * fluid + 0.6 * grey + 0.85 * white)) * brain
+    image = image * (1 - lesion) + lesion_level * lesion
+    image *= np.exp(_smooth(random.normal(0, 0.12, size=(1, 4, 4, 4)), points)[:, 0])
+    image = np.clip(image, 0, None) * brain
+    image = gaussian_filter(_average(image, size), _BLUR_PIXELS)
+    inside = _average(brain, size) > 0.5
+    image = np.where(inside, np.hypot(image + random.normal(0, noise, size), random.normal(0, noise, size)), 0)
+    total = max(float((fluid + grey + white).sum()), 1e-9)
+    shares = {
+        "csf_perc": float(fluid.sum()) / total,
+        "gm_perc": float(grey.sum()) / total,
+        "wm_perc": float(white.sum()) / total,
+    }
+    return np.clip(image / 1.3, 0, 1).astype(np.float32), shares
+
+
+def _slice_points(z_mm: float, size: tuple[int, int]) -> np.ndarray:
+    """Return the mm coordinates (P, 3) of a slice, four points per pixel so that averaging them does not alias."""
+    height, width = size
+    spacing = _FIELD_OF_VIEW_MM / max(size) / 2
+    x = (np.arange(2 * width) - width + 0.5) * spacing + _CENTRE_MM[0]
+    y = (height - np.arange(2 * height) - 0.5) * spacing + _CENTRE_MM[1]
+    rows, columns = np.meshgrid(y, x, indexing="ij")
+    return np.column_stack([columns.ravel(), rows.ravel(), np.full(rows.size, z_mm)])
+
+
+def _average(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return values.reshape(size[0], 2, size[1], 2).mean(axis=(1, 3))
+
+
+def _to_template(patient: Patient, points: np.ndarray) -> np.ndarray:
+    """Map points of the patient to the template, both (P, 3) in mm."""
+    mapped = (points - _CENTRE_MM) @ patient.linear.T + _CENTRE_MM + patient.offset
+    mapped += _smooth(patient.coarse, points) + _smooth(patient.fine, points)
+    # Looking nearer to the centre than one stands shows the ventricles larger; the pull fades within 30 mm.
+    away = mapped - _CENTRE_MM
+    pull = patient.ventricles * np.exp(-0.5 * (np.linalg.norm(away, axis=1) / 30.0) ** 2)
+    return mapped - pull[:, None] * away
+
+
+def _smooth(control: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Interpolate values at control points (C, n, n, n), spread over the field of view, by cubic splines: (P, C)."""
+    span = control.shape[1] - 1
+    position = ((points - _CENTRE_MM) / _FIELD_OF_VIEW_MM + 0.5) * span
+    return np.column_stack([map_coordinates(values, position.T, order=3, mode="nearest") for values in control])
+
+
+def _apply(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return points @ affine[:3, :3].T + affine[:3, 3]
+
+
+def _rotation(angles: np.ndarray) -> np.ndarray:
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_euler("xyz", angles).as_matrix()
