@@ -1,0 +1,1 @@
+"""The generative model under test: autoencoder, latent diffusion, sampling."""

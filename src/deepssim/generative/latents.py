@@ -1,0 +1,88 @@
+"""Latents of the real images: computed once, stored, scaled and padded for the diffusion model.
+
+Not here: the networks (autoencoder.py, diffusion.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from deepssim.errors import DataError
+from deepssim.storage import open_hdf5, read_keys, write_keys
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Latents with their keys.
+
+    Attributes:
+        values: float32 (N, C, h, w), as the encoder gives them.
+        keys: N image keys.
+        scale: factor that brings the training latents to standard deviation 1; the diffusion model works on
+            `values * scale`.
+    """
+
+    values: np.ndarray
+    keys: list[str]
+    scale: float
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one latent."""
+        channels, height, width = self.values.shape[1:]
+        return channels, height, width
+
+    def select(self, keys: Sequence[str]) -> "Latents":
+        """Return the latents of `keys`, in that order.
+
+        Raises:
+            DataError: if a key has no latent.
+        """
+        index = {key: row for row, key in enumerate(self.keys)}
+        absent = [key for key in keys if key not in index]
+        if absent:
+            raise DataError(
+                f"{len(absent)} of {len(keys)} images have no latent, first {absent[0]!r}; encode them again"
+            )
+        return Latents(self.values[[index[key] for key in keys]], list(keys), self.scale)
+
+
+def write_latents(path: str | Path, latents: Latents) -> None:
+    """Write latents to HDF5."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("latents", data=latents.values)
+        file.attrs["scale"] = latents.scale
+        write_keys(file, "keys", latents.keys)
+
+
+def read_latents(path: str | Path) -> Latents:
+    """Read latents.
+
+    Raises:
+        DataError: if the file is damaged or something else.
+    """
+    with open_hdf5(path, needs=("latents", "keys")) as file:
+        values = file["latents"][:]
+        return Latents(values, read_keys(file, "keys", expected=len(values)), float(file.attrs["scale"]))
+
+
+def padding(size: Sequence[int], divisor: int) -> tuple[int, int, int, int]:
+    """Return left, right, top, bottom padding that makes height and width divisible, as evenly as possible."""
+    (top, bottom), (left, right) = ((-side % divisor // 2, -side % divisor - -side % divisor // 2) for side in size)
+    return left, right, top, bottom
+
+
+def pad(latents: Tensor, divisor: int) -> Tensor:
+    """Pad (N, C, h, w) with zeros to a size that the diffusion network can halve."""
+    return F.pad(latents, padding(latents.shape[2:], divisor))
+
+
+def crop(latents: Tensor, size: Sequence[int], divisor: int) -> Tensor:
+    """Undo `pad` for latents whose size was (h, w)."""
+    left, _, top, _ = padding(size, divisor)
+    return latents[:, :, top : top + size[0], left : left + size[1]]
