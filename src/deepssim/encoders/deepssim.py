@@ -1,0 +1,262 @@
+"""The DeepSSIM encoder: cosine similarity of two embeddings estimates the SSIM of the aligned images.
+
+Not here: the trainer (training.py), other encoders' formats, storing embeddings (embeddings.py).
+"""
+
+from collections.abc import Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import ConvNextConfig, ConvNextModel
+
+from deepssim.config import Device, EncoderConfig, Recipe, as_settings, parse_config
+from deepssim.devices import resolve_device
+from deepssim.encoders.embeddings import Embeddings
+from deepssim.errors import ConfigError, DataError
+from deepssim.evaluation.labels import TRUTH
+from deepssim.images import augment
+from deepssim.images.packs import ImagePack
+from deepssim.images.standardize import zscore_batch
+from deepssim.images.vary import vary_pairs
+from deepssim.provenance import file_checksum
+from deepssim.similarity.ssim import ssim_of_arrays
+from deepssim.training import TRAIN_LOSS, VALID_LOSS, Batched, Trained, train, with_decay
+from deepssim.weights import load_weights, save_weights
+
+NAME = "deepssim"
+
+_CLOSE_PAIR_WEIGHT = 2.0
+_LONE_SHARE = 0.6  # share of a batch that is drawn from images without a synthetic partner
+
+
+class DeepSSIM(nn.Module):
+    """ConvNeXt features, average pool and the paper's head (arXiv:2509.16582).
+
+    Input: float32 (N, 1, H, W), 0 to 1; z-scored per image and repeated to three channels inside, so that weights from
+    colour images fit. Output: float32 (N, D), not normalised.
+    """
+
+    def __init__(self, options: EncoderConfig) -> None:
+        super().__init__()
+        self.options = options
+        self.features = ConvNextModel(
+            ConvNextConfig(
+                num_channels=3,
+                patch_size=options.patch_size,
+                hidden_sizes=list(options.widths),
+                depths=list(options.depths),
+            )
+        )
+        # Average pooling replaces the model's own normalised pooling, whose weights would never be used.
+        self.features.layernorm = nn.Identity()
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(options.widths[-1]),
+            nn.Linear(options.widths[-1], options.hidden_features),
+            nn.GELU(),
+            nn.Dropout(options.dropout),
+            nn.Linear(options.hidden_features, options.embedding_features),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embeddings of a batch."""
+        maps = self.features(zscore_batch(images).expand(-1, 3, -1, -1)).last_hidden_state
+        return self.head(maps.mean(dim=(2, 3)))
+
+
+class DeepSSIMTraining(lightning.LightningModule):
+    """Squared error between cosines and SSIM, by one of the recipes of `config.Recipe`.
+
+    Batches are (real images, synthetic images, SSIM) with images (N, 1, H, W), 0 to 1. Images are misaligned
+    independently while the target stays the SSIM of the aligned pair: that is what the encoder learns to see through.
+    Validation judges the pairs of the table, misaligned in the same way every time.
+    """
+
+    def __init__(self, options: EncoderConfig) -> None:
+        super().__init__()
+        self.options = options
+        self.network = DeepSSIM(options)
+
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Log and return the loss of one batch."""
+        real, synthetic, target = batch
+        if self.options.recipe is Recipe.PAPER:
+            return self._log(self._cosines(real, synthetic).diagonal(), target, TRAIN_LOSS)
+        real, synthetic = vary_pairs(real, synthetic, alone=target.isnan())
+        targets = _exact_ssim(real, synthetic)
+        # Most pairs of a batch are strangers; without a weight they would decide the loss.
+        weights = torch.where(targets > TRUTH.low, _CLOSE_PAIR_WEIGHT, 1.0)
+        return self._log(self._cosines(real, synthetic), targets, TRAIN_LOSS, weights)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Log and return the loss of one batch."""
+        real, synthetic, target = batch
+        return self._log(self._cosines(real, synthetic).diagonal(), target, VALID_LOSS)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with weight decay, as in the paper."""
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.options.learning_rate, weight_decay=self.options.weight_decay, fused=True
+        )
+        return with_decay(self, optimizer, self.options.decay)
+
+    def _cosines(self, real: Tensor, synthetic: Tensor) -> Tensor:
+        """Return the cosines of all misaligned real and synthetic images, (N, N)."""
+        images = torch.cat([real, synthetic])
+        changes = augment.draw(len(images), self.options.augmentation).to(images.device)
+        embeddings = F.normalize(self.network(augment.apply(images, changes)).float())
+        return embeddings[: len(real)] @ embeddings[len(real) :].T
+
+    def _log(self, predicted: Tensor, target: Tensor, name: str, weights: Tensor | None = None) -> Tensor:
+        weights = torch.ones_like(target) if weights is None else weights
+        loss = (weights * (predicted - target) ** 2).sum() / weights.sum()
+        figures = {name: loss, f"{name}_absolute_error": (predicted - target).abs().mean()}
+        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(target))
+        return loss
+
+
+def _exact_ssim(real: Tensor, synthetic: Tensor) -> Tensor:
+    """Compute the SSIM of all pairs of two batches (N, 1, H, W): (N, N) on their device."""
+    scored = (zscore_batch(images.double()).cpu().numpy()[:, 0] for images in (real, synthetic))
+    return torch.from_numpy(ssim_of_arrays(*scored, threads=torch.get_num_threads())).to(real)
+
+
+class PairImages(Batched):
+    """Image pairs with their SSIM; images are stored once as integers and gathered per batch.
+
+    Args:
+        pairs: table with `real_key`, `synth_key` and `ssim`.
+        real, synthetic: packs that hold these keys.
+        lone_keys: further real images, which no generator has seen; each is its own partner in the recipe `all_pairs`,
+            with an SSIM of NaN since only its variations are compared.
+    """
+
+    def __init__(
+        self, pairs: pd.DataFrame, real: ImagePack, synthetic: ImagePack, lone_keys: Sequence[str] = ()
+    ) -> None:
+        absent = [key for key in pairs["real_key"] if key not in real.index]
+        absent += [key for key in pairs["synth_key"] if key not in synthetic.index]
+        if absent:
+            raise DataError(f"pairs: {len(absent)} keys have no image, first {absent[0]!r}; sample the pairs again")
+        self.pairs, self.lone_keys = pairs, list(lone_keys)
+        self.packs = (real, synthetic)
+        lone = torch.tensor([real.index[key] for key in lone_keys], dtype=torch.int64)
+        super().__init__(
+            torch.cat([torch.tensor([real.index[key] for key in pairs["real_key"]]), lone]),
+            torch.cat([torch.tensor([synthetic.index[key] for key in pairs["synth_key"]]), lone]),
+            torch.cat([torch.tensor(pairs["ssim"].to_numpy(), dtype=torch.float32), torch.full(lone.shape, torch.nan)]),
+        )
+
+    def partnered(self) -> "PairImages":
+        """Return the pairs of the table alone."""
+        return PairImages(self.pairs, *self.packs)
+
+    def balanced(self) -> "PairImages":
+        """Return the same with rarer classes repeated until all are equally frequent, and lone images up to their share."""
+        labels = TRUTH.classify(self.pairs["ssim"].to_numpy())
+        groups = [self.pairs[labels == label] for label in np.unique(labels)]
+        most = max(len(group) for group in groups)
+        pairs = pd.concat([group for group in groups for _ in range(most // len(group))])
+        lone = round(len(pairs) * _LONE_SHARE / (1 - _LONE_SHARE)) if self.lone_keys else 0
+        return PairImages(pairs, *self.packs, lone_keys=list(islice(cycle(self.lone_keys), lone)))
+
+    def __getitem__(self, rows: list[int]) -> tuple[Tensor, ...]:  # type: ignore[override]
+        real_rows, synth_rows, target = super().__getitem__(rows)
+        alone = target.isnan()
+        real = _gather(self.packs[0], real_rows)
+        synthetic = real.clone()
+        synthetic[~alone] = _gather(self.packs[1], synth_rows[~alone])
+        return real, synthetic, target
+
+
+def _gather(pack: ImagePack, rows: Tensor) -> Tensor:
+    """Return images of a pack as float32 (N, 1, H, W), 0 to 1."""
+    return torch.from_numpy(pack.images[rows.numpy()].astype(np.float32) / np.float32(pack.maximum))[:, None]
+
+
+def train_deepssim(
+    train_pairs: PairImages, valid_pairs: PairImages, options: EncoderConfig, *, seed: int, device: Device, state: Path
+) -> tuple[DeepSSIM, Trained]:
+    """Fit the encoder so that cosine similarity predicts SSIM.
+
+    Args:
+        train_pairs, valid_pairs: pairs without a common subject.
+        options: section `encoder`.
+        seed, device, state: see `training.train`.
+
+    Raises:
+        ConfigError: if the images are too small for the network.
+    """
+    height, width = train_pairs.packs[0].images.shape[1:]
+    least = options.patch_size * 8  # three stages halve what the first layer leaves
+    if min(height, width) < least:
+        raise ConfigError(
+            f"images of {height}x{width} are too small for the encoder, which needs {least}x{least}; "
+            "lower encoder.patch_size or raise dataset.image_size"
+        )
+    train_pairs = train_pairs.balanced() if options.recipe is Recipe.ALL_PAIRS else train_pairs.partnered()
+    torch.manual_seed(seed)  # initial weights
+    module = DeepSSIMTraining(options)
+    trained = train(
+        module,
+        train_pairs,
+        valid_pairs,
+        options=options,
+        seed=seed,
+        device=device,
+        state=state,
+        gradient_norm=options.gradient_norm,
+    )
+    return module.network, trained
+
+
+def save_encoder(path: str | Path, network: DeepSSIM) -> None:
+    """Write weights and the options needed to rebuild the network to one safetensors file."""
+    save_weights(path, network, NAME, as_settings(network.options))
+
+
+def load_encoder(path: str | Path) -> DeepSSIM:
+    """Rebuild an encoder from its safetensors file.
+
+    Returns:
+        The network in evaluation mode, on the CPU.
+
+    Raises:
+        DataError: if the file is damaged or of another kind.
+    """
+    weights, options = load_weights(path, NAME)
+    network = DeepSSIM(parse_config({"encoder": options}).encoder)
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+@torch.inference_mode()
+def embed(path: str | Path, pack: ImagePack, *, device: Device, batch_size: int = 256) -> Embeddings:
+    """Embed every image of a pack.
+
+    Args:
+        path: encoder file.
+        pack: images.
+        device: where to compute.
+        batch_size: images at a time.
+
+    Raises:
+        DataError: if the encoder cannot be read.
+    """
+    target = resolve_device(device)
+    network = load_encoder(path).to(target)
+    parts = []
+    for start in tqdm(range(0, len(pack.keys), batch_size), desc="embedding", unit="batch", disable=None):
+        rows = slice(start, start + batch_size)
+        images = torch.from_numpy(ImagePack(pack.images[rows], pack.keys[rows]).unit())[:, None]
+        # Every batch has the full size, so that an image's rounding errors do not depend on how many come with it.
+        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, batch_size - len(images)))
+        parts.append(network(filled.to(target)).float().cpu()[: len(images)])
+    return Embeddings(torch.cat(parts).numpy(), pack.keys, NAME, file_checksum(path))

@@ -1,0 +1,1 @@
+"""Scores between real and synthetic images, and the matrices that hold them."""

@@ -1,0 +1,86 @@
+"""The table of metrics: what each one reads, how it scores and which thresholds it has.
+
+Adding a metric takes a record here and the file that it points to. Functions import what they need when they run: a
+stage that only compares embeddings must not wait for the networks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from deepssim.config import MetricName
+from deepssim.evaluation.labels import TRUTH, Thresholds
+
+
+class Compares(StrEnum):
+    """What a metric compares."""
+
+    PIXELS = "pixels"
+    EMBEDDINGS = "embeddings"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One way to score a pair of images.
+
+    Attributes:
+        name: as in the config and in file names.
+        title: as in plots.
+        compares: image packs or embeddings.
+        score: for pixels `(real pack, synthetic pack, threads)`, for embeddings `(real, synthetic, threads)`; gives
+            float32 (R, S), higher is more similar.
+        embed: `(weights file, pack, device, batch size)` to embeddings; None for pixels.
+        thresholds: published ones.
+        score_range: lowest and highest possible score.
+    """
+
+    name: MetricName
+    title: str
+    compares: Compares
+    score: Callable
+    embed: Callable | None
+    thresholds: Thresholds
+    score_range: tuple[float, float]
+
+
+def _ssim(real, synthetic, threads):  # type: ignore[no-untyped-def]
+    from deepssim.similarity.ssim import ssim_matrix
+
+    return ssim_matrix(real, synthetic, threads=threads)
+
+
+def _cosine(real, synthetic, threads):  # type: ignore[no-untyped-def]
+    from deepssim.similarity.embedding_scores import cosine_matrix
+
+    return cosine_matrix(real, synthetic)
+
+
+def _embed_deepssim(weights, pack, device, batch_size):  # type: ignore[no-untyped-def]
+    from deepssim.encoders.deepssim import embed
+
+    return embed(weights, pack, device=device, batch_size=batch_size)
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name=MetricName.DEEPSSIM,
+            title="DeepSSIM (cosine)",
+            compares=Compares.EMBEDDINGS,
+            score=_cosine,
+            embed=_embed_deepssim,
+            thresholds=TRUTH,
+            score_range=(-1.0, 1.0),
+        ),
+        Metric(
+            name=MetricName.SSIM,
+            title="SSIM",
+            compares=Compares.PIXELS,
+            score=_ssim,
+            embed=None,
+            thresholds=TRUTH,
+            score_range=(-1.0, 1.0),
+        ),
+    )
+}
