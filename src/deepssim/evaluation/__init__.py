@@ -1,0 +1,1 @@
+"""What scores mean: labels, thresholds, F1 and copy rates."""

@@ -1,0 +1,99 @@
+"""How well a metric's classes agree with the true ones, and how much copying it sees.
+
+Not here: labels and thresholds (labels.py), plots (reporting/).
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deepssim.evaluation.labels import Label, Thresholds
+from deepssim.similarity.matrices import ScoreMatrix
+
+NAMES = {label: label.name.lower() for label in Label}
+
+
+def classification_figures(scores: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -> dict[str, Any]:
+    """Compare the classes that thresholds give to scores with the true ones.
+
+    Args:
+        scores: float64 (N,).
+        labels: int (N,), codes of `Label`.
+        thresholds: of the metric.
+
+    Returns:
+        Macro and weighted F1, precision, recall and F1 of each class, confusion matrix (rows true, columns predicted, in
+        the order of `classes`), counts and the silhouette of the true classes along the score.
+    """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, silhouette_score
+
+    codes = [int(label) for label in Label]
+    predicted = thresholds.classify(scores)
+    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=codes, zero_division=0)
+    present = support > 0  # a class that the test set lacks says nothing about the metric
+    groups = len(np.unique(labels))
+    return {
+        "pairs": len(labels),
+        "classes": [NAMES[label] for label in Label],
+        "macro_f1": float(f1[present].mean()),
+        "weighted_f1": float(np.average(f1, weights=support)),
+        "per_class": {
+            NAMES[label]: {
+                "precision": float(precision[row]),
+                "recall": float(recall[row]),
+                "f1": float(f1[row]),
+                "pairs": int(support[row]),
+                "predicted": int((predicted == label).sum()),
+            }
+            for row, label in enumerate(Label)
+        },
+        "confusion": confusion_matrix(labels, predicted, labels=codes).tolist(),
+        "silhouette": float(silhouette_score(scores[:, None], labels)) if 1 < groups < len(labels) else None,
+        "thresholds": {"different_up_to": thresholds.low, "duplicate_above": thresholds.high},
+    }
+
+
+def copy_figures(matrix: ScoreMatrix, train_keys: list[str], thresholds: Thresholds) -> dict[str, Any]:
+    """Count copies of training images among synthetic ones.
+
+    Args:
+        matrix: scores of one metric.
+        train_keys: images the generator was trained on; other rows are left out.
+        thresholds: of the metric; a score above the higher one is a copy.
+
+    Returns:
+        Share of synthetic images that copy a training image, share of training images copied, and the counts.
+
+    Source: N_copies and N_mem of Dar et al., arXiv:2402.01054.
+    """
+    copies = matrix.scores[matrix.rows(train_keys)].astype(np.float64) > thresholds.high
+    copying, copied = copies.any(axis=0), copies.any(axis=1)
+    return {
+        "synthetic_images": int(copying.size),
+        "training_images": int(copied.size),
+        "synthetic_copies": int(copying.sum()),
+        "training_copied": int(copied.sum()),
+        "share_of_synthetic_that_copy": float(copying.mean()),
+        "share_of_training_copied": float(copied.mean()),
+    }
+
+
+def evaluate(
+    matrix: ScoreMatrix, test_set: pd.DataFrame, train_keys: list[str], thresholds: Thresholds
+) -> dict[str, Any]:
+    """Judge one metric on the labelled test pairs and count the copies it sees among all pairs.
+
+    Args:
+        matrix: scores of the metric, aligned or misaligned.
+        test_set: `real_key`, `synth_key`, `ssim`, `label`.
+        train_keys: images the generator was trained on.
+        thresholds: of the metric.
+
+    Raises:
+        DataError: if a pair is not in the matrix.
+    """
+    scores = matrix.pair_scores(test_set["real_key"].tolist(), test_set["synth_key"].tolist())
+    figures = classification_figures(scores, test_set["label"].to_numpy(dtype=np.int64), thresholds)
+    figures["mean_absolute_difference_to_ssim"] = float(np.abs(scores - test_set["ssim"].to_numpy()).mean())
+    return {"metric": matrix.metric, **figures, "copies": copy_figures(matrix, train_keys, thresholds)}

@@ -1,0 +1,104 @@
+"""Pictures and pages are made, deterministic and self-contained."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from deepssim.config import MetricName
+from deepssim.errors import DataError
+from deepssim.evaluation.summary import summary_table
+from deepssim.images.packs import ImagePack
+from deepssim.reporting.page import write_report
+from deepssim.reporting.pictures import save_nearest, save_pairs, save_sheet
+from deepssim.reporting.plots import plot_f1, plot_histograms
+from deepssim.similarity.matrices import ScoreMatrix
+from deepssim.similarity.metrics import METRICS
+from tests.evaluation.test_summary import figures
+
+METRIC = METRICS[MetricName.DEEPSSIM]
+
+
+@pytest.fixture
+def scores(random):
+    labels = np.repeat([0, 2, 1], 20)
+    return {"aligned": random.normal([0.3, 0.7, 0.9], 0.05, (20, 3)).T.ravel()}, labels
+
+
+def test_histograms_are_reproducible_and_show_classes_and_thresholds(tmp_path, scores):
+    paths = [tmp_path / name for name in ("a.png", "a.svg", "b.svg")]
+    plot_histograms(paths[:2], *scores, METRIC)
+    plot_histograms(paths[2:], *scores, METRIC)
+    assert paths[1].read_bytes() == paths[2].read_bytes()
+    text = paths[1].read_text()
+    for part in ("duplicate (20 pairs)", "different (20 pairs)", "0.85", "0.6", "test pairs"):
+        assert part in text
+    assert Image.open(paths[0]).size[0] > 400
+
+
+def test_histograms_of_equal_scores_do_not_fail(tmp_path):
+    plot_histograms([tmp_path / "a.svg"], {"aligned": np.full(4, 0.5)}, np.zeros(4, int), METRIC)
+    assert (tmp_path / "a.svg").exists()
+
+
+def test_f1_shows_every_value(tmp_path):
+    table = summary_table([figures("ssim", False, 1.0), figures("ssim", True, 0.43)])
+    plot_f1(tmp_path / "f1.svg", table)
+    assert "0.43" in (tmp_path / "f1.svg").read_text()
+
+
+def test_contact_sheets_show_the_images(tmp_path, packs):
+    real, synthetic = packs
+    save_sheet(tmp_path / "sheet.png", synthetic)
+    save_pairs(tmp_path / "pairs.png", real, real, names=("image", "again"))
+    for name in ("sheet.png", "pairs.png"):
+        assert np.asarray(Image.open(tmp_path / name).convert("L")).std() > 20
+
+
+def test_the_nearest_images_are_paired(tmp_path, monkeypatch, packs):
+    real, synthetic = packs
+    matrix = ScoreMatrix(np.zeros((6, 12), np.float32), real.keys, synthetic.keys, "ssim")
+    matrix.scores[4, 7], matrix.scores[2, 1], matrix.scores[5, 3] = 0.9, 0.8, 0.99  # the last is a holdout image
+    drawn = {}
+    monkeypatch.setattr(
+        "deepssim.reporting.pictures._save", lambda path, grid, *rest, titles: drawn.update(grid=grid, titles=titles)
+    )
+    save_nearest(tmp_path / "x.png", matrix, real.keys[:5], real, synthetic, columns=2)
+    assert drawn["titles"] == ["0.900", "0.800"]
+    np.testing.assert_allclose(drawn["grid"][0] * 255, synthetic.images[[7, 1]])
+    np.testing.assert_allclose(drawn["grid"][1] * 255, real.images[[4, 2]])
+
+
+@pytest.fixture
+def page_arguments(tmp_path, scores):
+    save_sheet(tmp_path / "x.png", ImagePack(np.zeros((2, 8, 8), np.uint8), ["a", "b"]))
+    plot_histograms([tmp_path / "x.svg"], *scores, METRIC)
+    versions = {"config_sha256": "c" * 64, "versions": {"torch": "2"}}
+    truth = figures("ssim", False, 1.0) | {"thresholds": {"duplicate_above": 0.85}, "provenance": versions}
+    return {
+        "images": pd.DataFrame({"key": list("abc"), "subject": list("xxy"), "split": ["train", "train", "holdout"]}),
+        "figures": [truth, figures("deepssim", False, 0.9)],
+        "histograms": [tmp_path / "x.svg"],
+        "summary_plot": tmp_path / "x.svg",
+        "copies": tmp_path / "x.png",
+        "pictures": {"A <title>": tmp_path / "x.png"},
+    }
+
+
+def test_the_report_needs_nothing_else(tmp_path, page_arguments):
+    write_report(tmp_path / "index.html", **page_arguments)
+    page = (tmp_path / "index.html").read_text()
+    sources = re.findall(r'src="([^"]{5})', page)
+    assert len(sources) == 4
+    assert set(sources) == {"data:"}
+    assert not re.search(r"https?://", re.sub(r'src="[^"]*"', "", page))
+    for part in ("25.0 %", "0.900", "A &lt;title&gt;", "c" * 64):
+        assert part in page
+
+
+def test_the_report_needs_the_truth(tmp_path, page_arguments):
+    page_arguments["figures"] = page_arguments["figures"][1:]
+    with pytest.raises(DataError, match="add 'ssim' to evaluation.metrics"):
+        write_report(tmp_path / "index.html", **page_arguments)
