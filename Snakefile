@@ -1,0 +1,34 @@
+"""Does a generative model copy its training images? From real images to the report; see README.md and config/."""
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: Path(workflow.basedir) / "config" / "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/vae.smk"
+include: "workflow/rules/ldm.smk"
+include: "workflow/rules/synthesis.smk"
+include: "workflow/rules/ground_truth.smk"
+include: "workflow/rules/encoder.smk"
+include: "workflow/rules/embeddings.smk"
+include: "workflow/rules/matrices.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/plots.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """Make everything."""
+    default_target: True
+    input:
+        "results/report/index.html",
+        "results/synthetic/images",
+        expand("results/plots/{metric}.png", metric=METRICS),

@@ -1,0 +1,434 @@
+"""One function per rule: open files, call the library, write files. Workflow scripts and the command line share them.
+
+Every function takes file paths by the names that the rule gives them, and `config`, of which it reads no more than the
+rule declares. What a stage needs is imported inside it: networks take ten seconds to import, and neither `deepssim --help`
+nor a stage that only compares numbers should wait for them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepssim.config import MetricName, as_settings
+
+if TYPE_CHECKING:
+    from deepssim.encoders.embeddings import Embeddings
+    from deepssim.images.packs import ImagePack
+
+logger = logging.getLogger(__name__)
+
+# Raise when a change of the library alters what a training makes, so that no older training state is continued.
+VAE_RECIPE = 1
+LDM_RECIPE = 1
+ENCODER_RECIPE = 1
+
+
+def prepare_dataset(*, images: str, pack: str, config: Any, threads: int = 1) -> None:
+    """Read the real images into an image table and a pack."""
+    from deepssim.datasets.prepare import prepare_dataset
+    from deepssim.datasets.tables import write_csv
+    from deepssim.images.packs import write_pack
+
+    table, content = prepare_dataset(config.dataset, seed=config.seed, threads=threads)
+    write_csv(images, table)
+    write_pack(pack, content)
+    counts = table.groupby("split", sort=False)["subject"].agg(["size", "nunique"])
+    for split, row in counts.iterrows():
+        logger.info("%s: %d images of %d subjects", split, row["size"], row["nunique"])
+
+
+def misalign(*, pack: str, misaligned: str, config: Any) -> None:
+    """Write a copy of a pack in which every image is misaligned independently."""
+    from deepssim.images.augment import misalign_pack
+    from deepssim.images.packs import read_pack, write_pack
+
+    write_pack(misaligned, misalign_pack(read_pack(pack), config.evaluation.misalignment, config.seed))
+
+
+def train_vae(*, images: str, pack: str, weights: str, history: str, reconstructions: str, config: Any) -> None:
+    """Train the autoencoder on the train split."""
+    from deepssim.datasets.tables import Split, keys_of, read_images
+    from deepssim.devices import resolve_device
+    from deepssim.generative.autoencoder import reconstruct, save_autoencoder, train_autoencoder
+    from deepssim.images.packs import ImagePack, read_pack
+    from deepssim.images.standardize import quantise
+    from deepssim.provenance import state_folder
+    from deepssim.reporting.pictures import save_pairs
+
+    table, content = read_images(images), read_pack(pack)
+    train_images = content.select(keys_of(table, Split.TRAIN))
+    network, trained = train_autoencoder(
+        train_images,
+        content.select(keys_of(table, Split.VALID)),
+        config.vae,
+        seed=config.seed,
+        device=config.device,
+        state=state_folder(
+            weights, [as_settings(config.vae), config.seed, config.device], [images, pack], recipe=VAE_RECIPE
+        ),
+    )
+    shown = train_images.select(train_images.keys[:12])
+    decoded = quantise(reconstruct(network, shown, device=resolve_device(config.device)), 8)
+    save_pairs(reconstructions, shown, ImagePack(decoded, shown.keys), names=("image", "reconstruction"))
+    trained.write_history(history)
+    save_autoencoder(weights, network, config.vae)
+
+
+def encode_latents(*, images: str, pack: str, weights: str, latents: str, config: Any) -> None:
+    """Encode every real image once."""
+    from deepssim.datasets.tables import Split, keys_of, read_images
+    from deepssim.devices import resolve_device
+    from deepssim.generative.autoencoder import encode, load_autoencoder
+    from deepssim.generative.latents import Latents, write_latents
+    from deepssim.images.packs import read_pack
+
+    content = read_pack(pack)
+    values = encode(load_autoencoder(weights), content, device=resolve_device(config.device))
+    rows = [content.index[key] for key in keys_of(read_images(images), Split.TRAIN)]
+    write_latents(latents, Latents(values, content.keys, scale=float(1 / values[rows].std())))
+
+
+def train_ldm(
+    *,
+    images: str,
+    latents: str,
+    autoencoder: str,
+    weights: str,
+    history: str,
+    samples: str,
+    train_used: str,
+    config: Any,
+) -> None:
+    """Train the diffusion model on the latents of the train split and show what it draws."""
+    import pandas as pd
+
+    from deepssim.config import SynthesisConfig
+    from deepssim.datasets.tables import Split, keys_of, read_images, write_csv
+    from deepssim.devices import resolve_device
+    from deepssim.generative.autoencoder import load_autoencoder
+    from deepssim.generative.diffusion import save_unet, train_diffusion
+    from deepssim.generative.latents import read_latents
+    from deepssim.generative.sampling import generate
+    from deepssim.provenance import state_folder
+    from deepssim.reporting.pictures import save_sheet
+
+    table, content = read_images(images), read_latents(latents)
+    train_keys = keys_of(table, Split.TRAIN)
+    network, trained = train_diffusion(
+        content.select(train_keys),
+        content.select(keys_of(table, Split.VALID)),
+        config.ldm,
+        seed=config.seed,
+        device=config.device,
+        state=state_folder(
+            weights, [as_settings(config.ldm), config.seed, config.device], [images, latents], recipe=LDM_RECIPE
+        ),
+    )
+    preview = generate(
+        [f"preview-{number}" for number in range(12)],
+        network,
+        load_autoencoder(autoencoder),
+        latent_shape=content.shape,
+        scale=content.scale,
+        ldm=config.ldm,
+        options=SynthesisConfig(batch_size=12),
+        seed=config.seed,
+        device=resolve_device(config.device),
+        bit_depth=8,
+    )
+    save_sheet(samples, preview)
+    trained.write_history(history)
+    write_csv(train_used, pd.DataFrame({"key": train_keys, "copies": 1}))
+    save_unet(weights, network, config.ldm)
+
+
+def generate(
+    *, train_used: str, latents: str, autoencoder: str, unet: str, pack: str, config: Any, shard: int = 0
+) -> None:
+    """Generate the synthetic images of one shard of the training records."""
+    import pandas as pd
+
+    from deepssim.devices import resolve_device
+    from deepssim.generative import sampling
+    from deepssim.generative.autoencoder import load_autoencoder
+    from deepssim.generative.diffusion import load_unet
+    from deepssim.generative.latents import read_latents
+    from deepssim.images.keys import split_key, synthetic_key
+    from deepssim.images.packs import write_pack
+
+    records = [split_key(key)[0] for key in dict.fromkeys(pd.read_csv(train_used, dtype={"key": str})["key"])]
+    keys = [
+        synthetic_key(record, number)
+        for record in shard_of(records, shard, config.shards)
+        for number in range(config.synthesis.images_per_record)
+    ]
+    content = read_latents(latents)
+    network, options = load_unet(unet)
+    images = sampling.generate(
+        keys,
+        network,
+        load_autoencoder(autoencoder),
+        latent_shape=content.shape,
+        scale=content.scale,
+        ldm=options,
+        options=config.synthesis,
+        seed=config.seed,
+        device=resolve_device(config.device),
+        bit_depth=config.dataset.bit_depth,
+    )
+    write_pack(pack, images)
+
+
+def shard_of(items: Sequence[str], shard: int, shards: int) -> list[str]:
+    """Return the part of a list that belongs to one of `shards` consecutive parts of nearly equal length."""
+    start, stop = (len(items) * edge // shards for edge in (shard, shard + 1))
+    return list(items[start:stop])
+
+
+def export_images(*, real: str, synthetic: Sequence[str], tree: str) -> None:
+    """Write the image tree of the reference code: each record's real image beside those generated from it."""
+    from deepssim.images.packs import read_pack
+    from deepssim.images.tree import write_tree
+
+    generated = join_packs(synthetic)
+    write_tree(tree, read_pack(real), generated)
+
+
+def join_packs(paths: Sequence[str]) -> ImagePack:
+    """Read image packs as one."""
+    import numpy as np
+
+    from deepssim.images.packs import ImagePack, read_pack
+
+    packs = [read_pack(path) for path in paths]
+    return ImagePack(np.concatenate([pack.images for pack in packs]), [key for pack in packs for key in pack.keys])
+
+
+def score_images(*, real: str, synthetic: str, matrix: str, metric: MetricName, threads: int = 1) -> None:
+    """Score every real image against one shard of synthetic ones by a metric that reads pixels."""
+    from deepssim.images.packs import read_pack
+    from deepssim.similarity.matrices import ScoreMatrix, write_matrix
+    from deepssim.similarity.metrics import METRICS
+
+    rows, columns = read_pack(real), read_pack(synthetic)
+    scores = METRICS[metric].score(rows, columns, threads)
+    write_matrix(matrix, ScoreMatrix(scores, rows.keys, columns.keys, metric.value))
+
+
+def gather_matrix(*, shards: Sequence[str], matrix: str, metric: MetricName) -> None:
+    """Put the column shards of a metric's score matrix side by side."""
+    from deepssim.errors import DataError
+    from deepssim.similarity.matrices import join_columns, read_matrix, write_matrix
+
+    parts = [read_matrix(path) for path in shards]
+    foreign = [path for path, part in zip(shards, parts, strict=True) if part.metric != metric.value]
+    if foreign:
+        raise DataError(f"{foreign[0]}: holds no scores of {metric.value}; name the shards of one metric")
+    write_matrix(matrix, join_columns(parts))
+
+
+def sample_pairs(*, images: str, train_used: str, matrix: str, train: str, valid: str, test: str, config: Any) -> None:
+    """Sample the pairs that train and test the encoder."""
+    import pandas as pd
+
+    from deepssim.datasets import pairs
+    from deepssim.datasets.tables import read_images, write_csv
+    from deepssim.similarity.matrices import read_matrix
+
+    content = read_matrix(matrix)
+    keys = list(dict.fromkeys(pd.read_csv(train_used, dtype={"key": str})["key"]))
+    subject_of = read_images(images).set_index("key")["subject"]
+    sampled = pairs.sample_pairs(
+        content.scores[content.rows(keys)],
+        keys,
+        content.synth_keys,
+        subject_of.loc[keys].tolist(),
+        config.pairs,
+        seed=config.seed,
+    )
+    for path, table in ((train, sampled.train), (valid, sampled.valid), (test, sampled.test)):
+        write_csv(path, table)
+    logger.info("%d train, %d valid and %d test pairs", len(sampled.train), len(sampled.valid), len(sampled.test))
+
+
+def train_deepssim(
+    *,
+    images: str,
+    train: str,
+    valid: str,
+    real: str,
+    synthetic: Sequence[str],
+    weights: str,
+    history: str,
+    config: Any,
+) -> None:
+    """Fit the encoder so that cosine similarity predicts SSIM."""
+    from deepssim.datasets.tables import Split, keys_of, read_images, read_pairs
+    from deepssim.encoders.deepssim import PairImages, save_encoder
+    from deepssim.encoders.deepssim import train_deepssim as fit
+    from deepssim.images.packs import read_pack
+    from deepssim.provenance import state_folder
+
+    packs = read_pack(real), join_packs(synthetic)
+    network, trained = fit(
+        # The generator never saw the valid split, so its patients are in no pair, least of all in a test pair.
+        PairImages(read_pairs(train), *packs, lone_keys=keys_of(read_images(images), Split.VALID)),
+        PairImages(read_pairs(valid), *packs),
+        config.encoder,
+        seed=config.seed,
+        device=config.device,
+        state=state_folder(
+            weights,
+            [as_settings(config.encoder), config.seed, config.device],
+            [images, train, valid, real, *synthetic],
+            recipe=ENCODER_RECIPE,
+        ),
+    )
+    trained.write_history(history)
+    save_encoder(weights, network)
+
+
+def embed(*, weights: str, pack: str, embeddings: str, metric: MetricName, config: Any) -> None:
+    """Embed all images of a pack with the encoder of a metric."""
+    from deepssim.encoders.embeddings import write_embeddings
+    from deepssim.errors import ConfigError
+    from deepssim.images.packs import read_pack
+    from deepssim.similarity.metrics import METRICS
+
+    encode = METRICS[metric].embed
+    if encode is None:
+        raise ConfigError(f"{metric.value} reads pixels and has no embeddings; use `deepssim score-images`")
+    write_embeddings(
+        embeddings, encode(weights, read_pack(pack), config.device, config.evaluation.embedding_batch_size)
+    )
+
+
+def score_embeddings(*, real: str, synthetic: Sequence[str], matrix: str, metric: MetricName) -> None:
+    """Score every real embedding against every synthetic one."""
+    from deepssim.encoders.embeddings import read_embeddings
+    from deepssim.similarity.matrices import ScoreMatrix, write_matrix
+    from deepssim.similarity.metrics import METRICS
+
+    rows, columns = read_embeddings(real), join_embeddings(synthetic)
+    scores = METRICS[metric].score(rows, columns, 1)
+    write_matrix(matrix, ScoreMatrix(scores, rows.keys, columns.keys, metric.value))
+
+
+def join_embeddings(paths: Sequence[str]) -> Embeddings:
+    """Read embeddings of several shards as one; they must come from one encoder."""
+    import numpy as np
+
+    from deepssim.encoders.embeddings import Embeddings, read_embeddings
+    from deepssim.errors import DataError
+
+    parts = [read_embeddings(path) for path in paths]
+    foreign = [path for path, part in zip(paths, parts, strict=True) if part.checksum != parts[0].checksum]
+    if foreign:
+        raise DataError(f"{foreign[0]}: comes from another encoder than {paths[0]}; embed it again")
+    return Embeddings(
+        np.concatenate([part.values for part in parts]),
+        [key for part in parts for key in part.keys],
+        parts[0].encoder,
+        parts[0].checksum,
+    )
+
+
+def evaluate(
+    *,
+    matrix: str,
+    test: str,
+    train_used: str,
+    figures: str,
+    metric: MetricName,
+    misaligned: bool = False,
+    config_hash: str,
+) -> None:
+    """Judge one metric on the labelled test pairs."""
+    import pandas as pd
+
+    from deepssim.datasets.tables import read_test_set
+    from deepssim.evaluation import classification
+    from deepssim.provenance import versions
+    from deepssim.similarity.matrices import read_matrix
+    from deepssim.similarity.metrics import METRICS
+
+    keys = list(dict.fromkeys(pd.read_csv(train_used, dtype={"key": str})["key"]))
+    result = classification.evaluate(read_matrix(matrix), read_test_set(test), keys, METRICS[metric].thresholds)
+    result |= {"misaligned": misaligned, "provenance": {"config_sha256": config_hash, "versions": versions()}}
+    Path(figures).write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def summarize(*, figures: Sequence[str], summary: str) -> None:
+    """Collect the main figures of all metrics in one table."""
+    from deepssim.datasets.tables import write_csv
+    from deepssim.evaluation.summary import read_figures, summary_table
+
+    write_csv(summary, summary_table([read_figures(path) for path in figures]))
+
+
+def plot_metric(*, aligned: str, misaligned: str, test: str, png: str, svg: str, metric: MetricName) -> None:
+    """Draw the histogram of a metric's scores by true class, aligned and misaligned."""
+    from deepssim.datasets.tables import read_test_set
+    from deepssim.reporting.plots import plot_histograms
+    from deepssim.similarity.matrices import read_matrix
+    from deepssim.similarity.metrics import METRICS
+
+    table = read_test_set(test)
+    pairs = table["real_key"].tolist(), table["synth_key"].tolist()
+    scores = {
+        "aligned": read_matrix(aligned).pair_scores(*pairs),
+        "misaligned": read_matrix(misaligned).pair_scores(*pairs),
+    }
+    plot_histograms((png, svg), scores, table["label"].to_numpy(), METRICS[metric])
+
+
+def plot_summary(*, summary: str, svg: str) -> None:
+    """Draw macro-F1 of all metrics, aligned and misaligned."""
+    from deepssim.datasets.tables import read_csv
+    from deepssim.evaluation.summary import SUMMARY_COLUMNS
+    from deepssim.reporting.plots import plot_f1
+
+    plot_f1(svg, read_csv(summary, needs=SUMMARY_COLUMNS))
+
+
+def plot_copies(*, matrix: str, train_used: str, real: str, synthetic: Sequence[str], png: str) -> None:
+    """Show synthetic images beside the training images that they resemble most."""
+    import pandas as pd
+
+    from deepssim.images.packs import read_pack
+    from deepssim.reporting.pictures import save_nearest
+    from deepssim.similarity.matrices import read_matrix
+
+    keys = list(dict.fromkeys(pd.read_csv(train_used, dtype={"key": str})["key"]))
+    save_nearest(png, read_matrix(matrix), keys, read_pack(real), join_packs(synthetic))
+
+
+def report(
+    *,
+    images: str,
+    figures: Sequence[str],
+    histograms: Sequence[str],
+    summary_plot: str,
+    copies: str,
+    reconstructions: str,
+    samples: str,
+    page: str,
+) -> None:
+    """Write the report, one HTML file that needs nothing else."""
+    from deepssim.datasets.tables import read_images
+    from deepssim.evaluation.summary import read_figures
+    from deepssim.reporting.page import write_report
+
+    write_report(
+        page,
+        images=read_images(images),
+        figures=[read_figures(path) for path in figures],
+        histograms=histograms,
+        summary_plot=summary_plot,
+        copies=copies,
+        pictures={"Autoencoder": reconstructions, "Samples of the diffusion model": samples},
+    )

@@ -1,0 +1,68 @@
+"""Every shipped config, and every kind of own data, gives a complete plan before any job runs."""
+
+import json
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.workflow.running import snakemake
+
+OWN = {
+    "folder": {"dataset": {"kind": "folder", "path": "images"}},
+    "table": {"dataset": {"kind": "table", "path": "own.csv"}},
+    "volumes": {"dataset": {"kind": "volumes", "path": "volumes"}},
+    "shards": {"shards": 3},
+    "one metric": {"evaluation": {"metrics": ["ssim"]}},
+    "no gpu": {"device": "cpu"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Empty stand-ins for the data that configs name."""
+    for path in ("data/brain/dataset.csv", "data/chest/dataset.csv", "own.csv", "images/a.png", "volumes/a.nii.gz"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    return tmp_path
+
+
+def assert_complete(run, *rules):
+    assert run.returncode == 0, run.stdout
+    assert "This was a dry-run" in run.stdout
+    for rule in ("prepare_dataset", "evaluate", "report", *rules):
+        assert rule in run.stdout
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
+def test_shipped_configs(folder, name):
+    run = snakemake(folder, "--dry-run", "--configfile", str(ROOT / "config" / name))
+    assert_complete(run, "train_vae", "train_ldm", "generate", "train_deepssim", "embed")
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_configs(folder, name):
+    config = folder / "own.json"
+    config.write_text(json.dumps(OWN[name]))
+    run = snakemake(folder, "--dry-run", "--configfile", str(config))
+    assert_complete(run)
+    assert ("train_deepssim" in run.stdout) is (name != "one metric")
+    if name == "shards":
+        assert "results/synthetic/002.h5" in run.stdout
+
+
+def test_one_result_needs_only_its_part(folder):
+    run = snakemake(folder, "results/eval/deepssim.json", "--dry-run")
+    assert run.returncode == 0
+    assert "train_deepssim" in run.stdout
+    for rule in ("report", "plot_metric", "export_images", "misalign"):
+        assert f"rule {rule}:" not in run.stdout
+
+
+def test_a_misspelt_key_stops_before_any_job(folder):
+    config = folder / "own.json"
+    config.write_text('{"encoder": {"epoch": 3}}')
+    run = snakemake(folder, "--configfile", str(config))
+    assert run.returncode != 0
+    assert "'epoch' is not a setting of section 'encoder'; did you mean 'epochs'?" in run.stdout
+    assert "Traceback" not in run.stdout
+    assert not (folder / "results").exists()

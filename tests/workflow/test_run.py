@@ -1,0 +1,124 @@
+"""The whole workflow on a tiny dataset, and what happens when something is wrong."""
+
+import json
+
+import pandas as pd
+import pytest
+import yaml
+
+from deepssim.similarity.matrices import read_matrix
+from tests.conftest import ROOT
+from tests.workflow.running import snakemake
+
+TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    run = snakemake(folder, "--configfile", str(TINY))
+    assert run.returncode == 0, run.stdout[-4000:]
+    return folder / "results"
+
+
+def test_every_documented_result_is_there(results):
+    text = (ROOT / "results" / "README.md").read_text()
+    expected = [
+        "report/index.html", "dataset/images.csv", "dataset/real.h5", "dataset/real_misaligned.h5",
+        "vae/autoencoder.safetensors", "vae/history.csv", "vae/reconstructions.png", "vae/latents.h5",
+        "ldm/unet.safetensors", "ldm/history.csv", "ldm/samples.png", "ldm/train_used.csv",
+        "encoders/deepssim.safetensors", "pairs/train.csv", "eval/summary.csv",
+    ]  # fmt: skip
+    for name in expected:
+        assert f"`{name}`" in text
+        assert (results / name).stat().st_size > 0
+    for metric in ("deepssim", "ssim"):
+        for name in (
+            f"matrices/{metric}.h5",
+            f"eval/{metric}_misaligned.json",
+            f"plots/{metric}.png",
+            f"plots/{metric}.svg",
+        ):
+            assert (results / name).stat().st_size > 0
+    assert not list(results.rglob(".part-*"))
+
+
+def test_images_and_scores_fit_together(results):
+    table = pd.read_csv(results / "dataset" / "images.csv")
+    train = table[table["split"] == "train"]
+    matrix = read_matrix(results / "matrices" / "ssim.h5")
+    assert matrix.real_keys == table["key"].tolist()
+    assert len(matrix.synth_keys) == 16 * len(train)
+    folders = sorted(path.name for path in (results / "synthetic" / "images").iterdir() if path.is_dir())
+    assert folders == sorted(key.split("___")[0] for key in train["key"])
+    assert len(list((results / "synthetic" / "images").rglob("gen-*.png"))) == len(matrix.synth_keys)
+
+
+def test_ssim_on_aligned_images_is_the_truth(results):
+    figures = json.loads((results / "eval" / "ssim.json").read_text())
+    assert figures["macro_f1"] == 1
+    assert figures["mean_absolute_difference_to_ssim"] == 0
+    assert all(figures["per_class"][name]["pairs"] > 0 for name in ("different", "duplicate", "similar"))
+    misaligned = json.loads((results / "eval" / "ssim_misaligned.json").read_text())
+    assert misaligned["macro_f1"] < 0.8
+    assert figures["provenance"]["config_sha256"] == misaligned["provenance"]["config_sha256"]
+
+
+def test_a_second_run_has_nothing_to_do(results):
+    run = snakemake(results.parent, "--configfile", str(TINY), "--dry-run")
+    assert "Nothing to be done" in run.stdout
+
+
+def test_shards_and_repetition_change_no_figure(results, tmp_path):
+    """The same seed gives the same files, byte for byte; so does another number of shards."""
+    config = tmp_path / "sharded.yaml"
+    config.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | {"shards": 3}))
+    run = snakemake(
+        tmp_path, "results/eval/deepssim.json", "results/eval/ssim_misaligned.json", "--configfile", str(config)
+    )
+    assert run.returncode == 0, run.stdout[-4000:]
+    for name in ("deepssim.json", "ssim_misaligned.json"):
+        first, second = (json.loads((folder / "eval" / name).read_text()) for folder in (results, tmp_path / "results"))
+        assert first["provenance"].pop("config_sha256") != second["provenance"].pop("config_sha256")
+        assert first == second
+    for name in (
+        "dataset/real.h5",
+        "vae/autoencoder.safetensors",
+        "ldm/unet.safetensors",
+        "encoders/deepssim.safetensors",
+    ):
+        assert (results / name).read_bytes() == (tmp_path / "results" / name).read_bytes()
+
+
+def test_bad_data_ends_with_one_sentence(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "broken.png").write_bytes(b"nonsense")
+    config = tmp_path / "own.json"
+    config.write_text('{"dataset": {"kind": "folder", "path": "images", "valid_fraction": 0, "holdout_fraction": 0}}')
+    run = snakemake(tmp_path, "--configfile", str(config))
+    assert run.returncode != 0
+    assert "split 'train' has 1 of 1 subjects but needs 2" in run.stdout
+    (tmp_path / "images" / "other.png").write_bytes(b"nonsense")
+    run = snakemake(tmp_path, "--configfile", str(config))
+    log = (tmp_path / "results" / "logs" / "prepare_dataset.log").read_text()
+    assert (
+        "images: 2 of 2 files cannot be used, first images/broken.png: is not an image; replace or remove them" in log
+    )
+    assert log.strip() in run.stdout
+    assert "Traceback" not in run.stdout
+    assert not list((tmp_path / "results").rglob("*.h5"))
+
+
+@pytest.mark.parametrize("content", [{"device": "cuda"}])
+def test_a_missing_gpu_is_one_sentence_and_loses_nothing(content, tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    config = tmp_path / "own.json"
+    config.write_text(json.dumps(yaml.safe_load(TINY.read_text()) | content))
+    run = snakemake(tmp_path, "results/vae/autoencoder.safetensors", "--configfile", str(config))
+    assert run.returncode != 0
+    assert "device is 'cuda' but this machine has no usable GPU; set device to 'auto' or 'cpu'" in run.stdout
+    assert "Traceback" not in run.stdout
+    assert (tmp_path / "results" / "dataset" / "real.h5").exists()

@@ -1,0 +1,52 @@
+"""Real images: table, pack, and misaligned copies of packs."""
+
+
+rule prepare_dataset:
+    """Read the real images and split them by subject."""
+    input:
+        [config["dataset"]["path"]] if config["dataset"]["path"] else [],
+    output:
+        images="results/dataset/images.csv",
+        pack="results/dataset/real.h5",
+    log:
+        "results/logs/prepare_dataset.log",
+    benchmark:
+        "results/benchmarks/prepare_dataset.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        gpu=0,
+        mem_mb=8000,
+        runtime=120,
+    params:
+        config=settings("seed", "dataset"),
+        recipe=1,
+    script:
+        "../scripts/prepare_dataset.py"
+
+
+rule misalign:
+    """Flip, turn and change the contrast of every image of a pack independently."""
+    input:
+        pack="results/{folder}/{part}.h5",
+    output:
+        misaligned="results/{folder}/{part}_misaligned.h5",
+    log:
+        "results/logs/misalign_{folder}_{part}.log",
+    benchmark:
+        "results/benchmarks/misalign_{folder}_{part}.tsv"
+    wildcard_constraints:
+        folder="dataset|synthetic",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        config=settings("seed", "evaluation"),
+        recipe=1,
+    script:
+        "../scripts/misalign.py"

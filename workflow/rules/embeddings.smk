@@ -1,0 +1,26 @@
+"""Embeddings of real and synthetic images, as they are and misaligned."""
+
+
+rule embed:
+    """Embed the real images or one shard of synthetic ones."""
+    input:
+        weights="results/encoders/{metric}.safetensors",
+        pack=pack_of,
+    output:
+        embeddings="results/embeddings/{metric}/{part}{variant}.h5",
+    log:
+        "results/logs/embed_{metric}_{part}{variant}.log",
+    benchmark:
+        "results/benchmarks/embed_{metric}_{part}{variant}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=8000,
+        runtime=240,
+    params:
+        config=settings("device", "evaluation"),
+        recipe=1,
+    script:
+        "../scripts/embed.py"

@@ -1,0 +1,30 @@
+"""The DeepSSIM encoder."""
+
+
+rule train_deepssim:
+    """Fit the encoder so that cosine similarity predicts SSIM."""
+    input:
+        images="results/dataset/images.csv",
+        train="results/pairs/train.csv",
+        valid="results/pairs/valid.csv",
+        real="results/dataset/real.h5",
+        synthetic=expand("results/synthetic/{shard}.h5", shard=SHARDS),
+    output:
+        weights="results/encoders/deepssim.safetensors",
+        history="results/encoders/deepssim_history.csv",
+    log:
+        "results/logs/train_deepssim.log",
+    benchmark:
+        "results/benchmarks/train_deepssim.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=GPU,
+        mem_mb=16000,
+        runtime=1440,
+    params:
+        config=settings("seed", "device", "encoder"),
+        recipe=1,
+    script:
+        "../scripts/train_deepssim.py"

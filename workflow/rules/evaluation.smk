@@ -1,0 +1,48 @@
+"""Figures: how well each metric finds the classes, and how much copying it sees."""
+
+
+rule evaluate:
+    """Judge one metric on the labelled test pairs."""
+    input:
+        matrix="results/matrices/{metric}{variant}.h5",
+        test="results/pairs/test.csv",
+        train_used="results/ldm/train_used.csv",
+    output:
+        figures="results/eval/{metric}{variant}.json",
+    log:
+        "results/logs/evaluate_{metric}{variant}.log",
+    benchmark:
+        "results/benchmarks/evaluate_{metric}{variant}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        config_hash=CONFIG_HASH,
+        recipe=1,
+    script:
+        "../scripts/evaluate.py"
+
+
+rule summarize:
+    """Collect the main figures of all metrics in one table."""
+    input:
+        figures=expand("results/eval/{metric}{variant}.json", metric=METRICS, variant=VARIANTS),
+    output:
+        summary=report("results/eval/summary.csv", caption="../report/summary.rst", category="Evaluation"),
+    log:
+        "results/logs/summarize.log",
+    benchmark:
+        "results/benchmarks/summarize.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=2000,
+        runtime=30,
+    script:
+        "../scripts/summarize.py"

@@ -1,0 +1,30 @@
+"""The latent diffusion model: the model under test."""
+
+
+rule train_ldm:
+    """Train the diffusion model on the latents of the train split."""
+    input:
+        images="results/dataset/images.csv",
+        latents="results/vae/latents.h5",
+        autoencoder="results/vae/autoencoder.safetensors",
+    output:
+        weights="results/ldm/unet.safetensors",
+        history="results/ldm/history.csv",
+        samples=report("results/ldm/samples.png", caption="../report/samples.rst", category="Generative model"),
+        train_used="results/ldm/train_used.csv",
+    log:
+        "results/logs/train_ldm.log",
+    benchmark:
+        "results/benchmarks/train_ldm.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=GPU,
+        mem_mb=16000,
+        runtime=2880,
+    params:
+        config=settings("seed", "device", "ldm"),
+        recipe=1,
+    script:
+        "../scripts/train_ldm.py"

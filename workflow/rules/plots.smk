@@ -1,0 +1,70 @@
+"""Plots of scores and pictures of copies."""
+
+
+rule plot_metric:
+    """Draw the histogram of a metric's scores by class."""
+    input:
+        aligned="results/matrices/{metric}.h5",
+        misaligned="results/matrices/{metric}_misaligned.h5",
+        test="results/pairs/test.csv",
+    output:
+        png="results/plots/{metric}.png",
+        svg=report("results/plots/{metric}.svg", caption="../report/histogram.rst", category="Evaluation"),
+    log:
+        "results/logs/plot_{metric}.log",
+    benchmark:
+        "results/benchmarks/plot_{metric}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/plot_metric.py"
+
+
+rule plot_summary:
+    """Draw macro-F1 of all metrics."""
+    input:
+        summary="results/eval/summary.csv",
+    output:
+        svg=report("results/plots/summary.svg", caption="../report/summary.rst", category="Evaluation"),
+    log:
+        "results/logs/plot_summary.log",
+    benchmark:
+        "results/benchmarks/plot_summary.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=2000,
+        runtime=30,
+    script:
+        "../scripts/plot_summary.py"
+
+
+rule plot_copies:
+    """Show synthetic images beside the training images that they resemble most."""
+    input:
+        matrix="results/matrices/ssim.h5",
+        train_used="results/ldm/train_used.csv",
+        real="results/dataset/real.h5",
+        synthetic=expand("results/synthetic/{shard}.h5", shard=SHARDS),
+    output:
+        png=report("results/plots/copies.png", caption="../report/copies.rst", category="Copies"),
+    log:
+        "results/logs/plot_copies.log",
+    benchmark:
+        "results/benchmarks/plot_copies.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/plot_copies.py"

@@ -1,0 +1,28 @@
+"""The report for people who did not run the pipeline."""
+
+
+rule report:
+    """Write the report, one HTML file that needs nothing else."""
+    input:
+        images="results/dataset/images.csv",
+        figures=expand("results/eval/{metric}{variant}.json", metric=METRICS, variant=VARIANTS),
+        histograms=expand("results/plots/{metric}.svg", metric=METRICS),
+        summary_plot="results/plots/summary.svg",
+        copies="results/plots/copies.png",
+        reconstructions="results/vae/reconstructions.png",
+        samples="results/ldm/samples.png",
+    output:
+        page="results/report/index.html",
+    log:
+        "results/logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/report.py"

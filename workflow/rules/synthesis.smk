@@ -1,0 +1,51 @@
+"""Synthetic images: packs for the workflow, PNG files for people and other software."""
+
+
+rule generate:
+    """Generate the images of one shard of the training records."""
+    input:
+        train_used="results/ldm/train_used.csv",
+        latents="results/vae/latents.h5",
+        autoencoder="results/vae/autoencoder.safetensors",
+        unet="results/ldm/unet.safetensors",
+    output:
+        pack="results/synthetic/{shard}.h5",
+    log:
+        "results/logs/generate_{shard}.log",
+    benchmark:
+        "results/benchmarks/generate_{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=GPU,
+        mem_mb=16000,
+        runtime=720,
+    params:
+        config=lambda wildcards: settings("seed", "device", "shards", "synthesis")
+        | {"dataset": {"bit_depth": config["dataset"]["bit_depth"]}},
+        recipe=1,
+    script:
+        "../scripts/generate.py"
+
+
+rule export_images:
+    """Write the image tree: each record's real image beside those generated from it."""
+    input:
+        real="results/dataset/real.h5",
+        synthetic=expand("results/synthetic/{shard}.h5", shard=SHARDS),
+    output:
+        tree=directory("results/synthetic/images"),
+    log:
+        "results/logs/export_images.log",
+    benchmark:
+        "results/benchmarks/export_images.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=8000,
+        runtime=120,
+    script:
+        "../scripts/export_images.py"

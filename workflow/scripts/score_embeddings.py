@@ -1,0 +1,8 @@
+"""Entry point of rule score_embeddings; Snakemake provides `snakemake`."""
+
+from deepssim.config import MetricName
+from deepssim.jobs import job
+from deepssim.stages import score_embeddings
+
+with job(snakemake) as run:
+    score_embeddings(**run.files, metric=MetricName(snakemake.wildcards.metric))

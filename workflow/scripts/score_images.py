@@ -1,0 +1,8 @@
+"""Entry point of rule score_images; Snakemake provides `snakemake`."""
+
+from deepssim.config import MetricName
+from deepssim.jobs import job
+from deepssim.stages import score_images
+
+with job(snakemake) as run:
+    score_images(**run.files, metric=MetricName(snakemake.wildcards.metric), threads=run.threads)
