@@ -28,17 +28,21 @@ class Stage:
         help: one line for `--help`.
         inputs: files by argument name, relative to the results folder; an empty one must be named by the user, one with
             a star stands for all files that match it.
-        outputs: the same for what the stage makes.
+        optional: further inputs with one line of help, left out unless the user names them.
+        outputs: the same as inputs for what the stage makes.
         extras: further arguments of the stage's function: metric, shard, misaligned, config_hash, threads, config.
     """
 
     help: str
     inputs: dict[str, str] = field(default_factory=dict)
+    optional: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     extras: tuple[str, ...] = ("config",)
 
 
 _EVALUATIONS = "eval/*.json"
+_TRAIN_USED = "images that the generator was trained on (CSV with key); all real ones unless named"
+_LABELLED = "pairs to keep where not all scores are kept (CSV with real_key and synth_key)"
 
 STAGES = {
     "prepare-dataset": Stage(
@@ -98,14 +102,18 @@ STAGES = {
     ),
     "score-images": Stage(
         help="score real against synthetic images by a metric that reads pixels",
-        inputs={"real": "dataset/real.h5", "synthetic": "synthetic/{shard:03d}.h5"},
-        outputs={"matrix": "matrices/{metric}/{shard:03d}.h5"},
-        extras=("metric", "shard", "threads"),
+        inputs={
+            "real": "dataset/real{variant}.h5",
+            "synthetic": "synthetic/{shard:03d}{variant}.h5",
+        },
+        optional={"train_used": _TRAIN_USED, "pairs": _LABELLED},
+        outputs={"matrix": "matrices/{metric}{variant}/{shard:03d}.h5"},
+        extras=("config", "metric", "shard", "threads"),
     ),
     "gather-matrix": Stage(
         help="put the shards of a score matrix side by side",
-        inputs={"shards": "matrices/{metric}/[0-9][0-9][0-9].h5"},
-        outputs={"matrix": "matrices/{metric}.h5"},
+        inputs={"shards": "matrices/{metric}{variant}/[0-9][0-9][0-9].h5"},
+        outputs={"matrix": "matrices/{metric}{variant}.h5"},
         extras=("metric",),
     ),
     "sample-pairs": Stage(
@@ -121,6 +129,7 @@ STAGES = {
             "valid": "pairs/valid.csv",
             "real": "dataset/real.h5",
             "synthetic": _SYNTHETIC,
+            "autoencoder": "vae/autoencoder.safetensors",
         },
         outputs={"weights": "encoders/deepssim.safetensors", "history": "encoders/deepssim_history.csv"},
     ),
@@ -134,10 +143,17 @@ STAGES = {
         help="score real against synthetic embeddings",
         inputs={
             "real": "embeddings/{metric}/real{variant}.h5",
-            "synthetic": "embeddings/{metric}/[0-9][0-9][0-9]{variant}.h5",
+            "synthetic": "embeddings/{metric}/{shard:03d}{variant}.h5",
         },
-        outputs={"matrix": "matrices/{metric}{variant}.h5"},
-        extras=("metric",),
+        optional={"train_used": _TRAIN_USED, "pairs": _LABELLED},
+        outputs={"matrix": "matrices/{metric}{variant}/{shard:03d}.h5"},
+        extras=("config", "metric", "shard", "threads"),
+    ),
+    "score-pairs": Stage(
+        help="score a list of pairs (CSV with real_key and synth_key) without the matrix",
+        inputs={"pairs": "", "real": "", "synthetic": ""},
+        outputs={"scores": ""},
+        extras=("config", "metric", "threads"),
     ),
     "evaluate": Stage(
         help="judge a metric on the labelled test pairs",
@@ -239,6 +255,8 @@ def _add_stage_arguments(command: argparse.ArgumentParser, stage: Stage) -> None
         command.add_argument("--shard", type=int, default=0, help="number of the shard (default: %(default)s)")
     if any("{variant}" in path for path in (stage.inputs | stage.outputs).values()):
         command.add_argument("--misaligned", action="store_true", help="use the misaligned copies")
+    for name, purpose in stage.optional.items():
+        command.add_argument(f"--{name.replace('_', '-')}", metavar="PATH", help=f"optional input: {purpose}")
     command.add_argument("--threads", type=int, default=2, help="processor threads (default: %(default)s)")
     for kind, files in (("input", stage.inputs), ("output", stage.outputs)):
         for name, path in files.items():
@@ -272,6 +290,7 @@ def _run_stage(options: argparse.Namespace) -> None:
         "variant": "_misaligned" if values["misaligned"] else "",
     }
     inputs = {name: _input(options, name, path, place) for name, path in stage.inputs.items()}
+    inputs |= {name: getattr(options, name) for name in stage.optional}
     final = {name: getattr(options, name) or str(Path(options.results, path.format(**place)))
              for name, path in stage.outputs.items()}  # fmt: skip
     with whole_outputs(final) as outputs:

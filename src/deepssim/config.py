@@ -77,6 +77,14 @@ class Recipe(StrEnum):
     PAPER = "paper"
 
 
+class Layout(StrEnum):
+    """How the scores of a metric are kept: all of them, or the best of each image and the labelled pairs."""
+
+    AUTO = "auto"
+    DENSE = "dense"
+    TOP_K = "top_k"
+
+
 class MetricName(StrEnum):
     """Similarity scores that this version computes."""
 
@@ -200,7 +208,7 @@ class LdmConfig(TrainingConfig):
     beta_start: float = setting(0.0015, exclusiveMinimum=0, exclusiveMaximum=1)
     beta_end: float = setting(0.0205, exclusiveMinimum=0, exclusiveMaximum=1)
     epochs: int = setting(10, minimum=1)
-    passes: int = setting(130, minimum=1)
+    passes: int = setting(180, minimum=1)
     batch_size: int = setting(24, minimum=1)
     learning_rate: float = setting(2e-3, exclusiveMinimum=0)
     validate_every: int = setting(1, minimum=1)
@@ -289,6 +297,16 @@ def _misalignment() -> AugmentationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimilarityConfig:
+    """Section `similarity`: memory and size of the score matrices."""
+
+    max_memory_gb: float = setting(2.0, exclusiveMinimum=0)
+    layout: Layout = setting(Layout.AUTO)
+    dense_limit: int = setting(500_000_000, minimum=1)  # scores; 2 GB
+    top_k: int = setting(10, minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """Section `evaluation`: which scores are judged and against what misalignment."""
 
@@ -310,6 +328,7 @@ class Config:
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 

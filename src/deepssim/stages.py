@@ -13,18 +13,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepssim.config import MetricName, as_settings
+from deepssim.config import Layout, MetricName, Recipe, as_settings
 
 if TYPE_CHECKING:
-    from deepssim.encoders.embeddings import Embeddings
     from deepssim.images.packs import ImagePack
+    from deepssim.similarity.tiles import Comparison
 
 logger = logging.getLogger(__name__)
 
 # Raise when a change of the library alters what a training makes, so that no older training state is continued.
 VAE_RECIPE = 1
 LDM_RECIPE = 1
-ENCODER_RECIPE = 1
+ENCODER_RECIPE = 2
 
 
 def prepare_dataset(*, images: str, pack: str, config: Any, threads: int = 1) -> None:
@@ -150,8 +150,7 @@ def generate(
     *, train_used: str, latents: str, autoencoder: str, unet: str, pack: str, config: Any, shard: int = 0
 ) -> None:
     """Generate the synthetic images of one shard of the training records."""
-    import pandas as pd
-
+    from deepssim.datasets.tables import read_train_used
     from deepssim.devices import resolve_device
     from deepssim.generative import sampling
     from deepssim.generative.autoencoder import load_autoencoder
@@ -160,7 +159,7 @@ def generate(
     from deepssim.images.keys import split_key, synthetic_key
     from deepssim.images.packs import write_pack
 
-    records = [split_key(key)[0] for key in dict.fromkeys(pd.read_csv(train_used, dtype={"key": str})["key"])]
+    records = [split_key(key)[0] for key in read_train_used(train_used)]
     keys = [
         synthetic_key(record, number)
         for record in shard_of(records, shard, config.shards)
@@ -208,44 +207,145 @@ def join_packs(paths: Sequence[str]) -> ImagePack:
     return ImagePack(np.concatenate([pack.images for pack in packs]), [key for pack in packs for key in pack.keys])
 
 
-def score_images(*, real: str, synthetic: str, matrix: str, metric: MetricName, threads: int = 1) -> None:
+def score_images(
+    *,
+    real: str,
+    synthetic: str,
+    matrix: str,
+    metric: MetricName,
+    config: Any,
+    train_used: str | None = None,
+    pairs: str | None = None,
+    shard: int = 0,
+    threads: int = 1,
+) -> None:
     """Score every real image against one shard of synthetic ones by a metric that reads pixels."""
-    from deepssim.images.packs import read_pack
-    from deepssim.similarity.matrices import ScoreMatrix, write_matrix
+    from deepssim.images.packs import open_pack
     from deepssim.similarity.metrics import METRICS
 
-    rows, columns = read_pack(real), read_pack(synthetic)
-    scores = METRICS[metric].score(rows, columns, threads)
-    write_matrix(matrix, ScoreMatrix(scores, rows.keys, columns.keys, metric.value))
+    with open_pack(real) as rows, open_pack(synthetic) as columns:
+        comparison = METRICS[metric].compare(rows, columns, threads)
+        _write_scores(
+            matrix, comparison, rows.keys, columns.keys, metric, train_used, pairs, config, shard=shard, threads=threads
+        )
+
+
+def score_embeddings(
+    *,
+    real: str,
+    synthetic: str,
+    matrix: str,
+    metric: MetricName,
+    config: Any,
+    train_used: str | None = None,
+    pairs: str | None = None,
+    shard: int = 0,
+    threads: int = 1,
+) -> None:
+    """Score every real embedding against one shard of synthetic ones."""
+    from deepssim.encoders.embeddings import read_embeddings
+    from deepssim.similarity.metrics import METRICS
+
+    rows, columns = read_embeddings(real), read_embeddings(synthetic)
+    comparison = METRICS[metric].compare(rows, columns, threads)
+    _write_scores(
+        matrix, comparison, rows.keys, columns.keys, metric, train_used, pairs, config, shard=shard, threads=threads
+    )
+
+
+def _write_scores(
+    matrix: str,
+    comparison: Comparison,
+    real_keys: list[str],
+    synth_keys: list[str],
+    metric: MetricName,
+    train_used: str | None,
+    pairs: str | None,
+    config: Any,
+    *,
+    shard: int,
+    threads: int,
+) -> None:
+    """Write the whole matrix, or top-k lists where all shards together would exceed the limit."""
+    from deepssim.datasets.tables import read_csv, read_train_used
+    from deepssim.similarity import matrices
+
+    train_keys = read_train_used(train_used) if train_used else real_keys
+    # The same answer for every shard, from the size of all shards together.
+    images = len(train_keys) * config.synthesis.images_per_record if train_used else len(synth_keys)
+    options = config.similarity
+    layout = matrices.choose_layout(len(real_keys), images, options)
+    part = matrices.Shard(shard, config.shards)
+    if layout is Layout.DENSE:
+        matrices.write_dense(
+            matrix, comparison, real_keys, synth_keys, metric.value, max_memory_gb=options.max_memory_gb, shard=part
+        )
+        return
+    logger.info("keeping the best %d of each image, not all scores", options.top_k)
+    labelled = read_csv(pairs, needs=("real_key", "synth_key")) if pairs else None
+    matrices.write_top(
+        matrix,
+        comparison,
+        real_keys,
+        synth_keys,
+        metric.value,
+        train_keys=train_keys,
+        labelled=([], []) if labelled is None else (labelled["real_key"].tolist(), labelled["synth_key"].tolist()),
+        options=options,
+        seed=config.seed,
+        threads=threads,
+        shard=part,
+    )
 
 
 def gather_matrix(*, shards: Sequence[str], matrix: str, metric: MetricName) -> None:
-    """Put the column shards of a metric's score matrix side by side."""
-    from deepssim.errors import DataError
-    from deepssim.similarity.matrices import join_columns, read_matrix, write_matrix
+    """Put the column shards of a metric's scores side by side."""
+    from deepssim.similarity.matrices import gather
 
-    parts = [read_matrix(path) for path in shards]
-    foreign = [path for path, part in zip(shards, parts, strict=True) if part.metric != metric.value]
-    if foreign:
-        raise DataError(f"{foreign[0]}: holds no scores of {metric.value}; name the shards of one metric")
-    write_matrix(matrix, join_columns(parts))
+    gather(matrix, shards, metric.value)
+
+
+def score_pairs(
+    *,
+    pairs: str,
+    real: str,
+    synthetic: str,
+    scores: str,
+    metric: MetricName,
+    config: Any,
+    threads: int = 1,
+) -> None:
+    """Score the pairs of a table, without the matrix."""
+    from deepssim.datasets.tables import read_csv, write_csv
+    from deepssim.encoders.embeddings import read_embeddings
+    from deepssim.images.packs import read_pack
+    from deepssim.similarity.metrics import METRICS, Compares
+    from deepssim.similarity.scores import look_up
+    from deepssim.similarity.tiles import pair_scores
+
+    table = read_csv(pairs, needs=("real_key", "synth_key"))
+    pixels = METRICS[metric].compares is Compares.PIXELS
+    rows, columns = ((read_pack if pixels else read_embeddings)(path) for path in (real, synthetic))
+    places = (
+        look_up(table[f"{side}_key"].tolist(), {key: place for place, key in enumerate(items.keys)}, name)
+        for side, name, items in (("real", "real", rows), ("synth", "synthetic", columns))
+    )
+    comparison = METRICS[metric].compare(rows, columns, threads)
+    table["score"] = pair_scores(comparison, *places, max_memory_gb=config.similarity.max_memory_gb)
+    write_csv(scores, table)
 
 
 def sample_pairs(*, images: str, train_used: str, matrix: str, train: str, valid: str, test: str, config: Any) -> None:
     """Sample the pairs that train and test the encoder."""
-    import pandas as pd
-
     from deepssim.datasets import pairs
-    from deepssim.datasets.tables import read_images, write_csv
-    from deepssim.similarity.matrices import read_matrix
+    from deepssim.datasets.tables import read_images, read_train_used, write_csv
+    from deepssim.similarity.matrices import read_scores
 
-    content = read_matrix(matrix)
-    keys = list(dict.fromkeys(pd.read_csv(train_used, dtype={"key": str})["key"]))
+    keys = read_train_used(train_used)
     subject_of = read_images(images).set_index("key")["subject"]
     sampled = pairs.sample_pairs(
-        content.scores[content.rows(keys)],
+        read_scores(matrix),
         keys,
-        content.synth_keys,
         subject_of.loc[keys].tolist(),
         config.pairs,
         seed=config.seed,
@@ -262,21 +362,30 @@ def train_deepssim(
     valid: str,
     real: str,
     synthetic: Sequence[str],
+    autoencoder: str,
     weights: str,
     history: str,
     config: Any,
 ) -> None:
     """Fit the encoder so that cosine similarity predicts SSIM."""
     from deepssim.datasets.tables import Split, keys_of, read_images, read_pairs
+    from deepssim.devices import resolve_device
     from deepssim.encoders.deepssim import PairImages, save_encoder
     from deepssim.encoders.deepssim import train_deepssim as fit
-    from deepssim.images.packs import read_pack
+    from deepssim.generative.autoencoder import load_autoencoder, reconstruct
+    from deepssim.images.packs import ImagePack, read_pack
+    from deepssim.images.standardize import quantise
     from deepssim.provenance import state_folder
 
     packs = read_pack(real), join_packs(synthetic)
+    # The generator never saw the valid split, so its patients are in no pair, least of all in a test pair. Their partners
+    # are themselves and what the generator's autoencoder makes of them, which is how its images look at best.
+    lone = [packs[0].select(keys_of(read_images(images), Split.VALID))]
+    if lone[0].keys and config.encoder.recipe is Recipe.ALL_PAIRS:
+        decoded = reconstruct(load_autoencoder(autoencoder), lone[0], device=resolve_device(config.device))
+        lone.append(ImagePack(quantise(decoded, config.dataset.bit_depth), lone[0].keys))
     network, trained = fit(
-        # The generator never saw the valid split, so its patients are in no pair, least of all in a test pair.
-        PairImages(read_pairs(train), *packs, lone_keys=keys_of(read_images(images), Split.VALID)),
+        PairImages(read_pairs(train), *packs, lone=lone),
         PairImages(read_pairs(valid), *packs),
         config.encoder,
         seed=config.seed,
@@ -284,7 +393,7 @@ def train_deepssim(
         state=state_folder(
             weights,
             [as_settings(config.encoder), config.seed, config.device],
-            [images, train, valid, real, *synthetic],
+            [images, train, valid, real, *synthetic, autoencoder],
             recipe=ENCODER_RECIPE,
         ),
     )
@@ -307,36 +416,6 @@ def embed(*, weights: str, pack: str, embeddings: str, metric: MetricName, confi
     )
 
 
-def score_embeddings(*, real: str, synthetic: Sequence[str], matrix: str, metric: MetricName) -> None:
-    """Score every real embedding against every synthetic one."""
-    from deepssim.encoders.embeddings import read_embeddings
-    from deepssim.similarity.matrices import ScoreMatrix, write_matrix
-    from deepssim.similarity.metrics import METRICS
-
-    rows, columns = read_embeddings(real), join_embeddings(synthetic)
-    scores = METRICS[metric].score(rows, columns, 1)
-    write_matrix(matrix, ScoreMatrix(scores, rows.keys, columns.keys, metric.value))
-
-
-def join_embeddings(paths: Sequence[str]) -> Embeddings:
-    """Read embeddings of several shards as one; they must come from one encoder."""
-    import numpy as np
-
-    from deepssim.encoders.embeddings import Embeddings, read_embeddings
-    from deepssim.errors import DataError
-
-    parts = [read_embeddings(path) for path in paths]
-    foreign = [path for path, part in zip(paths, parts, strict=True) if part.checksum != parts[0].checksum]
-    if foreign:
-        raise DataError(f"{foreign[0]}: comes from another encoder than {paths[0]}; embed it again")
-    return Embeddings(
-        np.concatenate([part.values for part in parts]),
-        [key for part in parts for key in part.keys],
-        parts[0].encoder,
-        parts[0].checksum,
-    )
-
-
 def evaluate(
     *,
     matrix: str,
@@ -348,16 +427,14 @@ def evaluate(
     config_hash: str,
 ) -> None:
     """Judge one metric on the labelled test pairs."""
-    import pandas as pd
-
-    from deepssim.datasets.tables import read_test_set
+    from deepssim.datasets.tables import read_test_set, read_train_used
     from deepssim.evaluation import classification
     from deepssim.provenance import versions
-    from deepssim.similarity.matrices import read_matrix
+    from deepssim.similarity.matrices import read_scores
     from deepssim.similarity.metrics import METRICS
 
-    keys = list(dict.fromkeys(pd.read_csv(train_used, dtype={"key": str})["key"]))
-    result = classification.evaluate(read_matrix(matrix), read_test_set(test), keys, METRICS[metric].thresholds)
+    keys = read_train_used(train_used)
+    result = classification.evaluate(read_scores(matrix), read_test_set(test), keys, METRICS[metric].thresholds)
     result |= {"misaligned": misaligned, "provenance": {"config_sha256": config_hash, "versions": versions()}}
     Path(figures).write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -374,14 +451,14 @@ def plot_metric(*, aligned: str, misaligned: str, test: str, png: str, svg: str,
     """Draw the histogram of a metric's scores by true class, aligned and misaligned."""
     from deepssim.datasets.tables import read_test_set
     from deepssim.reporting.plots import plot_histograms
-    from deepssim.similarity.matrices import read_matrix
+    from deepssim.similarity.matrices import read_scores
     from deepssim.similarity.metrics import METRICS
 
     table = read_test_set(test)
     pairs = table["real_key"].tolist(), table["synth_key"].tolist()
     scores = {
-        "aligned": read_matrix(aligned).pair_scores(*pairs),
-        "misaligned": read_matrix(misaligned).pair_scores(*pairs),
+        "aligned": read_scores(aligned).pair_scores(*pairs),
+        "misaligned": read_scores(misaligned).pair_scores(*pairs),
     }
     plot_histograms((png, svg), scores, table["label"].to_numpy(), METRICS[metric])
 
@@ -397,14 +474,13 @@ def plot_summary(*, summary: str, svg: str) -> None:
 
 def plot_copies(*, matrix: str, train_used: str, real: str, synthetic: Sequence[str], png: str) -> None:
     """Show synthetic images beside the training images that they resemble most."""
-    import pandas as pd
-
+    from deepssim.datasets.tables import read_train_used
     from deepssim.images.packs import read_pack
     from deepssim.reporting.pictures import save_nearest
-    from deepssim.similarity.matrices import read_matrix
+    from deepssim.similarity.matrices import read_scores
 
-    keys = list(dict.fromkeys(pd.read_csv(train_used, dtype={"key": str})["key"]))
-    save_nearest(png, read_matrix(matrix), keys, read_pack(real), join_packs(synthetic))
+    keys = read_train_used(train_used)
+    save_nearest(png, read_scores(matrix), keys, read_pack(real), join_packs(synthetic))
 
 
 def report(

@@ -1,13 +1,20 @@
 import numpy as np
 import pytest
 
-from deepssim.config import PairsConfig
+from deepssim.config import PairsConfig, SimilarityConfig
 from deepssim.datasets.pairs import sample_pairs
 from deepssim.errors import DataError
 from deepssim.evaluation.labels import Label
+from deepssim.similarity.matrices import read_scores, write_top
+from deepssim.similarity.scores import ScoreMatrix, TopScores
+from tests.similarity.given import Given
 
 SUBJECTS = 12
 OPTIONS = PairsConfig(valid_fraction=0.2, test_fraction=0.4, train_per_class=50, valid_per_class=10, test_per_class=20)
+
+
+def matrix_of(scores, real, synth) -> ScoreMatrix:
+    return ScoreMatrix(real, synth, "ssim", scores)
 
 
 @pytest.fixture
@@ -23,7 +30,7 @@ def world(random):
 
 def test_sides_share_no_subject_and_no_image(world):
     scores, real, synth, subjects = world
-    sampled = sample_pairs(scores, real, synth, subjects, OPTIONS, seed=0)
+    sampled = sample_pairs(matrix_of(scores, real, synth), real, subjects, OPTIONS, seed=0)
     subject_of = dict(zip(real, subjects, strict=True))
     tables = (sampled.train, sampled.valid, sampled.test)
     for column, name in (("real_key", subject_of.get), ("real_key", str), ("synth_key", str)):
@@ -38,7 +45,7 @@ def test_sides_share_no_subject_and_no_image(world):
 
 def test_classes_and_scores_are_right_and_even(world):
     scores, real, synth, subjects = world
-    sampled = sample_pairs(scores, real, synth, subjects, OPTIONS, seed=0)
+    sampled = sample_pairs(matrix_of(scores, real, synth), real, subjects, OPTIONS, seed=0)
     row, column = ({key: n for n, key in enumerate(keys)} for keys in (real, synth))
     for table in (sampled.train, sampled.valid, sampled.test):
         expected = [scores[row[r], column[s]] for r, s in zip(table["real_key"], table["synth_key"], strict=True)]
@@ -56,31 +63,56 @@ def test_copied_subjects_are_shared_out(world):
     scores, real, synth, subjects = world
     scores = scores.copy()
     scores[:16] = np.minimum(scores[:16], 0.8)  # only the last four subjects were copied
-    sampled = sample_pairs(scores, real, synth, subjects, OPTIONS, seed=0)
+    sampled = sample_pairs(matrix_of(scores, real, synth), real, subjects, OPTIONS, seed=0)
     assert (sampled.test["label"] == Label.DUPLICATE).sum() >= 4
     assert (sampled.train["ssim"] > 0.85).sum() >= 4
 
 
 def test_the_seed_decides(world):
-    first, again, other = (sample_pairs(*world, OPTIONS, seed=seed).test for seed in (0, 0, 1))
+    scores, real, synth, subjects = world
+    first, again, other = (
+        sample_pairs(matrix_of(scores, real, synth), real, subjects, OPTIONS, seed=seed).test for seed in (0, 0, 1)
+    )
     assert first.equals(again)
     assert not first.equals(other)
 
 
 @pytest.mark.parametrize(("highest", "missing"), [(0.84, "duplicate"), (0.5, "duplicate, similar")])
 def test_a_missing_class_is_named(world, highest, missing):
-    scores, *rest = world
+    scores, real, synth, subjects = world
     with pytest.raises(DataError, match=rf"the test set has no pair of class {missing} .*train the generator longer"):
-        sample_pairs(np.minimum(scores, highest), *rest, OPTIONS, seed=0)
+        sample_pairs(matrix_of(np.minimum(scores, highest), real, synth), real, subjects, OPTIONS, seed=0)
 
 
 def test_too_few_subjects_are_refused(world):
     scores, real, synth, _ = world
     with pytest.raises(DataError, match="2 training subjects cannot be divided"):
-        sample_pairs(scores[:4], real[:4], synth, ["a", "a", "b", "b"], OPTIONS, seed=0)
+        sample_pairs(matrix_of(scores, real, synth), real[:4], ["a", "a", "b", "b"], OPTIONS, seed=0)
 
 
 def test_three_subjects_are_enough(world):
     scores, real, synth, _ = world
-    sampled = sample_pairs(scores[:6], real[:6], synth, list("aabbcc"), OPTIONS, seed=0)
+    sampled = sample_pairs(matrix_of(scores[:6], real[:6], synth), real[:6], list("aabbcc"), OPTIONS, seed=0)
     assert all(len(table) for table in (sampled.train, sampled.valid, sampled.test))
+
+
+def test_a_sample_depends_on_the_scores_and_not_on_how_they_are_kept(world, tmp_path):
+    """Of top-k lists: the same rules, and all pairs sampled are among those that the file holds."""
+    scores, real, synth, subjects = world
+    whole = matrix_of(scores, real, synth)
+    sampled = sample_pairs(top_of(whole, tmp_path), real, subjects, OPTIONS, seed=0)
+    for table in (sampled.train, sampled.valid, sampled.test):
+        np.testing.assert_array_equal(
+            table["ssim"], whole.pair_scores(table["real_key"].tolist(), table["synth_key"].tolist())
+        )
+    assert sampled.test["label"].value_counts().to_dict() == {
+        Label.DIFFERENT: 20, Label.DUPLICATE: 20, Label.SIMILAR: 10
+    }  # fmt: skip
+
+
+def top_of(matrix: ScoreMatrix, folder) -> TopScores:
+    write_top(
+        folder / "top.h5", Given(matrix.scores), matrix.real_keys, matrix.synth_keys, "ssim",
+        train_keys=matrix.real_keys, labelled=([], []), options=SimilarityConfig(top_k=3), seed=0,
+    )  # fmt: skip
+    return read_scores(folder / "top.h5")

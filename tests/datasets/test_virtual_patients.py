@@ -7,7 +7,8 @@ from deepssim.config import Contrast, VirtualPatientsConfig
 from deepssim.datasets.virtual_patients import make_patient, scan
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
-from deepssim.similarity.ssim import ssim_matrix
+from deepssim.similarity.ssim import SsimComparison
+from deepssim.similarity.tiles import all_scores
 
 OPTIONS = VirtualPatientsConfig()
 
@@ -19,7 +20,7 @@ def population() -> ImagePack:
 
 
 def test_every_patient_is_visibly_different(population):
-    scores = ssim_matrix(population, population)
+    scores = all_scores(SsimComparison(population, population))
     assert max(scores[row, column] for row, column in combinations(range(12), 2)) < 0.85
     assert np.allclose(np.diag(scores), 1)
 

@@ -9,8 +9,9 @@ from deepssim.config import AugmentationConfig, Device, EncoderConfig, Recipe
 from deepssim.encoders.deepssim import DeepSSIM, PairImages, embed, load_encoder, save_encoder, train_deepssim
 from deepssim.errors import ConfigError, DataError
 from deepssim.images.packs import ImagePack
-from deepssim.similarity.embedding_scores import cosine_matrix
-from deepssim.similarity.ssim import ssim_matrix
+from deepssim.similarity.embedding_scores import EmbeddingComparison
+from deepssim.similarity.ssim import SsimComparison
+from deepssim.similarity.tiles import all_scores
 
 TINY = EncoderConfig(
     depths=(1, 1, 1, 1), widths=(8, 8, 16, 16), patch_size=2, hidden_features=16, embedding_features=8, epochs=25,
@@ -58,14 +59,16 @@ def test_training_predicts_the_scores_and_sees_through_flips(tmp_path, pairs):
     save_encoder(path, network)
     flipped = ImagePack(synthetic.images[:, ::-1, ::-1].copy(), synthetic.keys)
     for pack in (synthetic, flipped):
-        scores = cosine_matrix(embed(path, real, device=Device.CPU), embed(path, pack, device=Device.CPU))
+        scores = all_scores(
+            EmbeddingComparison(embed(path, real, device=Device.CPU), embed(path, pack, device=Device.CPU))
+        )
         expected = np.where(np.arange(6)[:, None] % 2 == np.arange(12)[None] % 2, 0.9, 0.1)
         assert np.abs(scores - expected).mean() < 0.15
 
 
 def test_all_pairs_learns_exact_ssim_without_being_told(tmp_path, pairs):
     table, real, synthetic = pairs
-    truth = ssim_matrix(real, synthetic)
+    truth = all_scores(SsimComparison(real, synthetic))
     table["ssim"] = truth.ravel()
     data = PairImages(table, real, synthetic)
     options = replace(TINY, recipe=Recipe.ALL_PAIRS)
@@ -74,7 +77,9 @@ def test_all_pairs_learns_exact_ssim_without_being_told(tmp_path, pairs):
     errors = []
     for network in (DeepSSIM(options).eval(), trained):
         save_encoder(tmp_path / "encoder", network)
-        scores = cosine_matrix(*(embed(tmp_path / "encoder", pack, device=Device.CPU) for pack in (real, synthetic)))
+        scores = all_scores(
+            EmbeddingComparison(*(embed(tmp_path / "encoder", pack, device=Device.CPU) for pack in (real, synthetic)))
+        )
         errors.append(np.abs(scores - truth).mean())
     assert errors[1] < 0.15
     assert errors[1] < 0.5 * errors[0]
@@ -84,21 +89,28 @@ def test_rare_classes_are_repeated(pairs):
     table, real, synthetic = pairs
     table["ssim"] = [0.9] * 2 + [0.7] * 10 + [0.1] * 60
     balanced = PairImages(table, real, synthetic).balanced()
-    assert balanced.pairs["ssim"].value_counts().to_dict() == {0.9: 60, 0.7: 60, 0.1: 60}
+    values, counts = balanced.tensors[3].unique(return_counts=True)
+    np.testing.assert_allclose(values, [0.1, 0.7, 0.9], atol=1e-6)
+    assert counts.tolist() == [60, 60, 60]
     assert len(balanced) == 180
 
 
-def test_lone_images_are_their_own_partners(pairs):
+def test_lone_images_have_partners_of_their_own(pairs):
     table, real, synthetic = pairs
-    data = PairImages(table[:2], real, synthetic, lone_keys=real.keys[4:])
+    lone = real.select(real.keys[4:])
+    darker = ImagePack(lone.images // 2, lone.keys)
+    data = PairImages(table[:2], real, synthetic, lone=[lone, darker])
+    assert len(data) == 6
+    np.testing.assert_allclose(255 * data[[5]][1][0, 0], darker.images[1], atol=1e-4)
+    np.testing.assert_allclose(255 * data[[5]][0][0, 0], lone.images[1], atol=1e-4)
     first, second, target = data[[1, 2, 3]]
     assert target.isnan().tolist() == [False, True, True]
     np.testing.assert_allclose(255 * second[0, 0], synthetic.images[1], atol=1e-4)
     for row in (1, 2):
         np.testing.assert_allclose(255 * first[row, 0], real.images[3 + row], atol=1e-4)
         assert torch.equal(first[row], second[row])
-    balanced = data.balanced()
-    assert sum(target.isnan().item() for target in data.balanced().tensors[2]) == round(len(balanced.pairs) * 1.5)
+    target = data.balanced().tensors[3]
+    assert target.isnan().sum() == round(1.5 * (~target.isnan()).sum().item())
 
 
 def test_the_file_rebuilds_the_network(tmp_path, packs):

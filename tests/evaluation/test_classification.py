@@ -5,7 +5,7 @@ import pytest
 from deepssim.errors import DataError
 from deepssim.evaluation.classification import classification_figures, copy_figures, evaluate
 from deepssim.evaluation.labels import TRUTH
-from deepssim.similarity.matrices import ScoreMatrix
+from deepssim.similarity.scores import ScoreMatrix
 
 
 def test_figures_match_a_hand_calculation():
@@ -32,7 +32,7 @@ def test_a_class_that_is_absent_does_not_count():
 @pytest.fixture
 def matrix():
     scores = np.array([[0.9, 0.86, 0.1], [0.2, 0.3, 0.84], [0.99, 0.1, 0.1]], np.float32)
-    return ScoreMatrix(scores, ["a", "b", "holdout"], ["x", "y", "z"], "ssim")
+    return ScoreMatrix(["a", "b", "holdout"], ["x", "y", "z"], "ssim", scores)
 
 
 def test_copies_are_counted_among_training_images_only(matrix):
@@ -49,5 +49,5 @@ def test_evaluation_joins_by_key(matrix):
     figures = evaluate(matrix, test_set, ["a", "b"], TRUTH)
     assert figures["macro_f1"] == 1
     assert figures["mean_absolute_difference_to_ssim"] == pytest.approx(0.1 / 3, abs=1e-6)
-    with pytest.raises(DataError, match="1 of 3 real images are not in the score matrix, first 'b'"):
-        evaluate(ScoreMatrix(matrix.scores[:1], ["a"], matrix.synth_keys, "ssim"), test_set, ["a"], TRUTH)
+    with pytest.raises(DataError, match="1 of 3 real images are not among the scores, first 'b'"):
+        evaluate(ScoreMatrix(["a"], matrix.synth_keys, "ssim", matrix.scores[:1]), test_set, ["a"], TRUTH)

@@ -14,8 +14,8 @@ from deepssim.images.packs import ImagePack
 from deepssim.reporting.page import write_report
 from deepssim.reporting.pictures import save_nearest, save_pairs, save_sheet
 from deepssim.reporting.plots import plot_f1, plot_histograms
-from deepssim.similarity.matrices import ScoreMatrix
 from deepssim.similarity.metrics import METRICS
+from deepssim.similarity.scores import ScoreMatrix
 from tests.evaluation.test_summary import figures
 
 METRIC = METRICS[MetricName.DEEPSSIM]
@@ -59,7 +59,7 @@ def test_contact_sheets_show_the_images(tmp_path, packs):
 
 def test_the_nearest_images_are_paired(tmp_path, monkeypatch, packs):
     real, synthetic = packs
-    matrix = ScoreMatrix(np.zeros((6, 12), np.float32), real.keys, synthetic.keys, "ssim")
+    matrix = ScoreMatrix(real.keys, synthetic.keys, "ssim", np.zeros((6, 12), np.float32))
     matrix.scores[4, 7], matrix.scores[2, 1], matrix.scores[5, 3] = 0.9, 0.8, 0.99  # the last is a holdout image
     drawn = {}
     monkeypatch.setattr(

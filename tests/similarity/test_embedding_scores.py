@@ -1,36 +1,80 @@
 import numpy as np
 import pytest
+import torch
 
 from deepssim.encoders.embeddings import Embeddings, read_embeddings, write_embeddings
 from deepssim.errors import DataError
-from deepssim.similarity.embedding_scores import cosine_matrix
+from deepssim.similarity.embedding_scores import EmbeddingComparison, Likeness
+from deepssim.similarity.tiles import all_scores, pair_scores
 
 
-def embeddings(rows, checksum="c" * 64) -> Embeddings:
-    return Embeddings(np.array(rows, np.float32), [f"k{n}" for n in range(len(rows))], "deepssim", checksum)
+def embeddings(rows, checksum="c" * 64, source="") -> Embeddings:
+    return Embeddings(np.array(rows, np.float32), [f"k{n}" for n in range(len(rows))], "deepssim", checksum, source)
+
+
+def compare(real, synthetic, **options) -> np.ndarray:
+    return all_scores(EmbeddingComparison(real, synthetic, **options))
 
 
 def test_cosine_matches_hand_calculation():
-    scores = cosine_matrix(embeddings([[3, 4]]), embeddings([[4, 3], [-3, -4], [4, -3]]))
+    scores = compare(embeddings([[3, 4]]), embeddings([[4, 3], [-3, -4], [4, -3]]))
     np.testing.assert_allclose(scores, [[24 / 25, -1, 0]], atol=1e-6)  # (3*4 + 4*3) / (5*5); opposite; orthogonal
     assert scores.dtype == np.float32
 
 
+def test_pearson_agrees_with_numpy(random):
+    real, synthetic = random.normal(size=(7, 16)) + 5, random.normal(size=(9, 16)) - 3
+    expected = np.corrcoef(real, synthetic)[:7, 7:]
+    scores = compare(embeddings(real), embeddings(synthetic), likeness=Likeness.PEARSON)
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
+
+
 def test_swapping_transposes(random):
     a, b = embeddings(random.normal(size=(4, 8))), embeddings(random.normal(size=(5, 8)))
-    np.testing.assert_allclose(cosine_matrix(a, b), cosine_matrix(b, a).T, atol=1e-6)
-    np.testing.assert_allclose(np.diag(cosine_matrix(a, a)), 1, atol=1e-6)
+    np.testing.assert_allclose(compare(a, b), compare(b, a).T, atol=1e-6)
+    np.testing.assert_allclose(np.diag(compare(a, a)), 1, atol=1e-6)
+
+
+def test_tiles_shards_and_threads_change_no_bit(random):
+    real, synthetic = embeddings(random.normal(size=(700, 100))), embeddings(random.normal(size=(1500, 100)))
+    whole = compare(real, synthetic)
+    np.testing.assert_array_equal(compare(real, synthetic, threads=2), whole)
+    for rows, columns in (
+        (slice(0, 1), slice(0, 1)),
+        (slice(37, 650), slice(1023, 1025)),
+        (slice(511, 700), slice(3, 1500)),
+    ):
+        part = compare(embeddings(real.values[rows]), embeddings(synthetic.values[columns]))
+        np.testing.assert_array_equal(part, whole[rows, columns])
+
+
+def test_pairs_score_as_in_the_matrix(random):
+    real, synthetic = embeddings(random.normal(size=(20, 64))), embeddings(random.normal(size=(30, 64)))
+    rows, columns = random.integers(0, 20, 100), random.integers(0, 30, 100)
+    scores = pair_scores(EmbeddingComparison(real, synthetic), rows, columns)
+    np.testing.assert_allclose(scores, compare(real, synthetic)[rows, columns], rtol=0, atol=3e-7)
+
+
+def test_comparing_leaves_the_number_of_threads_alone(random):
+    before = torch.get_num_threads()
+    compare(embeddings(random.normal(size=(2, 4))), embeddings(random.normal(size=(2, 4))), threads=before + 1)
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("bad", [[0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0]])
 def test_a_row_without_direction_is_named(bad):
-    with pytest.raises(DataError, match="1 of 2 embeddings are zero or not finite, first that of 'k1'"):
-        cosine_matrix(embeddings([[1, 1]]), embeddings([[1, 0], bad]))
+    with pytest.raises(DataError, match="e.h5: 1 of 2 embeddings are zero or not finite, first that of 'k1'"):
+        compare(embeddings([[1, 1]]), embeddings([[1, 0], bad], source="e.h5"))
+
+
+def test_a_constant_embedding_has_no_correlation():
+    with pytest.raises(DataError, match="1 of 2 embeddings are constant or not finite, first that of 'k1'"):
+        compare(embeddings([[1, 2, 3]]), embeddings([[1, 0, 0], [0.1, 0.1, 0.1]]), likeness=Likeness.PEARSON)
 
 
 def test_encoders_are_not_mixed():
     with pytest.raises(DataError, match="embed both with the same weights"):
-        cosine_matrix(embeddings([[1, 1]]), embeddings([[1, 1]], checksum="d" * 64))
+        EmbeddingComparison(embeddings([[1, 1]]), embeddings([[1, 1]], checksum="d" * 64))
 
 
 def test_embeddings_survive_a_round_trip(tmp_path, random):
@@ -39,3 +83,4 @@ def test_embeddings_survive_a_round_trip(tmp_path, random):
     again = read_embeddings(tmp_path / "e.h5")
     np.testing.assert_array_equal(again.values, first.values)
     assert (again.keys, again.encoder, again.checksum) == (first.keys, first.encoder, first.checksum)
+    assert again.source == str(tmp_path / "e.h5")

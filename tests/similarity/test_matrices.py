@@ -1,55 +1,157 @@
+"""Score files: whole matrices and top-k lists, in shards and together, and what is said when something is wrong."""
+
+import h5py
 import numpy as np
 import pytest
 
-from deepssim.errors import DataError
-from deepssim.similarity.matrices import ScoreMatrix, join_columns, read_matrix, write_matrix
+from deepssim.config import Layout, SimilarityConfig
+from deepssim.errors import ConfigError, DataError
+from deepssim.similarity.matrices import Shard, choose_layout, gather, read_scores, write_dense, write_top
+from deepssim.similarity.scores import ScoreMatrix, TopScores
+from tests.similarity.given import Given
+
+REAL = [f"r{n}" for n in range(8)]
+SYNTH = [f"s{n}" for n in range(50)]
+TRAIN = REAL[:5]
+LABELLED = (["r0", "r7", "r3"], ["s49", "s0", "s20"])
+OPTIONS = SimilarityConfig(top_k=4)
+SHARDS = [slice(0, 20), slice(20, 21), slice(21, 50)]
 
 
 @pytest.fixture
-def matrix(random) -> ScoreMatrix:
-    return ScoreMatrix(random.random((3, 4), dtype=np.float32), list("abc"), list("wxyz"), "ssim")
+def scores(random) -> np.ndarray:
+    return random.random((8, 50), dtype=np.float32)
 
 
-def test_a_matrix_survives_a_round_trip(tmp_path, matrix):
-    write_matrix(tmp_path / "m.h5", matrix)
-    again = read_matrix(tmp_path / "m.h5")
-    np.testing.assert_array_equal(again.scores, matrix.scores)
-    assert (again.real_keys, again.synth_keys, again.metric) == (list("abc"), list("wxyz"), "ssim")
+def dense(path, scores, columns=slice(None), shard=None, metric="ssim") -> str:
+    write_dense(path, Given(scores[:, columns]), REAL, SYNTH[columns], metric, max_memory_gb=1, shard=shard)
+    return str(path)
 
 
-def test_pairs_are_found_by_key(matrix):
-    scores = matrix.pair_scores(["c", "a"], ["w", "z"])
-    assert scores.tolist() == [matrix.scores[2, 0], matrix.scores[0, 3]]
-    with pytest.raises(DataError, match="1 of 2 synthetic images are not in the score matrix, first 'q'"):
-        matrix.pair_scores(["a", "b"], ["w", "q"])
-    with pytest.raises(DataError, match="1 of 1 real images"):
-        matrix.pair_scores(["w"], ["w"])
+def top(path, scores, columns=slice(None), shard=None, options=OPTIONS) -> str:
+    write_top(path, Given(scores[:, columns]), REAL, SYNTH[columns], "ssim", train_keys=TRAIN, labelled=LABELLED,
+              options=options, seed=3, shard=shard)  # fmt: skip
+    return str(path)
 
 
-def test_shards_join_to_the_whole(matrix):
-    parts = [
-        ScoreMatrix(matrix.scores[:, s], matrix.real_keys, matrix.synth_keys[s], "ssim")
-        for s in (slice(1), slice(1, 4))
-    ]
-    whole = join_columns(parts)
-    np.testing.assert_array_equal(whole.scores, matrix.scores)
-    assert whole.synth_keys == matrix.synth_keys
-    foreign = ScoreMatrix(matrix.scores, list("abd"), matrix.synth_keys, "ssim")
-    with pytest.raises(DataError, match="shard 1 is of other real images"):
-        join_columns([matrix, foreign])
+def contents(path) -> dict:
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        return found | dict(file.attrs)
 
 
-def test_bad_scores_are_named(tmp_path, matrix):
-    matrix.scores[1, 2] = np.nan
-    with pytest.raises(DataError, match="1 scores are not finite, first of 'b' and 'y'"):
-        write_matrix(tmp_path / "m.h5", matrix)
-    with pytest.raises(DataError, match="first 'x'"):
-        write_matrix(tmp_path / "m.h5", ScoreMatrix(np.zeros((1, 2), np.float32), ["a"], ["x", "x"], "ssim"))
+@pytest.mark.parametrize("write", [dense, top])
+def test_what_is_written_is_read(tmp_path, scores, write):
+    content = read_scores(write(tmp_path / "m.h5", scores))
+    assert isinstance(content, ScoreMatrix if write is dense else TopScores)
+    assert (content.real_keys, content.synth_keys, content.metric) == (REAL, SYNTH, "ssim")
+    expected = [scores[0, 49], scores[7, 0], scores[3, 20]]
+    np.testing.assert_array_equal(content.pair_scores(*LABELLED), expected)
+    of_rows, of_columns = content.best(TRAIN)
+    np.testing.assert_array_equal(of_rows.partners[:, 0], scores[:5].argmax(axis=1))
+    np.testing.assert_array_equal(of_rows.scores[:, 0], scores[:5].max(axis=1))
+    np.testing.assert_array_equal(of_columns.partners[:, 0], scores[:5].argmax(axis=0))
+    np.testing.assert_array_equal(of_columns.scores[:, 0], scores[:5].max(axis=0))
+    for block in content.blocks(TRAIN[::-1]):  # rows are numbered as asked for
+        np.testing.assert_array_equal(block.scores, scores[4 - block.rows, block.columns])
 
 
-def test_a_damaged_matrix_is_named(tmp_path, matrix):
+def test_a_matrix_is_mapped_and_not_loaded(tmp_path, scores):
+    content = read_scores(dense(tmp_path / "m.h5", scores))
+    assert isinstance(content.scores, np.memmap)
+    np.testing.assert_array_equal(content.scores, scores)
+
+
+def test_a_chunked_matrix_of_others_is_read(tmp_path, scores):
+    path = dense(tmp_path / "m.h5", scores)
+    with h5py.File(path, "a") as file:
+        del file["scores"]
+        file.create_dataset("scores", data=scores.astype(np.float64), chunks=(2, 3), compression="gzip")
+    np.testing.assert_array_equal(read_scores(path).scores, scores)
+
+
+def test_top_lists_hold_the_best_of_all(tmp_path, scores):
+    content = read_scores(top(tmp_path / "t.h5", scores))
+    np.testing.assert_array_equal(content.of_rows.partners, np.argsort(-scores, axis=1)[:, :4])
+    np.testing.assert_array_equal(content.of_columns.partners, np.argsort(-scores[:5], axis=0)[:4].T)
+    (block,) = content.blocks(TRAIN)
+    assert len(block.scores) == 5 * 50  # 32 pairs would be drawn of each column, which has 5
+    with pytest.raises(DataError, match="1 of 1 pairs are not in the top-k file, first 'r7' and "):
+        content.pair_scores(["r7"], [SYNTH[scores[7].argmin()]])
+    with pytest.raises(DataError, match="made for 5 training images, not these 4"):
+        content.best(TRAIN[:4])
+
+
+@pytest.mark.parametrize("write", [dense, top])
+def test_shards_gather_to_the_same_file(tmp_path, scores, write):
+    whole = write(tmp_path / "whole.h5", scores)
+    shards = [write(tmp_path / f"{n}.h5", scores, part, Shard(n, 3)) for n, part in enumerate(SHARDS)]
+    gather(tmp_path / "gathered.h5", shards, "ssim")
+    first, second = contents(whole), contents(tmp_path / "gathered.h5")
+    assert first.keys() == second.keys()
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name], err_msg=name)
+
+
+def test_shards_that_do_not_fit_are_named(tmp_path, scores):
+    one, two, three = (dense(tmp_path / f"{n}.h5", scores, part, Shard(n, 3)) for n, part in enumerate(SHARDS))
+    out = tmp_path / "out.h5"
+    with pytest.raises(DataError, match=r"0\.h5: shard 1 of 3 is missing among the 2 files"):
+        gather(out, [one, three], "ssim")
+    with pytest.raises(DataError, match="a shard occurs twice among the 4 files"):
+        gather(out, [one, two, three, two], "ssim")
+    overlapping = dense(tmp_path / "overlap.h5", scores, slice(19, 22), Shard(1, 3))
+    with pytest.raises(DataError, match=r"overlap\.h5: overlaps with .*0\.h5, first in 's19'"):
+        gather(out, [one, overlapping, three], "ssim")
+    with pytest.raises(DataError, match=r"0\.h5: holds scores of ssim, not deepssim"):
+        gather(out, [one, two, three], "deepssim")
+    other_kind = top(tmp_path / "kind.h5", scores, SHARDS[1], Shard(1, 3))
+    with pytest.raises(DataError, match=r"kind\.h5: is of other real images or another kind"):
+        gather(out, [one, other_kind, three], "ssim")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("write", [dense, top])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_are_named(tmp_path, scores, bad, write):
+    scores[6, 31] = bad
+    with pytest.raises(DataError, match="1 scores are not finite, first of 'r6' and 's31'"):
+        write(tmp_path / "m.h5", scores)
+
+
+def test_keys_that_do_not_match_are_named(tmp_path, scores):
+    content = read_scores(dense(tmp_path / "m.h5", scores))
+    with pytest.raises(DataError, match="1 of 2 synthetic images are not among the scores, first 'q'"):
+        content.pair_scores(["r0", "r1"], ["s0", "q"])
+    with pytest.raises(DataError, match="1 of 1 real images are not among the scores, first 's0'"):
+        content.pair_scores(["s0"], ["s0"])
+    with pytest.raises(DataError, match="first 's0'"):
+        write_dense(tmp_path / "x.h5", Given(scores[:, :2]), REAL, ["s0", "s0"], "ssim", max_memory_gb=1)
+
+
+@pytest.mark.parametrize("left", [100, 900, 2500])
+def test_a_truncated_file_is_named(tmp_path, scores, left):
     path = tmp_path / "m.h5"
-    write_matrix(path, matrix)
-    path.write_bytes(path.read_bytes()[:900])
-    with pytest.raises(DataError, match=r"m\.h5: is damaged"):
-        read_matrix(path)
+    dense(path, scores)
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(DataError, match=r"m\.h5: is damaged or not HDF5"):
+        read_scores(path)
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name in ("real_keys", "synth_keys"):
+            file[name] = np.zeros(2)
+    with pytest.raises(DataError, match="holds neither a score matrix nor top-k lists"):
+        read_scores(tmp_path / "x.h5")
+
+
+def test_the_layout_follows_the_size():
+    assert choose_layout(10, 20, SimilarityConfig(dense_limit=200)) is Layout.DENSE
+    assert choose_layout(10, 21, SimilarityConfig(dense_limit=200)) is Layout.TOP_K
+    assert choose_layout(1, 1, SimilarityConfig(layout=Layout.TOP_K)) is Layout.TOP_K
+    with pytest.raises(
+        ConfigError, match=r"10 x 21 = 210 scores exceeds similarity.dense_limit 200; set similarity.layout"
+    ):
+        choose_layout(10, 21, SimilarityConfig(layout=Layout.DENSE, dense_limit=200))

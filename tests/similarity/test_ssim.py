@@ -9,7 +9,8 @@ from deepssim.datasets.prepare import prepare_dataset
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import zscore
-from deepssim.similarity.ssim import ssim_matrix
+from deepssim.similarity.ssim import SsimComparison
+from deepssim.similarity.tiles import all_scores, pair_scores
 
 EXACT = 1e-6
 
@@ -17,6 +18,10 @@ EXACT = 1e-6
 def by_scikit_image(real: ImagePack, synthetic: ImagePack) -> np.ndarray:
     rows, columns = zscore(real.images, real.keys), zscore(synthetic.images, synthetic.keys)
     return np.array([[structural_similarity(a, b, data_range=np.ptp(a)) for b in columns] for a in rows])
+
+
+def ssim_matrix(real: ImagePack, synthetic: ImagePack, threads: int = 1, **options) -> np.ndarray:
+    return all_scores(SsimComparison(real, synthetic, threads=threads, **options))
 
 
 def pack_of(images) -> ImagePack:
@@ -72,11 +77,39 @@ def test_columns_are_independent(packs):
     np.testing.assert_array_equal(ssim_matrix(real, synthetic)[:, 3:7], ssim_matrix(real, part))
 
 
+def test_a_pair_scores_the_same_in_any_company(random):
+    """More images than one block of lanes holds, in tiles, alone, and as a list of pairs: the same to the last bit."""
+    real, synthetic = (pack_of(random.integers(0, 256, (n, 9, 11), dtype=np.uint8)) for n in (5, 150))
+    whole = ssim_matrix(real, synthetic)
+    rows, columns = random.integers(0, 5, 40), random.integers(0, 150, 40)
+    np.testing.assert_array_equal(pair_scores(SsimComparison(real, synthetic), rows, columns), whole[rows, columns])
+    part = synthetic.select(synthetic.keys[70:73])
+    np.testing.assert_array_equal(ssim_matrix(real.select(real.keys[2:]), part), whole[2:, 70:73])
+
+
+def test_symmetric_only_when_asked_for(packs):
+    real, synthetic = packs
+    there, back = ssim_matrix(real, synthetic, symmetric=True), ssim_matrix(synthetic, real, symmetric=True)
+    np.testing.assert_allclose(there, back.T, rtol=0, atol=1e-7)
+    larger = np.maximum(ssim_matrix(real, synthetic), ssim_matrix(synthetic, real).T)
+    np.testing.assert_allclose(there, larger, rtol=0, atol=0.01)  # of about equal ranges, either is near
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_pixel_that_is_not_finite_is_named(bad):
+    images = np.ones((2, 8, 8))
+    images[:, 0, 0] = 2
+    images[1, 3, 3] = bad
+    pack = ImagePack(images, ["good", "bad"])
+    with pytest.raises(DataError, match="1 of 2 images are constant or not finite.*first 'bad'"):
+        ssim_matrix(pack.select(["good"]), pack)
+
+
 def test_unusable_images_are_named(packs):
     real, _ = packs
     with pytest.raises(DataError, match="real images are 16x24 and synthetic ones 8x8"):
         ssim_matrix(real, pack_of([np.eye(8, dtype=np.uint8)]))
-    with pytest.raises(DataError, match="6x6 are smaller than SSIM's 7x7"):
+    with pytest.raises(DataError, match="6x6 are smaller than the 7x7"):
         ssim_matrix(*(pack_of([np.eye(6, dtype=np.uint8)]),) * 2)
     flat = ImagePack(np.zeros((1, 16, 24), np.uint8), ["flat"])
     with pytest.raises(DataError, match="1 of 1 images are constant.*'flat'"):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from deepssim.similarity.matrices import read_matrix
+from deepssim.similarity.matrices import read_scores
 from tests.conftest import ROOT
 from tests.workflow.running import snakemake
 
@@ -46,7 +46,7 @@ def test_every_documented_result_is_there(results):
 def test_images_and_scores_fit_together(results):
     table = pd.read_csv(results / "dataset" / "images.csv")
     train = table[table["split"] == "train"]
-    matrix = read_matrix(results / "matrices" / "ssim.h5")
+    matrix = read_scores(results / "matrices" / "ssim.h5")
     assert matrix.real_keys == table["key"].tolist()
     assert len(matrix.synth_keys) == 16 * len(train)
     folders = sorted(path.name for path in (results / "synthetic" / "images").iterdir() if path.is_dir())

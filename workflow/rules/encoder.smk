@@ -9,6 +9,7 @@ rule train_deepssim:
         valid="results/pairs/valid.csv",
         real="results/dataset/real.h5",
         synthetic=expand("results/synthetic/{shard}.h5", shard=SHARDS),
+        autoencoder="results/vae/autoencoder.safetensors",
     output:
         weights="results/encoders/deepssim.safetensors",
         history="results/encoders/deepssim_history.csv",
@@ -24,7 +25,7 @@ rule train_deepssim:
         mem_mb=16000,
         runtime=1440,
     params:
-        config=settings("seed", "device", "encoder"),
-        recipe=1,
+        config=settings("seed", "device", "encoder") | {"dataset": {"bit_depth": config["dataset"]["bit_depth"]}},
+        recipe=2,
     script:
         "../scripts/train_deepssim.py"

@@ -1,11 +1,22 @@
-"""Score matrices, real x synthetic: one file per metric, and one for the misaligned copies."""
+"""Scores, real x synthetic: one file per metric, and one for the misaligned copies, computed in column shards.
+
+A file holds all scores or, beyond `similarity.dense_limit`, the best of each image and the labelled pairs.
+"""
+
+
+def labelled_pairs(wildcards):
+    """Return the test pairs as an input, but not for the metric that they are sampled by."""
+    truth = wildcards.metric == MetricName.SSIM and not wildcards.variant
+    return {} if truth else {"pairs": "results/pairs/test.csv"}
 
 
 rule score_images:
     """Score all real images against one shard of synthetic ones by a metric that reads pixels."""
     input:
+        unpack(labelled_pairs),
         real="results/dataset/real{variant}.h5",
         synthetic="results/synthetic/{shard}{variant}.h5",
+        train_used="results/ldm/train_used.csv",
     output:
         matrix="results/matrices/{metric}{variant}/{shard}.h5",
     log:
@@ -22,13 +33,43 @@ rule score_images:
         mem_mb=8000,
         runtime=720,
     params:
-        recipe=1,
+        config=settings("seed", "shards", "synthesis", "similarity"),
+        recipe=2,
     script:
         "../scripts/score_images.py"
 
 
+rule score_embeddings:
+    """Score all real embeddings against one shard of synthetic ones."""
+    input:
+        unpack(labelled_pairs),
+        real="results/embeddings/{metric}/real{variant}.h5",
+        synthetic="results/embeddings/{metric}/{shard}{variant}.h5",
+        train_used="results/ldm/train_used.csv",
+    output:
+        matrix="results/matrices/{metric}{variant}/{shard}.h5",
+    log:
+        "results/logs/score_embeddings_{metric}{variant}_{shard}.log",
+    benchmark:
+        "results/benchmarks/score_embeddings_{metric}{variant}_{shard}.tsv"
+    wildcard_constraints:
+        metric="|".join(EMBEDDING_METRICS),
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=0,
+        mem_mb=8000,
+        runtime=60,
+    params:
+        config=settings("seed", "shards", "synthesis", "similarity"),
+        recipe=2,
+    script:
+        "../scripts/score_embeddings.py"
+
+
 rule gather_matrix:
-    """Put the shards of a score matrix side by side."""
+    """Put the shards of a metric's scores side by side."""
     input:
         shards=expand("results/matrices/{{metric}}{{variant}}/{shard}.h5", shard=SHARDS),
     output:
@@ -37,40 +78,12 @@ rule gather_matrix:
         "results/logs/gather_matrix_{metric}{variant}.log",
     benchmark:
         "results/benchmarks/gather_matrix_{metric}{variant}.tsv"
-    wildcard_constraints:
-        metric="|".join(PIXEL_METRICS),
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
-        mem_mb=8000,
+        mem_mb=4000,
         runtime=60,
     script:
         "../scripts/gather_matrix.py"
-
-
-rule score_embeddings:
-    """Score all real embeddings against all synthetic ones."""
-    input:
-        real="results/embeddings/{metric}/real{variant}.h5",
-        synthetic=expand("results/embeddings/{{metric}}/{shard}{{variant}}.h5", shard=SHARDS),
-    output:
-        matrix="results/matrices/{metric}{variant}.h5",
-    log:
-        "results/logs/score_embeddings_{metric}{variant}.log",
-    benchmark:
-        "results/benchmarks/score_embeddings_{metric}{variant}.tsv"
-    wildcard_constraints:
-        metric="|".join(EMBEDDING_METRICS),
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        gpu=0,
-        mem_mb=8000,
-        runtime=60,
-    params:
-        recipe=1,
-    script:
-        "../scripts/score_embeddings.py"

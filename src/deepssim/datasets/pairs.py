@@ -3,9 +3,10 @@
 Train, valid and test pairs share no subject, hence no real image. Synthetic images are divided too: each belongs to the
 side of the real image it resembles most, because a copy of a test patient in training would be that patient.
 
-Not here: the SSIM matrix that the choice is made on (similarity/ssim.py).
+Not here: the SSIM that the choice is made on (similarity/ssim.py).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from deepssim.datasets.tables import PAIR_COLUMNS, TEST_COLUMNS, Split
 from deepssim.errors import DataError
 from deepssim.evaluation.labels import TRUTH, Label
 from deepssim.seeds import numpy_generator
+from deepssim.similarity.scores import PairBlock, Scores
 
 PAIR_SPLITS = (Split.TRAIN, Split.VALID, Split.TEST)
 
@@ -30,31 +32,27 @@ class SampledPairs:
 
 
 def sample_pairs(
-    scores: np.ndarray,
-    real_keys: list[str],
-    synth_keys: list[str],
-    subjects: list[str],
-    options: PairsConfig,
-    *,
-    seed: int,
+    scores: Scores, real_keys: list[str], subjects: list[str], options: PairsConfig, *, seed: int
 ) -> SampledPairs:
     """Sample pairs of all classes, as even as the data allows.
 
     Args:
-        scores: SSIM of aligned images, float (R, S), real x synthetic, of the generator's training images.
-        real_keys: R keys.
-        synth_keys: S keys.
-        subjects: of the R real images.
+        scores: SSIM of aligned images, all or the best of each image and some others.
+        real_keys: R images that the generator was trained on.
+        subjects: of these images.
         options: section `pairs`.
         seed: the config's seed.
 
     Raises:
         DataError: if there are too few subjects, or a class is missing among the test pairs.
     """
-    labels = TRUTH.classify(scores)
-    split_of_subject = _divide_subjects(labels, subjects, options, seed)
+    duplicates = np.zeros(len(real_keys), np.int64)
+    for block in scores.blocks(real_keys):
+        duplicates += np.bincount(block.rows[TRUTH.classify(block.scores) == Label.DUPLICATE], minlength=len(real_keys))
+    split_of_subject = _divide_subjects(duplicates, subjects, options, seed)
     row_split = np.array([split_of_subject[subject].value for subject in subjects])
-    column_split = row_split[scores.argmax(axis=0)]
+    of_rows, of_columns = scores.best(real_keys)
+    column_split = row_split[of_columns.partners[:, 0]]
     limits = {
         Split.TRAIN: options.train_per_class,
         Split.VALID: options.valid_per_class,
@@ -62,19 +60,21 @@ def sample_pairs(
     }
     tables = {}
     for split in PAIR_SPLITS:
-        inside = (row_split[:, None] == split.value) & (column_split[None, :] == split.value)
-        rows, columns = _choose(inside, labels, limits[split], numpy_generator(seed, "pairs", split.value))
+        rows, columns, values = _choose(
+            scores.blocks(real_keys), row_split == split.value, column_split == split.value, limits[split],
+            numpy_generator(seed, "pairs", split.value),
+        )  # fmt: skip
         tables[split] = pd.DataFrame(
             {
                 "real_key": [real_keys[row] for row in rows],
-                "synth_key": [synth_keys[column] for column in columns],
-                "ssim": scores[rows, columns].astype(np.float64),
+                "synth_key": [scores.synth_keys[column] for column in columns],
+                "ssim": values.astype(np.float64),
                 "split": split.value,
-                "label": labels[rows, columns],
+                "label": TRUTH.classify(values),
             }
         )
     for split in PAIR_SPLITS:
-        _require_classes(tables[split], split, scores[row_split == split.value])
+        _require_classes(tables[split], split, of_rows.scores[row_split == split.value, 0])
     return SampledPairs(
         train=tables[Split.TRAIN][list(PAIR_COLUMNS)],
         valid=tables[Split.VALID][list(PAIR_COLUMNS)],
@@ -82,7 +82,9 @@ def sample_pairs(
     )
 
 
-def _divide_subjects(labels: np.ndarray, subjects: list[str], options: PairsConfig, seed: int) -> dict[str, Split]:
+def _divide_subjects(
+    duplicates_of_image: np.ndarray, subjects: list[str], options: PairsConfig, seed: int
+) -> dict[str, Split]:
     """Give each side its share of the subjects that were copied, since these are what the test set is short of.
 
     Subjects are dealt out in order of how many duplicates they have, each to the side that lacks most of its share.
@@ -95,8 +97,8 @@ def _divide_subjects(labels: np.ndarray, subjects: list[str], options: PairsConf
         )
     numpy_generator(seed, "pair subjects").shuffle(names)
     duplicates = dict.fromkeys(names, 0)
-    for subject, count in zip(subjects, (labels == Label.DUPLICATE).sum(axis=1), strict=True):
-        duplicates[subject] += int(count)
+    for subject, count in zip(subjects, duplicates_of_image.tolist(), strict=True):
+        duplicates[subject] += count
     names.sort(key=lambda name: -duplicates[name])  # stable: the shuffled order breaks ties
     share = {
         Split.TEST: options.test_fraction,
@@ -117,16 +119,32 @@ def _divide_subjects(labels: np.ndarray, subjects: list[str], options: PairsConf
 
 
 def _choose(
-    inside: np.ndarray, labels: np.ndarray, limit: int, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Take up to `limit` pairs of each class among those that are inside, in matrix order."""
-    chosen = []
-    for label in Label:
-        candidates = np.flatnonzero(inside & (labels == label))
-        if len(candidates) > limit:
-            candidates = random.choice(candidates, limit, replace=False)
-        chosen.append(candidates)
-    return np.unravel_index(np.sort(np.concatenate(chosen)), labels.shape)  # type: ignore[return-value]
+    blocks: Iterable[PairBlock],
+    rows_inside: np.ndarray,
+    columns_inside: np.ndarray,
+    limit: int,
+    random: np.random.Generator,
+) -> PairBlock:
+    """Take up to `limit` pairs of each class among those that are inside, in matrix order.
+
+    Every pair draws a number and the lowest ones of each class are kept, so blocks may come one after another.
+    """
+    kept: dict[Label, tuple[PairBlock, np.ndarray]] = {}
+    for block in blocks:
+        inside = rows_inside[block.rows] & columns_inside[block.columns]
+        labels = TRUTH.classify(block.scores)
+        for label in Label:
+            part = PairBlock(*(values[inside & (labels == label)] for values in block))
+            lots = random.random(len(part.scores))
+            if label in kept:
+                earlier, earlier_lots = kept[label]
+                part = PairBlock(*(np.concatenate(both) for both in zip(earlier, part, strict=True)))
+                lots = np.concatenate([earlier_lots, lots])
+            lowest = np.argsort(lots, kind="stable")[:limit]
+            kept[label] = PairBlock(*(values[lowest] for values in part)), lots[lowest]
+    chosen = PairBlock(*(np.concatenate(parts) for parts in zip(*(part for part, _ in kept.values()), strict=True)))
+    order = np.lexsort((chosen.columns, chosen.rows))
+    return PairBlock(*(values[order] for values in chosen))
 
 
 def _require_classes(table: pd.DataFrame, split: Split, scores: np.ndarray) -> None:

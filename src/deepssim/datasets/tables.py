@@ -77,6 +77,11 @@ def keys_of(images: pd.DataFrame, *splits: Split) -> list[str]:
     return images.loc[images["split"].isin([str(split) for split in splits]), "key"].tolist()
 
 
+def read_train_used(path: str | Path) -> list[str]:
+    """Read the keys of the images that the generator was trained on, each once."""
+    return list(dict.fromkeys(read_csv(path, needs=("key",))["key"]))
+
+
 def read_pairs(path: str | Path) -> pd.DataFrame:
     """Read a table of training pairs: columns `PAIR_COLUMNS`."""
     return read_csv(path, needs=PAIR_COLUMNS)

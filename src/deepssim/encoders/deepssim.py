@@ -4,7 +4,6 @@ Not here: the trainer (training.py), other encoders' formats, storing embeddings
 """
 
 from collections.abc import Sequence
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -134,46 +133,60 @@ class PairImages(Batched):
     Args:
         pairs: table with `real_key`, `synth_key` and `ssim`.
         real, synthetic: packs that hold these keys.
-        lone_keys: further real images, which no generator has seen; each is its own partner in the recipe `all_pairs`,
-            with an SSIM of NaN since only its variations are compared.
+        lone: packs of further partners, each of the real image with its key. The recipe `all_pairs` adds them, with an
+            SSIM of NaN since only what it makes of them is compared.
     """
 
     def __init__(
-        self, pairs: pd.DataFrame, real: ImagePack, synthetic: ImagePack, lone_keys: Sequence[str] = ()
+        self, pairs: pd.DataFrame, real: ImagePack, synthetic: ImagePack, lone: Sequence[ImagePack] = ()
     ) -> None:
         absent = [key for key in pairs["real_key"] if key not in real.index]
         absent += [key for key in pairs["synth_key"] if key not in synthetic.index]
         if absent:
             raise DataError(f"pairs: {len(absent)} keys have no image, first {absent[0]!r}; sample the pairs again")
-        self.pairs, self.lone_keys = pairs, list(lone_keys)
-        self.packs = (real, synthetic)
-        lone = torch.tensor([real.index[key] for key in lone_keys], dtype=torch.int64)
+        self.table, self.real, self.synthetic, self.lone = pairs, real, synthetic, list(lone)
+        self._partners = (synthetic, *lone)
+        # real row, partner's pack and row, SSIM
+        rows = [
+            (real.index[r], 0, synthetic.index[s], ssim)
+            for r, s, ssim in zip(pairs["real_key"], pairs["synth_key"], pairs["ssim"], strict=True)
+        ]
+        rows += [
+            (real.index[key], number, row, float("nan"))
+            for number, pack in enumerate(lone, start=1)
+            for row, key in enumerate(pack.keys)
+        ]
+        columns = list(zip(*rows, strict=True)) or [()] * 4
         super().__init__(
-            torch.cat([torch.tensor([real.index[key] for key in pairs["real_key"]]), lone]),
-            torch.cat([torch.tensor([synthetic.index[key] for key in pairs["synth_key"]]), lone]),
-            torch.cat([torch.tensor(pairs["ssim"].to_numpy(), dtype=torch.float32), torch.full(lone.shape, torch.nan)]),
+            *(torch.tensor(column, dtype=torch.int64) for column in columns[:3]),
+            torch.tensor(columns[3], dtype=torch.float32),
         )
 
     def partnered(self) -> "PairImages":
         """Return the pairs of the table alone."""
-        return PairImages(self.pairs, *self.packs)
+        return PairImages(self.table, self.real, self.synthetic)
 
     def balanced(self) -> "PairImages":
         """Return the same with rarer classes repeated until all are equally frequent, and lone images up to their share."""
-        labels = TRUTH.classify(self.pairs["ssim"].to_numpy())
-        groups = [self.pairs[labels == label] for label in np.unique(labels)]
+        target = self.tensors[3]
+        paired, alone = (np.flatnonzero(part) for part in (~target.isnan().numpy(), target.isnan().numpy()))
+        labels = TRUTH.classify(target[paired].numpy())
+        groups = [paired[labels == label] for label in np.unique(labels)]
         most = max(len(group) for group in groups)
-        pairs = pd.concat([group for group in groups for _ in range(most // len(group))])
-        lone = round(len(pairs) * _LONE_SHARE / (1 - _LONE_SHARE)) if self.lone_keys else 0
-        return PairImages(pairs, *self.packs, lone_keys=list(islice(cycle(self.lone_keys), lone)))
+        chosen = np.concatenate([np.tile(group, most // len(group)) for group in groups])
+        if len(alone):
+            chosen = np.concatenate([chosen, np.resize(alone, round(len(chosen) * _LONE_SHARE / (1 - _LONE_SHARE)))])
+        balanced = PairImages(self.table, self.real, self.synthetic, self.lone)
+        balanced.tensors = tuple(tensor[torch.from_numpy(chosen)] for tensor in self.tensors)
+        return balanced
 
     def __getitem__(self, rows: list[int]) -> tuple[Tensor, ...]:  # type: ignore[override]
-        real_rows, synth_rows, target = super().__getitem__(rows)
-        alone = target.isnan()
-        real = _gather(self.packs[0], real_rows)
-        synthetic = real.clone()
-        synthetic[~alone] = _gather(self.packs[1], synth_rows[~alone])
-        return real, synthetic, target
+        real_rows, numbers, partner_rows, target = super().__getitem__(rows)
+        real = _gather(self.real, real_rows)
+        partners = torch.empty_like(real)
+        for number in numbers.unique().tolist():
+            partners[numbers == number] = _gather(self._partners[number], partner_rows[numbers == number])
+        return real, partners, target
 
 
 def _gather(pack: ImagePack, rows: Tensor) -> Tensor:
@@ -194,7 +207,7 @@ def train_deepssim(
     Raises:
         ConfigError: if the images are too small for the network.
     """
-    height, width = train_pairs.packs[0].images.shape[1:]
+    height, width = train_pairs.real.images.shape[1:]
     least = options.patch_size * 8  # three stages halve what the first layer leaves
     if min(height, width) < least:
         raise ConfigError(

@@ -28,6 +28,7 @@ class Embeddings:
     keys: list[str]
     encoder: str
     checksum: str
+    source: str = ""  # file they were read from, for messages
 
 
 def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
@@ -53,4 +54,5 @@ def read_embeddings(path: str | Path) -> Embeddings:
             read_keys(file, "keys", expected=len(values)),
             str(file.attrs["encoder"]),
             str(file.attrs["checksum"]),
+            str(path),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from deepssim.evaluation.labels import Label, Thresholds
-from deepssim.similarity.matrices import ScoreMatrix
+from deepssim.similarity.scores import Scores
 
 NAMES = {label: label.name.lower() for label in Label}
 
@@ -54,7 +54,7 @@ def classification_figures(scores: np.ndarray, labels: np.ndarray, thresholds: T
     }
 
 
-def copy_figures(matrix: ScoreMatrix, train_keys: list[str], thresholds: Thresholds) -> dict[str, Any]:
+def copy_figures(matrix: Scores, train_keys: list[str], thresholds: Thresholds) -> dict[str, Any]:
     """Count copies of training images among synthetic ones.
 
     Args:
@@ -67,8 +67,7 @@ def copy_figures(matrix: ScoreMatrix, train_keys: list[str], thresholds: Thresho
 
     Source: N_copies and N_mem of Dar et al., arXiv:2402.01054.
     """
-    copies = matrix.scores[matrix.rows(train_keys)].astype(np.float64) > thresholds.high
-    copying, copied = copies.any(axis=0), copies.any(axis=1)
+    copied, copying = (best.scores[:, 0].astype(np.float64) > thresholds.high for best in matrix.best(train_keys))
     return {
         "synthetic_images": int(copying.size),
         "training_images": int(copied.size),
@@ -79,13 +78,11 @@ def copy_figures(matrix: ScoreMatrix, train_keys: list[str], thresholds: Thresho
     }
 
 
-def evaluate(
-    matrix: ScoreMatrix, test_set: pd.DataFrame, train_keys: list[str], thresholds: Thresholds
-) -> dict[str, Any]:
+def evaluate(matrix: Scores, test_set: pd.DataFrame, train_keys: list[str], thresholds: Thresholds) -> dict[str, Any]:
     """Judge one metric on the labelled test pairs and count the copies it sees among all pairs.
 
     Args:
-        matrix: scores of the metric, aligned or misaligned.
+        matrix: scores of the metric, aligned or misaligned, with at least those of the test pairs.
         test_set: `real_key`, `synth_key`, `ssim`, `label`.
         train_keys: images the generator was trained on.
         thresholds: of the metric.

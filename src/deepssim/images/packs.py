@@ -3,7 +3,8 @@
 Not here: reading image files (reading.py), bringing images to one size and bit depth (standardize.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ class ImagePack:
     """Images with their keys.
 
     Attributes:
-        images: uint8 or uint16, shape (N, H, W), 0 to the maximum of the type.
+        images: uint8 or uint16, shape (N, H, W), 0 to the maximum of the type; of an open pack, the dataset in its file.
         keys: N distinct image keys, in the order of `images`.
     """
 
@@ -41,6 +42,11 @@ class ImagePack:
     def maximum(self) -> int:
         """Largest value the pixel type can hold: 255 or 65535."""
         return int(np.iinfo(self.images.dtype).max)
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """What the images take; nothing while they are read from their file slice by slice."""
+        return self.images.nbytes if isinstance(self.images, np.ndarray) else 0
 
     def select(self, keys: Sequence[str]) -> "ImagePack":
         """Return the images of `keys`, in that order.
@@ -72,8 +78,30 @@ def read_pack(path: str | Path) -> ImagePack:
     Raises:
         DataError: if the file is damaged or not an image pack.
     """
+    with open_pack(path) as pack:
+        return ImagePack(pack.images[:], pack.keys)
+
+
+@contextmanager
+def open_pack(path: str | Path) -> Iterator[ImagePack]:
+    """Open an image pack whose images are read when they are sliced, for packs larger than memory.
+
+    Raises:
+        DataError: if the file is damaged or not an image pack.
+    """
     with open_hdf5(path, needs=("images", "keys")) as file:
         images = file["images"]
         if images.ndim != 3 or images.dtype not in (np.uint8, np.uint16):
             raise DataError(f"{path}: holds {images.dtype} of shape {images.shape}, expected uint8 or uint16 (N, H, W)")
-        return ImagePack(images[:], read_keys(file, "keys", expected=len(images)))
+        yield ImagePack(images, read_keys(file, "keys", expected=len(images)))
+
+
+def require_same_size(real: ImagePack, synthetic: ImagePack, *, least: int) -> None:
+    """Raise a DataError if the images of two packs differ in size or a side is below `least` pixels."""
+    sizes = ["x".join(str(side) for side in pack.images.shape[1:]) for pack in (real, synthetic)]
+    if sizes[0] != sizes[1]:
+        raise DataError(
+            f"real images are {sizes[0]} and synthetic ones {sizes[1]}; bring them to one size (dataset.image_size)"
+        )
+    if min(real.images.shape[1:]) < least:
+        raise DataError(f"images of {sizes[0]} are smaller than the {least}x{least} they need; use larger images")

@@ -5,7 +5,7 @@ Not here: reading files (reading.py), random changes (augment.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,16 +97,20 @@ def zscore(images: np.ndarray, keys: Sequence[str]) -> np.ndarray:
 
     Source: input of DeepSSIM and SSIM in arXiv:2509.16582.
     """
+    require_zscore(images, lambda row: keys[row])
     values = images.astype(np.float64)
-    mean = values.mean(axis=(1, 2), keepdims=True)
-    deviation = values.std(axis=(1, 2), keepdims=True)
-    unusable = np.flatnonzero(~((deviation > 0) & np.isfinite(deviation)).ravel())
+    return (values - values.mean(axis=(1, 2), keepdims=True)) / values.std(axis=(1, 2), keepdims=True)
+
+
+def require_zscore(images: np.ndarray, name: Callable[[int], str]) -> None:
+    """Raise a DataError if an image of (N, H, W) is constant or not finite; `name` gives the key of an offender."""
+    low, high = (edge(images, axis=(1, 2)) for edge in (np.min, np.max))
+    unusable = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high) & (high > low)))  # NaN passes on to both
     if unusable.size:
         raise DataError(
             f"{unusable.size} of {len(images)} images are constant or not finite and have no z-score, "
-            f"first {keys[unusable[0]]!r}; remove them"
+            f"first {name(int(unusable[0]))!r}; remove them"
         )
-    return (values - mean) / deviation
 
 
 def zscore_batch(images: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from deepssim.images.packs import ImagePack
-from deepssim.similarity.matrices import ScoreMatrix
+from deepssim.similarity.scores import Scores
 
 _TILE_INCHES = 0.95
 
@@ -30,7 +30,7 @@ def save_pairs(path: str | Path, first: ImagePack, second: ImagePack, *, names: 
 
 def save_nearest(
     path: str | Path,
-    matrix: ScoreMatrix,
+    matrix: Scores,
     train_keys: Sequence[str],
     real: ImagePack,
     synthetic: ImagePack,
@@ -41,12 +41,11 @@ def save_nearest(
 
     Every training image appears once, so that one image copied often does not fill the picture.
     """
-    scores = matrix.scores[matrix.rows(train_keys)]
-    best = scores.argmax(axis=1)
-    order = np.argsort(-scores.max(axis=1), kind="stable")[:columns]
-    synth = synthetic.select([matrix.synth_keys[best[row]] for row in order])
+    best, _ = matrix.best(train_keys)
+    order = np.argsort(-best.scores[:, 0], kind="stable")[:columns]
+    synth = synthetic.select([matrix.synth_keys[best.partners[row, 0]] for row in order])
     train = real.select([train_keys[row] for row in order])
-    titles = [f"{scores[row, best[row]]:.3f}" for row in order]
+    titles = [f"{best.scores[row, 0]:.3f}" for row in order]
     grid = [pack.images.astype(np.float32) / pack.maximum for pack in (synth, train)]
     _save(path, grid, ["synthetic", "nearest\ntraining image"], 1, titles=titles)
 

@@ -1,120 +1,304 @@
-"""Score matrices: real x synthetic scores with both key lists, in one HDF5 file.
+"""Scores in HDF5 files, written tile by tile and read without loading them.
 
-Not here: computing scores (ssim.py, embeddings.py).
+A file holds the whole matrix or, where that is too large, the best partners of each image and the scores of some pairs.
+
+Not here: what is asked of scores (scores.py), computing them (ssim.py, fsim.py, embedding_scores.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from deepssim.errors import DataError
+from deepssim.config import Layout, SimilarityConfig
+from deepssim.errors import ConfigError, DataError
 from deepssim.images.keys import require_unique
+from deepssim.seeds import numpy_generator
+from deepssim.similarity.scores import ScoreMatrix, Scores, TopScores
+from deepssim.similarity.tiles import Comparison, Tile, score_tiles
+from deepssim.similarity.topk import TopK, merge, update_columns, update_rows
 from deepssim.storage import open_hdf5, read_keys, write_keys
+
+_BLOCK = 4_000_000  # scores copied together
+_SAMPLED_PER_COLUMN = 32  # pairs of each synthetic image that a top-k file keeps besides its best ones
 
 
 @dataclass(frozen=True)
-class ScoreMatrix:
-    """Scores of one metric.
+class Shard:
+    """Which of several column shards a file holds."""
 
-    Attributes:
-        scores: float32 (R, S), [i, j] is real i against synthetic j; higher is more similar.
-        real_keys: R keys of the rows.
-        synth_keys: S keys of the columns.
+    number: int = 0
+    count: int = 1
+
+
+def choose_layout(rows: int, columns: int, options: SimilarityConfig) -> Layout:
+    """Say whether a matrix of this size is written whole or as top-k lists.
+
+    Raises:
+        ConfigError: if the whole matrix is asked for and exceeds `dense_limit`.
+    """
+    if options.layout is Layout.TOP_K or rows * columns <= options.dense_limit:
+        return Layout.TOP_K if options.layout is Layout.TOP_K else Layout.DENSE
+    if options.layout is Layout.DENSE:
+        raise ConfigError(
+            f"a matrix of {rows:,} x {columns:,} = {rows * columns:,} scores exceeds similarity.dense_limit "
+            f"{options.dense_limit:,}; set similarity.layout to top_k (or auto) for the best {options.top_k} of each "
+            "image and the labelled pairs, or raise the limit"
+        )
+    return Layout.TOP_K
+
+
+def write_dense(
+    path: str | Path,
+    comparison: Comparison,
+    real_keys: Sequence[str],
+    synth_keys: Sequence[str],
+    metric: str,
+    *,
+    max_memory_gb: float,
+    shard: Shard | None = None,
+) -> None:
+    """Compute all scores and write them as they come.
+
+    Raises:
+        DataError: if an item cannot be compared, a score is not finite or a key occurs twice.
+    """
+    with _created(path, metric, real_keys, synth_keys, shard or Shard()) as file:
+        scores = _empty(file, comparison.shape)
+        for tile in score_tiles(comparison, max_memory_gb=max_memory_gb):
+            _require_finite(tile, real_keys, synth_keys, metric)
+            scores[tile.place] = tile.scores
+
+
+def write_top(
+    path: str | Path,
+    comparison: Comparison,
+    real_keys: Sequence[str],
+    synth_keys: Sequence[str],
+    metric: str,
+    *,
+    train_keys: Sequence[str],
+    labelled: tuple[Sequence[str], Sequence[str]],
+    options: SimilarityConfig,
+    seed: int,
+    threads: int = 1,
+    shard: Shard | None = None,
+) -> None:
+    """Compute all scores and write the best of each item, those of labelled pairs and of some drawn at random.
+
+    Args:
+        path: HDF5 file to write.
+        comparison: real and synthetic items.
+        real_keys, synth_keys: their keys.
         metric: name of the metric.
-    """
-
-    scores: np.ndarray
-    real_keys: list[str]
-    synth_keys: list[str]
-    metric: str
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        return {key: row for row, key in enumerate(self.real_keys)}
-
-    @cached_property
-    def _columns(self) -> dict[str, int]:
-        return {key: column for column, key in enumerate(self.synth_keys)}
-
-    def rows(self, real_keys: Sequence[str]) -> np.ndarray:
-        """Return the row numbers of real keys."""
-        return _look_up(real_keys, self._rows, "real")
-
-    def pair_scores(self, real_keys: Sequence[str], synth_keys: Sequence[str]) -> np.ndarray:
-        """Return the scores of N pairs, float64 (N,).
-
-        Raises:
-            DataError: if a key is not in the matrix.
-        """
-        rows, columns = self.rows(real_keys), _look_up(synth_keys, self._columns, "synthetic")
-        return self.scores[rows, columns].astype(np.float64)
-
-
-def write_matrix(path: str | Path, matrix: ScoreMatrix) -> None:
-    """Write a score matrix.
+        train_keys: the generator's training images.
+        labelled: real and synthetic keys of pairs to keep; those of other shards are passed over.
+        options: section `similarity`.
+        seed: the config's seed; which pairs are drawn depends on it and the synthetic key only.
+        threads: processor threads.
+        shard: which part of the columns this is.
 
     Raises:
-        DataError: if a score is not finite, naming the pair, or a key occurs twice.
+        DataError: as `write_dense`, or if a training image is not among the real ones.
     """
-    bad = np.argwhere(~np.isfinite(matrix.scores))
-    if len(bad):
-        row, column = bad[0]
-        raise DataError(
-            f"{matrix.metric}: {len(bad)} scores are not finite, first of {matrix.real_keys[row]!r} and "
-            f"{matrix.synth_keys[column]!r}; check these images"
-        )
-    require_unique(matrix.real_keys, "real images")
-    require_unique(matrix.synth_keys, "synthetic images")
-    with h5py.File(path, "w") as file:
-        file.create_dataset("scores", data=matrix.scores.astype(np.float32))
-        file.attrs["metric"] = matrix.metric
-        write_keys(file, "real_keys", matrix.real_keys)
-        write_keys(file, "synth_keys", matrix.synth_keys)
+    known = Scores(list(real_keys), list(synth_keys), metric)
+    train_rows = np.sort(known.rows(train_keys))
+    pairs = _pairs_to_keep(known, train_rows, labelled, seed)
+    scores = np.full(len(pairs), np.nan, np.float32)
+    rows, columns = comparison.shape
+    of_rows = TopK.empty(rows, min(options.top_k, columns))
+    of_columns = TopK.empty(columns, min(options.top_k, len(train_rows)))
+    pair_rows, pair_columns = pairs // columns, pairs % columns
+    for tile in score_tiles(comparison, max_memory_gb=options.max_memory_gb):
+        _require_finite(tile, real_keys, synth_keys, metric)
+        update_rows(of_rows, tile, threads)
+        row_part, column_part = tile.place
+        inside = np.flatnonzero(
+            (pair_rows >= row_part.start) & (pair_rows < row_part.stop)
+            & (pair_columns >= column_part.start) & (pair_columns < column_part.stop)
+        )  # fmt: skip
+        scores[inside] = tile.scores[pair_rows[inside] - row_part.start, pair_columns[inside] - column_part.start]
+        chosen = train_rows[(train_rows >= row_part.start) & (train_rows < row_part.stop)]
+        first = int(np.searchsorted(train_rows, row_part.start))
+        update_columns(of_columns, Tile(first, tile.first_column, tile.scores[chosen - row_part.start]), threads)
+    of_columns = TopK(of_columns.scores, train_rows[of_columns.partners])
+    found = TopScores(
+        *(known.real_keys, known.synth_keys, metric, of_rows, of_columns, pairs, scores),
+        train_images=len(train_rows),
+        top_k=options.top_k,
+    )
+    _write_top(path, found, shard)
 
 
-def read_matrix(path: str | Path) -> ScoreMatrix:
-    """Read a score matrix.
+def read_scores(path: str | Path) -> ScoreMatrix | TopScores:
+    """Open a score file of either kind; scores are read from it when they are used.
 
     Raises:
-        DataError: if the file is damaged or not a score matrix.
+        DataError: if the file is damaged or holds something else.
     """
-    with open_hdf5(path, needs=("scores", "real_keys", "synth_keys")) as file:
-        scores = file["scores"][:]
-        return ScoreMatrix(
-            scores,
-            read_keys(file, "real_keys", expected=scores.shape[0]),
-            read_keys(file, "synth_keys", expected=scores.shape[1]),
+    with open_hdf5(path, needs=("real_keys", "synth_keys")) as file:
+        if "scores" not in file and "of_rows" not in file:
+            raise DataError(f"{path}: holds neither a score matrix nor top-k lists; make it again")
+        if "scores" in file:
+            shape = file["scores"].shape
+            keys = _read_keys(file, *shape)
+            offset = file["scores"].id.get_offset()
+            if offset is None or file["scores"].dtype != np.float32:  # of a chunked matrix that others wrote
+                scores = file["scores"][:].astype(np.float32)
+            else:
+                scores = np.memmap(path, np.float32, "r", offset, shape)
+            return ScoreMatrix(*keys, str(file.attrs["metric"]), scores)
+        lists = {side: TopK(file[side]["scores"][:], file[side]["partners"][:]) for side in ("of_rows", "of_columns")}
+        keys = _read_keys(file, len(lists["of_rows"].scores), len(lists["of_columns"].scores))
+        return TopScores(
+            *keys,
             str(file.attrs["metric"]),
+            lists["of_rows"],
+            lists["of_columns"],
+            file["pairs/codes"][:],
+            file["pairs/scores"][:],
+            train_images=int(file.attrs["train_images"]),
+            top_k=int(file.attrs["top_k"]),
         )
 
 
-def join_columns(shards: Sequence[ScoreMatrix]) -> ScoreMatrix:
-    """Put column shards side by side.
+def gather(path: str | Path, shards: Sequence[str | Path], metric: str) -> None:
+    """Put column shards side by side, copying a whole matrix piece by piece.
+
+    Args:
+        path: HDF5 file to write.
+        shards: files of all shards, in order.
+        metric: that all must hold.
 
     Raises:
-        DataError: if they are not of the same metric and real images.
+        DataError: if a shard is missing, occurs twice, or is of another metric, kind or set of real images.
     """
-    first = shards[0]
-    for number, shard in enumerate(shards):
-        if shard.real_keys != first.real_keys or shard.metric != first.metric:
-            raise DataError(f"shard {number} is of other real images or another metric than shard 0; make it again")
-    return ScoreMatrix(
-        np.concatenate([shard.scores for shard in shards], axis=1),
-        first.real_keys,
-        [key for shard in shards for key in shard.synth_keys],
-        first.metric,
+    _require_all_shards(shards, metric)
+    parts = [read_scores(shard) for shard in shards]
+    synth_keys = [key for part in parts for key in part.synth_keys]
+    owner: dict[str, str] = {}
+    for shard, part in zip(shards, parts, strict=True):
+        if part.real_keys != parts[0].real_keys or type(part) is not type(parts[0]):
+            raise DataError(f"{shard}: is of other real images or another kind than {shards[0]}; make both again")
+        for key in part.synth_keys:
+            if owner.setdefault(key, str(shard)) != str(shard):
+                raise DataError(f"{shard}: overlaps with {owner[key]}, first in {key!r}; make the shards again")
+    starts = np.cumsum([0, *(len(part.synth_keys) for part in parts)])
+    if all(isinstance(part, ScoreMatrix) for part in parts):
+        with _created(path, metric, parts[0].real_keys, synth_keys, Shard()) as file:
+            scores = _empty(file, (len(parts[0].real_keys), len(synth_keys)))
+            for part, start in zip(parts, starts, strict=False):
+                _copy(part.scores, scores, int(start))  # type: ignore[union-attr]
+        return
+    _write_top(path, _joined([part for part in parts if isinstance(part, TopScores)], synth_keys, starts), None)
+
+
+def _joined(parts: list[TopScores], synth_keys: list[str], starts: np.ndarray) -> TopScores:
+    total = len(synth_keys)
+    codes = [
+        part.pairs // len(part.synth_keys) * total + part.pairs % len(part.synth_keys) + start
+        for part, start in zip(parts, starts, strict=False)
+    ]
+    order = np.argsort(np.concatenate(codes), kind="stable")
+    best_of_rows = [TopK(p.of_rows.scores, p.of_rows.partners + start) for p, start in zip(parts, starts, strict=False)]
+    return TopScores(
+        parts[0].real_keys,
+        synth_keys,
+        parts[0].metric,
+        merge(best_of_rows, min(parts[0].top_k, total)),
+        TopK(
+            np.concatenate([part.of_columns.scores for part in parts]),
+            np.concatenate([part.of_columns.partners for part in parts]),
+        ),
+        np.concatenate(codes)[order],
+        np.concatenate([part.pair_values for part in parts])[order],
+        train_images=parts[0].train_images,
+        top_k=parts[0].top_k,
     )
 
 
-def _look_up(keys: Sequence[str], index: dict[str, int], side: str) -> np.ndarray:
-    absent = [key for key in keys if key not in index]
-    if absent:
-        raise DataError(
-            f"{len(absent)} of {len(keys)} {side} images are not in the score matrix, first {absent[0]!r}; "
-            "make the matrix again or remove these rows"
-        )
-    return np.array([index[key] for key in keys], dtype=np.int64)
+def _copy(source: np.ndarray, target: Any, start: int) -> None:
+    """Copy a shard into its columns, a few rows at a time."""
+    step = max(1, _BLOCK // max(1, source.shape[1]))
+    for row in range(0, len(source), step):
+        target[row : row + step, start : start + source.shape[1]] = source[row : row + step]
+
+
+def _require_all_shards(shards: Sequence[str | Path], metric: str) -> None:
+    found = {}
+    for path in shards:
+        with open_hdf5(path, needs=("real_keys", "synth_keys")) as file:
+            if file.attrs["metric"] != metric:
+                raise DataError(
+                    f"{path}: holds scores of {file.attrs['metric']}, not {metric}; name shards of one metric"
+                )
+            found[int(file.attrs["shard"])] = int(file.attrs["shards"])
+    count = max(found.values())
+    missing = sorted(set(range(count)) - set(found))
+    if missing or len(found) != len(shards):
+        what = f"shard {missing[0]} of {count} is missing" if missing else "a shard occurs twice"
+        raise DataError(f"{shards[0]}: {what} among the {len(shards)} files given; name each shard once")
+
+
+def _pairs_to_keep(
+    known: Scores, train_rows: np.ndarray, labelled: tuple[Sequence[str], Sequence[str]], seed: int
+) -> np.ndarray:
+    """Return the codes of labelled pairs of these columns and of some pairs of each column, increasing."""
+    here = set(known.synth_keys)
+    inside = [place for place, key in enumerate(labelled[1]) if key in here]
+    rows = known.rows([labelled[0][place] for place in inside])
+    columns = known.columns([labelled[1][place] for place in inside])
+    count = min(_SAMPLED_PER_COLUMN, len(train_rows))
+    drawn = [
+        numpy_generator(seed, "sampled pairs", key).choice(train_rows, count, replace=False) * len(here) + column
+        for column, key in enumerate(known.synth_keys)
+    ]
+    return np.unique(np.concatenate([rows * len(known.synth_keys) + columns, *drawn]))
+
+
+def _write_top(path: str | Path, content: TopScores, shard: Shard | None) -> None:
+    with _created(path, content.metric, content.real_keys, content.synth_keys, shard or Shard()) as file:
+        for side in ("of_rows", "of_columns"):
+            best: TopK = getattr(content, side)
+            file.create_dataset(f"{side}/scores", data=best.scores)
+            file.create_dataset(f"{side}/partners", data=best.partners)
+        file.create_dataset("pairs/codes", data=content.pairs)
+        file.create_dataset("pairs/scores", data=content.pair_values)
+        file.attrs.update({"train_images": content.train_images, "top_k": content.top_k})
+
+
+@contextmanager
+def _created(
+    path: str | Path, metric: str, real_keys: Sequence[str], synth_keys: Sequence[str], shard: Shard
+) -> Iterator[Any]:
+    require_unique(list(real_keys), "real images")
+    require_unique(list(synth_keys), "synthetic images")
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"metric": metric, "shard": shard.number, "shards": shard.count})
+        write_keys(file, "real_keys", real_keys)
+        write_keys(file, "synth_keys", synth_keys)
+        yield file
+
+
+def _empty(file: Any, shape: tuple[int, int]) -> Any:
+    # In one piece, so that readers can map it into memory; not filled first, since every score will be written.
+    return file.create_dataset("scores", shape, np.float32, fill_time="never")
+
+
+def _read_keys(file: Any, rows: int, columns: int) -> tuple[list[str], list[str]]:
+    return read_keys(file, "real_keys", expected=rows), read_keys(file, "synth_keys", expected=columns)
+
+
+def _require_finite(tile: Tile, real_keys: Sequence[str], synth_keys: Sequence[str], metric: str) -> None:
+    if np.isfinite(tile.scores.sum(dtype=np.float64)):  # one pass without a mask; infinities and NaN stay in a sum
+        return
+    bad = np.argwhere(~np.isfinite(tile.scores))
+    row, column = bad[0] + (tile.first_row, tile.first_column)
+    raise DataError(
+        f"{metric}: {len(bad)} scores are not finite, first of {real_keys[row]!r} and {synth_keys[column]!r}; "
+        "check these images"
+    )

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from deepssim.config import MetricName
 from deepssim.evaluation.labels import TRUTH, Thresholds
+from deepssim.similarity.tiles import Comparison
 
 
 class Compares(StrEnum):
@@ -27,8 +28,8 @@ class Metric:
         name: as in the config and in file names.
         title: as in plots.
         compares: image packs or embeddings.
-        score: for pixels `(real pack, synthetic pack, threads)`, for embeddings `(real, synthetic, threads)`; gives
-            float32 (R, S), higher is more similar.
+        compare: `(real, synthetic, threads)`, both packs or both embeddings, to a `tiles.Comparison`; higher scores
+            are more similar.
         embed: `(weights file, pack, device, batch size)` to embeddings; None for pixels.
         thresholds: published ones.
         score_range: lowest and highest possible score.
@@ -37,22 +38,22 @@ class Metric:
     name: MetricName
     title: str
     compares: Compares
-    score: Callable
+    compare: Callable[..., Comparison]
     embed: Callable | None
     thresholds: Thresholds
     score_range: tuple[float, float]
 
 
 def _ssim(real, synthetic, threads):  # type: ignore[no-untyped-def]
-    from deepssim.similarity.ssim import ssim_matrix
+    from deepssim.similarity.ssim import SsimComparison
 
-    return ssim_matrix(real, synthetic, threads=threads)
+    return SsimComparison(real, synthetic, threads=threads)
 
 
 def _cosine(real, synthetic, threads):  # type: ignore[no-untyped-def]
-    from deepssim.similarity.embedding_scores import cosine_matrix
+    from deepssim.similarity.embedding_scores import EmbeddingComparison
 
-    return cosine_matrix(real, synthetic)
+    return EmbeddingComparison(real, synthetic, threads=threads)
 
 
 def _embed_deepssim(weights, pack, device, batch_size):  # type: ignore[no-untyped-def]
@@ -68,7 +69,7 @@ METRICS = {
             name=MetricName.DEEPSSIM,
             title="DeepSSIM (cosine)",
             compares=Compares.EMBEDDINGS,
-            score=_cosine,
+            compare=_cosine,
             embed=_embed_deepssim,
             thresholds=TRUTH,
             score_range=(-1.0, 1.0),
@@ -77,7 +78,7 @@ METRICS = {
             name=MetricName.SSIM,
             title="SSIM",
             compares=Compares.PIXELS,
-            score=_ssim,
+            compare=_ssim,
             embed=None,
             thresholds=TRUTH,
             score_range=(-1.0, 1.0),

@@ -1,115 +1,254 @@
 """Exact SSIM of every real image with every synthetic one.
 
 The score is that of scikit-image's `structural_similarity` with its defaults, on z-scored images, with the range of the
-real image as `data_range`. Means and variances of all windows are computed once per image; a pair then costs one pass
-that keeps running sums of the products, instead of five filters.
+real image as `data_range`. Three things make a pair cheap:
+
+- Means and variances of all windows are computed once per image; a pair only adds the window sums of products.
+- These sums are kept running, down the columns and along the row, so a pixel costs two products instead of 49. The
+  values of 8-bit images are summed as integers, so nothing is lost however long the sums run; z-scores are a linear map
+  of the pixels and enter as one factor at the end.
+- 64 synthetic images lie beside each other, pixel by pixel, so every instruction works on many pairs. A pair's result
+  does not depend on which pairs share its instructions: tiles, shards and threads change no bit.
+
+Not here: tiles and memory (tiles.py), matrices in files (matrices.py), the same on a GPU (ssim_cuda.py).
 
 Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861; arXiv:2509.16582 for z-score and range.
 """
 
-import numpy as np
-from numba import get_num_threads, njit, prange, set_num_threads
-from scipy.ndimage import uniform_filter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from deepssim.errors import DataError
-from deepssim.images.packs import ImagePack
-from deepssim.images.standardize import zscore
+import numpy as np
+from numba import njit, prange
+
+from deepssim.images.packs import ImagePack, require_same_size
+from deepssim.images.standardize import require_zscore
+from deepssim.similarity.lanes import LANES, in_lanes, numba_threads, pairs_by_row, take
 
 WINDOW = 7  # pixels, side of the uniform window
-_SAMPLE = WINDOW**2 / (WINDOW**2 - 1)  # covariances are those of a sample
+_AREA = WINDOW**2
+_SAMPLE = _AREA * (_AREA - 1)  # covariances are those of a sample: 49 sum(xy) - sum(x) sum(y), divided by 49 * 48
 _K1, _K2 = 0.01, 0.03
 
 
-def ssim_matrix(real: ImagePack, synthetic: ImagePack, *, threads: int = 1) -> np.ndarray:
-    """Compute SSIM of every real with every synthetic image.
+@dataclass(frozen=True)
+class SsimFeatures:
+    """What SSIM needs of N images.
+
+    Attributes:
+        pixels: int16 for 8-bit images, else float64; (N, H, W).
+        sums: of the pixels of every full window, the same type; (N, H - 6, W - 6).
+        means: of the z-scored windows, float32 for 8-bit images, else float64; (N, H - 6, W - 6).
+        variances: of the z-scored windows, as `means`.
+        factors: float64 (N,), 1 / standard deviation of the image.
+        ranges: float64 (N,), maximum - minimum of the z-scored image.
+    """
+
+    pixels: np.ndarray
+    sums: np.ndarray
+    means: np.ndarray
+    variances: np.ndarray
+    factors: np.ndarray
+    ranges: np.ndarray
+
+
+class SsimComparison:
+    """SSIM between two packs; see `tiles.Comparison`.
 
     Args:
         real: R images of at least 7x7 pixels; their range scales the constants, so the score is not symmetric.
         synthetic: S images of the same size.
-        threads: processor threads to use; the result does not depend on it.
-
-    Returns:
-        float32, shape (R, S), no unit, -1 to 1; [i, j] is real i against synthetic j.
+        threads: processor threads; the result does not depend on it.
+        symmetric: use the larger range of the two images, so that swapping them changes nothing.
 
     Raises:
-        DataError: if sizes differ or are below 7x7, or an image is constant.
+        DataError: if sizes differ or are below 7x7; later, on preparing an image that is constant.
     """
-    shape = real.images.shape[1:]
-    if synthetic.images.shape[1:] != shape:
-        raise DataError(
-            f"real images are {_size(shape)} and synthetic ones {_size(synthetic.images.shape[1:])}; "
-            "bring them to one size (dataset.image_size)"
+
+    def __init__(self, real: ImagePack, synthetic: ImagePack, *, threads: int = 1, symmetric: bool = False) -> None:
+        require_same_size(real, synthetic, least=WINDOW)
+        self.real, self.synthetic = real, synthetic
+        self.threads, self.symmetric = threads, symmetric
+        self.shape = len(real.keys), len(synthetic.keys)
+        self.bytes_held = real.bytes_in_memory + synthetic.bytes_in_memory
+        self._wide = not (real.images.dtype == synthetic.images.dtype == np.uint8)
+        # Pixels, sums, means and variances, once per image and once in lanes.
+        height, width = real.images.shape[1:]
+        self.bytes_per_item = height * width * (2 * (32 if self._wide else 12) + 2)
+
+    def prepare_rows(self, rows: Any) -> SsimFeatures:
+        """Compute the features of some real images."""
+        return self._prepare(self.real, rows)
+
+    def prepare_columns(self, columns: Any) -> SsimFeatures:
+        """Compute the features of some synthetic images."""
+        return self._prepare(self.synthetic, columns)
+
+    def compare(self, rows: SsimFeatures, columns: SsimFeatures) -> np.ndarray:
+        """Score all pairs of prepared images: float32 (r, s)."""
+        count = len(columns.pixels)
+        # Lanes without an image have factor and range 0; they score something that nobody reads.
+        lanes = {name: in_lanes(values) for name, values in vars(columns).items()}
+        lanes["ranges"] *= self.symmetric
+        scores = np.empty((len(rows.pixels), len(lanes["pixels"]) * LANES), np.float32)
+        with numba_threads(self.threads):
+            _kernel(self._wide)(*vars(rows).values(), *lanes.values(), scores)
+        return scores[:, :count]
+
+    def compare_pairs(
+        self, rows: SsimFeatures, columns: SsimFeatures, row_of: np.ndarray, column_of: np.ndarray
+    ) -> np.ndarray:
+        """Score pairs of prepared images: float32 (N,), bit by bit those of the matrix."""
+        scores = np.empty(len(row_of), np.float32)
+        for row, pairs in pairs_by_row(row_of):
+            scores[pairs] = self.compare(take(rows, [row]), take(columns, column_of[pairs]))[0]
+        return scores
+
+    def _prepare(self, pack: ImagePack, part: Any) -> SsimFeatures:
+        images = pack.images[part]
+        require_zscore(images, lambda row: pack.keys[np.arange(len(pack.keys))[part][row]])
+        count, height, width = images.shape
+        inner = count, height - WINDOW + 1, width - WINDOW + 1
+        pixel, real = (np.float64, np.float64) if self._wide else (np.int16, np.float32)
+        features = SsimFeatures(
+            images.astype(pixel),
+            np.empty(inner, pixel),
+            np.empty(inner, real),
+            np.empty(inner, real),
+            np.empty(count),
+            np.empty(count),
         )
-    if min(shape) < WINDOW:
-        raise DataError(f"images of {_size(shape)} are smaller than SSIM's {WINDOW}x{WINDOW} window; use larger images")
-    return ssim_of_arrays(zscore(real.images, real.keys), zscore(synthetic.images, synthetic.keys), threads=threads)
+        with numba_threads(self.threads):
+            _fill_moments(*vars(features).values())
+        return features
 
 
 def ssim_of_arrays(real: np.ndarray, synthetic: np.ndarray, *, threads: int = 1) -> np.ndarray:
-    """Do the same as `ssim_matrix` for z-scored images, float64 (R, H, W) and (S, H, W), at least 7x7."""
-    before = get_num_threads()
-    set_num_threads(max(1, min(threads, before)))
-    try:
-        return _all_pairs(real, synthetic, _window_moments(real), _window_moments(synthetic), np.ptp(real, axis=(1, 2)))
-    finally:
-        set_num_threads(before)
+    """Compute SSIM of all pairs of images that are not constant.
 
+    Args:
+        real: any real type, shape (R, H, W), at least 7x7; z-scored here.
+        synthetic: the same, shape (S, H, W).
+        threads: processor threads.
 
-def _size(shape: tuple[int, ...]) -> str:
-    return "x".join(str(side) for side in shape)
-
-
-def _window_moments(images: np.ndarray) -> np.ndarray:
-    """Return mean and sample variance of every full window: float64 (N, 2, H - 6, W - 6)."""
-    inner = slice(WINDOW // 2, -(WINDOW // 2))
-    mean, squares = (
-        uniform_filter(values, WINDOW, axes=(1, 2))[:, inner, inner] for values in (images, np.square(images))
-    )
-    return np.stack([mean, (squares - mean**2) * _SAMPLE], axis=1)
+    Returns:
+        float32, shape (R, S).
+    """
+    packs = (ImagePack(images, [str(row) for row in range(len(images))]) for images in (real, synthetic))
+    comparison = SsimComparison(*packs, threads=threads)
+    return comparison.compare(comparison.prepare_rows(slice(None)), comparison.prepare_columns(slice(None)))
 
 
 @njit(parallel=True, cache=True)
-def _all_pairs(
-    real: np.ndarray, synthetic: np.ndarray, real_moments: np.ndarray, synthetic_moments: np.ndarray, ranges: np.ndarray
-) -> np.ndarray:
-    scores = np.empty((len(real), len(synthetic)), np.float32)
-    for column in prange(len(synthetic)):
-        for row in range(len(real)):
-            scores[row, column] = _pair(
-                real[row], synthetic[column], real_moments[row], synthetic_moments[column], ranges[row]
-            )
-    return scores
+def _fill_moments(
+    pixels: np.ndarray,
+    sums: np.ndarray,
+    means: np.ndarray,
+    variances: np.ndarray,
+    factors: np.ndarray,
+    ranges: np.ndarray,
+) -> None:
+    """Fill in all features but the pixels. Sums are float64, which is exact for integers."""
+    count, height, width = pixels.shape
+    for n in prange(count):
+        total, squares = 0.0, 0.0
+        low, high = np.float64(pixels[n, 0, 0]), np.float64(pixels[n, 0, 0])
+        for y in range(height):
+            for x in range(width):
+                value = np.float64(pixels[n, y, x])
+                total += value
+                low, high = min(low, value), max(high, value)
+        mean = total / (height * width)
+        for y in range(height):
+            for x in range(width):
+                squares += (pixels[n, y, x] - mean) ** 2
+        factor = 1 / np.sqrt(squares / (height * width))
+        factors[n], ranges[n] = factor, (high - low) * factor
+        strip, strip_squares = np.zeros(width), np.zeros(width)  # over the seven rows of the current windows
+        for y in range(height):
+            for x in range(width):
+                new = np.float64(pixels[n, y, x])
+                strip[x] += new
+                strip_squares[x] += new * new
+            top = y - WINDOW + 1
+            if top < 0:
+                continue
+            for x in range(width - WINDOW + 1):
+                first, second = 0.0, 0.0
+                for dx in range(WINDOW):
+                    first += strip[x + dx]
+                    second += strip_squares[x + dx]
+                sums[n, top, x] = first
+                means[n, top, x] = (first / _AREA - mean) * factor
+                variances[n, top, x] = (_AREA * second - first * first) / _SAMPLE * factor * factor
+            for x in range(width):
+                old = np.float64(pixels[n, top, x])
+                strip[x] -= old
+                strip_squares[x] -= old * old
 
 
-@njit(cache=True)
-def _pair(
-    real: np.ndarray, synthetic: np.ndarray, real_moments: np.ndarray, synthetic_moments: np.ndarray, data_range: float
-) -> float:
-    """Mean SSIM over all full windows, which is the image cropped by 3 pixels.
+@cache
+def _kernel(wide: bool) -> Callable[..., Any]:
+    """Return the loop over pairs with 32-bit sums of products, or with float64 for images of more than 8 bits."""
+    whole, real = (np.float64, np.float64) if wide else (np.int32, np.float32)
 
-    Sums are float64: a running sum in float32 drifts by more than the 1e-6 that scikit-image must be matched to.
-    """
-    height, width = real.shape
-    c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2
-    columns = np.zeros(width)  # sums of products over the 7 rows of the current window row
-    for y in range(WINDOW - 1):
-        for x in range(width):
-            columns[x] += real[y, x] * synthetic[y, x]
-    total = 0.0
-    for y in range(height - WINDOW + 1):
-        for x in range(width):
-            columns[x] += real[y + WINDOW - 1, x] * synthetic[y + WINDOW - 1, x]
-        products = 0.0
-        for x in range(WINDOW - 1):
-            products += columns[x]
-        for x in range(width - WINDOW + 1):
-            products += columns[x + WINDOW - 1]
-            a, b = real_moments[0, y, x], synthetic_moments[0, y, x]
-            covariance = (products / WINDOW**2 - a * b) * _SAMPLE
-            total += ((2 * a * b + c1) * (2 * covariance + c2)) / (
-                (a * a + b * b + c1) * (real_moments[1, y, x] + synthetic_moments[1, y, x] + c2)
-            )
-            products -= columns[x]
-        for x in range(width):
-            columns[x] -= real[y, x] * synthetic[y, x]
-    return total / ((height - WINDOW + 1) * (width - WINDOW + 1))
+    # `contract` lets a product and a sum become one instruction; nothing else about the arithmetic may change.
+    @njit(parallel=True, cache=True, fastmath={"contract"})
+    def all_pairs(  # type: ignore[no-untyped-def]
+        pixels, sums, means, variances, factors, ranges,
+        lane_pixels, lane_sums, lane_means, lane_variances, lane_factors, lane_ranges, scores,
+    ):  # fmt: skip
+        count, height, width = pixels.shape
+        rows, columns = height - WINDOW + 1, width - WINDOW + 1
+        for block in prange(len(lane_pixels)):
+            strip = np.empty((width, LANES), whole)  # sums of products over the seven rows of the current windows
+            window = np.empty(LANES, whole)
+            line, total = np.empty(LANES, real), np.empty(LANES, np.float64)
+            scale, c1, c2 = np.empty(LANES, real), np.empty(LANES, real), np.empty(LANES, real)
+            for n in range(count):
+                for lane in range(LANES):
+                    span = max(ranges[n], lane_ranges[block, lane])
+                    c1[lane], c2[lane] = (_K1 * span) ** 2, (_K2 * span) ** 2
+                    scale[lane] = 2 * factors[n] * lane_factors[block, lane] / _SAMPLE
+                    total[lane] = 0
+                strip[:] = 0
+                for y in range(height):
+                    for x in range(width):
+                        new = whole(pixels[n, y, x] * _AREA)
+                        for lane in range(LANES):
+                            strip[x, lane] += new * whole(lane_pixels[block, y, x, lane])
+                    top = y - WINDOW + 1
+                    if top < 0:
+                        continue
+                    for lane in range(LANES):
+                        line[lane] = 0
+                        window[lane] = 0
+                    for x in range(WINDOW - 1):
+                        for lane in range(LANES):
+                            window[lane] += strip[x, lane]
+                    for x in range(columns):
+                        own_sum, mean = whole(sums[n, top, x]), means[n, top, x]
+                        variance, square = variances[n, top, x], mean * mean
+                        for lane in range(LANES):
+                            products = window[lane] + strip[x + WINDOW - 1, lane]
+                            window[lane] = products - strip[x, lane]
+                            covariance = real(products - own_sum * whole(lane_sums[block, top, x, lane]))
+                            other = lane_means[block, top, x, lane]
+                            line[lane] += (
+                                ((mean + mean) * other + c1[lane]) * (covariance * scale[lane] + c2[lane])
+                            ) / (
+                                (square + other * other + c1[lane])
+                                * (variance + lane_variances[block, top, x, lane] + c2[lane])
+                            )
+                    for lane in range(LANES):
+                        total[lane] += line[lane]
+                    for x in range(width):
+                        old = whole(pixels[n, top, x] * _AREA)
+                        for lane in range(LANES):
+                            strip[x, lane] -= old * whole(lane_pixels[block, top, x, lane])
+                for lane in range(LANES):
+                    scores[n, block * LANES + lane] = total[lane] / (rows * columns)
+
+    return all_pairs

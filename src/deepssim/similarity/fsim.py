@@ -1,0 +1,260 @@
+"""FSIM of every real image with every synthetic one.
+
+FSIM compares two maps of each image, phase congruency and gradient magnitude, and weights each pixel by the larger phase
+congruency of the two. The maps are computed once per image; a pair then costs one pass over them.
+
+Source: Zhang, Zhang, Mou, Zhang 2011, doi:10.1109/TIP.2011.2109730; phase congruency as in Kovesi, "Image features from
+phase congruency", Videre 1(3), 1999, with the noise threshold of 2 standard deviations that FSIM's authors use.
+
+Not here: tiles and memory (tiles.py), SSIM (ssim.py).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from scipy.fft import fft2, fftfreq, ifft2
+from scipy.ndimage import convolve, uniform_filter
+
+from deepssim.errors import DataError
+from deepssim.images.packs import ImagePack, require_same_size
+from deepssim.images.standardize import require_zscore
+from deepssim.similarity.lanes import LANES, in_lanes, numba_threads, pairs_by_row, take
+
+T1 = 0.85  # keeps the comparison of phase congruencies, 0 to 1, stable
+T2 = 160.0  # the same for gradient magnitudes of intensities of 0 to 255
+
+_LEAST = 8  # pixels, side of an image: below, the widest filter is a constant
+_COMMON_SIDE = 256  # images are averaged down until their shorter side is about so many pixels
+_SCALES, _ORIENTATIONS = 4, 4
+_SHORTEST_WAVE = 6.0  # pixels
+_WAVE_RATIO = 2.0  # between scales
+_SIGMA_ON_FREQUENCY = 0.55  # bandwidth of the radial filter
+_ANGLE_ON_SIGMA = 1.2  # spacing of orientations over the angular filter's standard deviation
+_NOISE_DEVIATIONS = 2.0
+_EPSILON = 1e-4
+_SCHARR = np.array([[3, 0, -3], [10, 0, -10], [3, 0, -3]]) / 16
+
+
+class FsimVariant(StrEnum):
+    """What FSIM takes for phase congruency."""
+
+    PHASE_CONGRUENCY = "phase_congruency"
+    # The reference code of arXiv:2509.16582 puts the gradient magnitude, divided by its maximum, in its place.
+    SIMPLIFIED = "simplified"
+
+
+@dataclass(frozen=True)
+class FsimFeatures:
+    """What FSIM needs of N images: float32 (N, h, w) each.
+
+    Attributes:
+        congruency: phase congruency, 0 to 1, or what stands for it.
+        gradient: magnitude of the Scharr gradient of intensities of 0 to 255.
+    """
+
+    congruency: np.ndarray
+    gradient: np.ndarray
+
+
+class FsimComparison:
+    """FSIM between two packs; see `tiles.Comparison`. Scores are float32, 0 to 1, symmetric.
+
+    Args:
+        real: R images of at least 8x8 pixels; 16-bit ones are scaled to 0 to 255.
+        synthetic: S images of the same size.
+        threads: processor threads; the result does not depend on it.
+        variant: real phase congruency, or the reference's simplification.
+
+    Raises:
+        DataError: if sizes differ or are below 8x8; later, on preparing an image that is constant.
+    """
+
+    def __init__(
+        self,
+        real: ImagePack,
+        synthetic: ImagePack,
+        *,
+        threads: int = 1,
+        variant: FsimVariant = FsimVariant.PHASE_CONGRUENCY,
+    ) -> None:
+        require_same_size(real, synthetic, least=_LEAST)
+        self.real, self.synthetic = real, synthetic
+        self.threads, self.variant = threads, variant
+        self.shape = len(real.keys), len(synthetic.keys)
+        self.bytes_held = real.bytes_in_memory + synthetic.bytes_in_memory
+        height, width = real.images.shape[1:]
+        # Both maps twice, and the pixels; complex filter responses exist for one image at a time and are small beside.
+        self.bytes_per_item = height * width * (2 * 8 + 2)
+
+    def prepare_rows(self, rows: Any) -> FsimFeatures:
+        """Compute the maps of some real images."""
+        return self._prepare(self.real, rows)
+
+    def prepare_columns(self, columns: Any) -> FsimFeatures:
+        """Compute the maps of some synthetic images."""
+        return self._prepare(self.synthetic, columns)
+
+    def compare(self, rows: FsimFeatures, columns: FsimFeatures) -> np.ndarray:
+        """Score all pairs of prepared images: float32 (r, s)."""
+        count = len(columns.gradient)
+        lanes = [in_lanes(values) for values in vars(columns).values()]
+        scores = np.empty((len(rows.gradient), len(lanes[0]) * LANES), np.float32)
+        with numba_threads(self.threads):
+            _all_pairs(rows.congruency, rows.gradient, *lanes, np.float32(T1), np.float32(T2), scores)
+        return scores[:, :count]
+
+    def compare_pairs(
+        self, rows: FsimFeatures, columns: FsimFeatures, row_of: np.ndarray, column_of: np.ndarray
+    ) -> np.ndarray:
+        """Score pairs of prepared images: float32 (N,), bit by bit those of the matrix."""
+        scores = np.empty(len(row_of), np.float32)
+        for row, pairs in pairs_by_row(row_of):
+            scores[pairs] = self.compare(take(rows, [row]), take(columns, column_of[pairs]))[0]
+        return scores
+
+    def _prepare(self, pack: ImagePack, part: Any) -> FsimFeatures:
+        images, scale = pack.images[part], 255 / pack.maximum
+        require_zscore(images, lambda row: pack.keys[np.arange(len(pack.keys))[part][row]])
+        maps = [fsim_maps(image * scale, self.variant) for image in images]
+        flat = [row for row, (congruency, _) in enumerate(maps) if not congruency.any()]
+        if flat:
+            keys = [pack.keys[row] for row in np.arange(len(pack.keys))[part]]
+            raise DataError(
+                f"{len(flat)} of {len(images)} images have no feature that FSIM could compare, first {keys[flat[0]]!r}; "
+                "remove them"
+            )
+        return FsimFeatures(*(np.stack([pair[side] for pair in maps]).astype(np.float32) for side in (0, 1)))
+
+
+def fsim_maps(image: np.ndarray, variant: FsimVariant) -> tuple[np.ndarray, np.ndarray]:
+    """Compute phase congruency (or what stands for it) and gradient magnitude of one image.
+
+    Args:
+        image: shape (H, W), intensities of 0 to 255.
+        variant: what to take for phase congruency.
+
+    Returns:
+        Two float64 maps of one shape: (H, W), or smaller where the image was averaged down.
+    """
+    small = _averaged_down(image.astype(np.float64))
+    gradient = np.hypot(*(convolve(small, kernel, mode="constant") for kernel in (_SCHARR, _SCHARR.T)))
+    if variant is FsimVariant.SIMPLIFIED:
+        most = gradient.max()
+        return gradient / (most if most > 0 else 1), gradient
+    return phase_congruency(small), gradient
+
+
+def _averaged_down(image: np.ndarray) -> np.ndarray:
+    """Reduce an image to about 256 pixels along its shorter side, the scale at which FSIM is defined."""
+    factor = max(1, round(min(image.shape) / _COMMON_SIDE))
+    if factor == 1:
+        return image
+    # A window of even size is not centred; this origin is that of a convolution cut to the size of the image.
+    return uniform_filter(image, factor, mode="constant", origin=-1 if factor % 2 == 0 else 0)[::factor, ::factor]
+
+
+def phase_congruency(image: np.ndarray) -> np.ndarray:
+    """Compute phase congruency over 4 scales and 4 orientations of log-Gabor filters.
+
+    Args:
+        image: float64, shape (H, W).
+
+    Returns:
+        float64, same shape, 0 to 1: how far the phases of all scales agree, above what noise would give.
+    """
+    radial, angular = _filters(image.shape)
+    spectrum = fft2(image)
+    total_energy, total_amplitude = np.zeros(image.shape), np.zeros(image.shape)
+    for spread in angular:
+        responses = ifft2(spectrum * radial * spread)
+        amplitudes = np.abs(responses)
+        mean = responses.sum(axis=0)
+        mean /= np.abs(mean) + _EPSILON
+        # Along the mean phase, less what lies across it.
+        along, across = mean.real * responses.real, mean.imag * responses.imag
+        crossed = mean.real * responses.imag - mean.imag * responses.real
+        energy = (along + across - np.abs(crossed)).sum(axis=0)
+        total_energy += np.maximum(energy - _noise_threshold(amplitudes[0], radial, spread), 0)
+        total_amplitude += amplitudes.sum(axis=0)
+    return total_energy / np.where(total_amplitude > 0, total_amplitude, 1)
+
+
+def _noise_threshold(finest: np.ndarray, radial: np.ndarray, spread: np.ndarray) -> float:
+    """Estimate the energy that noise alone would give in one orientation.
+
+    The response of the finest scale is nearly all noise; its squared amplitude has an exponential distribution, hence
+    the median over -log(0.5). What the other scales add follows from the filters' overlap.
+    """
+    filters = radial * spread
+    kernels = np.real(ifft2(filters)) * np.sqrt(finest.size)
+    power_of_noise = np.median(finest**2) / -np.log(0.5) / (filters[0] ** 2).sum()
+    products = np.einsum("ihw,jhw->ij", kernels, kernels)
+    noise_energy = power_of_noise * (2 * np.trace(products) + 4 * np.triu(products, 1).sum())
+    rayleigh = np.sqrt(noise_energy / 2)
+    expected, deviation = rayleigh * np.sqrt(np.pi / 2), np.sqrt((2 - np.pi / 2) * rayleigh**2)
+    return float(expected + _NOISE_DEVIATIONS * deviation) / 1.7  # Kovesi's empirical correction of the estimate
+
+
+@cache
+def _filters(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return radial filters (scales, H, W) and angular ones (orientations, H, W), zero frequency at [0, 0]."""
+    height, width = shape
+    y, x = fftfreq(height)[:, None], fftfreq(width)[None, :]
+    radius = np.hypot(x, y)
+    radius[0, 0] = 1  # its logarithm is never used
+    low_pass = 1 / (1 + (radius / 0.45) ** (2 * 15))  # the corners of the spectrum differ between orientations
+    frequencies = [1 / (_SHORTEST_WAVE * _WAVE_RATIO**scale) for scale in range(_SCALES)]
+    radial = np.stack(
+        [
+            np.exp(-(np.log(radius / frequency) ** 2) / (2 * np.log(_SIGMA_ON_FREQUENCY) ** 2)) * low_pass
+            for frequency in frequencies
+        ]
+    )
+    radial[:, 0, 0] = 0
+    angle = np.arctan2(-y, x)
+    deviation = np.pi / _ORIENTATIONS / _ANGLE_ON_SIGMA
+    directions = np.arange(_ORIENTATIONS) * np.pi / _ORIENTATIONS
+    distances = [np.abs(np.arctan2(np.sin(angle - direction), np.cos(angle - direction))) for direction in directions]
+    return radial, np.stack([np.exp(-(distance**2) / (2 * deviation**2)) for distance in distances])
+
+
+@njit(parallel=True, cache=True, fastmath={"contract"})
+def _all_pairs(
+    congruency: np.ndarray,
+    gradient: np.ndarray,
+    lane_congruency: np.ndarray,
+    lane_gradient: np.ndarray,
+    t1: float,
+    t2: float,
+    scores: np.ndarray,
+) -> None:
+    count, height, width = gradient.shape
+    two = np.float32(2)
+    for block in prange(len(lane_gradient)):
+        line, weights = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+        total, total_weight = np.empty(LANES), np.empty(LANES)
+        for n in range(count):
+            for lane in range(LANES):
+                total[lane] = 0
+                total_weight[lane] = 0
+            for y in range(height):
+                for lane in range(LANES):
+                    line[lane] = 0
+                    weights[lane] = 0
+                for x in range(width):
+                    p, g = congruency[n, y, x], gradient[n, y, x]
+                    pp, gg = p * p + t1, g * g + t2
+                    for lane in range(LANES):
+                        q, h = lane_congruency[block, y, x, lane], lane_gradient[block, y, x, lane]
+                        weight = max(p, q)
+                        weights[lane] += weight
+                        line[lane] += weight * ((two * p * q + t1) * (two * g * h + t2)) / ((pp + q * q) * (gg + h * h))
+                for lane in range(LANES):
+                    total[lane] += line[lane]
+                    total_weight[lane] += weights[lane]
+            for lane in range(LANES):
+                scores[n, block * LANES + lane] = total[lane] / total_weight[lane]

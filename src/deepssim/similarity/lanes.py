@@ -1,0 +1,56 @@
+"""Images side by side, pixel by pixel, so that one instruction of the processor works on many pairs.
+
+Not here: what is computed on them (ssim.py, fsim.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+
+Features = TypeVar("Features")
+
+LANES = 64  # images per block: several registers of any processor, so that the loop's overhead does not count
+
+
+def in_lanes(values: np.ndarray) -> np.ndarray:
+    """Move the images of an array to its last axis, in blocks of 64.
+
+    Args:
+        values: shape (N, ...).
+
+    Returns:
+        Shape (blocks, ..., 64), contiguous; lanes beyond N are zero.
+    """
+    count, *rest = values.shape
+    blocks = -(-count // LANES)
+    lanes = np.zeros((blocks, *rest, LANES), values.dtype)
+    for block in range(blocks):
+        part = values[block * LANES : (block + 1) * LANES]
+        lanes[block, ..., : len(part)] = np.moveaxis(part, 0, -1)
+    return lanes
+
+
+@contextmanager
+def numba_threads(threads: int) -> Iterator[None]:
+    """Let compiled loops use so many threads, at most those that numba was started with."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(max(1, min(threads, before)))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
+def take(features: Features, chosen: Any) -> Features:
+    """Return the features, a dataclass of arrays with one row per image, of some images."""
+    return type(features)(**{name: values[chosen] for name, values in vars(features).items()})
+
+
+def pairs_by_row(row_of: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each row that occurs with the places where it does."""
+    order = np.argsort(row_of, kind="stable")
+    rows, starts = np.unique(row_of[order], return_index=True)
+    yield from zip(rows.tolist(), np.split(order, starts[1:]), strict=True)

@@ -1,0 +1,130 @@
+"""The k highest scores of every row and every column, kept while tiles pass by.
+
+Exact: the same as sorting the whole matrix. Among equal scores the lower index comes first, so the result does not depend
+on tiles or shards.
+
+Source of the scheme: the threshold of a full list rejects nearly every later score, so one comparison per score is
+nearly all the work.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, prange
+
+from deepssim.errors import DataError
+from deepssim.similarity.lanes import numba_threads
+from deepssim.similarity.tiles import Comparison, Tile, score_tiles
+
+_CHUNK = 256  # columns that one thread looks after
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The best partners of N items, best first.
+
+    Attributes:
+        scores: float32 (N, k).
+        partners: int64 (N, k), index of the partner.
+    """
+
+    scores: np.ndarray
+    partners: np.ndarray
+
+    @classmethod
+    def empty(cls, count: int, k: int) -> "TopK":
+        """Return lists that any score enters."""
+        return cls(np.full((count, k), -np.inf, np.float32), np.full((count, k), -1, np.int64))
+
+
+def top_k(
+    comparison: Comparison,
+    k: int,
+    *,
+    max_memory_gb: float = 2.0,
+    threads: int = 1,
+    rows: bool = True,
+    columns: bool = True,
+) -> tuple[TopK | None, TopK | None]:
+    """Find the k highest scores of each row, over columns, and of each column, over rows.
+
+    Args:
+        comparison: R real and S synthetic items.
+        k: how many; all where there are fewer partners.
+        max_memory_gb: bound of memory, without the result.
+        threads: processor threads.
+        rows, columns: which of the two to find.
+
+    Returns:
+        Lists of R rows and of S columns, None where not asked for.
+    """
+    count, other = comparison.shape
+    best_of_rows = TopK.empty(count, min(k, other)) if rows else None
+    best_of_columns = TopK.empty(other, min(k, count)) if columns else None
+    for tile in score_tiles(comparison, max_memory_gb=max_memory_gb):
+        if best_of_rows:
+            update_rows(best_of_rows, tile, threads)
+        if best_of_columns:
+            update_columns(best_of_columns, tile, threads)
+    return best_of_rows, best_of_columns
+
+
+def update_rows(best: TopK, tile: Tile, threads: int = 1) -> None:
+    """Enter the scores of a tile into the lists of its rows; tiles must come in order of their columns."""
+    rows, _ = tile.place
+    with numba_threads(threads):
+        _enter_rows(tile.scores, tile.first_column, best.scores[rows], best.partners[rows])
+
+
+def update_columns(best: TopK, tile: Tile, threads: int = 1) -> None:
+    """Enter the scores of a tile into the lists of its columns; tiles must come in order of their rows."""
+    _, columns = tile.place
+    with numba_threads(threads):
+        _enter_columns(tile.scores, tile.first_row, best.scores[columns], best.partners[columns])
+
+
+def merge(parts: Sequence[TopK], k: int) -> TopK:
+    """Merge lists of the same items over different partners, given in increasing order of the partners, to k entries.
+
+    Raises:
+        DataError: if they are lists of different lengths.
+    """
+    if len({part.scores.shape[0] for part in parts}) != 1:
+        raise DataError("top-k lists of different numbers of items cannot be merged; make them from the same images")
+    scores = np.concatenate([part.scores for part in parts], axis=1)
+    partners = np.concatenate([part.partners for part in parts], axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return TopK(np.take_along_axis(scores, order, axis=1), np.take_along_axis(partners, order, axis=1))
+
+
+@njit(cache=True)
+def _insert(scores: np.ndarray, partners: np.ndarray, score: float, partner: int) -> None:
+    place = len(scores) - 1
+    while place > 0 and scores[place - 1] < score:
+        scores[place], partners[place] = scores[place - 1], partners[place - 1]
+        place -= 1
+    scores[place], partners[place] = score, partner
+
+
+@njit(parallel=True, cache=True)
+def _enter_rows(tile: np.ndarray, first: int, scores: np.ndarray, partners: np.ndarray) -> None:
+    for row in prange(tile.shape[0]):
+        least = scores[row, -1]
+        for column in range(tile.shape[1]):
+            if tile[row, column] > least:
+                _insert(scores[row], partners[row], tile[row, column], first + column)
+                least = scores[row, -1]
+
+
+@njit(parallel=True, cache=True)
+def _enter_columns(tile: np.ndarray, first: int, scores: np.ndarray, partners: np.ndarray) -> None:
+    rows, columns = tile.shape
+    for chunk in prange(-(-columns // _CHUNK)):
+        start, stop = chunk * _CHUNK, min(columns, (chunk + 1) * _CHUNK)
+        least = scores[start:stop, -1].copy()  # beside each other, as the scores of a row are
+        for row in range(rows):
+            for column in range(start, stop):
+                if tile[row, column] > least[column - start]:
+                    _insert(scores[column], partners[column], tile[row, column], first + row)
+                    least[column - start] = scores[column, -1]
