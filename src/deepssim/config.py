@@ -77,6 +77,14 @@ class Recipe(StrEnum):
     PAPER = "paper"
 
 
+class Precision(StrEnum):
+    """In what numbers networks embed images; `auto` takes bfloat16 where the hardware computes it."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 class Layout(StrEnum):
     """How the scores of a metric are kept: all of them, or the best of each image and the labelled pairs."""
 
@@ -208,7 +216,7 @@ class LdmConfig(TrainingConfig):
     beta_start: float = setting(0.0015, exclusiveMinimum=0, exclusiveMaximum=1)
     beta_end: float = setting(0.0205, exclusiveMinimum=0, exclusiveMaximum=1)
     epochs: int = setting(10, minimum=1)
-    passes: int = setting(180, minimum=1)
+    passes: int = setting(200, minimum=1)
     batch_size: int = setting(24, minimum=1)
     learning_rate: float = setting(2e-3, exclusiveMinimum=0)
     validate_every: int = setting(1, minimum=1)
@@ -312,6 +320,7 @@ class EvaluationConfig:
 
     metrics: tuple[MetricName, ...] = setting((MetricName.DEEPSSIM, MetricName.SSIM), minItems=1, uniqueItems=True)
     embedding_batch_size: int = setting(256, minimum=1)
+    embedding_precision: Precision = setting(Precision.FLOAT32)
     misalignment: AugmentationConfig = field(default_factory=_misalignment)
 
 

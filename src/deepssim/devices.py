@@ -21,8 +21,16 @@ def resolve_device(device: Device) -> torch.device:
     return torch.device("cpu")
 
 
+def computes_bfloat16(device: torch.device) -> bool:
+    """Return whether the device has instructions for bfloat16, not just a way to emulate them."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # torch has no public question for processors; without these instructions bfloat16 is slower than float32.
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def training_precision(device: torch.device) -> str:
     """Return Lightning's name of the precision to train in: bfloat16 where a GPU computes it, else float32."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+    if device.type == "cuda" and computes_bfloat16(device):
         return "bf16-mixed"
     return "32-true"

@@ -405,15 +405,18 @@ def embed(*, weights: str, pack: str, embeddings: str, metric: MetricName, confi
     """Embed all images of a pack with the encoder of a metric."""
     from deepssim.encoders.embeddings import write_embeddings
     from deepssim.errors import ConfigError
-    from deepssim.images.packs import read_pack
+    from deepssim.images.packs import open_pack
     from deepssim.similarity.metrics import METRICS
 
     encode = METRICS[metric].embed
     if encode is None:
         raise ConfigError(f"{metric.value} reads pixels and has no embeddings; use `deepssim score-images`")
-    write_embeddings(
-        embeddings, encode(weights, read_pack(pack), config.device, config.evaluation.embedding_batch_size)
-    )
+    options = config.evaluation
+    with open_pack(pack) as images:
+        write_embeddings(
+            embeddings,
+            encode(weights, images, config.device, options.embedding_batch_size, options.embedding_precision),
+        )
 
 
 def evaluate(

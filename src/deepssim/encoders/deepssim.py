@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import ConvNextConfig, ConvNextModel
 
-from deepssim.config import Device, EncoderConfig, Recipe, as_settings, parse_config
+from deepssim.config import Device, EncoderConfig, Precision, Recipe, as_settings, parse_config
 from deepssim.devices import resolve_device
 from deepssim.encoders.embeddings import Embeddings
+from deepssim.encoders.extraction import extract
 from deepssim.errors import ConfigError, DataError
 from deepssim.evaluation.labels import TRUTH
 from deepssim.images import augment
@@ -250,26 +250,27 @@ def load_encoder(path: str | Path) -> DeepSSIM:
     return network.eval()
 
 
-@torch.inference_mode()
-def embed(path: str | Path, pack: ImagePack, *, device: Device, batch_size: int = 256) -> Embeddings:
+def embed(
+    path: str | Path,
+    pack: ImagePack,
+    *,
+    device: Device,
+    batch_size: int = 256,
+    precision: Precision = Precision.FLOAT32,
+) -> Embeddings:
     """Embed every image of a pack.
 
     Args:
         path: encoder file.
-        pack: images.
+        pack: images, in memory or open.
         device: where to compute.
         batch_size: images at a time.
+        precision: see `extraction.extract`.
 
     Raises:
-        DataError: if the encoder cannot be read.
+        DataError: if the encoder cannot be read or an embedding is not finite.
     """
-    target = resolve_device(device)
-    network = load_encoder(path).to(target)
-    parts = []
-    for start in tqdm(range(0, len(pack.keys), batch_size), desc="embedding", unit="batch", disable=None):
-        rows = slice(start, start + batch_size)
-        images = torch.from_numpy(ImagePack(pack.images[rows], pack.keys[rows]).unit())[:, None]
-        # Every batch has the full size, so that an image's rounding errors do not depend on how many come with it.
-        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, batch_size - len(images)))
-        parts.append(network(filled.to(target)).float().cpu()[: len(images)])
-    return Embeddings(torch.cat(parts).numpy(), pack.keys, NAME, file_checksum(path))
+    values = extract(
+        load_encoder(path), pack, device=resolve_device(device), batch_size=batch_size, precision=precision
+    )
+    return Embeddings(values, pack.keys, NAME, file_checksum(path))

@@ -30,7 +30,7 @@ class Metric:
         compares: image packs or embeddings.
         compare: `(real, synthetic, threads)`, both packs or both embeddings, to a `tiles.Comparison`; higher scores
             are more similar.
-        embed: `(weights file, pack, device, batch size)` to embeddings; None for pixels.
+        embed: `(weights file, pack, device, batch size, precision)` to embeddings; None for pixels.
         thresholds: published ones.
         score_range: lowest and highest possible score.
     """
@@ -56,10 +56,10 @@ def _cosine(real, synthetic, threads):  # type: ignore[no-untyped-def]
     return EmbeddingComparison(real, synthetic, threads=threads)
 
 
-def _embed_deepssim(weights, pack, device, batch_size):  # type: ignore[no-untyped-def]
+def _embed_deepssim(weights, pack, device, batch_size, precision):  # type: ignore[no-untyped-def]
     from deepssim.encoders.deepssim import embed
 
-    return embed(weights, pack, device=device, batch_size=batch_size)
+    return embed(weights, pack, device=device, batch_size=batch_size, precision=precision)
 
 
 METRICS = {

@@ -1,0 +1,99 @@
+"""Embed image packs with any network: one pass, in batches, in the precision that the hardware is fast in.
+
+Not here: the networks (deepssim.py), embeddings in files (embeddings.py).
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from deepssim.config import Precision
+from deepssim.devices import computes_bfloat16
+from deepssim.errors import DataError
+from deepssim.images.packs import ImagePack
+
+logger = logging.getLogger(__name__)
+
+# Cosines decide classes at thresholds given to two digits; a larger deviation than this is not left to rounding.
+MOST_DEVIATION = 2e-3
+_COMPARED = 64  # images embedded in both precisions
+
+
+@torch.inference_mode()
+def extract(
+    network: nn.Module, pack: ImagePack, *, device: torch.device, batch_size: int, precision: Precision = Precision.AUTO
+) -> np.ndarray:
+    """Embed every image of a pack.
+
+    Args:
+        network: takes float32 (N, 1, H, W), 0 to 1, and gives (N, D).
+        pack: images, in memory or open.
+        device: where to compute.
+        batch_size: images at a time; every batch has this size, filled up, so that an image's rounding errors do not
+            depend on how many come with it.
+        precision: `auto` takes bfloat16 where the hardware computes it. The log says how far cosines of a sample deviate
+            from those of float32.
+
+    Returns:
+        float32 (N, D).
+
+    Raises:
+        DataError: if an embedding is not finite, naming the image, or cosines in bfloat16 deviate by more than 0.002: a
+            quiet change to float32 could compare images in two precisions.
+    """
+    # Channels beside each other are the layout in which convolutions of both precisions are fastest.
+    network = network.to(device).eval()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    half = precision is Precision.BFLOAT16 or (precision is Precision.AUTO and computes_bfloat16(device))
+    if half:
+        _require_agreement(network, pack, device, batch_size)
+    values = np.concatenate(list(_batches(network, pack, device, batch_size, half)) or [np.zeros((0, 0), np.float32)])
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if bad.size:
+        raise DataError(
+            f"{bad.size} of {len(values)} embeddings are not finite, first that of {pack.keys[bad[0]]!r}; "
+            "check the image and the encoder"
+        )
+    return values
+
+
+def _batches(
+    network: nn.Module, pack: ImagePack, device: torch.device, batch_size: int, half: bool
+) -> Iterator[np.ndarray]:
+    for start in tqdm(range(0, len(pack.keys), batch_size), desc="embedding", unit="batch", disable=None):
+        rows = slice(start, start + batch_size)
+        images = torch.from_numpy(ImagePack(pack.images[rows], pack.keys[rows]).unit())[:, None]
+        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, batch_size - len(images)))
+        yield _embed(network, filled.to(device), half)[: len(images)].float().cpu().numpy()
+
+
+def _embed(network: nn.Module, images: Tensor, half: bool) -> Tensor:
+    context: AbstractContextManager = torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext()
+    with context:
+        return network(images.to(memory_format=torch.channels_last))
+
+
+def _require_agreement(network: nn.Module, pack: ImagePack, device: torch.device, batch_size: int) -> None:
+    """Compare the cosines of some images, spread over the pack, in both precisions."""
+    if not pack.keys:
+        return
+    chosen = np.unique(np.linspace(0, len(pack.keys) - 1, _COMPARED).astype(int))
+    sample = ImagePack(pack.images[chosen], [pack.keys[row] for row in chosen])
+    cosines = []
+    for half in (False, True):
+        parts = [torch.from_numpy(part) for part in _batches(network, sample, device, min(batch_size, _COMPARED), half)]
+        directions = F.normalize(torch.cat(parts).double())
+        cosines.append(directions @ directions.T)
+    deviation = float((cosines[0] - cosines[1]).abs().max())
+    logger.info("bfloat16 changes the cosines of %d images by at most %.5f", len(chosen), deviation)
+    if not deviation <= MOST_DEVIATION:
+        raise DataError(
+            f"bfloat16 changes cosines of {len(chosen)} images by {deviation:.5f}, more than {MOST_DEVIATION:g}; "
+            "set evaluation.embedding_precision to float32"
+        )
