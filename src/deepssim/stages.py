@@ -224,7 +224,7 @@ def score_images(
     from deepssim.similarity.metrics import METRICS
 
     with open_pack(real) as rows, open_pack(synthetic) as columns:
-        comparison = METRICS[metric].compare(rows, columns, threads)
+        comparison = METRICS[metric].compare(rows, columns, threads, config.device)
         _write_scores(
             matrix, comparison, rows.keys, columns.keys, metric, train_used, pairs, config, shard=shard, threads=threads
         )
@@ -247,7 +247,7 @@ def score_embeddings(
     from deepssim.similarity.metrics import METRICS
 
     rows, columns = read_embeddings(real), read_embeddings(synthetic)
-    comparison = METRICS[metric].compare(rows, columns, threads)
+    comparison = METRICS[metric].compare(rows, columns, threads, config.device)
     _write_scores(
         matrix, comparison, rows.keys, columns.keys, metric, train_used, pairs, config, shard=shard, threads=threads
     )
@@ -330,7 +330,7 @@ def score_pairs(
         look_up(table[f"{side}_key"].tolist(), {key: place for place, key in enumerate(items.keys)}, name)
         for side, name, items in (("real", "real", rows), ("synth", "synthetic", columns))
     )
-    comparison = METRICS[metric].compare(rows, columns, threads)
+    comparison = METRICS[metric].compare(rows, columns, threads, config.device)
     table["score"] = pair_scores(comparison, *places, max_memory_gb=config.similarity.max_memory_gb)
     write_csv(scores, table)
 

@@ -29,11 +29,11 @@ rule score_images:
         ENVIRONMENT
     threads: 8
     resources:
-        gpu=0,
+        gpu=GPU,
         mem_mb=8000,
         runtime=720,
     params:
-        config=settings("seed", "shards", "synthesis", "similarity"),
+        config=settings("seed", "device", "shards", "synthesis", "similarity"),
         recipe=2,
     script:
         "../scripts/score_images.py"
@@ -62,7 +62,7 @@ rule score_embeddings:
         mem_mb=8000,
         runtime=60,
     params:
-        config=settings("seed", "shards", "synthesis", "similarity"),
+        config=settings("seed", "device", "shards", "synthesis", "similarity"),
         recipe=2,
     script:
         "../scripts/score_embeddings.py"

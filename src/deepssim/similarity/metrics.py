@@ -7,6 +7,7 @@ stage that only compares embeddings must not wait for the networks.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 
 from deepssim.config import MetricName
 from deepssim.evaluation.labels import TRUTH, Thresholds
@@ -28,8 +29,8 @@ class Metric:
         name: as in the config and in file names.
         title: as in plots.
         compares: image packs or embeddings.
-        compare: `(real, synthetic, threads)`, both packs or both embeddings, to a `tiles.Comparison`; higher scores
-            are more similar.
+        compare: `(real, synthetic, threads, device)`, both packs or both embeddings, to a `tiles.Comparison`; higher
+            scores are more similar.
         embed: `(weights file, pack, device, batch size, precision)` to embeddings; None for pixels.
         thresholds: published ones.
         score_range: lowest and highest possible score.
@@ -44,13 +45,20 @@ class Metric:
     score_range: tuple[float, float]
 
 
-def _ssim(real, synthetic, threads):  # type: ignore[no-untyped-def]
+def _ssim(real, synthetic, threads, device):  # type: ignore[no-untyped-def]
+    from deepssim.devices import resolve_device
     from deepssim.similarity.ssim import SsimComparison
 
+    eight_bits = real.images.dtype == synthetic.images.dtype == "uint8"
+    # Triton, which compiles for GPUs, comes with the PyTorch that can use one; not on every system.
+    if eight_bits and resolve_device(device).type == "cuda" and find_spec("triton"):
+        from deepssim.similarity.ssim_cuda import SsimCudaComparison
+
+        return SsimCudaComparison(real, synthetic, threads=threads)
     return SsimComparison(real, synthetic, threads=threads)
 
 
-def _cosine(real, synthetic, threads):  # type: ignore[no-untyped-def]
+def _cosine(real, synthetic, threads, device):  # type: ignore[no-untyped-def]
     from deepssim.similarity.embedding_scores import EmbeddingComparison
 
     return EmbeddingComparison(real, synthetic, threads=threads)

@@ -125,6 +125,11 @@ class SsimComparison:
         return features
 
 
+def constants_of() -> tuple[float, float, int]:
+    """Return K1, K2 and the divisor of sample covariances, for the same score elsewhere."""
+    return _K1, _K2, _SAMPLE
+
+
 def ssim_of_arrays(real: np.ndarray, synthetic: np.ndarray, *, threads: int = 1) -> np.ndarray:
     """Compute SSIM of all pairs of images that are not constant.
 

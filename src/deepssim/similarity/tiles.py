@@ -19,7 +19,7 @@ from deepssim.errors import ConfigError
 
 GIGABYTE = 10**9
 _STEP = 64  # columns of a tile are a multiple of this, since engines work on blocks of columns
-_MOST_COLUMNS = 4096  # more gain nothing, and progress would come in large steps
+_MOST_ROWS, _MOST_COLUMNS = 2048, 4096  # more gain nothing, and progress would come in large steps
 _PROGRAM = 0.35 * GIGABYTE  # what Python, the numerical libraries and compiled loops take before any image is read
 
 
@@ -73,10 +73,10 @@ def tile_shape(comparison: Comparison, max_memory_gb: float) -> tuple[int, int]:
     Raises:
         ConfigError: if not even the smallest tile fits.
     """
-    available = max_memory_gb * GIGABYTE - _PROGRAM - comparison.bytes_held
+    available = _available(comparison, max_memory_gb)
     rows, columns = comparison.shape
     item = comparison.bytes_per_item
-    tile_rows = int(min(rows, available / 3 // item))
+    tile_rows = int(min(rows, _MOST_ROWS, available / 3 // item))
     # A score takes four bytes in the tile and up to four in what is done with it.
     tile_columns = int(min(_MOST_COLUMNS, available / 2 / (item + 8 * max(tile_rows, 1)) // _STEP * _STEP))
     if rows and columns and (tile_rows < 1 or tile_columns < _STEP):
@@ -86,6 +86,11 @@ def tile_shape(comparison: Comparison, max_memory_gb: float) -> tuple[int, int]:
             f"set it to {math.ceil(least * 100) / 100:g} or more"
         )
     return tile_rows, tile_columns
+
+
+def _available(comparison: Comparison, max_memory_gb: float) -> float:
+    """Return the bytes that are left for prepared items and scores."""
+    return max_memory_gb * GIGABYTE - _PROGRAM - comparison.bytes_held
 
 
 def score_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[Tile]:
@@ -99,14 +104,17 @@ def score_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[Til
     tile_rows, tile_columns = tile_shape(comparison, max_memory_gb)
     if not rows or not columns:
         return
-    all_rows = comparison.prepare_rows(slice(0, rows)) if tile_rows == rows else None
+    parts = [slice(first, min(rows, first + tile_rows)) for first in range(0, rows, tile_rows)]
+    # Rows are needed again for every column tile; they stay prepared if they take no more than their third.
+    kept: dict[int, Any] | None = None
+    if rows * comparison.bytes_per_item <= _available(comparison, max_memory_gb) / 3:
+        kept = {part.start: comparison.prepare_rows(part) for part in parts}
     with tqdm(total=rows * columns, desc="scoring", unit="pair", unit_scale=True, disable=None) as progress:
         for first_column in range(0, columns, tile_columns):
             prepared = comparison.prepare_columns(slice(first_column, min(columns, first_column + tile_columns)))
-            for first_row in range(0, rows, tile_rows):
-                part = slice(first_row, min(rows, first_row + tile_rows))
-                chosen = comparison.prepare_rows(part) if all_rows is None else all_rows
-                tile = Tile(first_row, first_column, comparison.compare(chosen, prepared))
+            for part in parts:
+                chosen = comparison.prepare_rows(part) if kept is None else kept[part.start]
+                tile = Tile(part.start, first_column, comparison.compare(chosen, prepared))
                 yield tile
                 progress.update(tile.scores.size)
 

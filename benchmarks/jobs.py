@@ -1,0 +1,83 @@
+"""Jobs whose peak memory is measured, each in a process of its own: `python jobs.py NAME ARGUMENTS` prints one JSON line."""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from deepssim.encoders.embeddings import Embeddings
+from deepssim.images.packs import open_pack
+from deepssim.similarity.embedding_scores import EmbeddingComparison
+from deepssim.similarity.matrices import write_dense
+from deepssim.similarity.ssim import SsimComparison
+from deepssim.similarity.topk import top_k
+from deepssim.storage import write_keys
+
+SIZE = (136, 112)  # of the brain slices of arXiv:2509.16582
+
+
+def write_noise_pack(path: Path, count: int, seed: int) -> None:
+    """Write a pack of smooth noise on black background, a part at a time."""
+    random = np.random.default_rng(seed)
+    with h5py.File(path, "w") as file:
+        images = file.create_dataset("images", (count, *SIZE), np.uint8, chunks=(1, *SIZE), compression="lzf")
+        for start in range(0, count, 512):
+            part = min(512, count - start)
+            coarse = random.integers(0, 256, (part, SIZE[0] // 8, SIZE[1] // 8), dtype=np.uint8)
+            images[start : start + part] = coarse.repeat(8, axis=1).repeat(8, axis=2)
+        images_of_pack = [f"{seed}-{number}" for number in range(count)]
+        write_keys(file, "keys", images_of_pack)
+
+
+def dense_ssim(folder: Path, real: int, synthetic: int, threads: int, max_memory_gb: float) -> dict[str, float]:
+    """Write the whole SSIM matrix of two packs."""
+    for name, count, seed in (("real", real, 0), ("synthetic", synthetic, 1)):
+        write_noise_pack(folder / f"{name}.h5", count, seed)
+    start = time.perf_counter()
+    with open_pack(folder / "real.h5") as rows, open_pack(folder / "synthetic.h5") as columns:
+        comparison = SsimComparison(rows, columns, threads=threads)
+        write_dense(folder / "scores.h5", comparison, rows.keys, columns.keys, "ssim", max_memory_gb=max_memory_gb)
+    return {"seconds": time.perf_counter() - start, "output_gb": (folder / "scores.h5").stat().st_size / 1e9}
+
+
+def embedding_top_k(
+    folder: Path, real: int, synthetic: int, features: int, k: int, threads: int, max_memory_gb: float
+) -> dict[str, float]:
+    """Find the best partners of all rows and columns."""
+    random = np.random.default_rng(0)
+    sides = [
+        Embeddings(random.standard_normal((count, features), dtype=np.float32), [str(n) for n in range(count)], "", "")
+        for count in (real, synthetic)
+    ]
+    start = time.perf_counter()
+    top_k(EmbeddingComparison(*sides, threads=threads), k, max_memory_gb=max_memory_gb, threads=threads)
+    return {"seconds": time.perf_counter() - start, "output_gb": (real + synthetic) * k * 12 / 1e9}
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has had."""
+    status = Path("/proc/self/status")
+    if status.exists():  # `getrusage` would count what the starting process had
+        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+JOBS = {"dense_ssim": dense_ssim, "embedding_top_k": embedding_top_k}
+
+
+def main() -> None:
+    """Run one job and print what it took."""
+    name, arguments = sys.argv[1], json.loads(sys.argv[2])
+    with tempfile.TemporaryDirectory() as folder:
+        figures = JOBS[name](Path(folder), **arguments)
+    print(json.dumps(figures | {"peak_gb": peak_bytes() / 1e9}))
+
+
+if __name__ == "__main__":
+    main()

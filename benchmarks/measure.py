@@ -1,0 +1,81 @@
+"""Measure two ways to do one job, turn by turn, so that what else the machine does hits both alike."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One job and two ways to do it.
+
+    Attributes:
+        job: what is done, with sizes.
+        rival: what a user would otherwise do.
+        ours: does the job once.
+        theirs: does a part of the job the other way.
+        share: that part, 0 to 1; the time of the rival is divided by it.
+        goal: how many times faster ours should be.
+    """
+
+    job: str
+    rival: str
+    ours: Callable[[], object]
+    theirs: Callable[[], object]
+    share: float
+    goal: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Seconds for the whole job in every repetition, and ratios of neighbouring repetitions."""
+
+    comparison: Comparison
+    ours: list[float]
+    theirs: list[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        """How many times faster ours was, repetition by repetition."""
+        return [theirs / ours for theirs, ours in zip(self.theirs, self.ours, strict=True)]
+
+
+def compare(comparison: Comparison, repetitions: int) -> Outcome:
+    """Run both ways in turn; the first run of each, which compiles and fills caches, does not count."""
+    ours, theirs = [], []
+    for repetition in range(repetitions + 1):
+        pair = seconds(comparison.ours), seconds(comparison.theirs) / comparison.share
+        if repetition:
+            ours.append(pair[0])
+            theirs.append(pair[1])
+    return Outcome(comparison, ours, theirs)
+
+
+def seconds(job: Callable[[], object]) -> float:
+    """Return the wall time of a job."""
+    start = time.perf_counter()
+    job()
+    return time.perf_counter() - start
+
+
+def spread(values: list[float], digits: int = 3) -> str:
+    """Return median and range of some values."""
+    return f"{statistics.median(values):.{digits}g} ({min(values):.{digits}g} to {max(values):.{digits}g})"
+
+
+def in_own_process(script: str, **arguments: object) -> dict[str, float]:
+    """Run a job of jobs.py in a process of its own, so that its peak memory is its own.
+
+    Returns:
+        `seconds` of the job itself, `peak_gb` of the process and `start_gb` before the job.
+    """
+    command = [sys.executable, str(Path(__file__).with_name("jobs.py")), script, json.dumps(arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise RuntimeError(f"{script} {arguments} failed:\n{run.stderr[-2000:]}")
+    return json.loads(run.stdout.splitlines()[-1])
