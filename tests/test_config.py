@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
-from deepssim.config import Axis, Config, DatasetKind, as_settings, json_schema, load_config, parse_config, sections
+from deepssim.config import Axis, Config, DatasetKind, json_schema, load_config, parse_config, sections
 from deepssim.errors import ConfigError
+from deepssim.settings import as_settings
 from tests.conftest import ROOT
 
 SHIPPED = sorted((ROOT / "config").glob("*.yaml"))

@@ -1,6 +1,6 @@
 """The command line: `deepssim <stage>` runs one stage of the workflow by hand.
 
-Argument parsing only. Every subcommand calls one function, mostly of stages.py; its files have the places that the
+Argument parsing only. Every subcommand calls one function, mostly of stages/; its files have the places that the
 workflow gives them unless they are named.
 """
 
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from deepssim import stages
-from deepssim.config import Config, MetricName, as_settings, json_schema, load_config
+from deepssim.config import Config, MetricName, json_schema, load_config
 from deepssim.errors import DataError
 from deepssim.jobs import logged, set_threads, short_errors, whole_outputs
+from deepssim.settings import as_settings
 
 _SYNTHETIC = "synthetic/[0-9][0-9][0-9].h5"
 

@@ -6,10 +6,7 @@ These classes are the one home of every default and range. `config/schemas/confi
 Not here: thresholds of the metrics (similarity/metrics.py).
 """
 
-import dataclasses
-import difflib
 import types
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deepssim.errors import ConfigError
+from deepssim.settings import build, explain, schema_of, setting
 
 
 class DatasetKind(StrEnum):
@@ -98,13 +96,6 @@ class MetricName(StrEnum):
 
     DEEPSSIM = "deepssim"
     SSIM = "ssim"
-
-
-def setting(default: Any, **rule: Any) -> Any:
-    """Declare a setting with its default and the JSON-schema keywords that bound it; `items` bounds list entries."""
-    if isinstance(default, (list, dict)):
-        raise TypeError("use a tuple, so that the default cannot be changed")
-    return field(default=default, metadata=rule)
 
 
 _FRACTION = {"minimum": 0, "maximum": 1}
@@ -361,8 +352,8 @@ def parse_config(settings: Mapping[str, Any]) -> Config:
     validator = jsonschema.Draft202012Validator(json_schema())
     errors = sorted(validator.iter_errors(settings), key=lambda error: [str(part) for part in error.absolute_path])
     if errors:
-        raise ConfigError(_explain(errors[0]) + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""))
-    return _build(Config, settings)
+        raise ConfigError(explain(errors[0]) + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""))
+    return build(Config, settings)
 
 
 def load_config(path: str | Path) -> Config:
@@ -389,75 +380,6 @@ def sections(settings: Mapping[str, Any]) -> types.SimpleNamespace:
     return types.SimpleNamespace(**{name: getattr(config, name) for name in settings})
 
 
-def as_settings(config: Any) -> Any:
-    """Return a config object as plain dicts, lists, strings and numbers, the inverse of `parse_config`."""
-    if dataclasses.is_dataclass(config):
-        return {item.name: as_settings(getattr(config, item.name)) for item in dataclasses.fields(config)}
-    if isinstance(config, tuple):
-        return [as_settings(entry) for entry in config]
-    return config.value if isinstance(config, StrEnum) else config
-
-
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of a config file; closed, so that a misspelt key stops the run before any job starts."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema_of(Config)}
-
-
-def _schema_of(section: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(section)
-    properties = {}
-    for item in dataclasses.fields(section):
-        if dataclasses.is_dataclass(hints[item.name]):
-            properties[item.name] = _schema_of(typing.cast(type, hints[item.name]))
-        else:
-            properties[item.name] = _schema_of_type(hints[item.name], dict(item.metadata))
-    return {"type": "object", "additionalProperties": False, "properties": properties}
-
-
-def _schema_of_type(hint: Any, rule: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(hint, types.UnionType):
-        base = _schema_of_type(next(part for part in typing.get_args(hint) if part is not type(None)), rule)
-        return base | {"type": [base["type"], "null"]}
-    if typing.get_origin(hint) is tuple:
-        entry = _schema_of_type(typing.get_args(hint)[0], rule.pop("items", {}))
-        return {"type": "array", "items": entry, **rule}
-    if issubclass(hint, StrEnum):
-        return {"type": "string", "enum": [choice.value for choice in hint], **rule}
-    return {"type": {bool: "boolean", int: "integer", float: "number", str: "string"}[hint], **rule}
-
-
-def _build(section: Any, settings: Mapping[str, Any]) -> Any:
-    """Turn plain settings into the dataclass `section`; nested sections keep their defaults for missing keys."""
-    hints = typing.get_type_hints(section)
-    default = {item.name: item for item in dataclasses.fields(section)}
-    values: dict[str, Any] = {}
-    for name, value in settings.items():
-        hint = hints[name]
-        if dataclasses.is_dataclass(hint):
-            factory = typing.cast(Any, default[name].default_factory)
-            values[name] = _build(hint, as_settings(factory()) | dict(value))
-        else:
-            values[name] = _convert(hint, value)
-    return section(**values)
-
-
-def _convert(hint: Any, value: Any) -> Any:
-    if value is None:
-        return None
-    if isinstance(hint, types.UnionType):
-        hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    if typing.get_origin(hint) is tuple:
-        return tuple(_convert(typing.get_args(hint)[0], entry) for entry in value)
-    return hint(value)
-
-
-def _explain(error: Any) -> str:
-    """Turn a jsonschema error into one sentence that names the key and the way out."""
-    where = ".".join(str(part) for part in error.absolute_path)
-    if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])
-        unknown = next(key for key in error.instance if key not in known)
-        near = difflib.get_close_matches(str(unknown), known, n=1)
-        advice = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
-        return f"{unknown!r} is not a setting of {f'section {where!r}' if where else 'the config'}; {advice}"
-    return f"{where or 'the config'} is not usable: {error.message}"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema_of(Config)}

@@ -1,6 +1,6 @@
 """What every stage needs around its computation: threads, a log, one-sentence errors, outputs that appear whole.
 
-Not here: what the stages do (stages.py).
+Not here: what the stages do (stages/).
 """
 
 import logging

@@ -99,21 +99,9 @@ def train(
         ConfigError: if the device is not there.
     """
     state.mkdir(parents=True, exist_ok=True)
-    target = resolve_device(device)
     monitor = VALID_LOSS if valid_data is not None else TRAIN_LOSS
-    best, last = (
-        ModelCheckpoint(
-            dirpath=state,
-            filename=name,
-            monitor=figure,
-            every_n_epochs=options.validate_every,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-        # Two callbacks, because the `save_last` of one writes only when the best has improved.
-        for name, figure in ((Keep.BEST.value, monitor), (Keep.LAST.value, None))
-    )
     history = _History(options.validate_every)
+    callbacks = [history, *_checkpoints(state, monitor, options.validate_every), _SeedEachStep(seed), *_progress_bar()]
     saved = state / f"{Keep.LAST.value}.ckpt"
     resume = saved if saved.exists() else None
     if resume:
@@ -124,21 +112,7 @@ def train(
             "ignore", module="lightning", message=".*(num_workers|log_every_n_steps|exists and is not).*"
         )
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        trainer = lightning.Trainer(
-            accelerator="gpu" if target.type == "cuda" else "cpu",
-            devices=1,
-            precision=training_precision(target),
-            max_epochs=_whole_intervals(options),
-            check_val_every_n_epoch=options.validate_every,
-            gradient_clip_val=gradient_norm,
-            callbacks=[history, best, last, _SeedEachStep(seed), *_progress_bar()],
-            logger=TensorBoardLogger(state, name="", version="tensorboard"),
-            log_every_n_steps=50,
-            num_sanity_val_steps=0,
-            enable_model_summary=False,
-            enable_progress_bar=sys.stderr.isatty(),
-            default_root_dir=state,
-        )
+        trainer = _trainer(resolve_device(device), options, state, callbacks, gradient_norm)
         # Only files that this program wrote lie in the state folder; optimiser states need more than tensors.
         trainer.fit(
             module,
@@ -150,6 +124,41 @@ def train(
     weights = torch.load(state / f"{options.keep.value}.ckpt", map_location="cpu", weights_only=False)["state_dict"]
     module.load_state_dict(weights)
     return Trained(module.eval().cpu(), history.rows)
+
+
+def _checkpoints(state: Path, monitor: str, every: int) -> list[Callback]:
+    """Keep the best and the last; two callbacks, since the `save_last` of one writes only when the best has improved."""
+    return [
+        ModelCheckpoint(
+            dirpath=state,
+            filename=keep.value,
+            monitor=figure,
+            every_n_epochs=every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        for keep, figure in ((Keep.BEST, monitor), (Keep.LAST, None))
+    ]
+
+
+def _trainer(
+    target: torch.device, options: TrainingConfig, state: Path, callbacks: list[Callback], gradient_norm: float | None
+) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator="gpu" if target.type == "cuda" else "cpu",
+        devices=1,
+        precision=training_precision(target),
+        max_epochs=_whole_intervals(options),
+        check_val_every_n_epoch=options.validate_every,
+        gradient_clip_val=gradient_norm,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(state, name="", version="tensorboard"),
+        log_every_n_steps=50,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        default_root_dir=state,
+    )
 
 
 def with_decay(module: lightning.LightningModule, optimizer: torch.optim.Optimizer, decay: Decay) -> Any:

@@ -1,12 +1,14 @@
 """The whole workflow on a tiny dataset, and what happens when something is wrong."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
 import yaml
 
 from deepssim.similarity.matrices import read_scores
+from deepssim.similarity.scores import TopScores
 from tests.conftest import ROOT
 from tests.workflow.running import snakemake
 
@@ -88,6 +90,27 @@ def test_shards_and_repetition_change_no_figure(results, tmp_path):
         "encoders/deepssim.safetensors",
     ):
         assert (results / name).read_bytes() == (tmp_path / "results" / name).read_bytes()
+
+
+def test_beyond_the_dense_limit_the_best_of_each_image_are_enough(results, tmp_path):
+    """From the SSIM matrix on, everything again with top-k lists in two shards; counts of copies stay exactly the same."""
+    folder = tmp_path / "run"
+    shutil.copytree(results.parent, folder)
+    config = tmp_path / "limit.yaml"
+    small = {"shards": 2, "similarity": {"dense_limit": 100, "top_k": 3}}
+    config.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | small))
+    run = snakemake(folder, "--configfile", str(config))
+    assert run.returncode == 0, run.stdout[-4000:]
+    assert isinstance(read_scores(folder / "results" / "matrices" / "deepssim_misaligned.h5"), TopScores)
+    dense, lists = (
+        json.loads((place / "results" / "eval" / "ssim.json").read_text()) for place in (results.parent, folder)
+    )
+    assert lists["copies"] == dense["copies"]
+    assert lists["macro_f1"] == 1
+    whole = read_scores(results / "matrices" / "ssim.h5")
+    test = pd.read_csv(folder / "results" / "pairs" / "test.csv")
+    expected = whole.pair_scores(test["real_key"].tolist(), test["synth_key"].tolist())
+    assert (test["ssim"] == expected).all()
 
 
 def test_bad_data_ends_with_one_sentence(tmp_path):

@@ -2,7 +2,8 @@
 
 import os
 
-from deepssim.config import Device, MetricName, as_settings, parse_config
+from deepssim.config import Device, MetricName, parse_config
+from deepssim.settings import as_settings
 from deepssim.errors import ConfigError
 from deepssim.provenance import fingerprint
 from deepssim.similarity.metrics import METRICS as KNOWN_METRICS, Compares

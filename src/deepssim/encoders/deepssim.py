@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ConvNextConfig, ConvNextModel
 
-from deepssim.config import Device, EncoderConfig, Precision, Recipe, as_settings, parse_config
+from deepssim.config import Device, EncoderConfig, Precision, Recipe, parse_config
 from deepssim.devices import resolve_device
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.encoders.extraction import extract
@@ -26,6 +26,7 @@ from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import zscore_batch
 from deepssim.images.vary import vary_pairs
 from deepssim.provenance import file_checksum
+from deepssim.settings import as_settings
 from deepssim.similarity.ssim import ssim_of_arrays
 from deepssim.training import TRAIN_LOSS, VALID_LOSS, Batched, Trained, train, with_decay
 from deepssim.weights import load_weights, save_weights

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from monai.networks.nets.autoencoderkl import AutoencoderKL
 from torch import Tensor
 
-from deepssim.config import Device, VaeConfig, as_settings, parse_config
+from deepssim.config import Device, VaeConfig, parse_config
 from deepssim.errors import ConfigError
 from deepssim.images.packs import ImagePack
+from deepssim.settings import as_settings
 from deepssim.training import TRAIN_LOSS, VALID_LOSS, Batched, Trained, train, with_decay
 from deepssim.weights import load_weights, save_weights
 

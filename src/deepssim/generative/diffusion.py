@@ -13,8 +13,9 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 
-from deepssim.config import Device, LdmConfig, as_settings, parse_config
+from deepssim.config import Device, LdmConfig, parse_config
 from deepssim.generative.latents import Latents, pad
+from deepssim.settings import as_settings
 from deepssim.training import TRAIN_LOSS, VALID_LOSS, Batched, Trained, train, with_decay
 from deepssim.weights import load_weights, save_weights
 

@@ -1,0 +1,49 @@
+"""One function per rule: open files, call the library, write files. Workflow scripts and the command line share them.
+
+Every function takes file paths by the names that the rule gives them, and `config`, of which it reads no more than the
+rule declares. What a stage needs is imported inside it: networks take ten seconds to import, and neither `deepssim --help`
+nor a stage that only compares numbers should wait for them.
+"""
+
+from deepssim.stages.comparison import (
+    embed,
+    gather_matrix,
+    sample_pairs,
+    score_embeddings,
+    score_images,
+    score_pairs,
+    train_deepssim,
+)
+from deepssim.stages.evaluation import evaluate, plot_copies, plot_metric, plot_summary, report, summarize
+from deepssim.stages.generation import (
+    encode_latents,
+    export_images,
+    generate,
+    misalign,
+    prepare_dataset,
+    train_ldm,
+    train_vae,
+)
+
+__all__ = [
+    "embed",
+    "encode_latents",
+    "evaluate",
+    "export_images",
+    "gather_matrix",
+    "generate",
+    "misalign",
+    "plot_copies",
+    "plot_metric",
+    "plot_summary",
+    "prepare_dataset",
+    "report",
+    "sample_pairs",
+    "score_embeddings",
+    "score_images",
+    "score_pairs",
+    "summarize",
+    "train_deepssim",
+    "train_ldm",
+    "train_vae",
+]
