@@ -10,11 +10,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from deepssim.config import Device, MetricName
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.images.packs import open_pack
 from deepssim.similarity.embedding_scores import EmbeddingComparison
 from deepssim.similarity.matrices import write_dense
-from deepssim.similarity.ssim import SsimComparison
+from deepssim.similarity.metrics import METRICS
 from deepssim.similarity.topk import top_k
 from deepssim.storage import write_keys
 
@@ -40,7 +41,7 @@ def dense_ssim(folder: Path, real: int, synthetic: int, threads: int, max_memory
         write_noise_pack(folder / f"{name}.h5", count, seed)
     start = time.perf_counter()
     with open_pack(folder / "real.h5") as rows, open_pack(folder / "synthetic.h5") as columns:
-        comparison = SsimComparison(rows, columns, threads=threads)
+        comparison = METRICS[MetricName.SSIM].compare(rows, columns, threads, Device.AUTO)
         write_dense(folder / "scores.h5", comparison, rows.keys, columns.keys, "ssim", max_memory_gb=max_memory_gb)
     return {"seconds": time.perf_counter() - start, "output_gb": (folder / "scores.h5").stat().st_size / 1e9}
 

@@ -118,6 +118,7 @@ def test_scores_that_are_not_finite_are_named(tmp_path, scores, bad, write):
     scores[6, 31] = bad
     with pytest.raises(DataError, match="1 scores are not finite, first of 'r6' and 's31'"):
         write(tmp_path / "m.h5", scores)
+    assert not list(tmp_path.iterdir())
 
 
 def test_keys_that_do_not_match_are_named(tmp_path, scores):

@@ -3,18 +3,23 @@
 Not here: making embeddings (encoders/embeddings.py), tiles and memory (tiles.py).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import torch
+from numba import njit, prange
 
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.errors import DataError
+from deepssim.similarity.lanes import numba_threads
 
-# Products are computed in blocks of one fixed shape, filled up with zeros, so that the order in which a score's terms are
-# added does not depend on the size of a tile.
-_BLOCK_ROWS, _BLOCK_COLUMNS = 512, 1024
+# Products are computed in blocks filled up with zeros to multiples of these sizes, so that every score is added up by the
+# same loop of the library, in the same order, whatever tile it is in. (MKL, which PyTorch multiplies with, keeps to this;
+# OpenBLAS, which numpy multiplies with, adds in another order in every second group of six rows.)
+_ROWS, _COLUMNS = 256, 512
 
 
 class Likeness(StrEnum):
@@ -45,66 +50,96 @@ class EmbeddingComparison:
     ) -> None:
         if real.checksum != synthetic.checksum or real.values.shape[1:] != synthetic.values.shape[1:]:
             raise DataError(
-                f"real embeddings come from encoder {real.encoder} ({real.checksum[:12]}) and synthetic ones from "
-                f"{synthetic.encoder} ({synthetic.checksum[:12]}); embed both with the same weights"
+                f"{synthetic.source or 'synthetic embeddings'}: come from encoder {synthetic.encoder} "
+                f"({synthetic.checksum[:12]}), those of {real.source or 'real images'} from {real.encoder} "
+                f"({real.checksum[:12]}); embed both with the same weights"
             )
         self.real, self.synthetic = real, synthetic
         self.likeness, self.threads = likeness, threads
         self.shape = len(real.keys), len(synthetic.keys)
         self.bytes_held = real.values.nbytes + synthetic.values.nbytes
-        self.bytes_per_item = real.values.shape[1] * 24  # float64 while it is normalised, float32 before and after
+        self.bytes_per_item = real.values.shape[1] * 12  # as they are, normalised, and filled up to blocks
+        self._scores = torch.empty(0)
 
-    def prepare_rows(self, rows: Any) -> torch.Tensor:
+    def prepare_rows(self, rows: Any) -> np.ndarray:
         """Normalise real embeddings: float32 (r, D)."""
         return self._directions(self.real, rows)
 
-    def prepare_columns(self, columns: Any) -> torch.Tensor:
+    def prepare_columns(self, columns: Any) -> np.ndarray:
         """Normalise synthetic embeddings: float32 (s, D)."""
         return self._directions(self.synthetic, columns)
 
-    def compare(self, rows: torch.Tensor, columns: torch.Tensor) -> np.ndarray:
-        """Score all pairs of normalised embeddings: float32 (r, s)."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        scores = torch.empty(len(rows), len(columns))
-        block = torch.empty(_BLOCK_ROWS, _BLOCK_COLUMNS)
-        try:
-            for left in range(0, len(columns), _BLOCK_COLUMNS):
-                right = _filled(columns[left : left + _BLOCK_COLUMNS], _BLOCK_COLUMNS).T
-                for top in range(0, len(rows), _BLOCK_ROWS):
-                    part = scores[top : top + _BLOCK_ROWS, left : left + _BLOCK_COLUMNS]
-                    torch.mm(_filled(rows[top : top + _BLOCK_ROWS], _BLOCK_ROWS), right, out=block)
-                    torch.clamp(block[: part.shape[0], : part.shape[1]], -1, 1, out=part)
-        finally:
-            torch.set_num_threads(before)
-        return scores.numpy()
+    def compare(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Score all pairs of normalised embeddings: float32 (r, s), in memory that the next call uses again."""
+        height, width = (-(-len(side) // step) * step for side, step in ((rows, _ROWS), (columns, _COLUMNS)))
+        if len(self._scores) < height * width:
+            self._scores = torch.empty(height * width)
+        scores = self._scores[: height * width].reshape(height, width)
+        left, right = torch.from_numpy(_filled(rows, height)), torch.from_numpy(_filled(columns, width))
+        with _torch_threads(self.threads):
+            for start in range(0, width, _COLUMNS):
+                block = scores[:, start : start + _COLUMNS]
+                torch.mm(left, right[start : start + _COLUMNS].T, out=block)
+                block.clamp_(-1, 1)  # while it is in the cache
+        return scores[: len(rows), : len(columns)].numpy()
 
     def compare_pairs(
-        self, rows: torch.Tensor, columns: torch.Tensor, row_of: np.ndarray, column_of: np.ndarray
+        self, rows: np.ndarray, columns: np.ndarray, row_of: np.ndarray, column_of: np.ndarray
     ) -> np.ndarray:
         """Score pairs of normalised embeddings: float32 (N,); equal to the matrix up to rounding of the last bit."""
-        left, right = rows[torch.from_numpy(row_of)], columns[torch.from_numpy(column_of)]
-        return (left * right).sum(dim=1, dtype=torch.float64).clamp(-1, 1).float().numpy()
+        products = rows[row_of].astype(np.float64) * columns[column_of]
+        return np.clip(products.sum(axis=1), -1, 1).astype(np.float32)
 
-    def _directions(self, embeddings: Embeddings, part: Any) -> torch.Tensor:
-        values = torch.from_numpy(np.asarray(embeddings.values[part])).double()
-        magnitudes = values.norm(dim=1, keepdim=True)
-        if self.likeness is Likeness.PEARSON:
-            values -= values.mean(dim=1, keepdim=True)
-        lengths = values.norm(dim=1, keepdim=True)
-        # What is left of a constant embedding after subtracting its mean is rounding, and its direction is chance.
-        usable = torch.isfinite(lengths) & (lengths > magnitudes * 1e-12)
+    def _directions(self, embeddings: Embeddings, part: Any) -> np.ndarray:
+        values = np.asarray(embeddings.values[part], np.float32)
+        directions, usable = np.empty_like(values), np.empty(len(values), np.bool_)
+        with numba_threads(self.threads):
+            _normalise(values, self.likeness is Likeness.PEARSON, directions, usable)
         if not usable.all():
-            unusable = (~usable.ravel()).nonzero().ravel().tolist()
-            keys = [embeddings.keys[row] for row in np.arange(len(embeddings.keys))[part]]
+            unusable = np.flatnonzero(~usable)
+            row = int(np.arange(len(embeddings.keys))[part][unusable[0]])
             kind = "zero" if self.likeness is Likeness.COSINE else "constant"
             raise DataError(
                 f"{embeddings.source or embeddings.encoder}: {len(unusable)} of {len(values)} embeddings are {kind} or "
-                f"not finite, first that of {keys[unusable[0]]!r}; check the image and the encoder"
+                f"not finite, first that of {embeddings.keys[row]!r} in row {row}; check the image and the encoder"
             )
-        return (values / lengths).float()
+        return directions
 
 
-def _filled(values: torch.Tensor, rows: int) -> torch.Tensor:
+@contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@njit(parallel=True, cache=True)
+def _normalise(values: np.ndarray, centred: bool, directions: np.ndarray, usable: np.ndarray) -> None:
+    """Divide rows by their length, less their mean if `centred`; say which rows have a direction."""
+    count, features = values.shape
+    for row in prange(count):
+        mean, magnitude, length = 0.0, 0.0, 0.0
+        for feature in range(features):
+            mean += values[row, feature]
+        mean = mean / features if centred else 0.0
+        for feature in range(features):
+            value = np.float64(values[row, feature])
+            magnitude += value * value
+            length += (value - mean) ** 2
+        # What is left of a constant embedding after subtracting its mean is rounding, and its direction is chance.
+        usable[row] = np.isfinite(length) and length > magnitude * 1e-14
+        factor = 1 / np.sqrt(length) if usable[row] else 0.0
+        for feature in range(features):
+            directions[row, feature] = (values[row, feature] - mean) * factor
+
+
+def _filled(values: np.ndarray, rows: int) -> np.ndarray:
     """Add rows of zeros up to `rows`."""
-    return torch.nn.functional.pad(values, (0, 0, 0, rows - len(values)))
+    if len(values) == rows:
+        return values
+    filled = np.zeros((rows, values.shape[1]), np.float32)
+    filled[: len(values)] = values
+    return filled

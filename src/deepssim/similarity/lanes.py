@@ -25,12 +25,23 @@ def in_lanes(values: np.ndarray) -> np.ndarray:
         Shape (blocks, ..., 64), contiguous; lanes beyond N are zero.
     """
     count, *rest = values.shape
-    blocks = -(-count // LANES)
-    lanes = np.zeros((blocks, *rest, LANES), values.dtype)
-    for block in range(blocks):
-        part = values[block * LANES : (block + 1) * LANES]
-        lanes[block, ..., : len(part)] = np.moveaxis(part, 0, -1)
-    return lanes
+    flat = np.ascontiguousarray(values).reshape(count, -1)
+    lanes = np.empty((-(-count // LANES), flat.shape[1], LANES), values.dtype)
+    _interleave(flat, lanes)
+    return lanes.reshape(len(lanes), *rest, LANES)
+
+
+@numba.njit(parallel=True, cache=True)
+def _interleave(values: np.ndarray, lanes: np.ndarray) -> None:
+    count, pixels = values.shape
+    for block in numba.prange(len(lanes)):
+        first = block * LANES
+        filled = min(LANES, count - first)
+        for pixel in range(pixels):
+            for lane in range(filled):
+                lanes[block, pixel, lane] = values[first + lane, pixel]
+            for lane in range(filled, LANES):
+                lanes[block, pixel, lane] = 0
 
 
 @contextmanager

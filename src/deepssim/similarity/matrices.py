@@ -124,7 +124,8 @@ def write_top(
         scores[inside] = tile.scores[pair_rows[inside] - row_part.start, pair_columns[inside] - column_part.start]
         chosen = train_rows[(train_rows >= row_part.start) & (train_rows < row_part.stop)]
         first = int(np.searchsorted(train_rows, row_part.start))
-        update_columns(of_columns, Tile(first, tile.first_column, tile.scores[chosen - row_part.start]), threads)
+        part = tile.scores if len(chosen) == len(tile.scores) else tile.scores[chosen - row_part.start]
+        update_columns(of_columns, Tile(first, tile.first_column, part), threads)
     of_columns = TopK(of_columns.scores, train_rows[of_columns.partners])
     found = TopScores(
         *(known.real_keys, known.synth_keys, metric, of_rows, of_columns, pairs, scores),
@@ -277,11 +278,15 @@ def _created(
 ) -> Iterator[Any]:
     require_unique(list(real_keys), "real images")
     require_unique(list(synth_keys), "synthetic images")
-    with h5py.File(path, "w") as file:
-        file.attrs.update({"metric": metric, "shard": shard.number, "shards": shard.count})
-        write_keys(file, "real_keys", real_keys)
-        write_keys(file, "synth_keys", synth_keys)
-        yield file
+    try:
+        with h5py.File(path, "w") as file:
+            file.attrs.update({"metric": metric, "shard": shard.number, "shards": shard.count})
+            write_keys(file, "real_keys", real_keys)
+            write_keys(file, "synth_keys", synth_keys)
+            yield file
+    except BaseException:
+        Path(path).unlink(missing_ok=True)  # half a file would look like a whole one
+        raise
 
 
 def _empty(file: Any, shape: tuple[int, int]) -> Any:

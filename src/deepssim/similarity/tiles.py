@@ -19,7 +19,7 @@ from deepssim.errors import ConfigError
 
 GIGABYTE = 10**9
 _STEP = 64  # columns of a tile are a multiple of this, since engines work on blocks of columns
-_MOST_ROWS, _MOST_COLUMNS = 2048, 4096  # more gain nothing, and progress would come in large steps
+_MOST_ROWS, _MOST_COLUMNS = 4096, 2048  # more gain nothing, and progress would come in large steps
 _PROGRAM = 0.35 * GIGABYTE  # what Python, the numerical libraries and compiled loops take before any image is read
 
 

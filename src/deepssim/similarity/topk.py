@@ -17,7 +17,7 @@ from deepssim.errors import DataError
 from deepssim.similarity.lanes import numba_threads
 from deepssim.similarity.tiles import Comparison, Tile, score_tiles
 
-_CHUNK = 256  # columns that one thread looks after
+_CHUNK = 256  # scores compared together; columns that one thread looks after
 
 
 @dataclass(frozen=True)
@@ -98,33 +98,52 @@ def merge(parts: Sequence[TopK], k: int) -> TopK:
     return TopK(np.take_along_axis(scores, order, axis=1), np.take_along_axis(partners, order, axis=1))
 
 
-@njit(cache=True)
-def _insert(scores: np.ndarray, partners: np.ndarray, score: float, partner: int) -> None:
-    place = len(scores) - 1
-    while place > 0 and scores[place - 1] < score:
-        scores[place], partners[place] = scores[place - 1], partners[place - 1]
+@njit(inline="always")
+def _insert(scores: np.ndarray, partners: np.ndarray, item: int, score: float, partner: int) -> None:
+    place = scores.shape[1] - 1
+    while place > 0 and scores[item, place - 1] < score:
+        scores[item, place], partners[item, place] = scores[item, place - 1], partners[item, place - 1]
         place -= 1
-    scores[place], partners[place] = score, partner
+    scores[item, place], partners[item, place] = score, partner
+
+
+# Both loops compare a stretch of scores without a branch first, which the processor does many at a time, and then look at
+# the few groups of eight in which a score was above its threshold.
 
 
 @njit(parallel=True, cache=True)
 def _enter_rows(tile: np.ndarray, first: int, scores: np.ndarray, partners: np.ndarray) -> None:
-    for row in prange(tile.shape[0]):
-        least = scores[row, -1]
-        for column in range(tile.shape[1]):
-            if tile[row, column] > least:
-                _insert(scores[row], partners[row], tile[row, column], first + column)
-                least = scores[row, -1]
+    rows, columns = tile.shape
+    for row in prange(rows):
+        above = np.zeros(_CHUNK, np.uint8)
+        groups = above.view(np.uint64)
+        for left in range(0, columns, _CHUNK):
+            line = tile[row, left : min(columns, left + _CHUNK)]
+            least = scores[row, -1]
+            for place in range(len(line)):
+                above[place] = line[place] > least
+            for group in range((len(line) + 7) // 8):
+                if groups[group]:
+                    for place in range(group * 8, min(len(line), group * 8 + 8)):
+                        if line[place] > scores[row, -1]:
+                            _insert(scores, partners, row, line[place], first + left + place)
 
 
 @njit(parallel=True, cache=True)
 def _enter_columns(tile: np.ndarray, first: int, scores: np.ndarray, partners: np.ndarray) -> None:
     rows, columns = tile.shape
     for chunk in prange(-(-columns // _CHUNK)):
-        start, stop = chunk * _CHUNK, min(columns, (chunk + 1) * _CHUNK)
-        least = scores[start:stop, -1].copy()  # beside each other, as the scores of a row are
+        left = chunk * _CHUNK
+        least = scores[left : left + _CHUNK, -1].copy()  # beside each other, as the scores of a row are
+        above = np.zeros(_CHUNK, np.uint8)
+        groups = above.view(np.uint64)
         for row in range(rows):
-            for column in range(start, stop):
-                if tile[row, column] > least[column - start]:
-                    _insert(scores[column], partners[column], tile[row, column], first + row)
-                    least[column - start] = scores[column, -1]
+            line = tile[row, left : left + len(least)]
+            for place in range(len(line)):
+                above[place] = line[place] > least[place]
+            for group in range((len(line) + 7) // 8):
+                if groups[group]:
+                    for place in range(group * 8, min(len(line), group * 8 + 8)):
+                        if line[place] > least[place]:
+                            _insert(scores, partners, left + place, line[place], first + row)
+                            least[place] = scores[left + place, -1]
