@@ -65,7 +65,7 @@ def test_one_side_is_enough(scores):
     assert_same(rows, by_sorting(scores, 2))
 
 
-@pytest.mark.parametrize("gigabytes", [0.3502, 0.36, 4.0])
+@pytest.mark.parametrize("gigabytes", [0.4502, 0.46, 4.0])
 def test_memory_decides_the_tiles_and_nothing_else(scores, gigabytes):
     comparison = Given(scores, bytes_per_item=1000)
     covered = np.zeros(scores.shape, int)
@@ -78,9 +78,9 @@ def test_memory_decides_the_tiles_and_nothing_else(scores, gigabytes):
 
 def test_too_little_memory_is_said(scores):
     with pytest.raises(
-        ConfigError, match=r"max_memory_gb 0.35 is too little for items of 1,000,000 bytes; set it to 0.55"
+        ConfigError, match=r"max_memory_gb 0.45 is too little for items of 1,000,000 bytes; set it to 0.65"
     ):
-        list(score_tiles(Given(scores, bytes_per_item=1_000_000), max_memory_gb=0.35))
+        list(score_tiles(Given(scores, bytes_per_item=1_000_000), max_memory_gb=0.45))
 
 
 def test_pairs_need_no_matrix(scores, random, monkeypatch):

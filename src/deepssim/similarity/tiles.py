@@ -20,7 +20,7 @@ from deepssim.errors import ConfigError
 GIGABYTE = 10**9
 _STEP = 64  # columns of a tile are a multiple of this, since engines work on blocks of columns
 _MOST_ROWS, _MOST_COLUMNS = 4096, 2048  # more gain nothing, and progress would come in large steps
-_PROGRAM = 0.35 * GIGABYTE  # what Python, the numerical libraries and compiled loops take before any image is read
+_PROGRAM = 0.45 * GIGABYTE  # what Python, the numerical libraries and compiled loops take before any image is read
 
 
 class Comparison(Protocol):
