@@ -25,7 +25,7 @@ lint: .venv/installed-test
 	touch $@
 
 .venv/installed-test: .venv/installed
-	$(BIN)/python -m pip install --quiet -c envs/constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install --quiet -c envs/constraints.txt -e ".[test,bench]"
 	touch $@
 
 clean:
