@@ -5,8 +5,9 @@ BIN := .venv/bin
 
 .PHONY: demo test lint clean
 
+# Two threads that wait for each other at every step of networks this small take longer than one.
 demo: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) --resources gpu=1
+	$(BIN)/snakemake --cores $(CORES) --resources gpu=1 --set-threads train_vae=1 train_ldm=1
 	@$(BIN)/deepssim show
 
 test: lint
