@@ -51,6 +51,13 @@ def test_stages_run_by_hand(tmp_path, capsys):
         (["train-vae"], "dataset/images.csv: does not exist"),
         (["gather-matrix", "--metric", "ssim"], "no such file; run the stage that makes it first"),
         (["embed", "--metric", "ssim", "--pack", "x", "--embeddings", "y"], "ssim reads pixels and has no embeddings"),
+        (["score-images", "--real", "x", "--synthetic", "y"], "deepssim compares embeddings; embed the images"),
+        (["score-embeddings", "--metric", "ssim", "--real", "x", "--synthetic", "y"], "use `deepssim score-images`"),
+        (["score-images", "--metric", "ssim", "--real", "x", "--synthetic", "y"], "x: does not exist"),
+        (
+            ["score-pairs", "--metric", "ssim", "--pairs", "p.csv", "--real", "x", "--synthetic", "y", "--scores", "s"],
+            "p.csv: does not exist",
+        ),
         (["show"], "eval/ssim.json: cannot be read"),
     ],
 )

@@ -17,8 +17,8 @@ from deepssim.errors import DataError
 from deepssim.similarity.lanes import numba_threads
 
 # Products are computed in blocks filled up with zeros to multiples of these sizes, so that every score is added up by the
-# same loop of the library, in the same order, whatever tile it is in. (MKL, which PyTorch multiplies with, keeps to this;
-# OpenBLAS, which numpy multiplies with, adds in another order in every second group of six rows.)
+# same loop of the library, in the same order, whatever tile it is in. (MKL, with which PyTorch multiplies on x86, keeps to this;
+# OpenBLAS, with which numpy multiplies, was seen to add in another order in every second group of six rows.)
 _ROWS, _COLUMNS = 256, 512
 
 

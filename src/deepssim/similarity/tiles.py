@@ -43,7 +43,10 @@ class Comparison(Protocol):
         """Do the same for synthetic items."""
 
     def compare(self, rows: Any, columns: Any) -> np.ndarray:
-        """Score all pairs of prepared items: float32 (r, s), which must not depend on what else is in the tile."""
+        """Score all pairs of prepared items: float32 (r, s).
+
+        A score must not depend on what else is in the tile. The array may be used again by the next call.
+        """
 
     def compare_pairs(self, rows: Any, columns: Any, row_of: np.ndarray, column_of: np.ndarray) -> np.ndarray:
         """Score pair n of prepared items `row_of[n]` and `column_of[n]`: float32 (N,)."""
@@ -95,6 +98,8 @@ def _available(comparison: Comparison, max_memory_gb: float) -> float:
 
 def score_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[Tile]:
     """Yield all scores tile by tile: column tiles in order and, within each, row tiles in order.
+
+    A tile's scores are there until the next tile is asked for.
 
     Raises:
         ConfigError: if not even the smallest tile fits into the memory.

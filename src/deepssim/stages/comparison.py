@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from deepssim.config import Layout, MetricName, Recipe
+from deepssim.errors import ConfigError
 from deepssim.settings import as_settings
 from deepssim.stages.shards import join_packs
 
@@ -35,8 +36,10 @@ def score_images(
 ) -> None:
     """Score every real image against one shard of synthetic ones by a metric that reads pixels."""
     from deepssim.images.packs import open_pack
-    from deepssim.similarity.metrics import METRICS
+    from deepssim.similarity.metrics import METRICS, Compares
 
+    if METRICS[metric].compares is not Compares.PIXELS:
+        raise ConfigError(f"{metric.value} compares embeddings; embed the images and use `deepssim score-embeddings`")
     with open_pack(real) as rows, open_pack(synthetic) as columns:
         comparison = METRICS[metric].compare(rows, columns, threads, config.device)
         _write_scores(
@@ -58,8 +61,10 @@ def score_embeddings(
 ) -> None:
     """Score every real embedding against one shard of synthetic ones."""
     from deepssim.encoders.embeddings import read_embeddings
-    from deepssim.similarity.metrics import METRICS
+    from deepssim.similarity.metrics import METRICS, Compares
 
+    if METRICS[metric].compares is not Compares.EMBEDDINGS:
+        raise ConfigError(f"{metric.value} reads pixels and has no embeddings; use `deepssim score-images`")
     rows, columns = read_embeddings(real), read_embeddings(synthetic)
     comparison = METRICS[metric].compare(rows, columns, threads, config.device)
     _write_scores(
@@ -218,7 +223,6 @@ def train_deepssim(
 def embed(*, weights: str, pack: str, embeddings: str, metric: MetricName, config: Any) -> None:
     """Embed all images of a pack with the encoder of a metric."""
     from deepssim.encoders.embeddings import write_embeddings
-    from deepssim.errors import ConfigError
     from deepssim.images.packs import open_pack
     from deepssim.similarity.metrics import METRICS
 
