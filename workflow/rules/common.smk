@@ -43,3 +43,9 @@ def pack_of(wildcards):
     """Return the image pack of a part: the real images or one shard of synthetic ones."""
     folder = "dataset" if wildcards.part == "real" else "synthetic"
     return f"results/{folder}/{wildcards.part}{wildcards.variant}.h5"
+
+
+def labelled_pairs(wildcards):
+    """Return the test pairs as an input, but not for the metric that they are sampled by."""
+    truth = wildcards.metric == MetricName.SSIM and not wildcards.variant
+    return {} if truth else {"pairs": "results/pairs/test.csv"}

@@ -4,12 +4,6 @@ A file holds all scores or, beyond `similarity.dense_limit`, the best of each im
 """
 
 
-def labelled_pairs(wildcards):
-    """Return the test pairs as an input, but not for the metric that they are sampled by."""
-    truth = wildcards.metric == MetricName.SSIM and not wildcards.variant
-    return {} if truth else {"pairs": "results/pairs/test.csv"}
-
-
 rule score_images:
     """Score all real images against one shard of synthetic ones by a metric that reads pixels."""
     input:
