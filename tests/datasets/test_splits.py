@@ -39,4 +39,10 @@ def test_a_split_that_is_not_asked_for_may_be_empty():
 
 def test_a_subject_on_both_sides_is_refused():
     with pytest.raises(DataError, match="x.csv: 1 of 2 subjects are in more than one split, first 'a'"):
-        require_subjects(["a", "b", "a"], [Split.TRAIN, Split.TRAIN, Split.VALID], [Split.TRAIN], source="x.csv")
+        require_subjects(
+            ["a", "b", "a"],
+            [Split.TRAIN, Split.TRAIN, Split.VALID],
+            [Split.TRAIN],
+            source="x.csv",
+            advice="add subjects",
+        )
