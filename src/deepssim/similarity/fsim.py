@@ -22,7 +22,7 @@ from scipy.ndimage import convolve, uniform_filter
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack, require_same_size
 from deepssim.images.standardize import require_zscore
-from deepssim.similarity.lanes import LANES, in_lanes, numba_threads, pairs_by_row, take
+from deepssim.similarity.lanes import LANES, compare_by_row, in_lanes, numba_threads
 
 T1 = 0.85  # keeps the comparison of phase congruencies, 0 to 1, stable
 T2 = 160.0  # the same for gradient magnitudes of intensities of 0 to 255
@@ -111,10 +111,7 @@ class FsimComparison:
         self, rows: FsimFeatures, columns: FsimFeatures, row_of: np.ndarray, column_of: np.ndarray
     ) -> np.ndarray:
         """Score pairs of prepared images: float32 (N,), bit by bit those of the matrix."""
-        scores = np.empty(len(row_of), np.float32)
-        for row, pairs in pairs_by_row(row_of):
-            scores[pairs] = self.compare(take(rows, [row]), take(columns, column_of[pairs]))[0]
-        return scores
+        return compare_by_row(self.compare, rows, columns, row_of, column_of)
 
     def _prepare(self, pack: ImagePack, part: Any) -> FsimFeatures:
         images, scale = pack.images[part], 255 / pack.maximum

@@ -3,7 +3,7 @@
 Not here: what is computed on them (ssim.py, fsim.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -55,13 +55,30 @@ def numba_threads(threads: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-def take(features: Features, chosen: Any) -> Features:
-    """Return the features, a dataclass of arrays with one row per image, of some images."""
-    return type(features)(**{name: values[chosen] for name, values in vars(features).items()})
+def compare_by_row(
+    compare: Callable[[Features, Features], np.ndarray],
+    rows: Features,
+    columns: Features,
+    row_of: np.ndarray,
+    column_of: np.ndarray,
+) -> np.ndarray:
+    """Score a list of pairs by comparing each row that occurs with its columns.
 
+    Args:
+        compare: scores all pairs of two sets of features, float32 (r, s).
+        rows, columns: features, dataclasses of arrays with one row per image.
+        row_of, column_of: integer (N,), the images of each pair.
 
-def pairs_by_row(row_of: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield each row that occurs with the places where it does."""
+    Returns:
+        float32 (N,).
+    """
+    scores = np.empty(len(row_of), np.float32)
     order = np.argsort(row_of, kind="stable")
-    rows, starts = np.unique(row_of[order], return_index=True)
-    yield from zip(rows.tolist(), np.split(order, starts[1:]), strict=True)
+    found, starts = np.unique(row_of[order], return_index=True)
+    for row, pairs in zip(found, np.split(order, starts[1:]), strict=True):
+        scores[pairs] = compare(_take(rows, [row]), _take(columns, column_of[pairs]))[0]
+    return scores
+
+
+def _take(features: Features, chosen: Any) -> Features:
+    return type(features)(**{name: values[chosen] for name, values in vars(features).items()})

@@ -25,7 +25,7 @@ from numba import njit, prange
 
 from deepssim.images.packs import ImagePack, require_same_size
 from deepssim.images.standardize import require_zscore
-from deepssim.similarity.lanes import LANES, in_lanes, numba_threads, pairs_by_row, take
+from deepssim.similarity.lanes import LANES, compare_by_row, in_lanes, numba_threads
 
 WINDOW = 7  # pixels, side of the uniform window
 _AREA = WINDOW**2
@@ -101,10 +101,7 @@ class SsimComparison:
         self, rows: SsimFeatures, columns: SsimFeatures, row_of: np.ndarray, column_of: np.ndarray
     ) -> np.ndarray:
         """Score pairs of prepared images: float32 (N,), bit by bit those of the matrix."""
-        scores = np.empty(len(row_of), np.float32)
-        for row, pairs in pairs_by_row(row_of):
-            scores[pairs] = self.compare(take(rows, [row]), take(columns, column_of[pairs]))[0]
-        return scores
+        return compare_by_row(self.compare, rows, columns, row_of, column_of)
 
     def _prepare(self, pack: ImagePack, part: Any) -> SsimFeatures:
         images = pack.images[part]
