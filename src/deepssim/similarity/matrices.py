@@ -18,7 +18,7 @@ from deepssim.config import Layout, SimilarityConfig
 from deepssim.errors import ConfigError, DataError
 from deepssim.images.keys import require_unique
 from deepssim.seeds import numpy_generator
-from deepssim.similarity.scores import ScoreMatrix, Scores, TopScores
+from deepssim.similarity.scores import ScoreMatrix, TopScores, look_up
 from deepssim.similarity.tiles import Comparison, Tile, score_tiles
 from deepssim.similarity.topk import TopK, merge, update_columns, update_rows
 from deepssim.storage import open_hdf5, read_keys, write_keys
@@ -105,9 +105,9 @@ def write_top(
     Raises:
         DataError: as `write_dense`, or if a training image is not among the real ones.
     """
-    known = Scores(list(real_keys), list(synth_keys), metric)
-    train_rows = np.sort(known.rows(train_keys))
-    pairs = _pairs_to_keep(known, train_rows, labelled, seed)
+    row_of = {key: row for row, key in enumerate(real_keys)}
+    train_rows = np.sort(look_up(train_keys, row_of, "real"))
+    pairs = _pairs_to_keep(row_of, synth_keys, train_rows, labelled, seed)
     scores = np.full(len(pairs), np.nan, np.float32)
     rows, columns = comparison.shape
     of_rows = TopK.empty(rows, min(options.top_k, columns))
@@ -128,7 +128,7 @@ def write_top(
         update_columns(of_columns, Tile(first, tile.first_column, part), threads)
     of_columns = TopK(of_columns.scores, train_rows[of_columns.partners])
     found = TopScores(
-        *(known.real_keys, known.synth_keys, metric, of_rows, of_columns, pairs, scores),
+        *(list(real_keys), list(synth_keys), metric, of_rows, of_columns, pairs, scores),
         train_images=len(train_rows),
         top_k=options.top_k,
     )
@@ -246,19 +246,23 @@ def _require_all_shards(shards: Sequence[str | Path], metric: str) -> None:
 
 
 def _pairs_to_keep(
-    known: Scores, train_rows: np.ndarray, labelled: tuple[Sequence[str], Sequence[str]], seed: int
+    row_of: dict[str, int],
+    synth_keys: Sequence[str],
+    train_rows: np.ndarray,
+    labelled: tuple[Sequence[str], Sequence[str]],
+    seed: int,
 ) -> np.ndarray:
     """Return the codes of labelled pairs of these columns and of some pairs of each column, increasing."""
-    here = set(known.synth_keys)
-    inside = [place for place, key in enumerate(labelled[1]) if key in here]
-    rows = known.rows([labelled[0][place] for place in inside])
-    columns = known.columns([labelled[1][place] for place in inside])
+    column_of = {key: column for column, key in enumerate(synth_keys)}
+    inside = [place for place, key in enumerate(labelled[1]) if key in column_of]
+    rows = look_up([labelled[0][place] for place in inside], row_of, "real")
+    columns = look_up([labelled[1][place] for place in inside], column_of, "synthetic")
     count = min(_SAMPLED_PER_COLUMN, len(train_rows))
     drawn = [
-        numpy_generator(seed, "sampled pairs", key).choice(train_rows, count, replace=False) * len(here) + column
-        for column, key in enumerate(known.synth_keys)
+        numpy_generator(seed, "sampled pairs", key).choice(train_rows, count, replace=False) * len(column_of) + column
+        for key, column in column_of.items()
     ]
-    return np.unique(np.concatenate([rows * len(known.synth_keys) + columns, *drawn]))
+    return np.unique(np.concatenate([rows * len(column_of) + columns, *drawn]))
 
 
 def _write_top(path: str | Path, content: TopScores, shard: Shard | None) -> None:

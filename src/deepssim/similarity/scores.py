@@ -6,6 +6,7 @@ some pairs. Questions: what a list of pairs scored, the best partner of each ima
 Not here: their files (matrices.py), computing scores (ssim.py, fsim.py, embedding_scores.py).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +30,7 @@ class PairBlock(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scores:
+class Scores(ABC):
     """Scores of one metric between real and synthetic images; higher is more similar.
 
     Attributes:
@@ -74,9 +75,11 @@ class Scores:
         """
         return self._at(self.rows(real_keys), self.columns(synth_keys)).astype(np.float64)
 
+    @abstractmethod
     def _at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """Return the scores of pairs given by their rows and columns, float32 (N,)."""
 
+    @abstractmethod
     def best(self, train_keys: Sequence[str]) -> tuple[TopK, TopK]:
         """Return the best partner of each training image and of each synthetic one, k = 1.
 
@@ -86,11 +89,10 @@ class Scores:
         Returns:
             For the T training images the best columns, for the S synthetic ones the best of the T.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def blocks(self, train_keys: Sequence[str]) -> Iterator[PairBlock]:
         """Yield the pairs of training images whose scores are known, in blocks of bounded size."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
