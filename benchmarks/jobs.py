@@ -1,7 +1,6 @@
 """Jobs whose peak memory is measured, each in a process of its own: `python jobs.py NAME ARGUMENTS` prints one JSON line."""
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -9,8 +8,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 
 from deepssim.config import Device, MetricName
+from deepssim.devices import peak_memory_gb
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.images.packs import open_pack
 from deepssim.similarity.embedding_scores import EmbeddingComparison
@@ -60,15 +61,6 @@ def embedding_top_k(
     return {"seconds": time.perf_counter() - start, "output_gb": (real + synthetic) * k * 12 / 1e9}
 
 
-def peak_bytes() -> int:
-    """Return the most memory that this process has had."""
-    status = Path("/proc/self/status")
-    if status.exists():  # `getrusage` would count what the starting process had
-        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 JOBS = {"dense_ssim": dense_ssim, "embedding_top_k": embedding_top_k}
 
 
@@ -77,7 +69,7 @@ def main() -> None:
     name, arguments = sys.argv[1], json.loads(sys.argv[2])
     with tempfile.TemporaryDirectory() as folder:
         figures = JOBS[name](Path(folder), **arguments)
-    print(json.dumps(figures | {"peak_gb": peak_bytes() / 1e9}))
+    print(json.dumps(figures | {"peak_gb": peak_memory_gb(torch.device("cpu"))}))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deepssim import stages
+from deepssim.cli_reference import add_reference_commands
 from deepssim.config import Config, MetricName, json_schema, load_config
 from deepssim.errors import DataError
 from deepssim.jobs import logged, set_threads, short_errors, whole_outputs
@@ -74,9 +75,11 @@ STAGES = {
         help="train the diffusion model",
         inputs={
             "images": "dataset/images.csv",
+            "pack": "dataset/real.h5",
             "latents": "vae/latents.h5",
             "autoencoder": "vae/autoencoder.safetensors",
         },
+        optional={"initial": "weights to start from (of this program, MONAI or monai-generative); random unless named"},
         outputs={
             "weights": "ldm/unet.safetensors",
             "history": "ldm/history.csv",
@@ -237,6 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="say where the results of a run lie and what its main numbers are")
     show.add_argument("--results", default="results", metavar="DIR", help="results folder (default: %(default)s)")
     show.set_defaults(call=_show)
+    add_reference_commands(commands)
     schema = commands.add_parser("schema", help="print the schema of config files")
     schema.set_defaults(call=_schema)
     check = commands.add_parser("check-config", help="check a config file")

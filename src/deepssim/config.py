@@ -63,6 +63,56 @@ class Decay(StrEnum):
     COSINE = "cosine"
 
 
+class Perceptual(StrEnum):
+    """What makes reconstructions look alike beyond their grey values.
+
+    `squeeze` is LPIPS with SqueezeNet, as in the paper, and needs torchvision, lpips and their weights; `gradient` compares
+    edges at several resolutions and needs nothing.
+    """
+
+    NONE = "none"
+    GRADIENT = "gradient"
+    SQUEEZE = "squeeze"
+
+
+class Conditioning(StrEnum):
+    """What the diffusion model is told about the record that an image is drawn for."""
+
+    NONE = "none"
+    VARIABLES = "variables"
+    TEXT = "text"
+
+
+class Duplication(StrEnum):
+    """How often a training image occurs in an epoch: once, 1 to 4 times, 1 to 14 times, or `duplication_factor` times."""
+
+    NONE = "none"
+    LOW = "low"
+    HIGH = "high"
+    FIXED = "fixed"
+
+
+class Sampler(StrEnum):
+    """How noise is turned into latents; `pndm` needs fewer steps than `ddim` for the same image."""
+
+    DDIM = "ddim"
+    PNDM = "pndm"
+
+
+class Intensity(StrEnum):
+    """How decoded values become grey levels: each image's own minimum and maximum, or 0 to 1 for all."""
+
+    PER_IMAGE = "per_image"
+    FIXED = "fixed"
+
+
+class WandbMode(StrEnum):
+    """Whether Weights & Biases sends what it records while a training runs."""
+
+    OFFLINE = "offline"
+    ONLINE = "online"
+
+
 class Recipe(StrEnum):
     """How the DeepSSIM encoder is trained.
 
@@ -76,7 +126,7 @@ class Recipe(StrEnum):
 
 
 class Precision(StrEnum):
-    """In what numbers networks embed images; `auto` takes bfloat16 where the hardware computes it."""
+    """In what numbers networks compute; `auto` takes bfloat16 where the hardware computes it (for training: a GPU)."""
 
     AUTO = "auto"
     FLOAT32 = "float32"
@@ -169,10 +219,13 @@ class TrainingConfig:
     epochs: int = setting(100, minimum=1)
     passes: int = setting(1, minimum=1)  # over the data in an epoch: few images make epochs too short to be of use
     batch_size: int = setting(16, minimum=1)
+    accumulate: int = setting(1, minimum=1)  # batches whose gradients are added up before a step
     learning_rate: float = setting(1e-4, exclusiveMinimum=0)
     decay: Decay = setting(Decay.COSINE)
     validate_every: int = setting(1, minimum=1)  # epochs between two validations, each followed by a checkpoint
     keep: Keep = setting(Keep.BEST)
+    precision: Precision = setting(Precision.AUTO)
+    compile: bool = setting(False)  # torch.compile: minutes at the start, faster steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +237,12 @@ class VaeConfig(TrainingConfig):
     residual_blocks: int = setting(1, minimum=1)
     norm_groups: int = setting(8, minimum=1)
     kl_weight: float = setting(1e-6, minimum=0)
+    perceptual: Perceptual = setting(Perceptual.NONE)
+    perceptual_weight: float = setting(0.1, minimum=0)
+    adversarial_weight: float = setting(0.0, minimum=0)  # 0: no discriminator
+    discriminator_channels: int = setting(32, minimum=1)
+    discriminator_layers: int = setting(3, minimum=1)
+    pictures_every: int = setting(5, minimum=1)  # epochs between two pictures of reconstructions
     epochs: int = setting(10, minimum=1)
     passes: int = setting(16, minimum=1)
     batch_size: int = setting(4, minimum=1)
@@ -192,6 +251,15 @@ class VaeConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         _check_groups("vae", self.channels, self.norm_groups)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorizationConfig:
+    """Section `ldm.memorization`: count copies while the diffusion model trains."""
+
+    every: int = setting(2, minimum=0)  # epochs between two counts; 0 never counts
+    images: int = setting(48, minimum=1)  # generated for a count
+    stop_above: float | None = setting(None, **_FRACTION)  # share of copies at which the training ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,9 +280,34 @@ class LdmConfig(TrainingConfig):
     learning_rate: float = setting(2e-3, exclusiveMinimum=0)
     validate_every: int = setting(1, minimum=1)
     keep: Keep = setting(Keep.LAST)
+    scale_latents: bool = setting(True)
+    ema_decay: float = setting(0.0, minimum=0, exclusiveMaximum=1)  # of the average of weights; 0 for none
+    conditioning: Conditioning = setting(Conditioning.NONE)
+    # The six covariates of arXiv:2509.16582.
+    condition_columns: tuple[str, ...] = setting(
+        ("age_norm", "sex_norm", "sequence_norm", "csf_perc", "wm_perc", "gm_perc"), minItems=1, uniqueItems=True
+    )
+    condition_dropout: float = setting(0.0, minimum=0, exclusiveMaximum=1)  # share of images trained without condition
+    duplication: Duplication = setting(Duplication.NONE)
+    duplication_factor: int = setting(1, minimum=1)
+    memorization: MemorizationConfig = field(default_factory=MemorizationConfig)
 
     def __post_init__(self) -> None:
         _check_groups("ldm", self.channels, self.norm_groups)
+        if self.memorization.every % self.validate_every:
+            raise ConfigError(
+                f"ldm.memorization.every {self.memorization.every} is not a multiple of ldm.validate_every "
+                f"{self.validate_every}; copies are counted for checkpoints"
+            )
+        if self.duplication_factor != 1 and self.duplication is not Duplication.FIXED:
+            raise ConfigError(
+                f"ldm.duplication_factor is {self.duplication_factor}, but ldm.duplication is "
+                f"{self.duplication.value!r}; set it to 'fixed'"
+            )
+        if self.condition_dropout and self.conditioning is Conditioning.NONE:
+            raise ConfigError(
+                "ldm.condition_dropout is set, but ldm.conditioning is 'none'; there is nothing to leave out"
+            )
         if len(self.attention_levels) != len(self.channels):
             raise ConfigError(
                 f"ldm.attention_levels has {len(self.attention_levels)} entries and ldm.channels {len(self.channels)}; "
@@ -238,7 +331,10 @@ class SynthesisConfig:
     """Section `synthesis`: sampling from the trained model."""
 
     images_per_record: int = setting(16, minimum=1)
-    sampler_steps: int = setting(50, minimum=1)
+    sampler: Sampler = setting(Sampler.DDIM)
+    sampler_steps: int = setting(50, minimum=4)
+    guidance_scale: float = setting(1.0, minimum=0)  # of classifier-free guidance; 1 for none
+    intensity: Intensity = setting(Intensity.PER_IMAGE)
     batch_size: int = setting(64, minimum=1)
 
 
@@ -316,6 +412,14 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """Section `tracking`: where trainings are followed besides CSV and TensorBoard; changes no result."""
+
+    wandb_project: str | None = setting(None, minLength=1)
+    wandb_mode: WandbMode = setting(WandbMode.OFFLINE)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """All settings of a run."""
 
@@ -330,6 +434,7 @@ class Config:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
 def _check_groups(section: str, channels: Iterable[int], groups: int) -> None:
@@ -339,14 +444,24 @@ def _check_groups(section: str, channels: Iterable[int], groups: int) -> None:
 
 
 def parse_config(settings: Mapping[str, Any]) -> Config:
-    """Check raw settings against the schema and build the typed config.
+    """Check raw settings against the schema and each other and build the typed config.
 
     Args:
         settings: the content of a config file; missing keys take their defaults.
 
     Raises:
-        ConfigError: for a misspelt key, a wrong type or a value out of range, naming the key.
+        ConfigError: for a misspelt key, a wrong type, a value out of range or two that do not fit, naming the key.
     """
+    config = _typed(settings)
+    if config.synthesis.guidance_scale != 1 and not config.ldm.condition_dropout:
+        raise ConfigError(
+            f"synthesis.guidance_scale is {config.synthesis.guidance_scale}, but ldm.condition_dropout is 0; guidance "
+            "needs a model that was trained without condition now and then, so set it to about 0.1"
+        )
+    return config
+
+
+def _typed(settings: Mapping[str, Any]) -> Config:
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(json_schema())
@@ -376,7 +491,7 @@ def load_config(path: str | Path) -> Config:
 
 def sections(settings: Mapping[str, Any]) -> types.SimpleNamespace:
     """Build only the named parts of a config, so that a stage cannot read a setting that its rule does not declare."""
-    config = parse_config(settings)
+    config = _typed(settings)
     return types.SimpleNamespace(**{name: getattr(config, name) for name in settings})
 
 

@@ -1,8 +1,12 @@
-"""Which device and precision networks use."""
+"""Which device and precision networks use, and how much memory they took."""
+
+import resource
+import sys
+from pathlib import Path
 
 import torch
 
-from deepssim.config import Device
+from deepssim.config import Device, Precision
 from deepssim.errors import ConfigError
 
 
@@ -29,8 +33,20 @@ def computes_bfloat16(device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def training_precision(device: torch.device) -> str:
-    """Return Lightning's name of the precision to train in: bfloat16 where a GPU computes it, else float32."""
-    if device.type == "cuda" and computes_bfloat16(device):
-        return "bf16-mixed"
-    return "32-true"
+def training_precision(device: torch.device, precision: Precision) -> str:
+    """Return Lightning's name of the precision to train in; `auto` is bfloat16 on a GPU that computes it."""
+    worthwhile = device.type == "cuda" and computes_bfloat16(device)
+    fast = worthwhile if precision is Precision.AUTO else precision is Precision.BFLOAT16
+    return "bf16-mixed" if fast else "32-true"
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Return the most memory that this process has had, of the GPU if `device` is one, in GB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    status = Path("/proc/self/status")
+    if status.exists():  # `getrusage` would count what the starting process had
+        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -44,7 +44,8 @@ def job(snakemake: Any) -> Iterator[Run]:
         short_errors(),
         whole_outputs(dict(snakemake.output.items())) as outputs,
     ):
-        settings = snakemake.params.get("config", {})
+        # Where a training is watched changes no result, so it is no parameter, which would run the rule again.
+        settings = snakemake.params.get("config", {}) | {"tracking": snakemake.config["tracking"]}
         yield Run({**dict(snakemake.input.items()), **outputs}, sections(settings), snakemake.threads)
 
 
@@ -67,7 +68,6 @@ def logged(path: str | Path | None) -> Iterator[None]:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # which devices were not found, and advertising
     logger.propagate = False
     try:
         yield

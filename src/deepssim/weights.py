@@ -39,3 +39,12 @@ def load_weights(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
     if about.get("kind") != kind:
         raise DataError(f"{path}: holds {about.get('kind', 'weights of another program')!r}, expected {kind!r}")
     return weights, about["options"]
+
+
+def kind_of(path: str | Path) -> str | None:
+    """Return what a weight file of this project holds; None for other files."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get(_ENTRY, "{}")).get("kind")
+    except (OSError, SafetensorError):
+        return None

@@ -1,32 +1,46 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from skimage.metrics import peak_signal_noise_ratio
 
-from deepssim.config import Config, Device, VaeConfig, load_config
+from deepssim.config import Config, Device, Perceptual, VaeConfig, load_config
 from deepssim.errors import ConfigError, DataError
 from deepssim.generative.autoencoder import (
+    VaeTraining,
     build_autoencoder,
+    build_discriminator,
     check_size,
     encode,
-    kl_divergence,
     load_autoencoder,
     reconstruct,
+    reconstruction_quality,
     save_autoencoder,
+    to_tensor,
     train_autoencoder,
 )
 from deepssim.images.packs import ImagePack
+from deepssim.training import Batched, train
 from deepssim.weights import save_weights
 
-TINY = VaeConfig(channels=(8, 8), latent_channels=2, norm_groups=4, epochs=30, batch_size=4, validate_every=10)
+TINY = VaeConfig(
+    channels=(8, 8),
+    latent_channels=2,
+    norm_groups=4,
+    epochs=30,
+    passes=3,
+    batch_size=4,
+    learning_rate=5e-3,
+    validate_every=10,
+)
 CPU = torch.device("cpu")
 
 
-def test_kl_matches_the_formula_and_torch():
-    mean, deviation = torch.randn(3, 2, 4, 4), torch.rand(3, 2, 4, 4) + 0.5
-    normal = torch.distributions.Normal
-    expected = torch.distributions.kl_divergence(normal(mean, deviation), normal(0.0, 1.0)).flatten(1).sum(1).mean()
-    torch.testing.assert_close(kl_divergence(mean, deviation), expected)
-    assert kl_divergence(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)) == 0
+ADVERSARIAL = dataclasses.replace(
+    TINY, adversarial_weight=0.1, discriminator_channels=4, discriminator_layers=2, perceptual=Perceptual.GRADIENT,
+    epochs=4, passes=1, accumulate=2, validate_every=1, pictures_every=2,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "shape"), [("brain", (3, 34, 28)), ("chest", (3, 32, 32))])
@@ -53,6 +67,91 @@ def test_training_reconstructs_better_and_the_file_keeps_it(tmp_path, packs):
     again = load_autoencoder(tmp_path / "vae.safetensors")
     np.testing.assert_array_equal(encode(again, smooth, device=CPU), encode(network, smooth, device=CPU))
     assert encode(again, smooth, device=CPU).shape == (6, 2, 8, 12)
+
+
+def test_all_terms_are_trained_and_told(tmp_path, packs):
+    """Two optimisers take turns: both networks change, and every term is in the history."""
+    real, _ = packs
+    module = VaeTraining(ADVERSARIAL)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    trained = train(
+        module, Batched(to_tensor(real)), None, options=ADVERSARIAL, seed=0, device=Device.CPU, state=tmp_path / "x"
+    )
+    changed = [name for name, value in trained.module.state_dict().items() if not torch.equal(value, before[name])]
+    for part in ("network.encoder", "network.decoder", "discriminator"):
+        assert any(name.startswith(part) for name in changed)
+    terms = {"l1", "kl", "perceptual", "adversarial", "discriminator"}
+    assert {f"train_loss_{term}" for term in terms} <= set(trained.history[-1])
+    assert trained.history[-1]["step"] == 4  # 6 images in batches of 4: two batches and one step an epoch
+
+
+def test_the_discriminator_learns_to_tell_images_from_reconstructions(tmp_path, packs):
+    """Without its deception term the generator stays bad, and the discriminator must tell it from images."""
+    real, _ = packs
+    options = dataclasses.replace(ADVERSARIAL, learning_rate=0.005, epochs=40, accumulate=1, perceptual=Perceptual.NONE)
+    module = VaeTraining(options)
+    module.network.requires_grad_(False)
+    module._deception = lambda reconstruction: reconstruction.sum() * 0  # type: ignore[method-assign]
+    module.network.post_quant_conv.requires_grad_(True)
+    trained = train(
+        module, Batched(to_tensor(real)), None, options=options, seed=0, device=Device.CPU, state=tmp_path / "x"
+    )
+    losses = [row["train_loss_discriminator"] for row in trained.history]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_accumulated_batches_make_the_step_of_a_large_batch(tmp_path, packs):
+    """Half of the batch twice gives the gradient of the whole, if no latent noise is drawn."""
+    real, _ = packs
+    images = real.select(real.keys[:4])
+    weights = []
+    for number, (size, accumulate) in enumerate([(4, 1), (2, 2)]):
+        options = dataclasses.replace(
+            TINY, batch_size=size, accumulate=accumulate, epochs=1, passes=1, validate_every=1
+        )
+        torch.manual_seed(0)
+        module = VaeTraining(options)
+        module.network.sampling = lambda mean, deviation: mean
+        trained = train(
+            module, Batched(to_tensor(images)), None, options=options, seed=0, device=Device.CPU,
+            state=tmp_path / str(number),
+        )  # fmt: skip
+        weights.append(torch.cat([value.flatten() for value in trained.module.network.parameters()]))
+    # Adam's first step is the sign of the gradient, so what is nearly zero may round either way.
+    assert ((weights[0] - weights[1]).abs() < 1e-6).float().mean() > 0.99
+
+
+def test_reconstructions_are_judged_and_shown(tmp_path, packs):
+    real, _ = packs
+    _, trained = train_autoencoder(
+        real, real.select([]), ADVERSARIAL, seed=0, device=Device.CPU, state=tmp_path / "state"
+    )
+    assert all(0 < row["reconstruction_psnr_db"] < 60 and "reconstruction_ssim" in row for row in trained.history)
+    names = [path.name for path in sorted((tmp_path / "state" / "pictures").iterdir())]
+    assert names == ["epoch-00002.png", "epoch-00004.png"]
+
+
+def test_quality_matches_scikit_image(packs, random):
+    real, _ = packs
+    noisy = np.clip(real.images + random.normal(0, 20, real.images.shape), 0, 255).astype(np.uint8)
+    found = reconstruction_quality(real, ImagePack(noisy, real.keys))
+    assert found["reconstruction_psnr_db"] == pytest.approx(
+        peak_signal_noise_ratio(real.images, noisy, data_range=255), abs=1e-4
+    )
+    same = reconstruction_quality(real, real)
+    assert same["reconstruction_ssim"] == pytest.approx(1)
+    assert found["reconstruction_ssim"] < 0.99
+
+
+def test_images_too_small_for_the_discriminator_are_refused():
+    options = VaeConfig(adversarial_weight=0.1)
+    check_size((24, 24), options)
+    with pytest.raises(ConfigError, match="16x24 are too small for a discriminator of 3 layers, which needs 24x24"):
+        check_size((16, 24), options)
+    network = build_discriminator(VaeConfig(discriminator_channels=2)).eval()
+    assert network(torch.zeros(1, 1, 24, 24))[-1].shape == (1, 1, 1, 1)
+    with pytest.raises(RuntimeError):
+        network(torch.zeros(1, 1, 16, 24))
 
 
 def test_sizes_that_cannot_be_halved_are_refused():

@@ -1,19 +1,44 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from monai.networks.schedulers import DDPMScheduler
 
-from deepssim.config import Device, LdmConfig, SynthesisConfig, VaeConfig, load_config
+from deepssim.config import (
+    Conditioning,
+    Device,
+    Duplication,
+    Intensity,
+    LdmConfig,
+    Sampler,
+    SynthesisConfig,
+    VaeConfig,
+    load_config,
+)
+from deepssim.errors import DataError
 from deepssim.generative.autoencoder import build_autoencoder
-from deepssim.generative.diffusion import build_unet, load_unet, save_unet, train_diffusion
+from deepssim.generative.diffusion import (
+    NO_CONDITION,
+    build_unet,
+    condition_features,
+    draw_copies,
+    load_unet,
+    save_unet,
+    schedule_arguments,
+    train_diffusion,
+)
 from deepssim.generative.latents import Latents
-from deepssim.generative.sampling import denoise, generate
+from deepssim.generative.sampling import _predict, denoise, generate
 from deepssim.images.keys import synthetic_key
+from deepssim.images.standardize import quantise
 from tests.conftest import ROOT
 
 TINY = LdmConfig(
     channels=(8, 16), attention_levels=(False, True), norm_groups=4, head_channels=8, epochs=20, passes=1,
     batch_size=8, learning_rate=3e-3, validate_every=1,
 )  # fmt: skip
+LATENTS = Latents(np.zeros((1, 2, 5, 6), np.float32), ["r0___training"], 1.3)
 KEYS = [synthetic_key(f"r{n}", i) for n in range(3) for i in range(2)]
 
 
@@ -27,7 +52,7 @@ def networks():
 def draw(networks, keys, batch_size=4, seed=0, bit_depth=8):
     options = SynthesisConfig(sampler_steps=5, batch_size=batch_size)
     unet, vae = networks
-    return generate(keys, unet, vae, latent_shape=(2, 5, 6), scale=1.3, ldm=TINY, options=options, seed=seed,
+    return generate(keys, unet, vae, latents=LATENTS, ldm=TINY, options=options, seed=seed,
                     device=torch.device("cpu"), bit_depth=bit_depth)  # fmt: skip
 
 
@@ -50,9 +75,122 @@ def test_training_learns_and_the_file_keeps_it(tmp_path, random):
     save_unet(tmp_path / "unet.safetensors", network, TINY)
     again, options = load_unet(tmp_path / "unet.safetensors")
     assert options == TINY
-    noise = torch.randn(2, 2, 6, 6)
+    noise, few = torch.randn(2, 2, 6, 6), SynthesisConfig(sampler_steps=4)
     with torch.inference_mode():
-        torch.testing.assert_close(denoise(noise, again, TINY, 3), denoise(noise, network, TINY, 3), rtol=0, atol=0)
+        torch.testing.assert_close(denoise(noise, again, TINY, few), denoise(noise, network, TINY, few), rtol=0, atol=0)
+
+
+def test_conditions_are_learned(tmp_path, random):
+    """Latents are the same but for their sign, which only the condition tells."""
+    sign = np.where(np.arange(16) % 2, 1, -1).astype(np.float32)
+    values = np.abs(random.normal(1, 0.1, size=(1, 2, 4, 4))).astype(np.float32) * sign[:, None, None, None]
+    conditions = np.stack([sign, -sign], axis=1)[:, None].astype(np.float32)
+    latents = Latents(values, [f"k{n}___training" for n in range(16)], 1.0, conditions)
+    options = dataclasses.replace(
+        TINY, conditioning=Conditioning.VARIABLES, epochs=2, passes=100, batch_size=16, condition_dropout=0.2
+    )
+    network, _ = train_diffusion(latents, latents.select([]), options, seed=0, device=Device.CPU, state=tmp_path / "x")
+    save_unet(tmp_path / "unet.safetensors", network, options)
+    again, _ = load_unet(tmp_path / "unet.safetensors")
+    target, told = torch.from_numpy(values).repeat(20, 1, 1, 1), torch.from_numpy(conditions).repeat(20, 1, 1)
+    torch.manual_seed(0)
+    noise, steps = torch.randn(target.shape), torch.full((len(target),), 300)
+    noisy = DDPMScheduler(**schedule_arguments(options)).add_noise(target, noise, steps)
+
+    def error(context):
+        with torch.inference_mode():
+            return float(((again(noisy, timesteps=steps, context=context) - noise) ** 2).mean())
+
+    untold, swapped = torch.full_like(told, NO_CONDITION), told.flip(0)
+    assert error(told) < error(untold) < error(swapped)
+    assert error(told) < 0.85 * error(swapped)
+
+
+def test_guidance_is_a_step_beyond_the_condition():
+    def linear(latents, timesteps, context):
+        return latents * timesteps[:, None, None, None] + context.mean(dim=(1, 2))[:, None, None, None]
+
+    latents, times = torch.randn(3, 2, 4, 4), torch.tensor([1, 2, 3])
+    context = torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+    told = linear(latents, times, context)
+    untold = linear(latents, times, torch.full_like(context, NO_CONDITION))
+    torch.testing.assert_close(_predict(linear, latents, times, 3.0, context), untold + 3 * (told - untold))
+    torch.testing.assert_close(_predict(linear, latents, times, 1.0, context), told)
+
+
+def test_each_record_is_told_its_own_condition(networks, random):
+    """A batch mixes records, and no image depends on which."""
+    torch.manual_seed(1)
+    unet = build_unet(TINY, 2, 3).eval()
+    for weight in unet.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    names = [f"r{n}___training" for n in range(3)]
+    values = random.normal(size=(3, 2, 5, 6)).astype(np.float32)
+    latents = Latents(values, names, 1.0, random.normal(size=(3, 1, 3)).astype(np.float32))
+
+    def draw(keys, latents=latents):
+        return generate(
+            keys, unet, networks[1], latents=latents, ldm=TINY, options=SynthesisConfig(sampler_steps=5, batch_size=4),
+            seed=0, device=torch.device("cpu"), bit_depth=16,
+        ).images.astype(int)  # fmt: skip
+
+    whole = draw(KEYS)
+    np.testing.assert_array_equal(draw(KEYS[3:]), whole[3:])
+    swapped = Latents(values, names, 1.0, latents.conditions[[1, 0, 2]])
+    changed = np.abs(draw(KEYS, swapped) - whole).max(axis=(1, 2)) > 100
+    assert changed.tolist() == [True] * 4 + [False] * 2
+
+
+def test_intensities_are_those_of_the_config(networks):
+    unet, vae = networks
+
+    def draw(intensity):
+        options = SynthesisConfig(sampler_steps=4, batch_size=2, intensity=intensity)
+        return generate(KEYS[:2], unet, vae, latents=LATENTS, ldm=TINY, options=options, seed=0,
+                        device=torch.device("cpu"), bit_depth=8).images  # fmt: skip
+
+    stretched, fixed = draw(Intensity.PER_IMAGE), draw(Intensity.FIXED)
+    assert (stretched.min(axis=(1, 2)) == 0).all()
+    assert (stretched.max(axis=(1, 2)) == 255).all()
+    for one, other in zip(stretched, fixed, strict=True):
+        inside = (other > 0) & (other < 255)
+        slope, offset = np.polyfit(one[inside], other[inside], 1)
+        assert slope > 1.2  # an untrained decoder gives values beyond 0 to 1, which are cut off
+        assert np.abs(slope * one[inside] + offset - other[inside]).max() < 3
+    outside = torch.tensor([-1.0, 0.5, 2.0]).numpy()
+    assert quantise(outside, 8).tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("duplication", "factor", "least", "most"),
+    [("none", 1, 1, 1), ("low", 1, 1, 4), ("high", 1, 1, 14), ("fixed", 5, 5, 5)],
+)
+def test_training_images_are_duplicated(duplication, factor, least, most):
+    options = dataclasses.replace(TINY, duplication=Duplication(duplication), duplication_factor=factor)
+    keys = [f"k{n}" for n in range(600)]
+    copies = draw_copies(keys, options, seed=0)
+    assert (min(copies), max(copies)) == (least, most)
+    assert np.mean(copies) == pytest.approx((least + most) / 2, rel=0.08)
+    assert draw_copies(keys[::-1], options, seed=0) == copies[::-1]  # of each key, wherever it stands
+    assert (draw_copies(keys, options, seed=1) == copies) is (least == most)
+
+
+def test_an_epoch_has_all_copies(tmp_path, random):
+    latents = Latents(random.normal(size=(5, 2, 4, 4)).astype(np.float32), [f"k{n}" for n in range(5)], 1.0)
+    options = dataclasses.replace(TINY, duplication=Duplication.FIXED, duplication_factor=4, epochs=2, batch_size=5)
+    _, trained = train_diffusion(latents, latents.select([]), options, seed=0, device=Device.CPU, state=tmp_path / "x")
+    assert trained.history[-1]["step"] == 8
+
+
+def test_latents_and_conditioning_must_fit(random):
+    latents = Latents(random.normal(size=(2, 2, 4, 4)).astype(np.float32), ["a", "b"], 1.0)
+    options = dataclasses.replace(TINY, conditioning=Conditioning.VARIABLES)
+    with pytest.raises(DataError, match="latents have 0 condition values, but ldm.conditioning is 'variables'; encode"):
+        condition_features(latents, options)
+    told = Latents(latents.values, latents.keys, 1.0, np.zeros((2, 1, 6), np.float32))
+    assert condition_features(told, options) == 6
+    with pytest.raises(DataError, match="latents have 6 condition values, but ldm.conditioning is 'none'"):
+        condition_features(told, TINY)
 
 
 def test_images_follow_their_keys(networks):
@@ -74,18 +212,35 @@ def test_an_image_does_not_depend_on_batch_or_shard(networks):
     assert np.abs(draw(networks, KEYS, seed=1).images - together).max() > 20
 
 
-def test_a_perfect_noise_predictor_gives_the_image_back():
-    """With one training latent the best prediction is known in closed form, and DDIM must end at that latent."""
-    from monai.networks.schedulers import DDPMScheduler
-
-    from deepssim.generative.diffusion import schedule_arguments
-
+@pytest.mark.parametrize("sampler", Sampler)
+def test_a_perfect_noise_predictor_gives_the_image_back(sampler):
+    """With one training latent the best prediction is known in closed form, and a solver must end at that latent."""
     target = torch.randn(1, 2, 4, 4)
     alphas = DDPMScheduler(**schedule_arguments(TINY)).alphas_cumprod
 
-    def perfect(latents, timesteps):
+    def perfect(latents, timesteps, context=None):
         alpha = alphas[timesteps][:, None, None, None]
         return (latents - alpha.sqrt() * target) / (1 - alpha).sqrt()
 
-    result = denoise(torch.randn(3, 2, 4, 4), perfect, TINY, 50)
-    torch.testing.assert_close(result, target.expand(3, -1, -1, -1), atol=0.02, rtol=0)
+    result = denoise(torch.randn(3, 2, 4, 4), perfect, TINY, SynthesisConfig(sampler=sampler))
+    torch.testing.assert_close(result, target.expand(3, -1, -1, -1), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("deviation", [0.5, 1.5])
+def test_pndm_needs_fewer_steps_than_ddim(deviation):
+    """For Gaussian latents the prediction is linear and the exact solution of the reverse process is known."""
+    alphas = DDPMScheduler(**schedule_arguments(TINY)).alphas_cumprod
+
+    def perfect(latents, timesteps, context=None):
+        alpha = alphas[timesteps][:, None, None, None]
+        return (1 - alpha).sqrt() * latents / (alpha * deviation**2 + 1 - alpha)
+
+    noise = torch.randn(16, 2, 4, 4)
+    exact = deviation * noise / (alphas[-1] * deviation**2 + 1 - alphas[-1]).sqrt()
+
+    def error(sampler, steps):
+        options = SynthesisConfig(sampler=sampler, sampler_steps=steps)
+        return float((denoise(noise, perfect, TINY, options) - exact).abs().mean())
+
+    assert error(Sampler.PNDM, 20) < error(Sampler.DDIM, 50) < error(Sampler.DDIM, 20)
+    assert error(Sampler.PNDM, 200) < 0.001

@@ -24,6 +24,8 @@ VARIANTS = ["", "_misaligned"]
 SHARDS = [f"{shard:03d}" for shard in range(config["shards"])]
 GPU = 0 if config["device"] == Device.CPU else 1
 CONFIG_HASH = fingerprint(config)
+# Of section `ldm`, what decides how latents are stored; the rest must not encode them again.
+LATENT_SETTINGS = ("conditioning", "condition_columns", "scale_latents")
 ENVIRONMENT = "../../envs/deepssim.yaml"
 
 

@@ -5,6 +5,7 @@ rule train_ldm:
     """Train the diffusion model on the latents of the train split."""
     input:
         images="results/dataset/images.csv",
+        pack="results/dataset/real.h5",
         latents="results/vae/latents.h5",
         autoencoder="results/vae/autoencoder.safetensors",
     output:
@@ -25,6 +26,6 @@ rule train_ldm:
         runtime=2880,
     params:
         config=settings("seed", "device", "ldm"),
-        recipe=1,
+        recipe=2,
     script:
         "../scripts/train_ldm.py"

@@ -25,7 +25,7 @@ rule train_vae:
         runtime=1440,
     params:
         config=settings("seed", "device", "vae"),
-        recipe=1,
+        recipe=2,
     script:
         "../scripts/train_vae.py"
 
@@ -50,7 +50,7 @@ rule encode_latents:
         mem_mb=8000,
         runtime=60,
     params:
-        config=settings("device"),
-        recipe=1,
+        config=settings("device") | {"ldm": {name: config["ldm"][name] for name in LATENT_SETTINGS}},
+        recipe=2,
     script:
         "../scripts/encode_latents.py"

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deepssim.config import Axis, DatasetConfig, DatasetKind
+from deepssim.config import Axis, Contrast, DatasetConfig, DatasetKind
 from deepssim.datasets import virtual_patients
-from deepssim.datasets.tables import Split, read_csv
+from deepssim.datasets.tables import CAPTION_COLUMN, Split, read_csv
 from deepssim.errors import ConfigError, DataError
 from deepssim.images.keys import REAL_NAME
 from deepssim.images.reading import IMAGE_SUFFIXES, VOLUME_SUFFIXES, read_image, read_volume
@@ -78,6 +78,9 @@ def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
                     "z_mm": z_mm,
                     "age": round(patient.age, 1),
                     "sex": patient.sex,
+                    "age_norm": round(patient.age / 100, 3),
+                    "sex_norm": patient.sex,
+                    "sequence_norm": list(Contrast).index(contrast),
                 }
                 uid = f"{patient.name}_{contrast.value}_z{z_mm:+g}"
                 slices.append(
@@ -136,6 +139,8 @@ def _table(options: DatasetConfig, seed: int) -> list[Source]:
         subject = str(row["subject"]) if "subject" in row else subject_of(str(row["image_path"]), uid)
         path = csv.parent / str(row["image_path"])
         covariates = {str(name): row[name] for name in extra}
+        if CAPTION_COLUMN in covariates:
+            covariates[CAPTION_COLUMN] = str(csv.parent / str(covariates[CAPTION_COLUMN]))
         read = lambda path=path, uid=uid, covariates=covariates: [_slice_of(path, uid, options, covariates)]  # noqa: E731
         sources.append(Source(str(path), subject, read, Split(split) if split else None))
     return sources

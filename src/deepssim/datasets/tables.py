@@ -33,8 +33,20 @@ class Split(StrEnum):
 IMAGE_COLUMNS = ("key", "path", "role", "subject", "split")
 PAIR_COLUMNS = ("real_key", "synth_key", "ssim", "split")
 TEST_COLUMNS = ("real_key", "synth_key", "ssim", "label")
+CAPTION_COLUMN = "caption_emb_path"  # npz file whose `data` holds the embedding of the image's caption
 
-_TEXT_COLUMNS = {"key", "path", "role", "subject", "image_uid", "image_path", "real_key", "synth_key", "split"}
+_TEXT_COLUMNS = {
+    "key",
+    "path",
+    "role",
+    "subject",
+    "image_uid",
+    "image_path",
+    "real_key",
+    "synth_key",
+    "split",
+    CAPTION_COLUMN,
+}
 
 
 def read_csv(path: str | Path, *, needs: Sequence[str]) -> pd.DataFrame:

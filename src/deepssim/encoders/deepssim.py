@@ -28,7 +28,8 @@ from deepssim.images.vary import vary_pairs
 from deepssim.provenance import file_checksum
 from deepssim.settings import as_settings
 from deepssim.similarity.ssim import ssim_of_arrays
-from deepssim.training import TRAIN_LOSS, VALID_LOSS, Batched, Trained, train, with_decay
+from deepssim.training import Batched, Trained, train, with_decay
+from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS
 from deepssim.weights import load_weights, save_weights
 
 NAME = "deepssim"
@@ -105,7 +106,7 @@ class DeepSSIMTraining(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.options.learning_rate, weight_decay=self.options.weight_decay, fused=True
         )
-        return with_decay(self, optimizer, self.options.decay)
+        return with_decay(self, optimizer, self.options)
 
     def _cosines(self, real: Tensor, synthetic: Tensor) -> Tensor:
         """Return the cosines of all misaligned real and synthetic images, (N, N)."""

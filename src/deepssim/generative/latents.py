@@ -25,11 +25,13 @@ class Latents:
         keys: N image keys.
         scale: factor that brings the training latents to standard deviation 1; the diffusion model works on
             `values * scale`.
+        conditions: float32 (N, T, D), what the diffusion model is told about each image; None without conditioning.
     """
 
     values: np.ndarray
     keys: list[str]
     scale: float
+    conditions: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -49,7 +51,9 @@ class Latents:
             raise DataError(
                 f"{len(absent)} of {len(keys)} images have no latent, first {absent[0]!r}; encode them again"
             )
-        return Latents(self.values[[index[key] for key in keys]], list(keys), self.scale)
+        rows = [index[key] for key in keys]
+        conditions = None if self.conditions is None else self.conditions[rows]
+        return Latents(self.values[rows], list(keys), self.scale, conditions)
 
 
 def write_latents(path: str | Path, latents: Latents) -> None:
@@ -57,6 +61,8 @@ def write_latents(path: str | Path, latents: Latents) -> None:
     with h5py.File(path, "w") as file:
         file.create_dataset("latents", data=latents.values)
         file.attrs["scale"] = latents.scale
+        if latents.conditions is not None:
+            file.create_dataset("conditions", data=latents.conditions)
         write_keys(file, "keys", latents.keys)
 
 
@@ -68,7 +74,9 @@ def read_latents(path: str | Path) -> Latents:
     """
     with open_hdf5(path, needs=("latents", "keys")) as file:
         values = file["latents"][:]
-        return Latents(values, read_keys(file, "keys", expected=len(values)), float(file.attrs["scale"]))
+        conditions = file["conditions"][:] if "conditions" in file else None
+        keys = read_keys(file, "keys", expected=len(values))
+        return Latents(values, keys, float(file.attrs["scale"]), conditions)
 
 
 def padding(size: Sequence[int], divisor: int) -> tuple[int, int, int, int]:

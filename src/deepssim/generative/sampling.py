@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from monai.networks.nets.autoencoderkl import AutoencoderKL
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
-from monai.networks.schedulers import DDIMScheduler
+from monai.networks.schedulers import DDIMScheduler, PNDMScheduler, Scheduler
 from torch import Tensor
 from tqdm import tqdm
 
-from deepssim.config import LdmConfig, SynthesisConfig
-from deepssim.generative.diffusion import schedule_arguments, size_divisor
-from deepssim.generative.latents import crop, padding
+from deepssim.config import Intensity, LdmConfig, Sampler, SynthesisConfig
+from deepssim.generative.diffusion import NO_CONDITION, schedule_arguments, size_divisor
+from deepssim.generative.latents import Latents, crop, padding
+from deepssim.images.keys import real_key, split_key
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise, stretch
 from deepssim.seeds import torch_generator
@@ -30,52 +31,97 @@ def generate(
     unet: DiffusionModelUNet,
     autoencoder: AutoencoderKL,
     *,
-    latent_shape: tuple[int, int, int],
-    scale: float,
+    latents: Latents,
     ldm: LdmConfig,
     options: SynthesisConfig,
     seed: int,
     device: torch.device,
     bit_depth: int,
 ) -> ImagePack:
-    """Generate one image per key with deterministic DDIM; a batch mixes records.
+    """Generate one image per key, deterministic from its noise; a batch mixes records.
 
     Args:
-        keys: of the images to make; the noise that an image starts from depends on `seed` and its key only.
+        keys: of the images to make; the noise that an image starts from depends on `seed` and its key only, and what
+            the model is told on the key's record.
         unet: trained noise predictor.
         autoencoder: turns latents into images.
-        latent_shape: (C, h, w) of one latent, without padding.
-        scale: factor between encoder output and what `unet` was trained on.
+        latents: of the records; their size, scale and conditions.
         ldm: noise schedule and depth of `unet`.
-        options: number of steps and batch size.
+        options: solver, number of steps, guidance, intensities and batch size.
         seed: the config's seed.
         device: where to compute.
-        bit_depth: 8 or 16; each image's own minimum and maximum become 0 and the largest value.
+        bit_depth: 8 or 16.
 
     Returns:
         The images in the order of `keys`.
+
+    Raises:
+        DataError: if the condition of a record is not there.
     """
     unet, autoencoder = unet.to(device).eval(), autoencoder.to(device).eval()
+    divisor, size = size_divisor(ldm), latents.shape[1:]
+    told = None
+    if latents.conditions is not None:
+        told = latents.select([real_key(split_key(key)[0]) for key in keys]).conditions
     images = []
     for start in tqdm(range(0, len(keys), options.batch_size), desc="generating", unit="batch", disable=None):
         batch = list(keys[start : start + options.batch_size])
         # Every batch has the full size, so that an image's rounding errors do not depend on how many come with it.
-        filled = batch + batch[-1:] * (options.batch_size - len(batch))
-        noise = torch.stack([_noise(key, latent_shape, size_divisor(ldm), seed) for key in filled]).to(device)
-        latents = denoise(noise, unet, ldm, options.sampler_steps) / scale
-        decoded = autoencoder.decode(crop(latents, latent_shape[1:], size_divisor(ldm)))
+        rows = np.minimum(np.arange(start, start + options.batch_size), len(keys) - 1)
+        noise = torch.stack([_noise(keys[row], latents.shape, divisor, seed) for row in rows]).to(device)
+        context = None if told is None else torch.from_numpy(told[rows]).to(device)
+        found = denoise(noise, unet, ldm, options, context) / latents.scale
+        decoded = autoencoder.decode(crop(found, size, divisor))
         images.append(decoded[: len(batch), 0].float().cpu().numpy())
-    return ImagePack(quantise(stretch(np.concatenate(images)), bit_depth), list(keys))
+    values = np.concatenate(images)
+    # `quantise` clips what lies outside of 0 to 1, the range that the autoencoder was trained on.
+    return ImagePack(
+        quantise(stretch(values) if options.intensity is Intensity.PER_IMAGE else values, bit_depth), list(keys)
+    )
 
 
-def denoise(latents: Tensor, unet: DiffusionModelUNet, ldm: LdmConfig, steps: int) -> Tensor:
-    """Turn noise (N, C, h, w) into scaled latents by deterministic DDIM (Song et al., arXiv:2010.02502)."""
-    schedule = DDIMScheduler(**schedule_arguments(ldm))
-    schedule.set_timesteps(min(steps, ldm.timesteps), device=latents.device)
-    for step in schedule.timesteps:
-        predicted = unet(latents, timesteps=step.repeat(len(latents)))
-        latents, _ = schedule.step(predicted, int(step), latents)
+def denoise(
+    noise: Tensor, unet: DiffusionModelUNet, ldm: LdmConfig, options: SynthesisConfig, context: Tensor | None = None
+) -> Tensor:
+    """Turn noise into scaled latents by a deterministic solver.
+
+    Args:
+        noise: standard normal, (N, C, h, w).
+        unet: predicts the noise in latents.
+        ldm: its noise schedule.
+        options: solver, number of steps and guidance.
+        context: conditions (N, T, D).
+
+    Source: Song et al., arXiv:2010.02502 (DDIM); Liu et al., arXiv:2202.09778 (PNDM, the linear multi-step method);
+    Ho and Salimans, arXiv:2207.12598 (guidance).
+    """
+    latents = noise
+    steps = min(options.sampler_steps, ldm.timesteps)
+    if options.sampler is Sampler.PNDM:
+        arguments = {name: value for name, value in schedule_arguments(ldm).items() if name != "clip_sample"}
+        schedule: Scheduler = PNDMScheduler(skip_prk_steps=True, set_alpha_to_one=True, **arguments)
+        schedule.set_timesteps(steps, device=latents.device)
+        # The first step is made twice, the second time with the slope at its end. MONAI's `step` expects the time step
+        # of that end again, which its list of time steps lacks.
+        times = torch.cat([schedule.timesteps[:2], schedule.timesteps[1:]])
+    else:
+        schedule = DDIMScheduler(**schedule_arguments(ldm))
+        schedule.set_timesteps(steps, device=latents.device)
+        times = schedule.timesteps
+    for time in times:
+        predicted = _predict(unet, latents, time.repeat(len(latents)), options.guidance_scale, context)
+        latents, _ = schedule.step(predicted, int(time), latents)
     return latents
+
+
+def _predict(
+    unet: DiffusionModelUNet, latents: Tensor, times: Tensor, guidance: float, context: Tensor | None
+) -> Tensor:
+    if context is None or guidance == 1:
+        return unet(latents, timesteps=times, context=context)
+    both = torch.cat([context, torch.full_like(context, NO_CONDITION)])
+    told, untold = unet(latents.repeat(2, 1, 1, 1), timesteps=times.repeat(2), context=both).chunk(2)
+    return untold + guidance * (told - untold)
 
 
 def _noise(key: str, latent_shape: tuple[int, int, int], divisor: int, seed: int) -> Tensor:

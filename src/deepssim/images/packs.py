@@ -39,6 +39,11 @@ class ImagePack:
         return {key: row for row, key in enumerate(self.keys)}
 
     @property
+    def bit_depth(self) -> int:
+        """Bits per pixel, 8 or 16."""
+        return self.images.dtype.itemsize * 8
+
+    @property
     def maximum(self) -> int:
         """Largest value the pixel type can hold: 255 or 65535."""
         return int(np.iinfo(self.images.dtype).max)

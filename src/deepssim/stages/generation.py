@@ -15,8 +15,8 @@ from deepssim.stages.shards import join_packs, shard_of
 logger = logging.getLogger(__name__)
 
 # Raise when a change of the library alters what a training makes, so that no older training state is continued.
-VAE_RECIPE = 1
-LDM_RECIPE = 1
+VAE_RECIPE = 2
+LDM_RECIPE = 2
 
 
 def prepare_dataset(*, images: str, pack: str, config: Any, threads: int = 1) -> None:
@@ -45,11 +45,15 @@ def train_vae(*, images: str, pack: str, weights: str, history: str, reconstruct
     """Train the autoencoder on the train split."""
     from deepssim.datasets.tables import Split, keys_of, read_images
     from deepssim.devices import resolve_device
-    from deepssim.generative.autoencoder import reconstruct, save_autoencoder, train_autoencoder
+    from deepssim.generative.autoencoder import (
+        reconstruct,
+        save_autoencoder,
+        save_reconstructions,
+        train_autoencoder,
+    )
     from deepssim.images.packs import ImagePack, read_pack
     from deepssim.images.standardize import quantise
     from deepssim.provenance import state_folder
-    from deepssim.reporting.pictures import save_pairs
 
     table, content = read_images(images), read_pack(pack)
     train_images = content.select(keys_of(table, Split.TRAIN))
@@ -62,37 +66,44 @@ def train_vae(*, images: str, pack: str, weights: str, history: str, reconstruct
         state=state_folder(
             weights, [as_settings(config.vae), config.seed, config.device], [images, pack], recipe=VAE_RECIPE
         ),
+        tracking=config.tracking,
     )
     shown = train_images.select(train_images.keys[:12])
     decoded = quantise(reconstruct(network, shown, device=resolve_device(config.device)), 8)
-    save_pairs(reconstructions, shown, ImagePack(decoded, shown.keys), names=("image", "reconstruction"))
+    save_reconstructions(reconstructions, shown, ImagePack(decoded, shown.keys))
     trained.write_history(history)
     save_autoencoder(weights, network, config.vae)
 
 
 def encode_latents(*, images: str, pack: str, weights: str, latents: str, config: Any) -> None:
-    """Encode every real image once."""
+    """Encode every real image once, and keep what the diffusion model is told about it."""
     from deepssim.datasets.tables import Split, keys_of, read_images
     from deepssim.devices import resolve_device
     from deepssim.generative.autoencoder import encode, load_autoencoder
+    from deepssim.generative.conditioning import read_conditions
     from deepssim.generative.latents import Latents, write_latents
     from deepssim.images.packs import read_pack
 
-    content = read_pack(pack)
+    table, content = read_images(images), read_pack(pack)
+    told = table.set_index("key", drop=False).loc[content.keys]
+    conditions = read_conditions(told, config.ldm, images)
     values = encode(load_autoencoder(weights), content, device=resolve_device(config.device))
-    rows = [content.index[key] for key in keys_of(read_images(images), Split.TRAIN)]
-    write_latents(latents, Latents(values, content.keys, scale=float(1 / values[rows].std())))
+    rows = [content.index[key] for key in keys_of(table, Split.TRAIN)]
+    scale = float(1 / values[rows].std()) if config.ldm.scale_latents else 1.0
+    write_latents(latents, Latents(values, content.keys, scale, conditions))
 
 
 def train_ldm(
     *,
     images: str,
+    pack: str,
     latents: str,
     autoencoder: str,
     weights: str,
     history: str,
     samples: str,
     train_used: str,
+    initial: str | None = None,
     config: Any,
 ) -> None:
     """Train the diffusion model on the latents of the train split and show what it draws."""
@@ -101,40 +112,56 @@ def train_ldm(
     from deepssim.config import SynthesisConfig
     from deepssim.datasets.tables import Split, keys_of, read_images, write_csv
     from deepssim.devices import resolve_device
+    from deepssim.generative import sampling
     from deepssim.generative.autoencoder import load_autoencoder
-    from deepssim.generative.diffusion import save_unet, train_diffusion
+    from deepssim.generative.diffusion import condition_features, draw_copies, save_unet, train_diffusion
+    from deepssim.generative.interop import load_any_unet
     from deepssim.generative.latents import read_latents
-    from deepssim.generative.sampling import generate
+    from deepssim.generative.monitoring import keys_to_draw, memorization_inspection
+    from deepssim.images.packs import read_pack
     from deepssim.provenance import state_folder
     from deepssim.reporting.pictures import save_sheet
 
     table, content = read_images(images), read_latents(latents)
     train_keys = keys_of(table, Split.TRAIN)
+    train_latents, decoder = content.select(train_keys), load_autoencoder(autoencoder)
+    target = resolve_device(config.device)
+    start = None
+    if initial is not None:
+        features = condition_features(train_latents, config.ldm)
+        start = load_any_unet(initial, config.ldm, train_latents.shape[0], features)[0].state_dict()
     network, trained = train_diffusion(
-        content.select(train_keys),
+        train_latents,
         content.select(keys_of(table, Split.VALID)),
         config.ldm,
         seed=config.seed,
         device=config.device,
         state=state_folder(
-            weights, [as_settings(config.ldm), config.seed, config.device], [images, latents], recipe=LDM_RECIPE
+            weights,
+            [as_settings(config.ldm), config.seed, config.device],
+            [images, latents, *([initial] if initial else [])],
+            recipe=LDM_RECIPE,
         ),
+        initial=start,
+        inspection=memorization_inspection(
+            read_pack(pack).select(train_keys), train_latents, decoder, config.ldm, seed=config.seed, device=target
+        ),
+        tracking=config.tracking,
     )
-    preview = generate(
-        [f"preview-{number}" for number in range(12)],
+    preview = sampling.generate(
+        keys_to_draw(train_keys, 12),
         network,
-        load_autoencoder(autoencoder),
-        latent_shape=content.shape,
-        scale=content.scale,
+        decoder,
+        latents=train_latents,
         ldm=config.ldm,
         options=SynthesisConfig(batch_size=12),
         seed=config.seed,
-        device=resolve_device(config.device),
+        device=target,
         bit_depth=8,
     )
     save_sheet(samples, preview)
     trained.write_history(history)
-    write_csv(train_used, pd.DataFrame({"key": train_keys, "copies": 1}))
+    write_csv(train_used, pd.DataFrame({"key": train_keys, "copies": draw_copies(train_keys, config.ldm, config.seed)}))
     save_unet(weights, network, config.ldm)
 
 
@@ -157,14 +184,12 @@ def generate(
         for record in shard_of(records, shard, config.shards)
         for number in range(config.synthesis.images_per_record)
     ]
-    content = read_latents(latents)
     network, options = load_unet(unet)
     images = sampling.generate(
         keys,
         network,
         load_autoencoder(autoencoder),
-        latent_shape=content.shape,
-        scale=content.scale,
+        latents=read_latents(latents),
         ldm=options,
         options=config.synthesis,
         seed=config.seed,

@@ -1,0 +1,175 @@
+"""Does duplicating training images provoke memorization? Train the same diffusion model with and without.
+
+    python -m benchmarks.duplication shared/data/chest_xray.csv
+
+One autoencoder, then two diffusion models side by side that make the same number of steps: one sees every training image
+equally often, one has 1 to 14 copies of each. Copies are counted while they train, and in the images that they generate
+at the end. An interrupted study goes on where it was.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+
+from deepssim.evaluation.labels import TRUTH, Label
+from deepssim.similarity.matrices import read_scores
+
+ROOT = Path(__file__).parents[1]
+
+ARMS = {"none": 96, "high": 13}  # passes over the data in an epoch, so that both make about 400 steps
+SETTINGS: dict[str, Any] = {
+    "device": "cpu",
+    "dataset": {"kind": "table", "image_size": [64, 64], "valid_fraction": 0.15, "holdout_fraction": 0.0},
+    "vae": {
+        "channels": [24, 24, 48, 96],
+        "latent_channels": 16,
+        "epochs": 10,
+        "passes": 10,
+        "perceptual": "gradient",
+    },
+    "ldm": {"channels": [64, 128], "head_channels": 128, "epochs": 20, "learning_rate": 0.001},
+    "synthesis": {"images_per_record": 8},
+}
+TRAIN_IMAGES = 100
+COUNT = {"every": 1, "images": 80}
+
+
+def write_table(source: Path, path: Path) -> None:
+    """Write the image table of the study: the first patients of a CSV with image_path and subject, in its order."""
+    table = pd.read_csv(source, dtype=str)
+    if "image_uid" not in table:
+        table["image_uid"] = [Path(name).stem for name in table["image_path"]]
+    table["image_path"] = [str((source.parent / name).resolve()) for name in table["image_path"]]
+    order = {subject: number for number, subject in enumerate(dict.fromkeys(table["subject"]))}
+    count = table["subject"].map(order).value_counts().sort_index().cumsum()
+    last_train = int((count <= TRAIN_IMAGES).sum())
+    last_valid = int((count <= TRAIN_IMAGES * 1.3).sum())
+    number = table["subject"].map(order)
+    table["split"] = np.select([number < last_train, number < last_valid], ["train", "valid"], "")
+    table.loc[table["split"] != "", ["image_uid", "image_path", "subject", "split"]].to_csv(path, index=False)
+
+
+def settings_of(arm: str, table: Path) -> dict[str, Any]:
+    """Return the config of one arm."""
+    ldm = SETTINGS["ldm"] | {"duplication": arm, "passes": ARMS[arm], "memorization": COUNT}
+    return SETTINGS | {"dataset": SETTINGS["dataset"] | {"path": str(table)}, "ldm": ldm}
+
+
+def run(folder: Path, target: str, table: Path, threads: int) -> float:
+    """Make one file of an arm's workflow; return the seconds that it took."""
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(settings_of(folder.name, table)), encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    command += ["--cores", str(threads), "--configfile", str(config), "--quiet", "all", "--", f"results/{target}"]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
+    return time.perf_counter() - start
+
+
+def copies(folder: Path) -> pd.DataFrame:
+    """Return for every training image its copies in training and the synthetic images that copy it."""
+    results = folder / "results"
+    used = pd.read_csv(results / "ldm" / "train_used.csv")
+    scores = read_scores(results / "matrices" / "ssim.h5")
+    _, best = scores.best(used["key"].tolist())
+    copied = TRUTH.classify(best.scores[:, 0]) == Label.DUPLICATE
+    used["synthetic_copies"] = np.bincount(best.partners[copied, 0], minlength=len(used))
+    used["synthetic_images"] = len(copied)
+    return used
+
+
+def plot(path: Path, histories: dict[str, pd.DataFrame], found: dict[str, pd.DataFrame]) -> None:
+    """Draw the copy rate over training, and how often images were copied by how often they were seen."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    over_time, by_copies = figure.subplots(1, 2)
+    for arm, history in histories.items():
+        over_time.plot(history["epoch"], 100 * history["copy_rate"], "o-", markersize=3, label=f"duplication {arm}")
+    over_time.set(xlabel="epoch", ylabel="copies, % of generated images", title="while training", ylim=(0, None))
+    over_time.legend(fontsize=8)
+    groups = found["high"].groupby("copies")["synthetic_copies"]
+    by_copies.bar(groups.mean().index, groups.mean(), color="tab:orange", label="duplication high")
+    by_copies.axhline(found["none"]["synthetic_copies"].mean(), color="tab:blue", label="duplication none, all images")
+    by_copies.set(
+        xlabel="copies of an image in the training data", ylabel="synthetic copies per image", title="at the end"
+    )
+    by_copies.legend(fontsize=8)
+    figure.savefig(path)
+
+
+def report(path: Path, histories: dict[str, pd.DataFrame], found: dict[str, pd.DataFrame], minutes: float) -> None:
+    """Write the table."""
+    shown = [0.25, 0.5, 0.75, 1.0]
+    lines = [
+        "# Does duplication provoke memorization?",
+        "",
+        f"Written by `python -m benchmarks.duplication`. Chest X-rays of 64x64 pixels (Wang et al., CVPR 2017), "
+        f"{len(found['none'])} training images; validation images are of other patients. One autoencoder (four levels, "
+        f"latents of 8x8x16), then a diffusion model of 64/128 channels for each arm, "
+        f"{SETTINGS['ldm']['epochs']} epochs of about {int(histories['none']['step'].iloc[0])} steps in batches of 24. "
+        "`none` shows every image equally often; `high` has 1 to 14 copies of each, drawn at random, and makes as many "
+        f"steps. Two cores without GPU, both arms at a time: {minutes:.0f} minutes in all.",
+        "",
+        "A copy is a synthetic image whose SSIM with a training image is above 0.85. While training, 80 images are "
+        f"generated after every epoch, from the same noise; at the end {found['none']['synthetic_images'].iloc[0]:,}.",
+        "",
+        "| duplication | " + " | ".join(f"after {share:.0%} of the training" for share in shown)
+        + " | copies at the end | training images copied | nearest SSIM, mean | validation loss, least / last |",
+        "| --- |" + " --- |" * (len(shown) + 4),
+    ]  # fmt: skip
+    for arm, history in histories.items():
+        rates = [history["copy_rate"].iloc[round(share * len(history)) - 1] for share in shown]
+        total, images = found[arm]["synthetic_images"].iloc[0], found[arm]["synthetic_copies"]
+        lines.append(
+            f"| {arm} | " + " | ".join(f"{rate:.1%}" for rate in rates) + f" | {images.sum()} of {total:,} "
+            f"({images.sum() / total:.1%}) | {(images > 0).sum()} of {len(images)} | {history['nearest_ssim'].iloc[-1]:.3f} "
+            f"| {history['valid_loss'].min():.3f} / {history['valid_loss'].iloc[-1]:.3f} |"
+        )
+    high = found["high"]
+    lines += ["", "Within `high`, by the copies that an image has in the training data:", "",
+              "| copies | images | of these copied | synthetic copies per image |", "| --- | --- | --- | --- |"]  # fmt: skip
+    for low, most in ((1, 3), (4, 6), (7, 9), (10, 12), (13, 14)):
+        part = high.loc[high["copies"].between(low, most), "synthetic_copies"]
+        lines.append(f"| {low} to {most} | {len(part)} | {(part > 0).mean():.0%} | {part.mean():.1f} |")
+    lines += ["", f"![Copies over training, and by copies in the training data]({path.with_suffix('.svg').name})", ""]
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def main() -> None:
+    """Parse the command line, train, count and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("csv", type=Path, help="CSV with image_path (relative to it) and subject")
+    parser.add_argument("--work", type=Path, default=Path("results/duplication"), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "duplication.md", help="default: %(default)s")
+    options = parser.parse_args()
+    folders = {arm: options.work.resolve() / arm for arm in ARMS}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    table = options.work.resolve() / "images.csv"
+    if not table.exists():
+        write_table(options.csv.resolve(), table)
+    first, second = folders.values()
+    seconds = run(first, "vae/latents.h5", table, 1)
+    if not (second / "results").exists():
+        shutil.copytree(first, second, dirs_exist_ok=True)
+    with ThreadPoolExecutor(2) as pool:
+        seconds += max(pool.map(lambda folder: run(folder, "matrices/ssim.h5", table, 1), folders.values()))
+    histories = {arm: pd.read_csv(folder / "results" / "ldm" / "history.csv") for arm, folder in folders.items()}
+    found = {arm: copies(folder) for arm, folder in folders.items()}
+    plot(options.out.with_suffix(".svg"), histories, found)
+    report(options.out, histories, found, seconds / 60)
+    print(f"written to {options.out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Checkpoints of monai-generative 0.2.3 and of the DeepSSIM reference code: load them, and write what they load.
+
+MONAI's networks are those of monai-generative with some layers renamed; MONAI brings the way in, the way back is here.
+
+Not here: this project's own weight files (weights.py).
+"""
+
+import contextlib
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from monai.networks.nets.autoencoderkl import AutoencoderKL
+from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from deepssim.config import LdmConfig, VaeConfig
+from deepssim.errors import DataError
+from deepssim.generative.autoencoder import KIND as AUTOENCODER
+from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder_with_options
+from deepssim.generative.diffusion import KIND as DIFFUSION
+from deepssim.generative.diffusion import build_unet, load_unet
+from deepssim.weights import kind_of
+
+# MONAI's name of a layer, and monai-generative's. The first that fits a key is used.
+_RENAMED = (
+    (".attn.out_proj.", ".proj_attn."),
+    (".attn.to_", ".to_"),
+    (".out_proj.", ".to_out.0."),
+    (".postconv.", ".conv."),
+)
+_CROSS_ATTENTION = "transformer_blocks"
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a file of torch or safetensors; no code in the file is run.
+
+    Raises:
+        DataError: if it is neither, or holds more than tensors.
+    """
+    try:
+        if Path(path).suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise DataError(f"{path}: does not exist; name an existing checkpoint") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path}: cannot be read as a state dict of tensors ({reason}); save `network.state_dict()`"
+        ) from None
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise DataError(f"{path}: holds no state dict; save `network.state_dict()`")
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def load_any_autoencoder(path: str | Path, options: VaeConfig) -> tuple[AutoencoderKL, VaeConfig]:
+    """Load an autoencoder of this project, of MONAI or of monai-generative.
+
+    Args:
+        path: weights of this project, which say how to build the network, or a state dict.
+        options: how to build the network for a state dict.
+
+    Returns:
+        The network in evaluation mode, on the CPU, and the options of its training.
+
+    Raises:
+        DataError: if the weights do not fit.
+    """
+    if kind_of(path) == AUTOENCODER:
+        return load_autoencoder_with_options(path)
+    network = build_autoencoder(options)
+    _load(network, path, "vae")
+    return network.eval(), options
+
+
+def load_any_unet(
+    path: str | Path, options: LdmConfig, latent_channels: int, features: int
+) -> tuple[DiffusionModelUNet, LdmConfig]:
+    """Load a noise predictor of this project, of MONAI or of monai-generative.
+
+    Args:
+        path: weights of this project or a state dict.
+        options: how to build the network for a state dict.
+        latent_channels: channels of the latents.
+        features: values of a condition, 0 without conditioning.
+
+    Returns:
+        The network in evaluation mode, on the CPU, and the options of its training.
+
+    Raises:
+        DataError: if the weights do not fit.
+    """
+    if kind_of(path) == DIFFUSION:
+        return load_unet(path)
+    network = build_unet(options, latent_channels, features)
+    _load(network, path, "ldm")
+    return network.eval(), options
+
+
+def _load(network: AutoencoderKL | DiffusionModelUNet, path: str | Path, section: str) -> None:
+    weights = read_state_dict(path)
+    expected = {_old_name(name): value.shape for name, value in network.state_dict().items()}
+    expected |= {name: value.shape for name, value in network.state_dict().items() if name in weights}
+    shapes = {name: value.shape for name, value in weights.items()}
+    wrong = [name for name, shape in expected.items() if name in shapes and shapes[name] != shape]
+    absent = [name for name in expected if name not in shapes and _new_name(name, network) not in shapes]
+    unknown = [name for name in shapes if name not in expected and ".proj_attn." not in name]
+    offenders = wrong or absent or unknown
+    if offenders:
+        name = offenders[0]
+        told = f"has shape {tuple(shapes[name])}" if name in shapes else "is not there"
+        raise DataError(
+            f"{path}: {len(wrong) + len(absent) + len(unknown)} of {len(shapes)} entries do not fit the network of section "
+            f"{section!r}, first {name!r}, which {told} (expected: "
+            f"{tuple(expected[name]) if name in expected else 'no such entry'}); use the config of its training"
+        )
+    with contextlib.redirect_stdout(io.StringIO()):  # MONAI prints
+        network.load_old_state_dict(weights)
+
+
+def _old_name(name: str) -> str:
+    """Return monai-generative's name of an entry."""
+    for new, old in _RENAMED:
+        if new in name and (old != ".to_out.0." or _CROSS_ATTENTION in name):
+            return name.replace(new, old)
+    return name
+
+
+def _new_name(name: str, network: AutoencoderKL | DiffusionModelUNet) -> str:
+    return next((new for new in network.state_dict() if _old_name(new) == name), name)
+
+
+def to_generative(network: AutoencoderKL | DiffusionModelUNet) -> dict[str, Tensor]:
+    """Return a state dict that the same network of monai-generative 0.2.3 loads.
+
+    Without conditioning its attention has a projection that it never applies; it is filled with the identity.
+    """
+    weights = {_old_name(name): value.detach().cpu() for name, value in network.state_dict().items()}
+    for name, value in list(weights.items()):
+        projection = name.replace(".to_q.", ".proj_attn.")
+        if ".to_q." in name and _CROSS_ATTENTION not in name and projection not in weights:
+            weights[projection] = torch.eye(len(value)) if value.ndim == 2 else torch.zeros_like(value)
+    return weights

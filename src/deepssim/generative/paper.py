@@ -1,0 +1,37 @@
+"""The settings of arXiv:2509.16582, for the commands that take no config file.
+
+A test keeps them equal to config/brain.yaml and config/chest.yaml.
+"""
+
+from deepssim.config import Decay, LdmConfig, MemorizationConfig, Perceptual, VaeConfig
+
+PAPER_VAE = VaeConfig(
+    channels=(64, 128, 128),
+    latent_channels=3,
+    residual_blocks=2,
+    norm_groups=32,
+    perceptual=Perceptual.SQUEEZE,
+    adversarial_weight=0.125,
+    pictures_every=10,
+    epochs=100,
+    passes=1,
+    batch_size=16,
+    learning_rate=1e-4,
+    decay=Decay.CONSTANT,
+)
+
+PAPER_LDM = LdmConfig(
+    channels=(256, 512, 768),
+    attention_levels=(False, True, True),
+    head_channels=768,
+    residual_blocks=2,
+    norm_groups=32,
+    scale_latents=False,
+    memorization=MemorizationConfig(every=10, images=64),
+    epochs=100,
+    passes=1,
+    batch_size=8,
+    learning_rate=2.5e-5,
+    decay=Decay.CONSTANT,
+    validate_every=5,
+)
