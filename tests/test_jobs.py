@@ -1,11 +1,18 @@
 """Outputs appear whole or not at all; errors are one sentence."""
 
 import logging
+import os
+import subprocess
 
+import h5py
+import numpy as np
 import pytest
+import torch
 
 from deepssim.errors import DataError
 from deepssim.jobs import logged, short_errors, whole_outputs
+from deepssim.training import _WholeCheckpoints
+from deepssim.weights import save_weights
 
 
 def test_outputs_appear_only_at_the_end(tmp_path):
@@ -42,6 +49,47 @@ def test_a_folder_replaces_the_one_before(tmp_path):
 
         Path(outputs["tree"], "sub").mkdir(parents=True)
     assert [path.name for path in (tmp_path / "tree").iterdir()] == ["sub"]
+
+
+def write_checkpoint(path):
+    _WholeCheckpoints().save_checkpoint({"a": torch.zeros(10**6)}, path)
+
+
+def write_weights(path):
+    save_weights(path, torch.nn.Linear(1000, 1000), "x", {})
+
+
+def write_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["a"] = np.random.default_rng(0).random(10**6)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can mount a small disk")
+@pytest.mark.parametrize("write", [write_checkpoint, write_weights, write_hdf5])
+def test_a_full_disk_is_one_sentence(tmp_path, capsys, write):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr}")
+    try:
+        with pytest.raises(SystemExit) as stop, logged(None), short_errors(), whole_outputs({"x": disk / "x"}) as files:
+            write(files["x"])
+        assert not list(disk.iterdir())
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert "no space is left on the disk" in error
+    assert "Traceback" not in error
+
+
+def test_too_little_gpu_memory_is_one_sentence(capsys):
+    with pytest.raises(SystemExit), logged(None), short_errors():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    assert "memory does not suffice (CUDA out of memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

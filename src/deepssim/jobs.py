@@ -3,8 +3,10 @@
 Not here: what the stages do (stages/).
 """
 
+import errno
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,6 +20,8 @@ from deepssim.config import sections
 from deepssim.errors import DeepssimError
 
 logger = logging.getLogger("deepssim")
+
+_FULL_DISK = re.compile(rf"(os error |errno = ){errno.ENOSPC}\b")
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,32 @@ def short_errors() -> Iterator[None]:
     except DeepssimError as error:
         logger.error("%s", error)  # the sentence is all that helps here
         raise SystemExit(1) from None
-    except Exception:
+    except Exception as error:
+        advice = _advice(error)
+        if advice:
+            logger.error("%s", advice)
+            raise SystemExit(1) from None
         logger.exception("unexpected error")
         raise SystemExit(2) from None
+
+
+def _advice(error: BaseException) -> str | None:
+    """Return the sentence for an error of the machine that a user can mend."""
+    chain = [error]
+    while following := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(following)
+    # Libraries that write files by themselves have errors of their own, which at least quote the system's.
+    if any(getattr(one, "errno", None) == errno.ENOSPC or _FULL_DISK.search(str(one)) for one in chain):
+        return (
+            f"no space is left on the disk of {Path.cwd()} or of the outputs; free some and give the same command again: "
+            "what was finished is kept, and a training goes on from its last checkpoint"
+        )
+    if any(type(one).__name__ == "OutOfMemoryError" for one in chain):  # torch's, without importing it
+        return (
+            f"the GPU's memory does not suffice ({' '.join(str(error).split())[:120]}); lower the batch_size, and raise "
+            "accumulate of a training as much to keep its effective batch"
+        )
+    return None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 Not here: what is computed on them (ssim.py, fsim.py).
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -46,13 +47,18 @@ def _interleave(values: np.ndarray, lanes: np.ndarray) -> None:
 
 @contextmanager
 def numba_threads(threads: int) -> Iterator[None]:
-    """Let compiled loops use so many threads, at most those that numba was started with."""
+    """Let compiled loops use so many threads, at most those that numba was started with; torch keeps its own number."""
+    torch = sys.modules.get("torch")  # stages without a network do without it
+    of_torch = torch.get_num_threads() if torch else 0  # before numba starts its threads, which changes it already
     before = numba.get_num_threads()
     numba.set_num_threads(max(1, min(threads, before)))
     try:
         yield
     finally:
         numba.set_num_threads(before)
+        if torch:
+            # Both use OpenMP, and numba's loops change its number of threads for all: sums would be split otherwise after.
+            torch.set_num_threads(of_torch)
 
 
 def compare_by_row(
