@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -66,15 +65,19 @@ def settings_of(arm: str, table: Path) -> dict[str, Any]:
     return SETTINGS | {"dataset": SETTINGS["dataset"] | {"path": str(table)}, "ldm": ldm}
 
 
-def run(folder: Path, target: str, table: Path, threads: int) -> float:
-    """Make one file of an arm's workflow; return the seconds that it took."""
+def run(folder: Path, target: str, table: Path, threads: int) -> None:
+    """Make one file of an arm's workflow."""
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(settings_of(folder.name, table)), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
     command += ["--cores", str(threads), "--configfile", str(config), "--quiet", "all", "--", f"results/{target}"]
-    start = time.perf_counter()
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
-    return time.perf_counter() - start
+
+
+def minutes_of(folder: Path) -> float:
+    """Return how long the jobs of an arm took, by Snakemake's records."""
+    records = sorted((folder / "results" / "benchmarks").glob("*.tsv"))
+    return sum(float(pd.read_csv(record, sep="\t")["s"].iloc[0]) for record in records) / 60
 
 
 def copies(folder: Path) -> pd.DataFrame:
@@ -96,6 +99,7 @@ def plot(path: Path, histories: dict[str, pd.DataFrame], found: dict[str, pd.Dat
     for arm, history in histories.items():
         over_time.plot(history["epoch"], 100 * history["copy_rate"], "o-", markersize=3, label=f"duplication {arm}")
     over_time.set(xlabel="epoch", ylabel="copies, % of generated images", title="while training", ylim=(0, None))
+    over_time.xaxis.get_major_locator().set_params(integer=True)
     over_time.legend(fontsize=8)
     groups = found["high"].groupby("copies")["synthetic_copies"]
     by_copies.bar(groups.mean().index, groups.mean(), color="tab:orange", label="duplication high")
@@ -103,6 +107,7 @@ def plot(path: Path, histories: dict[str, pd.DataFrame], found: dict[str, pd.Dat
     by_copies.set(
         xlabel="copies of an image in the training data", ylabel="synthetic copies per image", title="at the end"
     )
+    by_copies.set_ylim(0, 1.3 * groups.mean().max())  # room for the legend
     by_copies.legend(fontsize=8)
     figure.savefig(path)
 
@@ -110,36 +115,48 @@ def plot(path: Path, histories: dict[str, pd.DataFrame], found: dict[str, pd.Dat
 def report(path: Path, histories: dict[str, pd.DataFrame], found: dict[str, pd.DataFrame], minutes: float) -> None:
     """Write the table."""
     shown = [0.25, 0.5, 0.75, 1.0]
+    none, high = histories["none"], histories["high"]
+    share = len(found["none"]) / found["high"]["copies"].sum()  # of the steps of a pass, without duplicates
+    as_often = none.iloc[(none["step"] - share * high["step"].iloc[-1]).abs().argmin()]
     lines = [
         "# Does duplication provoke memorization?",
         "",
         f"Written by `python -m benchmarks.duplication`. Chest X-rays of 64x64 pixels (Wang et al., CVPR 2017), "
         f"{len(found['none'])} training images; validation images are of other patients. One autoencoder (four levels, "
         f"latents of 8x8x16), then a diffusion model of 64/128 channels for each arm, "
-        f"{SETTINGS['ldm']['epochs']} epochs of about {int(histories['none']['step'].iloc[0])} steps in batches of 24. "
+        f"{SETTINGS['ldm']['epochs']} epochs of about {int(none['step'].iloc[0])} steps in batches of 24. "
         "`none` shows every image equally often; `high` has 1 to 14 copies of each, drawn at random, and makes as many "
-        f"steps. Two cores without GPU, both arms at a time: {minutes:.0f} minutes in all.",
+        f"steps. Two cores without GPU, both arms side by side: {minutes:.0f} minutes.",
         "",
         "A copy is a synthetic image whose SSIM with a training image is above 0.85. While training, 80 images are "
         f"generated after every epoch, from the same noise; at the end {found['none']['synthetic_images'].iloc[0]:,}.",
         "",
-        "| duplication | " + " | ".join(f"after {share:.0%} of the training" for share in shown)
-        + " | copies at the end | training images copied | nearest SSIM, mean | validation loss, least / last |",
-        "| --- |" + " --- |" * (len(shown) + 4),
+        "| duplication | " + " | ".join(f"copies after {share:.0%}" for share in shown)
+        + " | copies at the end | training images copied | validation loss, least / last |",
+        "| --- |" + " --- |" * (len(shown) + 3),
     ]  # fmt: skip
     for arm, history in histories.items():
         rates = [history["copy_rate"].iloc[round(share * len(history)) - 1] for share in shown]
         total, images = found[arm]["synthetic_images"].iloc[0], found[arm]["synthetic_copies"]
         lines.append(
             f"| {arm} | " + " | ".join(f"{rate:.1%}" for rate in rates) + f" | {images.sum()} of {total:,} "
-            f"({images.sum() / total:.1%}) | {(images > 0).sum()} of {len(images)} | {history['nearest_ssim'].iloc[-1]:.3f} "
-            f"| {history['valid_loss'].min():.3f} / {history['valid_loss'].iloc[-1]:.3f} |"
+            f"({images.sum() / total:.1%}) | {(images > 0).sum()} of {len(images)} "
+            f"| {history['valid_loss'].min():.3f} in epoch {int(history['epoch'].iloc[history['valid_loss'].argmin()])} "
+            f"/ {history['valid_loss'].iloc[-1]:.3f} |"
         )
-    high = found["high"]
+    copied = {arm: history.loc[history["copy_rate"] > 0, "epoch"] for arm, history in histories.items()}
+    first = ", ".join(f"`{arm}` {int(epochs.iloc[0])}" for arm, epochs in copied.items() if len(epochs))
+    lines += [
+        "",
+        f"The first copies appear in epoch {first}; the validation loss was least long before. Studies that count passes over "
+        f"the table compare otherwise: after as many passes as `high` made in all, `none` had made {as_often['step']:.0f} steps "
+        f"(in the middle of its schedule) and {as_often['copy_rate']:.1%} of its images were copies.",
+    ]
+    used = found["high"]
     lines += ["", "Within `high`, by the copies that an image has in the training data:", "",
               "| copies | images | of these copied | synthetic copies per image |", "| --- | --- | --- | --- |"]  # fmt: skip
     for low, most in ((1, 3), (4, 6), (7, 9), (10, 12), (13, 14)):
-        part = high.loc[high["copies"].between(low, most), "synthetic_copies"]
+        part = used.loc[used["copies"].between(low, most), "synthetic_copies"]
         lines.append(f"| {low} to {most} | {len(part)} | {(part > 0).mean():.0%} | {part.mean():.1f} |")
     lines += ["", f"![Copies over training, and by copies in the training data]({path.with_suffix('.svg').name})", ""]
     path.write_text("\n".join(lines), encoding="utf-8")
@@ -159,15 +176,15 @@ def main() -> None:
     if not table.exists():
         write_table(options.csv.resolve(), table)
     first, second = folders.values()
-    seconds = run(first, "vae/latents.h5", table, 1)
+    run(first, "vae/latents.h5", table, 1)
     if not (second / "results").exists():
         shutil.copytree(first, second, dirs_exist_ok=True)
     with ThreadPoolExecutor(2) as pool:
-        seconds += max(pool.map(lambda folder: run(folder, "matrices/ssim.h5", table, 1), folders.values()))
+        list(pool.map(lambda folder: run(folder, "matrices/ssim.h5", table, 1), folders.values()))
     histories = {arm: pd.read_csv(folder / "results" / "ldm" / "history.csv") for arm, folder in folders.items()}
     found = {arm: copies(folder) for arm, folder in folders.items()}
     plot(options.out.with_suffix(".svg"), histories, found)
-    report(options.out, histories, found, seconds / 60)
+    report(options.out, histories, found, max(minutes_of(folder) for folder in folders.values()))
     print(f"written to {options.out}", file=sys.stderr)
 
 
