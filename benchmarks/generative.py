@@ -23,7 +23,8 @@ from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from deepssim.config import Config, Device, LdmConfig, MemorizationConfig, Sampler, SynthesisConfig, VaeConfig
+from deepssim.choices import Device, Sampler
+from deepssim.config import Config, LdmConfig, MemorizationConfig, SynthesisConfig, VaeConfig
 from deepssim.devices import resolve_device, training_precision
 from deepssim.generative.autoencoder import build_autoencoder
 from deepssim.generative.diffusion import LdmTraining, build_unet, schedule_arguments, size_divisor, train_diffusion
@@ -54,7 +55,7 @@ class Size:
     per_record: int
 
 
-DEMO = Size("demo, 48x48", (48, 48), Config().vae, Config().ldm, 24, 200, 16)
+DEMO = Size("demo, 48x48", (48, 48), Config().vae, Config().ldm, 24, 60, 16)
 PAPER = Size("the paper's networks, 136x112", (136, 112), PAPER_VAE, PAPER_LDM, 8, 2, 30)
 _NARROW_VAE = VaeConfig(channels=(8, 8), latent_channels=2, norm_groups=4)
 _NARROW_LDM = LdmConfig(channels=(16, 16), head_channels=16, norm_groups=4, batch_size=4)
@@ -166,11 +167,13 @@ def comparisons(size: Size, device: torch.device, *, whole: bool) -> Iterator[Co
         f"1 image for each of {count}", "one record at a time, DDIM 50",
         one.generator(Sampler.DDIM, 50, size.records, min(64, size.records)), one.generator(Sampler.DDIM, 50, 1, 1), 1, 2,
     )  # fmt: skip
-    plain = models.generator(Sampler.DDIM, 50, 1, size.per_record)
+    few = Models(replace(size, records=min(8, size.records)), device)
+    count = f"{few.size.records} records, {size.name}"
+    plain = few.generator(Sampler.DDIM, 50, 1, size.per_record)
     for sampler, steps in ((Sampler.DDIM, 50), (Sampler.PNDM, 20)):
         yield Comparison(
             f"{size.per_record} images for each of {count}, {sampler.value.upper()} {steps}",
-            "one record at a time, DDIM 50", models.generator(sampler, steps, size.records, 64), plain, 1, 2,
+            "one record at a time, DDIM 50", few.generator(sampler, steps, few.size.records, 64), plain, 1, 2,
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import torch
 
-from deepssim.config import Device, MetricName
+from deepssim.choices import Device, MetricName
 from deepssim.devices import peak_memory_gb
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.images.packs import open_pack

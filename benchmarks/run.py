@@ -28,7 +28,8 @@ from PIL import Image  # noqa: E402
 
 from benchmarks.jobs import SIZE  # noqa: E402
 from benchmarks.measure import Comparison, Outcome, compare, in_own_process, spread  # noqa: E402
-from deepssim.config import Device, MetricName, Precision, VirtualPatientsConfig  # noqa: E402
+from deepssim.choices import Device, MetricName, Precision  # noqa: E402
+from deepssim.config import VirtualPatientsConfig  # noqa: E402
 from deepssim.devices import computes_bfloat16  # noqa: E402
 from deepssim.encoders.embeddings import Embeddings  # noqa: E402
 from deepssim.images.packs import ImagePack  # noqa: E402
@@ -50,7 +51,7 @@ def images_of(count: int) -> tuple[np.ndarray, str]:
         shape = SIZE[1], SIZE[0]
         images = [np.asarray(Image.open(file).convert("L").resize(shape, Image.Resampling.BILINEAR)) for file in files]
         return np.stack(images), "brain MR slices (Bhuvaji et al. 2020)"
-    from deepssim.config import Contrast
+    from deepssim.choices import Contrast
     from deepssim.datasets.virtual_patients import make_patient, scan
     from deepssim.images.standardize import quantise
 

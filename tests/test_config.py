@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from deepssim.config import Axis, Config, DatasetKind, json_schema, load_config, parse_config, sections
+from deepssim.choices import Axis, DatasetKind
+from deepssim.config import Config, json_schema, load_config, parse_config, sections
 from deepssim.errors import ConfigError
 from deepssim.settings import as_settings
 from tests.conftest import ROOT

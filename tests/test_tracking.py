@@ -2,7 +2,8 @@
 
 import pytest
 
-from deepssim.config import Device, TrackingConfig, WandbMode
+from deepssim.choices import Device, WandbMode
+from deepssim.config import TrackingConfig
 from deepssim.errors import ConfigError
 from deepssim.tracking import loggers
 from deepssim.training import train

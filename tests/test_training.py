@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from deepssim.config import Device, Keep, TrainingConfig
+from deepssim.choices import Device, Keep
+from deepssim.config import TrainingConfig
 from deepssim.errors import ConfigError, DataError
 from deepssim.training import Batched, read_checkpoint, train, with_decay
 from deepssim.training_callbacks import Inspection

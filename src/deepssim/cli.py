@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from deepssim import stages
+from deepssim.choices import MetricName
 from deepssim.cli_reference import add_reference_commands
-from deepssim.config import Config, MetricName, json_schema, load_config
+from deepssim.config import Config, json_schema, load_config
 from deepssim.errors import DataError
 from deepssim.jobs import logged, set_threads, short_errors, whole_outputs
 from deepssim.settings import as_settings

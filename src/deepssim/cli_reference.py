@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from deepssim.config import Conditioning, Device, Duplication, Perceptual
+from deepssim.choices import Conditioning, Device, Duplication, Perceptual
 from deepssim.errors import ConfigError
 from deepssim.jobs import set_threads
 

@@ -3,150 +3,35 @@
 These classes are the one home of every default and range. `config/schemas/config.schema.yaml` is written from them
 (`deepssim schema`), and tests keep the schema and `config/config.yaml` equal to them.
 
-Not here: thresholds of the metrics (similarity/metrics.py).
+Not here: the choices that a setting has (choices.py), thresholds of the metrics (similarity/metrics.py).
 """
 
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from deepssim.choices import (
+    Axis,
+    Conditioning,
+    Contrast,
+    DatasetKind,
+    Decay,
+    Device,
+    Duplication,
+    Intensity,
+    Keep,
+    Layout,
+    MetricName,
+    Perceptual,
+    Precision,
+    Recipe,
+    Sampler,
+    WandbMode,
+)
 from deepssim.errors import ConfigError
 from deepssim.settings import build, explain, schema_of, setting
-
-
-class DatasetKind(StrEnum):
-    """Where the real images come from."""
-
-    VIRTUAL_PATIENTS = "virtual_patients"
-    FOLDER = "folder"
-    TABLE = "table"
-    VOLUMES = "volumes"
-
-
-class Axis(StrEnum):
-    """The plane in which volumes are sliced."""
-
-    SAGITTAL = "sagittal"
-    CORONAL = "coronal"
-    AXIAL = "axial"
-
-
-class Contrast(StrEnum):
-    """Tissue contrast of a virtual patient's scan."""
-
-    T1 = "t1"
-    T2 = "t2"
-
-
-class Device(StrEnum):
-    """Where networks run; `auto` takes a GPU if there is one."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class Keep(StrEnum):
-    """Which checkpoint of a training run becomes its result."""
-
-    BEST = "best"
-    LAST = "last"
-
-
-class Decay(StrEnum):
-    """How the learning rate changes during training: `cosine` rises for some steps, then falls to zero."""
-
-    CONSTANT = "constant"
-    COSINE = "cosine"
-
-
-class Perceptual(StrEnum):
-    """What makes reconstructions look alike beyond their grey values.
-
-    `squeeze` is LPIPS with SqueezeNet, as in the paper, and needs torchvision, lpips and their weights; `gradient` compares
-    edges at several resolutions and needs nothing.
-    """
-
-    NONE = "none"
-    GRADIENT = "gradient"
-    SQUEEZE = "squeeze"
-
-
-class Conditioning(StrEnum):
-    """What the diffusion model is told about the record that an image is drawn for."""
-
-    NONE = "none"
-    VARIABLES = "variables"
-    TEXT = "text"
-
-
-class Duplication(StrEnum):
-    """How often a training image occurs in an epoch: once, 1 to 4 times, 1 to 14 times, or `duplication_factor` times."""
-
-    NONE = "none"
-    LOW = "low"
-    HIGH = "high"
-    FIXED = "fixed"
-
-
-class Sampler(StrEnum):
-    """How noise is turned into latents; `pndm` needs fewer steps than `ddim` for the same image."""
-
-    DDIM = "ddim"
-    PNDM = "pndm"
-
-
-class Intensity(StrEnum):
-    """How decoded values become grey levels: each image's own minimum and maximum, or 0 to 1 for all."""
-
-    PER_IMAGE = "per_image"
-    FIXED = "fixed"
-
-
-class WandbMode(StrEnum):
-    """Whether Weights & Biases sends what it records while a training runs."""
-
-    OFFLINE = "offline"
-    ONLINE = "online"
-
-
-class Recipe(StrEnum):
-    """How the DeepSSIM encoder is trained.
-
-    `paper` takes each pair of the table with its SSIM. `all_pairs` varies the images first (a smooth deformation that
-    both images of a pair share, blends) and computes the exact SSIM of every real with every synthetic image of a batch:
-    far more targets per step, and anatomies that the table does not hold.
-    """
-
-    ALL_PAIRS = "all_pairs"
-    PAPER = "paper"
-
-
-class Precision(StrEnum):
-    """In what numbers networks compute; `auto` takes bfloat16 where the hardware computes it (for training: a GPU)."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-class Layout(StrEnum):
-    """How the scores of a metric are kept: all of them, or the best of each image and the labelled pairs."""
-
-    AUTO = "auto"
-    DENSE = "dense"
-    TOP_K = "top_k"
-
-
-class MetricName(StrEnum):
-    """Similarity scores that this version computes."""
-
-    DEEPSSIM = "deepssim"
-    SSIM = "ssim"
-
 
 _FRACTION = {"minimum": 0, "maximum": 1}
 _COUNTS = {"items": {"minimum": 1}, "minItems": 1}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from deepssim.config import Device, Precision
+from deepssim.choices import Device, Precision
 from deepssim.errors import ConfigError
 
 

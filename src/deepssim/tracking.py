@@ -14,7 +14,8 @@ import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from deepssim.config import TrackingConfig, WandbMode
+from deepssim.choices import WandbMode
+from deepssim.config import TrackingConfig
 from deepssim.errors import ConfigError
 
 

@@ -23,7 +23,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
 
-from deepssim.config import Decay, Device, Keep, TrackingConfig, TrainingConfig
+from deepssim.choices import Decay, Device, Keep
+from deepssim.config import TrackingConfig, TrainingConfig
 from deepssim.devices import resolve_device, training_precision
 from deepssim.errors import DataError
 from deepssim.seeds import torch_generator

@@ -41,10 +41,10 @@ def load_weights(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
     return weights, about["options"]
 
 
-def kind_of(path: str | Path) -> str | None:
-    """Return what a weight file of this project holds; None for other files."""
+def about(path: str | Path) -> dict[str, Any]:
+    """Return what a weight file of this project says of itself: kind, options and versions; nothing for other files."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get(_ENTRY, "{}")).get("kind")
+            return json.loads((file.metadata() or {}).get(_ENTRY, "{}"))
     except (OSError, SafetensorError):
-        return None
+        return {}

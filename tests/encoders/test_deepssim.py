@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from deepssim.config import AugmentationConfig, Device, EncoderConfig, Recipe
+from deepssim.choices import Device, Recipe
+from deepssim.config import AugmentationConfig, EncoderConfig
 from deepssim.encoders.deepssim import DeepSSIM, PairImages, embed, load_encoder, save_encoder, train_deepssim
 from deepssim.errors import ConfigError, DataError
 from deepssim.images.packs import ImagePack

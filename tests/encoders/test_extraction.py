@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepssim.config import Precision
+from deepssim.choices import Precision
 from deepssim.devices import computes_bfloat16
 from deepssim.encoders import extraction
 from deepssim.encoders.extraction import extract

@@ -5,7 +5,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from deepssim.config import Config, Device, Perceptual, VaeConfig, load_config
+from deepssim.choices import Device, Perceptual
+from deepssim.config import Config, VaeConfig, load_config
 from deepssim.errors import ConfigError, DataError
 from deepssim.generative.autoencoder import (
     VaeTraining,

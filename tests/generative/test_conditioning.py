@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from deepssim.config import Conditioning, LdmConfig
+from deepssim.choices import Conditioning
+from deepssim.config import LdmConfig
 from deepssim.errors import ConfigError, DataError
 from deepssim.generative.conditioning import embed_captions, read_conditions
 

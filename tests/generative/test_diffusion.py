@@ -5,17 +5,8 @@ import pytest
 import torch
 from monai.networks.schedulers import DDPMScheduler
 
-from deepssim.config import (
-    Conditioning,
-    Device,
-    Duplication,
-    Intensity,
-    LdmConfig,
-    Sampler,
-    SynthesisConfig,
-    VaeConfig,
-    load_config,
-)
+from deepssim.choices import Conditioning, Device, Duplication, Intensity, Sampler
+from deepssim.config import LdmConfig, SynthesisConfig, VaeConfig, load_config
 from deepssim.errors import DataError
 from deepssim.generative.autoencoder import build_autoencoder
 from deepssim.generative.diffusion import (
@@ -27,6 +18,7 @@ from deepssim.generative.diffusion import (
     save_unet,
     schedule_arguments,
     train_diffusion,
+    trained_scale,
 )
 from deepssim.generative.latents import Latents
 from deepssim.generative.sampling import _predict, denoise, generate
@@ -72,9 +64,10 @@ def test_training_learns_and_the_file_keeps_it(tmp_path, random):
     )
     assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"] - 0.1
     assert trained.history[-1]["valid_loss"] < trained.history[0]["valid_loss"]
-    save_unet(tmp_path / "unet.safetensors", network, TINY)
+    save_unet(tmp_path / "unet.safetensors", network, TINY, 1.5)
     again, options = load_unet(tmp_path / "unet.safetensors")
     assert options == TINY
+    assert trained_scale(tmp_path / "unet.safetensors") == 1.5
     noise, few = torch.randn(2, 2, 6, 6), SynthesisConfig(sampler_steps=4)
     with torch.inference_mode():
         torch.testing.assert_close(denoise(noise, again, TINY, few), denoise(noise, network, TINY, few), rtol=0, atol=0)
@@ -90,7 +83,7 @@ def test_conditions_are_learned(tmp_path, random):
         TINY, conditioning=Conditioning.VARIABLES, epochs=2, passes=100, batch_size=16, condition_dropout=0.2
     )
     network, _ = train_diffusion(latents, latents.select([]), options, seed=0, device=Device.CPU, state=tmp_path / "x")
-    save_unet(tmp_path / "unet.safetensors", network, options)
+    save_unet(tmp_path / "unet.safetensors", network, options, 1.5)
     again, _ = load_unet(tmp_path / "unet.safetensors")
     target, told = torch.from_numpy(values).repeat(20, 1, 1, 1), torch.from_numpy(conditions).repeat(20, 1, 1)
     torch.manual_seed(0)

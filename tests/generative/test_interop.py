@@ -5,7 +5,8 @@ import warnings
 import pytest
 import torch
 
-from deepssim.config import Conditioning, LdmConfig, VaeConfig
+from deepssim.choices import Conditioning
+from deepssim.config import LdmConfig, VaeConfig
 from deepssim.errors import DataError
 from deepssim.generative.autoencoder import build_autoencoder, save_autoencoder
 from deepssim.generative.diffusion import build_unet, save_unet
@@ -95,7 +96,7 @@ def test_own_files_and_monai_files_load_too(tmp_path):
         assert found == options
     unet = randomise(build_unet(SMALL_LDM, 3, 6))
     told = LdmConfig(**{**vars(SMALL_LDM), "conditioning": Conditioning.VARIABLES})
-    save_unet(tmp_path / "unet.safetensors", unet, told)
+    save_unet(tmp_path / "unet.safetensors", unet, told, 1.5)
     assert load_any_unet(tmp_path / "unet.safetensors", LdmConfig(), 3, 6)[1] == told
 
 

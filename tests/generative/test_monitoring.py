@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepssim.config import Device, LdmConfig, MemorizationConfig, VaeConfig
+from deepssim.choices import Device
+from deepssim.config import LdmConfig, MemorizationConfig, VaeConfig
 from deepssim.generative.autoencoder import build_autoencoder
 from deepssim.generative.diffusion import train_diffusion
 from deepssim.generative.latents import Latents

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from deepssim.config import MetricName
+from deepssim.choices import MetricName
 from deepssim.errors import DataError
 from deepssim.evaluation.summary import summary_table
 from deepssim.images.packs import ImagePack

@@ -2,7 +2,7 @@
 
 import torch
 
-from deepssim.config import Device, MetricName
+from deepssim.choices import Device, MetricName
 from deepssim.similarity.metrics import METRICS
 from deepssim.similarity.tiles import all_scores
 

@@ -6,8 +6,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
+from deepssim.cli import main
 from tests.conftest import ROOT
 from tests.workflow.running import snakemake
 
@@ -45,31 +47,53 @@ def table(tmp_path):
     return tmp_path / "dataset.csv"
 
 
+def settings_of(table, conditioning):
+    """Return what is laid over a study's config."""
+    told = conditioning != "none"
+    return NARROW | {
+        "dataset": {"path": str(table)},
+        "ldm": NARROW["ldm"] | {"conditioning": conditioning, "condition_dropout": 0.1 if told else 0},
+        "synthesis": NARROW["synthesis"] | {"guidance_scale": 2.0 if told else 1.0},
+    }
+
+
+def check(results, name, features):
+    """Look at what a run made; return its images."""
+    height, width = LATENTS[name]
+    with h5py.File(results / "vae" / "latents.h5") as file:
+        assert file["latents"].shape == (6, 3, height, width)
+        assert ("conditions" in file) is (features > 0)
+        assert features == 0 or file["conditions"].shape == (6, 1, features)
+        assert file.attrs["scale"] == 1
+    history = pd.read_csv(results / "ldm" / "history.csv")
+    assert history["copy_rate"].between(0, 1).all()
+    with h5py.File(results / "synthetic" / "000.h5") as file:
+        assert file["images"].shape == (8, 4 * height, 4 * width)
+        return file["images"][:]
+
+
 @pytest.mark.parametrize("name", LATENTS)
-def test_runs_with_every_conditioning(name, table, tmp_path):
-    config = tmp_path / "narrow.json"
-    made = {}
+def test_runs_by_hand_with_every_conditioning(name, table, tmp_path):
+    made = []
     for conditioning, features in (("none", 0), ("variables", 6), ("text", 512)):
-        settings = NARROW | {
-            "dataset": {"path": str(table)},
-            "ldm": NARROW["ldm"] | {"conditioning": conditioning, "condition_dropout": 0.1 if features else 0},
-            "synthesis": NARROW["synthesis"] | {"guidance_scale": 2.0 if features else 1.0},
-        }
-        config.write_text(json.dumps(settings))
+        settings = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
+        for section, values in settings_of(table, conditioning).items():
+            settings[section] = settings.get(section, {}) | values if isinstance(values, dict) else values
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+        stages = ["encode-latents", "train-ldm", "generate"]
+        for stage in stages if made else ["prepare-dataset", "train-vae", *stages]:
+            main([stage, "--results", str(tmp_path / "results"), "--config", str(tmp_path / "config.yaml")])
+        made.append(check(tmp_path / "results", name, features))
+    assert not np.array_equal(made[1], made[2])
+
+
+def test_runs_in_the_workflow_and_repeats_only_what_changed(table, tmp_path):
+    config = tmp_path / "narrow.json"
+    for conditioning, features in (("variables", 6), ("none", 0)):
+        config.write_text(json.dumps(settings_of(table, conditioning)))
         run = snakemake(
-            tmp_path, "results/synthetic/000.h5", "--configfile", str(ROOT / "config" / f"{name}.yaml"), str(config)
+            tmp_path, "results/synthetic/000.h5", "--configfile", str(ROOT / "config" / "brain.yaml"), str(config)
         )
         assert run.returncode == 0, run.stdout[-3000:]
-        # Only what depends on the conditioning runs again.
-        assert ("rule train_vae:" in run.stdout) is (conditioning == "none")
-        with h5py.File(tmp_path / "results" / "vae" / "latents.h5") as file:
-            assert file["latents"].shape == (6, 3, *LATENTS[name])
-            assert ("conditions" in file) is (features > 0)
-            assert features == 0 or file["conditions"].shape == (6, 1, features)
-            assert file.attrs["scale"] == 1
-        with h5py.File(tmp_path / "results" / "synthetic" / "000.h5") as file:
-            made[conditioning] = file["images"][:]
-        history = pd.read_csv(tmp_path / "results" / "ldm" / "history.csv")
-        assert history["copy_rate"].between(0, 1).all()
-    assert made["none"].shape == (8, LATENTS[name][0] * 4, LATENTS[name][1] * 4)
-    assert not np.array_equal(made["variables"], made["text"])
+        assert ("rule train_vae:" in run.stdout) is (features > 0)
+        check(tmp_path / "results", "brain", features)

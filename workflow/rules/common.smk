@@ -2,7 +2,8 @@
 
 import os
 
-from deepssim.config import Device, MetricName, parse_config
+from deepssim.choices import Device, MetricName
+from deepssim.config import parse_config
 from deepssim.settings import as_settings
 from deepssim.errors import ConfigError
 from deepssim.provenance import fingerprint

@@ -1,6 +1,6 @@
 """Entry point of rule gather_matrix; Snakemake provides `snakemake`."""
 
-from deepssim.config import MetricName
+from deepssim.choices import MetricName
 from deepssim.jobs import job
 from deepssim.stages import gather_matrix
 

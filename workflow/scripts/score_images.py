@@ -1,6 +1,6 @@
 """Entry point of rule score_images; Snakemake provides `snakemake`."""
 
-from deepssim.config import MetricName
+from deepssim.choices import MetricName
 from deepssim.jobs import job
 from deepssim.stages import score_images
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from deepssim.config import DatasetConfig, DatasetKind
+from deepssim.choices import DatasetKind
+from deepssim.config import DatasetConfig
 from deepssim.datasets.sources import Slice, Source, find_sources
 from deepssim.datasets.splits import require_subjects, split_by_subject
 from deepssim.datasets.tables import IMAGE_COLUMNS, Role, Split

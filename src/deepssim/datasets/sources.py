@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deepssim.config import Axis, Contrast, DatasetConfig, DatasetKind
+from deepssim.choices import Axis, Contrast, DatasetKind
+from deepssim.config import DatasetConfig
 from deepssim.datasets import virtual_patients
 from deepssim.datasets.tables import CAPTION_COLUMN, Split, read_csv
 from deepssim.errors import ConfigError, DataError

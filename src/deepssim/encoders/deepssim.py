@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ConvNextConfig, ConvNextModel
 
-from deepssim.config import Device, EncoderConfig, Precision, Recipe, parse_config
+from deepssim.choices import Device, Precision, Recipe
+from deepssim.config import EncoderConfig, parse_config
 from deepssim.devices import resolve_device
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.encoders.extraction import extract

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from deepssim.config import Precision
+from deepssim.choices import Precision
 from deepssim.devices import computes_bfloat16
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepssim.config import MetricName
+from deepssim.choices import MetricName
 from deepssim.errors import DataError
 
 SUMMARY_COLUMNS = ("metric", "images", "macro_f1", "weighted_f1")

@@ -16,7 +16,8 @@ from monai.networks.nets.autoencoderkl import AutoencoderKL
 from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
 from torch import Tensor, nn
 
-from deepssim.config import Device, MetricName, TrackingConfig, VaeConfig, parse_config
+from deepssim.choices import Device, MetricName
+from deepssim.config import TrackingConfig, VaeConfig, parse_config
 from deepssim.errors import ConfigError
 from deepssim.generative.losses import kl_divergence, perceptual_loss
 from deepssim.images.packs import ImagePack

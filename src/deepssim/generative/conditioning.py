@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from deepssim.config import Conditioning, LdmConfig
+from deepssim.choices import Conditioning
+from deepssim.config import LdmConfig
 from deepssim.datasets.tables import CAPTION_COLUMN
 from deepssim.errors import ConfigError, DataError
 

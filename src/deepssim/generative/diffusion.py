@@ -14,16 +14,18 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 
-from deepssim.config import Conditioning, Device, Duplication, LdmConfig, TrackingConfig, parse_config
+from deepssim.choices import Conditioning, Device, Duplication
+from deepssim.config import LdmConfig, TrackingConfig, parse_config
 from deepssim.errors import DataError
 from deepssim.generative.latents import Latents, pad
 from deepssim.seeds import numpy_generator
 from deepssim.settings import as_settings
 from deepssim.training import Batched, Trained, train, with_decay
 from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS, Inspection
-from deepssim.weights import load_weights, save_weights
+from deepssim.weights import about, load_weights, save_weights
 
 KIND = "diffusion"
+_FACTS = ("latent_channels", "condition_features", "latent_scale")  # kept beside the options in a weight file
 NO_CONDITION = 0.0  # value of all entries of a condition that is left out; attention to it adds a constant
 
 
@@ -177,10 +179,15 @@ def condition_features(latents: Latents, options: LdmConfig) -> int:
     return features
 
 
-def save_unet(path: str | Path, network: DiffusionModelUNet, options: LdmConfig) -> None:
-    """Write weights with the options to rebuild the network."""
-    shape = {"latent_channels": network.in_channels, "condition_features": condition_width(network)}
-    save_weights(path, network, KIND, as_settings(options) | shape)
+def save_unet(path: str | Path, network: DiffusionModelUNet, options: LdmConfig, scale: float) -> None:
+    """Write weights with the options to rebuild the network, and the scale of the latents that it was trained on."""
+    facts = dict(zip(_FACTS, (network.in_channels, condition_width(network), scale), strict=True))
+    save_weights(path, network, KIND, as_settings(options) | facts)
+
+
+def trained_scale(path: str | Path) -> float | None:
+    """Return the scale of the latents that a noise predictor was trained on; None for files of other programs."""
+    return about(path).get("options", {}).get(_FACTS[2])
 
 
 def condition_width(network: DiffusionModelUNet) -> int:
@@ -196,9 +203,9 @@ def load_unet(path: str | Path) -> tuple[DiffusionModelUNet, LdmConfig]:
         DataError: if the file is damaged or of another kind.
     """
     weights, settings = load_weights(path, KIND)
-    shape = [settings.pop(name) for name in ("latent_channels", "condition_features")]
+    channels, features, _ = (settings.pop(name) for name in _FACTS)
     options = parse_config({"ldm": settings}).ldm
-    network = build_unet(options, *shape)
+    network = build_unet(options, channels, features)
     network.load_state_dict(weights)
     return network.eval(), options
 

@@ -24,7 +24,7 @@ from deepssim.generative.autoencoder import KIND as AUTOENCODER
 from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder_with_options
 from deepssim.generative.diffusion import KIND as DIFFUSION
 from deepssim.generative.diffusion import build_unet, load_unet
-from deepssim.weights import kind_of
+from deepssim.weights import about
 
 # MONAI's name of a layer, and monai-generative's. The first that fits a key is used.
 _RENAMED = (
@@ -73,7 +73,7 @@ def load_any_autoencoder(path: str | Path, options: VaeConfig) -> tuple[Autoenco
     Raises:
         DataError: if the weights do not fit.
     """
-    if kind_of(path) == AUTOENCODER:
+    if about(path).get("kind") == AUTOENCODER:
         return load_autoencoder_with_options(path)
     network = build_autoencoder(options)
     _load(network, path, "vae")
@@ -97,7 +97,7 @@ def load_any_unet(
     Raises:
         DataError: if the weights do not fit.
     """
-    if kind_of(path) == DIFFUSION:
+    if about(path).get("kind") == DIFFUSION:
         return load_unet(path)
     network = build_unet(options, latent_channels, features)
     _load(network, path, "ldm")

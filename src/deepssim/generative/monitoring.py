@@ -11,7 +11,8 @@ import torch
 from monai.networks.nets.autoencoderkl import AutoencoderKL
 from torch import nn
 
-from deepssim.config import Device, LdmConfig, MetricName, SynthesisConfig
+from deepssim.choices import Device, MetricName
+from deepssim.config import LdmConfig, SynthesisConfig
 from deepssim.evaluation.labels import TRUTH, Label
 from deepssim.generative.latents import Latents
 from deepssim.generative.sampling import generate

@@ -3,7 +3,8 @@
 A test keeps them equal to config/brain.yaml and config/chest.yaml.
 """
 
-from deepssim.config import Decay, LdmConfig, MemorizationConfig, Perceptual, VaeConfig
+from deepssim.choices import Decay, Perceptual
+from deepssim.config import LdmConfig, MemorizationConfig, VaeConfig
 
 PAPER_VAE = VaeConfig(
     channels=(64, 128, 128),

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from deepssim.config import MetricName
+from deepssim.choices import MetricName
 from deepssim.errors import DataError
 
 _MIME = {".png": "image/png", ".svg": "image/svg+xml"}

@@ -14,7 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from deepssim.config import Layout, SimilarityConfig
+from deepssim.choices import Layout
+from deepssim.config import SimilarityConfig
 from deepssim.errors import ConfigError, DataError
 from deepssim.images.keys import require_unique
 from deepssim.seeds import numpy_generator

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 
-from deepssim.config import MetricName
+from deepssim.choices import MetricName
 from deepssim.evaluation.labels import TRUTH, Thresholds
 from deepssim.similarity.tiles import Comparison
 

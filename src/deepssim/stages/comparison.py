@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from deepssim.config import Layout, MetricName, Recipe
+from deepssim.choices import Layout, MetricName, Recipe
 from deepssim.errors import ConfigError
 from deepssim.settings import as_settings
 from deepssim.stages.shards import join_packs

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepssim.config import MetricName
+from deepssim.choices import MetricName
 from deepssim.stages.shards import join_packs
 
 

@@ -162,7 +162,7 @@ def train_ldm(
     save_sheet(samples, preview)
     trained.write_history(history)
     write_csv(train_used, pd.DataFrame({"key": train_keys, "copies": draw_copies(train_keys, config.ldm, config.seed)}))
-    save_unet(weights, network, config.ldm)
+    save_unet(weights, network, config.ldm, content.scale)
 
 
 def generate(

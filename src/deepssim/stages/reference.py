@@ -31,7 +31,8 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
         dataset_csv: table with image_uid, image_path and split.
         changes: settings by section, the empty one for those outside of sections; None leaves a setting as it is.
     """
-    from deepssim.config import Config, DatasetConfig, DatasetKind, load_config, parse_config
+    from deepssim.choices import DatasetKind
+    from deepssim.config import Config, DatasetConfig, load_config, parse_config
     from deepssim.generative.paper import PAPER_LDM, PAPER_VAE
     from deepssim.settings import as_settings
 
@@ -129,7 +130,7 @@ def ldm_generate(
     from deepssim.devices import resolve_device
     from deepssim.generative import sampling
     from deepssim.generative.autoencoder import load_autoencoder
-    from deepssim.generative.diffusion import condition_features
+    from deepssim.generative.diffusion import condition_features, trained_scale
     from deepssim.generative.interop import load_any_unet
     from deepssim.generative.latents import read_latents
     from deepssim.images.keys import split_key, synthetic_key
@@ -142,10 +143,9 @@ def ldm_generate(
     autoencoder, latents_file = _latents(working, images, pack, aekl_ckpt, config, latent_shape, vae_space_shape)
     latents, real = read_latents(latents_file), read_pack(pack)
     unet, options = load_any_unet(diff_ckpt, config.ldm, latents.shape[0], condition_features(latents, config.ldm))
-    if options.scale_latents != config.ldm.scale_latents:
-        raise ConfigError(
-            f"{diff_ckpt}: was trained with ldm.scale_latents {options.scale_latents}; name its config by --config"
-        )
+    # Other images would give another scale; state dicts of other programs were trained without.
+    latents = dataclasses.replace(latents, scale=trained_scale(diff_ckpt) or 1.0)
+    condition_features(latents, options)  # weights of this program know their conditioning
     count = config.synthesis.images_per_record
     records = [split_key(key)[0] for key in real.keys]
     last = {record: image_path(place, synthetic_key(record, count - 1)) for record in records}
@@ -175,9 +175,9 @@ def export(*, weights: str, output: str) -> None:
 
     from deepssim.generative import autoencoder, diffusion
     from deepssim.generative.interop import to_generative
-    from deepssim.weights import kind_of
+    from deepssim.weights import about
 
-    kind = kind_of(weights)
+    kind = about(weights).get("kind")
     if kind not in (autoencoder.KIND, diffusion.KIND):
         raise DataError(f"{weights}: is no autoencoder or diffusion model of this program; name its safetensors file")
     if kind == autoencoder.KIND:
@@ -186,9 +186,9 @@ def export(*, weights: str, output: str) -> None:
         network, options = diffusion.load_unet(weights)
         if options.scale_latents:
             logger.warning(
-                "%s was trained on latents scaled to standard deviation 1 (ldm.scale_latents); other programs must scale "
-                "theirs by the factor in the attribute `scale` of vae/latents.h5",
+                "%s was trained on latents times %.6g (ldm.scale_latents); other programs must scale theirs, too",
                 weights,
+                diffusion.trained_scale(weights),
             )
     with whole_outputs({"exported": output}) as files:
         torch.save(to_generative(network), files["exported"])
