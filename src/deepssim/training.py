@@ -82,6 +82,10 @@ class Batched(Dataset):
         chosen = rows if self.rows is None else self.rows[list(rows)].tolist()
         return tuple(tensor[chosen] for tensor in self.tensors)
 
+    def rows_for(self, batch_size: int) -> int:
+        """Return how many rows make a batch; a row of some data stands for several images."""
+        return batch_size
+
     @property
     def bytes_held(self) -> int:
         """Memory that the tensors take."""
@@ -258,8 +262,8 @@ def with_decay(module: lightning.LightningModule, optimizer: torch.optim.Optimiz
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _loader(data: Dataset, batch_size: int, order: Sampler) -> DataLoader:
-    return DataLoader(data, sampler=BatchSampler(order, batch_size, drop_last=False), batch_size=None)
+def _loader(data: Batched, batch_size: int, order: Sampler) -> DataLoader:
+    return DataLoader(data, sampler=BatchSampler(order, data.rows_for(batch_size), drop_last=False), batch_size=None)
 
 
 def _whole_intervals(options: TrainingConfig) -> int:
