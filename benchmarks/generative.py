@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.run import ROOT, THREADS, machine, table
 
-from benchmarks.measure import Comparison, compare, seconds  # isort: skip
+from benchmarks.measure import Comparison, compare, replace_rows, seconds  # isort: skip
 
 import numpy as np
 import torch
@@ -199,6 +199,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="tiny networks, once, to see that it works")
     parser.add_argument("--peak-tflops", type=float, help="of the GPU in bfloat16, to tell the share of it")
+    parser.add_argument(
+        "--only", metavar="TEXT", help="measure jobs whose name has this, and keep the page's other rows"
+    )
     options = parser.parse_args()
     torch.set_num_threads(THREADS)
     device = resolve_device(Device.AUTO)
@@ -206,8 +209,13 @@ def main() -> None:
     outcomes = []
     for size, whole in [(QUICK, True), (QUICK, False)] if options.quick else [(DEMO, True), (PAPER, False)]:
         for comparison in comparisons(size, device, whole=whole):
+            if options.only and options.only not in comparison.job:
+                continue
             outcomes.append(compare(comparison, repetitions))
             print(table(outcomes)[-1], flush=True)
+    if options.only:
+        replace_rows(options.out, table(outcomes)[2:], machine())
+        return
     lines = [
         "# Benchmarks of the generative model",
         "",

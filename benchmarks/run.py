@@ -2,8 +2,8 @@
 
 Prints ratios, memory and growth, and writes docs/benchmarks.md with a plot. Both sides use the same number of cores.
 `--paper` adds the whole SSIM matrix at the paper's size (minutes on two cores), `--quick` does it all on small sizes to
-see that it works. Needs `pip install -e ".[bench]"`. Real images come from DEEPSSIM_REAL_DATA, if set, else from virtual
-patients.
+see that it works, `--only top-10` measures one job again. Needs `pip install -e ".[bench]"`. Real images come from
+DEEPSSIM_REAL_DATA, if set, else from virtual patients.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from benchmarks.jobs import SIZE  # noqa: E402
-from benchmarks.measure import Comparison, Outcome, compare, in_own_process, spread  # noqa: E402
+from benchmarks.measure import Comparison, Outcome, compare, in_own_process, replace_rows, spread  # noqa: E402
 from deepssim.choices import Device, MetricName, Precision  # noqa: E402
 from deepssim.config import VirtualPatientsConfig  # noqa: E402
 from deepssim.devices import computes_bfloat16  # noqa: E402
@@ -325,6 +325,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="small sizes, once, to see that it works")
     parser.add_argument("--paper", action="store_true", help="add the SSIM matrix of 2,195 x 65,850 images")
+    parser.add_argument(
+        "--only", metavar="TEXT", help="measure jobs whose name has this, and keep the page's other rows"
+    )
     options = parser.parse_args()
     scale, repetitions = (0.05, 1) if options.quick else (1.0, options.repetitions)
     torch.set_num_threads(THREADS)
@@ -332,8 +335,13 @@ def main() -> None:
     outcomes = []
     with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(THREADS) as pool:
         for comparison in comparisons(Path(folder), pool, images, scale):
+            if options.only and options.only not in comparison.job:
+                continue
             outcomes.append(compare(comparison, repetitions))
             print(*table(outcomes)[-1:], sep="\n", flush=True)
+    if options.only:
+        replace_rows(options.out, table(outcomes)[2:], machine())
+        return
     found = growth(scale)
     print(*growth_table(found), sep="\n", flush=True)
     text = [
