@@ -27,7 +27,7 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from benchmarks.jobs import SIZE  # noqa: E402
-from benchmarks.measure import Comparison, Outcome, compare, in_own_process, replace_rows, spread  # noqa: E402
+from benchmarks.measure import Comparison, Outcome, compare, in_own_process, replace_rows, seconds, spread  # noqa: E402
 from deepssim.choices import Device, MetricName, Precision  # noqa: E402
 from deepssim.config import VirtualPatientsConfig  # noqa: E402
 from deepssim.devices import computes_bfloat16  # noqa: E402
@@ -194,6 +194,20 @@ def embedding_comparisons(scale: float) -> Iterator[Comparison]:
     yield join_comparison(scale)
 
 
+def least_time(scale: float) -> str:
+    """Say what the products of embeddings take at least on this machine, from one that stays within the caches."""
+    count, other = round(2195 * scale), round(65_850 * scale)
+    comparison = EmbeddingComparison(embeddings(600, 1024, 0), embeddings(1024, 1024, 1), threads=THREADS)
+    rows, columns = comparison.prepare_rows(slice(None)), comparison.prepare_columns(slice(None))
+    fastest = min(seconds(lambda: comparison.compare(rows, columns)) for _ in range(50))
+    rate = 2 * 600 * 1024 * 1024 / fastest
+    return (
+        f"Multiplying alone reaches {rate / 1e9:.0f} GFLOP/s in float32 here, so that products of {count:,} x {other:,} "
+        f"embeddings take {2 * count * other * 128 / rate:.3g} s (128 values) and {2 * count * other * 256 / rate:.3g} s (256), "
+        "whatever is done with them; the matrix has to be written, too."
+    )
+
+
 def join_comparison(scale: float) -> Comparison:
     """Compare looking labelled pairs up by a join with searching for each."""
     count, other, pairs = round(2583 * scale), round(14_223 * scale), round(15_498 * scale)
@@ -354,6 +368,8 @@ def main() -> None:
         f"each are left out. Images: {source}; embeddings: random.",
         "",
         *table(outcomes),
+        "",
+        least_time(scale),
         "",
         "## How cost grows",
         "",
