@@ -25,7 +25,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, Sequent
 
 from deepssim.choices import Decay, Device, Keep
 from deepssim.config import TrackingConfig, TrainingConfig
-from deepssim.devices import resolve_device, training_precision
+from deepssim.devices import resolve_device, training_precision, weights_of
 from deepssim.errors import DataError
 from deepssim.seeds import torch_generator
 from deepssim.tracking import finish, loggers
@@ -228,7 +228,7 @@ def _trainer(
     return lightning.Trainer(
         accelerator="gpu" if target.type == "cuda" else "cpu",
         devices=1,
-        precision=training_precision(target, options.precision),
+        precision=training_precision(target, options.precision, weights_of(module)),
         max_epochs=_whole_intervals(options),
         check_val_every_n_epoch=options.validate_every,
         # A module that steps its optimisers itself adds up gradients itself, too.
