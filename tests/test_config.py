@@ -29,7 +29,7 @@ def test_schema_is_closed_everywhere():
             for part in schema["properties"].values():
                 yield from objects(part)
 
-    assert len(list(objects(json_schema()))) == 15
+    assert len(list(objects(json_schema()))) == 18
     assert all(schema["additionalProperties"] is False for schema in objects(json_schema()))
 
 

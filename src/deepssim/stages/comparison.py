@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ENCODER_RECIPE = 2  # as in generation.py
+DAR_RECIPE = 1
 
 
 def score_images(
@@ -30,7 +31,7 @@ def score_images(
     metric: MetricName,
     config: Any,
     train_used: str | None = None,
-    pairs: str | None = None,
+    pairs: str | Sequence[str] | None = None,
     shard: int = 0,
     threads: int = 1,
 ) -> None:
@@ -41,7 +42,7 @@ def score_images(
     if METRICS[metric].compares is not Compares.PIXELS:
         raise ConfigError(f"{metric.value} compares embeddings; embed the images and use `deepssim score-embeddings`")
     with open_pack(real) as rows, open_pack(synthetic) as columns:
-        comparison = METRICS[metric].compare(rows, columns, threads, config.device)
+        comparison = METRICS[metric].compare(rows, columns, threads, config.device, config.similarity)
         _write_scores(
             matrix, comparison, rows.keys, columns.keys, metric, train_used, pairs, config, shard=shard, threads=threads
         )
@@ -55,7 +56,7 @@ def score_embeddings(
     metric: MetricName,
     config: Any,
     train_used: str | None = None,
-    pairs: str | None = None,
+    pairs: str | Sequence[str] | None = None,
     shard: int = 0,
     threads: int = 1,
 ) -> None:
@@ -66,7 +67,7 @@ def score_embeddings(
     if METRICS[metric].compares is not Compares.EMBEDDINGS:
         raise ConfigError(f"{metric.value} reads pixels and has no embeddings; use `deepssim score-images`")
     rows, columns = read_embeddings(real), read_embeddings(synthetic)
-    comparison = METRICS[metric].compare(rows, columns, threads, config.device)
+    comparison = METRICS[metric].compare(rows, columns, threads, config.device, config.similarity)
     _write_scores(
         matrix, comparison, rows.keys, columns.keys, metric, train_used, pairs, config, shard=shard, threads=threads
     )
@@ -79,7 +80,7 @@ def _write_scores(
     synth_keys: list[str],
     metric: MetricName,
     train_used: str | None,
-    pairs: str | None,
+    pairs: str | Sequence[str] | None,
     config: Any,
     *,
     shard: int,
@@ -101,7 +102,8 @@ def _write_scores(
         )
         return
     logger.info("keeping the best %d of each image, not all scores", options.top_k)
-    labelled = read_csv(pairs, needs=("real_key", "synth_key")) if pairs else None
+    paths = [pairs] if isinstance(pairs, str) else pairs or []
+    labelled = [read_csv(path, needs=("real_key", "synth_key")) for path in paths]
     matrices.write_top(
         matrix,
         comparison,
@@ -109,7 +111,7 @@ def _write_scores(
         synth_keys,
         metric.value,
         train_keys=train_keys,
-        labelled=([], []) if labelled is None else (labelled["real_key"].tolist(), labelled["synth_key"].tolist()),
+        labelled=tuple([key for table in labelled for key in table[side]] for side in ("real_key", "synth_key")),  # type: ignore[arg-type]
         options=options,
         seed=config.seed,
         threads=threads,
@@ -149,7 +151,7 @@ def score_pairs(
         look_up(table[f"{side}_key"].tolist(), {key: place for place, key in enumerate(items.keys)}, name)
         for side, name, items in (("real", "real", rows), ("synth", "synthetic", columns))
     )
-    comparison = METRICS[metric].compare(rows, columns, threads, config.device)
+    comparison = METRICS[metric].compare(rows, columns, threads, config.device, config.similarity)
     table["score"] = pair_scores(comparison, *places, max_memory_gb=config.similarity.max_memory_gb)
     write_csv(scores, table)
 
@@ -220,8 +222,33 @@ def train_deepssim(
     save_encoder(weights, network)
 
 
-def embed(*, weights: str, pack: str, embeddings: str, metric: MetricName, config: Any) -> None:
-    """Embed all images of a pack with the encoder of a metric."""
+def train_dar(*, images: str, real: str, weights: str, history: str, config: Any) -> None:
+    """Fit Dar's encoder to the real images, without labels."""
+    from deepssim.datasets.tables import Split, keys_of, read_images
+    from deepssim.encoders import dar
+    from deepssim.images.packs import read_pack
+    from deepssim.provenance import state_folder
+
+    table, pack = read_images(images), read_pack(real)
+    # The generator never saw the valid split, and without it a handful of memorized images would be all there is.
+    network, trained = dar.train_dar(
+        pack.select(keys_of(table, Split.TRAIN, Split.VALID)),
+        None,
+        config.dar,
+        seed=config.seed,
+        device=config.device,
+        state=state_folder(
+            weights, [as_settings(config.dar), config.seed, config.device], [images, real], recipe=DAR_RECIPE
+        ),
+    )
+    trained.write_history(history)
+    dar.save_encoder(weights, network)
+
+
+def embed(
+    *, pack: str, embeddings: str, metric: MetricName, config: Any, weights: str | Sequence[str] | None = None
+) -> None:
+    """Embed all images of a pack with the encoder of a metric: that of section `published`, or the file `weights`."""
     from deepssim.encoders.embeddings import write_embeddings
     from deepssim.images.packs import open_pack
     from deepssim.similarity.metrics import METRICS
@@ -230,8 +257,14 @@ def embed(*, weights: str, pack: str, embeddings: str, metric: MetricName, confi
     if encode is None:
         raise ConfigError(f"{metric.value} reads pixels and has no embeddings; use `deepssim score-images`")
     options = config.evaluation
+    encoder = getattr(config.published, metric.value) or weights
     with open_pack(pack) as images:
-        write_embeddings(
-            embeddings,
-            encode(weights, images, config.device, options.embedding_batch_size, options.embedding_precision),
+        found = encode(
+            str(encoder),
+            images,
+            config.device,
+            options.embedding_batch_size,
+            options.embedding_precision,
+            config.published.trust,
         )
+        write_embeddings(embeddings, found)
