@@ -15,6 +15,7 @@ from typing import Any
 from deepssim import stages
 from deepssim.choices import MetricName
 from deepssim.cli_reference import add_reference_commands
+from deepssim.cli_scores import add_score_commands
 from deepssim.config import Config, json_schema, load_config
 from deepssim.errors import DataError
 from deepssim.jobs import logged, set_threads, short_errors, whole_outputs
@@ -266,6 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--results", default="results", metavar="DIR", help="results folder (default: %(default)s)")
     show.set_defaults(call=_show)
     add_reference_commands(commands)
+    add_score_commands(commands)
     schema = commands.add_parser("schema", help="print the schema of config files")
     schema.set_defaults(call=_schema)
     check = commands.add_parser("check-config", help="check a config file")

@@ -4,6 +4,7 @@ Not here: Dar's state dict (dar.py), CLIP models (semdedup.py), embedding a pack
 """
 
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,6 +96,20 @@ def load_torchscript(path: str | Path, trust: Sequence[str]) -> tuple[nn.Module,
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise DataError(f"{path}: cannot be read as TorchScript ({reason}); download it again") from None
+
+
+def save_torchscript(path: str | Path, network: nn.Module, size: Sequence[int]) -> None:
+    """Write a DeepSSIM encoder as a TorchScript file that the reference code loads: z-scored, three channels, any batch.
+
+    Args:
+        path: file to write.
+        network: `deepssim.DeepSSIM`; z-scoring what is z-scored changes nothing, so it takes such images as they are.
+        size: height and width of the images.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing: transformers compares channel counts, which are fixed
+        traced = torch.jit.trace(network.cpu().eval(), torch.randn(2, 3, *size), check_trace=False)
+    traced.save(str(path))
 
 
 class ZScored(nn.Module):

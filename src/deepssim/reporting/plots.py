@@ -28,7 +28,6 @@ def plot_histograms(
     labels: np.ndarray,
     metric: Metric,
     used: Origin,
-    title: str | None = None,
 ) -> None:
     """Draw the scores of the test pairs by true class, one panel per kind of evaluation.
 
@@ -38,7 +37,6 @@ def plot_histograms(
         labels: codes of `Label`, (N,).
         metric: its title and range stand below.
         used: thresholds to draw as lines.
-        title: of the figure.
     """
     figure = Figure(figsize=(5.2 * len(scores), 3.4), layout="constrained")
     panels = figure.subplots(1, len(scores), sharex=True, sharey=True, squeeze=False)[0]
@@ -48,9 +46,21 @@ def plot_histograms(
         panel.set_title(f"{name} images")
         panel.set_xlabel(metric.axis)
     panels[0].set_ylabel("test pairs")
-    figure.suptitle("\n".join(filter(None, [title, f"thresholds: {used.source}"])), fontsize=9)
+    figure.suptitle(f"thresholds: {used.source}", fontsize=9)
     name_classes(figure, panels[0])
     save_figure(figure, paths)
+
+
+def plot_labelled(path: str | Path, scores: np.ndarray, labels: np.ndarray, thresholds: Thresholds, title: str) -> None:
+    """Draw the scores of labelled pairs of any metric by true class, with given thresholds and title."""
+    figure = Figure(figsize=(5.6, 3.8), layout="constrained")
+    panel = figure.subplots()
+    draw_classes(panel, scores, labels, bin_edges([scores], thresholds), thresholds)
+    panel.set_title(title)
+    panel.set_xlabel("score, higher is more similar")
+    panel.set_ylabel("test pairs")
+    name_classes(figure, panel)
+    save_figure(figure, [path])
 
 
 def bin_edges(scores: Sequence[np.ndarray], thresholds: Thresholds) -> np.ndarray:

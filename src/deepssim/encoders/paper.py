@@ -1,0 +1,19 @@
+"""The encoder of arXiv:2509.16582 and its training, for the command that takes no config file.
+
+A test keeps it equal to config/brain.yaml and config/chest.yaml.
+"""
+
+from deepssim.choices import Decay, Keep, Recipe
+from deepssim.config import EncoderConfig
+
+PAPER_ENCODER = EncoderConfig(
+    depths=(3, 3, 27, 3),
+    widths=(128, 256, 512, 1024),
+    dropout=0.33,
+    recipe=Recipe.PAPER,
+    epochs=40,
+    keep=Keep.BEST,
+    batch_size=32,
+    learning_rate=1e-3,
+    decay=Decay.CONSTANT,
+)
