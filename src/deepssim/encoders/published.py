@@ -68,7 +68,7 @@ def embed_with(
     """
     try:
         values = extract(network, pack, device=resolve_device(device), batch_size=batch_size, precision=precision)
-    except RuntimeError as error:
+    except (RuntimeError, torch.jit.Error) as error:
         if type(error).__name__ == "OutOfMemoryError":
             raise
         raise DataError(
