@@ -22,6 +22,11 @@ METRICS = chosen_metrics(config["evaluation"]["metrics"], config["published"])
 PIXEL_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.compares is Compares.PIXELS]
 EMBEDDING_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.compares is Compares.EMBEDDINGS]
 VARIANTS = ["", "_misaligned"]
+
+for name, metric in KNOWN_METRICS.items():
+    weights = config["published"].get(name.value)
+    if weights and not on_hub(weights) and not Path(weights).exists():
+        raise WorkflowError(f"{weights}: no such file (published.{name.value}); {metric.advice} to this place")
 SHARDS = [f"{shard:03d}" for shard in range(config["shards"])]
 GPU = 0 if config["device"] == Device.CPU else 1
 CONFIG_HASH = fingerprint(config)

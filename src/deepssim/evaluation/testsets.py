@@ -33,7 +33,7 @@ def read_labelled(path: str | Path) -> pd.DataFrame:
     if len(wrong):
         raise DataError(
             f"{path}: {len(wrong)} of {len(table)} labels are not 0 (different), 1 (duplicate) or 2 (similar), first "
-            f"{table['label'][wrong[0]]!r} in line {wrong[0] + 2}"
+            f"{table['label'].tolist()[wrong[0]]!r} in line {wrong[0] + 2}"
         )
     repeated = table.index[table.duplicated(list(_NEEDED[:2]))]
     if len(repeated):
