@@ -281,7 +281,7 @@ def test_bad_files_are_one_sentence(tmp_path, random, capsys):
 
 def test_bad_trees_are_one_sentence(tmp_path, tree, capsys):
     root = tree[0]
-    command = ["compute-matrix", "--metric_name", "dar", "--model_path", "x", "--dataset_images_dir", str(root), "--embeddings_dir",
+    command = ["compute-matrix", "--metric_name", "dar", "--model_path", str(root), "--dataset_images_dir", str(root), "--embeddings_dir",
                "e", "--matrices_dir", "m", "--indices_dir", "i", "--num_workers", "1"]  # fmt: skip
     fails([*command[:6], str(tmp_path / "none"), *command[7:]], "none: is not a folder", capsys)
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(root / "ü" / "gen-7.png")

@@ -1,6 +1,7 @@
 """Each published format goes the whole way: a file like it, an image tree, the command, the matrix."""
 
 import importlib.util
+import json
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from deepssim.encoders.deepssim import DeepSSIM
 from deepssim.encoders.published import Coloured, ZScored, load_torchscript, save_torchscript, trusted_checksum
 from deepssim.encoders.semdedup import embed, load_open_clip
 from deepssim.errors import ConfigError, DataError
-from deepssim.images.packs import ImagePack
+from deepssim.images.packs import ImagePack, write_pack
 from deepssim.images.standardize import zscore
 from deepssim.provenance import file_checksum
+from deepssim.similarity.matrices import read_scores
 from tests.encoders import given
 
 
@@ -210,7 +212,11 @@ def test_wrong_weights_are_one_sentence(tmp_path, tree, capsys):
         ("dar", "a.safetensors", "a.safetensors: lacks 'model.conv1.weight'; expected the state dict of Dar's ResNet"),
         ("dar", "part.safetensors", "part.safetensors: does not fit a ResNet"),
         ("semdedup", "a.safetensors", "lacks 5 entries of BiomedCLIP's image tower, first 'visual.trunk.pos_embed'"),
-        ("semdedup", "none.bin", "none.bin: no such weight file"),
+        (
+            "semdedup",
+            "none.bin",
+            "none.bin: no such weights for metric 'semdedup'; download open_clip_pytorch_model.bin",
+        ),
         ("semdedup", ".", "cannot be loaded as a CLIP model of transformers"),
     ]
     for metric, name, message in cases:
@@ -268,6 +274,23 @@ def test_equal_to_torchvision(tmp_path):
     with torch.inference_mode():
         expected = F.normalize(model.eval()((images - low) / (high - low)))
         torch.testing.assert_close(network(images), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_weights_named_in_a_config(tmp_path, random):
+    """The stages of the workflow, by hand: embed and score by an encoder of section `published`."""
+    given.save_scripted(tmp_path / "sscd.pt", given.Sscd())
+    settings = {"chen": str(tmp_path / "sscd.pt"), "trust": [file_checksum(tmp_path / "sscd.pt")]}
+    config = tmp_path / "own.json"
+    config.write_text(json.dumps({"published": settings, "device": "cpu", "evaluation": {"embedding_batch_size": 4}}))
+    for side in ("real", "000"):
+        keys = [f"{side}{n}___training" for n in range(3)]
+        write_pack(tmp_path / f"{side}.h5", ImagePack(random.integers(0, 256, (3, 20, 24), dtype=np.uint8), keys))
+        main(["embed", "--metric", "chen", "--config", str(config), "--pack", str(tmp_path / f"{side}.h5"),
+              "--embeddings", str(tmp_path / "results" / "embeddings" / "chen" / f"{side}.h5")])  # fmt: skip
+    main(["score-embeddings", "--metric", "chen", "--config", str(config), "--results", str(tmp_path / "results")])
+    scores = read_scores(tmp_path / "results" / "matrices" / "chen" / "000.h5")
+    assert scores.scores.shape == (3, 3)
+    assert scores.metric == "chen"
 
 
 def test_images_of_any_shape_fill_the_tower(tmp_path, random):

@@ -83,7 +83,7 @@ def test_a_metric_without_its_weights_stops_before_any_job(folder):
     config.write_text(json.dumps({"published": {"chen": "none.pt"}}))
     run = snakemake(folder, "--dry-run", "--configfile", str(config))
     assert run.returncode != 0
-    assert "none.pt: no such file (published.chen); download a TorchScript file of SSCD" in run.stdout
+    assert "none.pt: no such weights for metric 'chen'; download a TorchScript file of SSCD" in run.stdout
     assert "Traceback" not in run.stdout
 
 

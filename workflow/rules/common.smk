@@ -7,7 +7,8 @@ from deepssim.config import parse_config
 from deepssim.settings import as_settings
 from deepssim.errors import ConfigError
 from deepssim.provenance import fingerprint
-from deepssim.similarity.metrics import METRICS as KNOWN_METRICS, Compares, chosen_metrics, needs_fit, on_hub
+from deepssim.similarity.metrics import METRICS as KNOWN_METRICS
+from deepssim.similarity.metrics import Compares, chosen_metrics, needs_fit, on_hub, require_weights
 
 try:
     config.update(as_settings(parse_config(config)))  # missing keys take their defaults
@@ -23,10 +24,12 @@ PIXEL_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metri
 EMBEDDING_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.compares is Compares.EMBEDDINGS]
 VARIANTS = ["", "_misaligned"]
 
-for name, metric in KNOWN_METRICS.items():
-    weights = config["published"].get(name.value)
-    if weights and not on_hub(weights) and not Path(weights).exists():
-        raise WorkflowError(f"{weights}: no such file (published.{name.value}); {metric.advice} to this place")
+try:
+    for name in METRICS:
+        if config["published"].get(name):
+            require_weights(MetricName(name), config["published"][name])
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
 SHARDS = [f"{shard:03d}" for shard in range(config["shards"])]
 GPU = 0 if config["device"] == Device.CPU else 1
 CONFIG_HASH = fingerprint(config)

@@ -86,6 +86,13 @@ def on_hub(weights: str) -> bool:
     return bool(_HUB_NAME.fullmatch(weights)) and path.suffix not in _WEIGHT_FILES and not path.parent.is_dir()
 
 
+def require_weights(name: MetricName, weights: str) -> None:
+    """Raise a ConfigError if weights are neither there nor on the hub, saying what to put there."""
+    if not Path(weights).exists() and not on_hub(weights):
+        metric = METRICS[name]
+        raise ConfigError(f"{weights}: no such weights for metric {name.value!r}; {metric.advice} and put it there")
+
+
 def chosen_metrics(listed: list[str], published: dict[str, Any]) -> list[str]:
     """Return the metrics of a run: those listed, and those whose weights are given, in the order of the table."""
     return [name.value for name in METRICS if name in listed or published.get(name.value)]

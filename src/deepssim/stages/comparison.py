@@ -251,16 +251,17 @@ def embed(
     """Embed all images of a pack with the encoder of a metric: that of section `published`, or the file `weights`."""
     from deepssim.encoders.embeddings import write_embeddings
     from deepssim.images.packs import open_pack
-    from deepssim.similarity.metrics import METRICS
+    from deepssim.similarity.metrics import METRICS, require_weights
 
     encode = METRICS[metric].embed
     if encode is None:
         raise ConfigError(f"{metric.value} reads pixels and has no embeddings; use `deepssim score-images`")
     options = config.evaluation
-    encoder = getattr(config.published, metric.value) or weights
+    encoder = str(getattr(config.published, metric.value) or weights)
+    require_weights(metric, encoder)
     with open_pack(pack) as images:
         found = encode(
-            str(encoder),
+            encoder,
             images,
             config.device,
             options.embedding_batch_size,

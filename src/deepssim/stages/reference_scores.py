@@ -20,7 +20,7 @@ from deepssim.evaluation.fitting import PUBLISHED, Origin, fit_thresholds
 from deepssim.evaluation.labels import TRUTH, Thresholds
 from deepssim.images.keys import REAL_NAME, split_key
 from deepssim.jobs import whole_outputs
-from deepssim.similarity.metrics import METRICS
+from deepssim.similarity.metrics import METRICS, require_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +53,7 @@ def compute_matrix(
     from deepssim.similarity.tiles import all_scores
 
     name = MetricName(metric_name)
+    require_weights(name, model_path)
     pack = read_images(find_images(dataset_images_dir), threads=threads)
     real = [key for key in pack.keys if split_key(key)[1] == REAL_NAME]
     synthetic = [key for key in pack.keys if split_key(key)[1] != REAL_NAME]
