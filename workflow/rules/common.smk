@@ -61,6 +61,11 @@ def is_fitted(metric):
     return needs_fit(MetricName(metric), config["published"].get(metric))
 
 
+def fitted_thresholds(wildcards):
+    """Return the thresholds of a metric as an input if they are fitted: those of aligned images for both variants."""
+    return {"thresholds": f"results/eval/thresholds/{wildcards.metric}.json"} if is_fitted(wildcards.metric) else {}
+
+
 def labelled_pairs(wildcards):
     """Return the pairs whose scores are needed later as an input, but not for the metric that they are sampled by."""
     truth = wildcards.metric == MetricName.SSIM and not wildcards.variant

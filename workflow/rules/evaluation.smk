@@ -1,11 +1,6 @@
 """Figures: how well each metric finds the classes, and how much copying it sees."""
 
 
-def fitted_thresholds(wildcards):
-    """Return the thresholds of a metric as an input if they are fitted: those of aligned images for both variants."""
-    return {"thresholds": f"results/eval/thresholds/{wildcards.metric}.json"} if is_fitted(wildcards.metric) else {}
-
-
 rule fit_thresholds:
     """Fit thresholds to the valid pairs, which share no subject with the test pairs."""
     input:
