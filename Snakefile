@@ -31,4 +31,5 @@ rule all:
     input:
         "results/report/index.html",
         "results/synthetic/images",
+        "results/plots/benchmark.png",
         expand("results/plots/{metric}.png", metric=METRICS),

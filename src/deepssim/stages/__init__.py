@@ -6,15 +6,23 @@ nor a stage that only compares numbers should wait for them.
 """
 
 from deepssim.stages.comparison import (
-    embed,
     gather_matrix,
     sample_pairs,
     score_embeddings,
     score_images,
     score_pairs,
-    train_deepssim,
 )
-from deepssim.stages.evaluation import evaluate, plot_copies, plot_metric, plot_summary, report, summarize
+from deepssim.stages.encoders import embed, train_dar, train_deepssim
+from deepssim.stages.evaluation import (
+    evaluate,
+    fit_thresholds,
+    plot_benchmark,
+    plot_copies,
+    plot_metric,
+    plot_summary,
+    report,
+    summarize,
+)
 from deepssim.stages.generation import (
     encode_latents,
     export_images,
@@ -30,9 +38,11 @@ __all__ = [
     "encode_latents",
     "evaluate",
     "export_images",
+    "fit_thresholds",
     "gather_matrix",
     "generate",
     "misalign",
+    "plot_benchmark",
     "plot_copies",
     "plot_metric",
     "plot_summary",
@@ -43,6 +53,7 @@ __all__ = [
     "score_images",
     "score_pairs",
     "summarize",
+    "train_dar",
     "train_deepssim",
     "train_ldm",
     "train_vae",
