@@ -32,4 +32,5 @@ rule all:
         "results/report/index.html",
         "results/synthetic/images",
         "results/plots/benchmark.png",
+        "results/eval/deepssim_verified.csv" if config["verification"]["candidates"] else [],
         expand("results/plots/{metric}.png", metric=METRICS),

@@ -32,6 +32,7 @@ from deepssim.stages.generation import (
     train_ldm,
     train_vae,
 )
+from deepssim.stages.verification import verify_copies
 
 __all__ = [
     "embed",
@@ -57,4 +58,5 @@ __all__ = [
     "train_deepssim",
     "train_ldm",
     "train_vae",
+    "verify_copies",
 ]
