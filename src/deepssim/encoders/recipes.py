@@ -82,6 +82,13 @@ class DeepSSIMTraining(lightning.LightningModule):
             self, torch.optim.AdamW(groups, lr=rate, weight_decay=self.options.weight_decay, fused=True), self.options
         )
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by the norm, also where Lightning refuses a fused optimiser: bfloat16 has no scale to be undone before."""
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def _cosines(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cosines of all misaligned images, (N, N), and the loss of their pose."""
         changes = augment.draw(len(images), self.options.augmentation).to(images.device)
