@@ -310,7 +310,9 @@ class Config:
 
     seed: int = setting(0, minimum=0)
     device: Device = setting(Device.AUTO)
-    shards: int = setting(1, minimum=1)
+    devices: int = setting(1, minimum=1)  # that train together on a machine: GPUs, or processes without a GPU
+    nodes: int = setting(1, minimum=1)  # machines that train together, under Slurm
+    shards: int = setting(1, minimum=1, maximum=1000)  # file names have three digits
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     vae: VaeConfig = field(default_factory=VaeConfig)
     ldm: LdmConfig = field(default_factory=LdmConfig)

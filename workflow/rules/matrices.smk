@@ -24,8 +24,8 @@ rule score_images:
     threads: 8
     resources:
         gpu=GPU,
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
     params:
         config=settings("seed", "device", "shards", "synthesis", "similarity"),
         recipe=2,
@@ -53,8 +53,8 @@ rule score_embeddings:
     threads: 8
     resources:
         gpu=0,
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         config=settings("seed", "device", "shards", "synthesis", "similarity"),
         recipe=2,
@@ -77,7 +77,7 @@ rule gather_matrix:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     script:
         "../scripts/gather_matrix.py"

@@ -26,6 +26,7 @@ from deepssim.images import augment
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import zscore_batch
 from deepssim.images.vary import vary_pairs
+from deepssim.processes import Processes
 from deepssim.provenance import file_checksum
 from deepssim.settings import as_settings
 from deepssim.similarity.ssim import ssim_of_arrays
@@ -120,7 +121,7 @@ class DeepSSIMTraining(lightning.LightningModule):
         weights = torch.ones_like(target) if weights is None else weights
         loss = (weights * (predicted - target) ** 2).sum() / weights.sum()
         figures = {name: loss, f"{name}_absolute_error": (predicted - target).abs().mean()}
-        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(target))
+        self.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
         return loss
 
 
@@ -198,14 +199,21 @@ def _gather(pack: ImagePack, rows: Tensor) -> Tensor:
 
 
 def train_deepssim(
-    train_pairs: PairImages, valid_pairs: PairImages, options: EncoderConfig, *, seed: int, device: Device, state: Path
+    train_pairs: PairImages,
+    valid_pairs: PairImages,
+    options: EncoderConfig,
+    *,
+    seed: int,
+    device: Device,
+    state: Path,
+    processes: Processes | None = None,
 ) -> tuple[DeepSSIM, Trained]:
     """Fit the encoder so that cosine similarity predicts SSIM.
 
     Args:
         train_pairs, valid_pairs: pairs without a common subject.
         options: section `encoder`.
-        seed, device, state: see `training.train`.
+        seed, device, state, processes: see `training.train`.
 
     Raises:
         ConfigError: if the images are too small for the network.
@@ -229,6 +237,7 @@ def train_deepssim(
         device=device,
         state=state,
         gradient_norm=options.gradient_norm,
+        processes=processes,
     )
     return module.network, trained
 

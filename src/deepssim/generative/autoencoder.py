@@ -22,6 +22,7 @@ from deepssim.errors import ConfigError
 from deepssim.generative.losses import kl_divergence, perceptual_loss
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
+from deepssim.processes import Processes
 from deepssim.reporting.pictures import save_pairs
 from deepssim.settings import as_settings
 from deepssim.similarity.metrics import METRICS
@@ -140,7 +141,7 @@ class VaeTraining(lightning.LightningModule):
         return self.options.adversarial_weight * loss
 
     def _log(self, figures: dict[str, Tensor], count: int) -> None:
-        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=count)
+        self.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
 
 
 def build_discriminator(options: VaeConfig) -> PatchDiscriminator:
@@ -162,6 +163,7 @@ def train_autoencoder(
     device: Device,
     state: Path,
     tracking: TrackingConfig | None = None,
+    processes: Processes | None = None,
 ) -> tuple[AutoencoderKL, Trained]:
     """Train the autoencoder on real images.
 
@@ -169,7 +171,7 @@ def train_autoencoder(
         train_images: images of the train split.
         valid_images: images of the valid split; may be empty.
         options: section `vae`.
-        seed, device, state, tracking: see `training.train`.
+        seed, device, state, tracking, processes: see `training.train`.
 
     Returns:
         The network and its history, which has SSIM and PSNR of reconstructions beside the losses.
@@ -190,6 +192,7 @@ def train_autoencoder(
         state=state,
         inspection=_inspection(valid_images if valid_images.keys else train_images, options),
         tracking=tracking,
+        processes=processes,
     )
     return module.network, trained
 

@@ -18,6 +18,7 @@ from deepssim.choices import Conditioning, Device, Duplication
 from deepssim.config import LdmConfig, TrackingConfig, parse_config
 from deepssim.errors import DataError
 from deepssim.generative.latents import Latents, pad
+from deepssim.processes import Processes
 from deepssim.seeds import numpy_generator
 from deepssim.settings import as_settings
 from deepssim.training import Batched, Trained, train, with_decay
@@ -105,7 +106,7 @@ class LdmTraining(lightning.LightningModule):
         steps = torch.randint(self.options.timesteps, (len(latents),)).to(latents.device)
         noisy = self.noise_schedule.add_noise(latents, noise, steps)
         loss = F.mse_loss(self.network(noisy, timesteps=steps, context=context).float(), noise)
-        self.log(name, loss, on_step=False, on_epoch=True, batch_size=len(latents))
+        self.log(name, loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(latents))
         return loss
 
 
@@ -130,6 +131,7 @@ def train_diffusion(
     initial: dict[str, Tensor] | None = None,
     inspection: Inspection | None = None,
     tracking: TrackingConfig | None = None,
+    processes: Processes | None = None,
 ) -> tuple[DiffusionModelUNet, Trained]:
     """Train the diffusion model on latents of real images.
 
@@ -137,7 +139,7 @@ def train_diffusion(
         train_latents: latents of the train split, each once; `options` say how often they occur.
         valid_latents: latents of the valid split; may be empty.
         options: section `ldm`.
-        seed, device, state, inspection, tracking: see `training.train`.
+        seed, device, state, inspection, tracking, processes: see `training.train`.
         initial: weights to start from; random ones unless given.
 
     Raises:
@@ -160,6 +162,7 @@ def train_diffusion(
         ema_decay=options.ema_decay,
         inspection=inspection,
         tracking=tracking,
+        processes=processes,
     )
     return module.network, trained
 

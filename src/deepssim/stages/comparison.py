@@ -194,6 +194,7 @@ def train_deepssim(
     from deepssim.generative.autoencoder import load_autoencoder, reconstruct
     from deepssim.images.packs import ImagePack, read_pack
     from deepssim.images.standardize import quantise
+    from deepssim.processes import Processes
     from deepssim.provenance import state_folder
 
     packs = read_pack(real), join_packs(synthetic)
@@ -211,10 +212,11 @@ def train_deepssim(
         device=config.device,
         state=state_folder(
             weights,
-            [as_settings(config.encoder), config.seed, config.device],
+            [as_settings(config.encoder), config.seed, config.device, config.devices, config.nodes],
             [images, train, valid, real, *synthetic, autoencoder],
             recipe=ENCODER_RECIPE,
         ),
+        processes=Processes(config.devices, config.nodes),
     )
     trained.write_history(history)
     save_encoder(weights, network)

@@ -53,6 +53,7 @@ def train_vae(*, images: str, pack: str, weights: str, history: str, reconstruct
     )
     from deepssim.images.packs import ImagePack, read_pack
     from deepssim.images.standardize import quantise
+    from deepssim.processes import Processes
     from deepssim.provenance import state_folder
 
     table, content = read_images(images), read_pack(pack)
@@ -64,9 +65,13 @@ def train_vae(*, images: str, pack: str, weights: str, history: str, reconstruct
         seed=config.seed,
         device=config.device,
         state=state_folder(
-            weights, [as_settings(config.vae), config.seed, config.device], [images, pack], recipe=VAE_RECIPE
+            weights,
+            [as_settings(config.vae), config.seed, config.device, config.devices, config.nodes],
+            [images, pack],
+            recipe=VAE_RECIPE,
         ),
         tracking=config.tracking,
+        processes=Processes(config.devices, config.nodes),
     )
     shown = train_images.select(train_images.keys[:12])
     decoded = quantise(reconstruct(network, shown, device=resolve_device(config.device)), 8)
@@ -119,6 +124,7 @@ def train_ldm(
     from deepssim.generative.latents import read_latents
     from deepssim.generative.monitoring import keys_to_draw, memorization_inspection
     from deepssim.images.packs import read_pack
+    from deepssim.processes import Processes
     from deepssim.provenance import state_folder
     from deepssim.reporting.pictures import save_sheet
 
@@ -138,7 +144,7 @@ def train_ldm(
         device=config.device,
         state=state_folder(
             weights,
-            [as_settings(config.ldm), config.seed, config.device],
+            [as_settings(config.ldm), config.seed, config.device, config.devices, config.nodes],
             [images, latents, *([initial] if initial else [])],
             recipe=LDM_RECIPE,
         ),
@@ -147,6 +153,7 @@ def train_ldm(
             read_pack(pack).select(train_keys), train_latents, decoder, config.ldm, seed=config.seed, device=target
         ),
         tracking=config.tracking,
+        processes=Processes(config.devices, config.nodes),
     )
     preview = sampling.generate(
         keys_to_draw(train_keys, 12),
