@@ -31,7 +31,7 @@ from deepssim.choices import (
     WandbMode,
 )
 from deepssim.errors import ConfigError
-from deepssim.settings import build, explain, schema_of, setting
+from deepssim.settings import build, explain, require_plain, schema_of, setting
 
 _FRACTION = {"minimum": 0, "maximum": 1}
 _COUNTS = {"items": {"minimum": 1}, "minItems": 1}
@@ -351,6 +351,7 @@ def parse_config(settings: Mapping[str, Any]) -> Config:
 def _typed(settings: Mapping[str, Any]) -> Config:
     import jsonschema
 
+    require_plain(settings)
     validator = jsonschema.Draft202012Validator(json_schema())
     errors = sorted(validator.iter_errors(settings), key=lambda error: [str(part) for part in error.absolute_path])
     if errors:
@@ -366,7 +367,7 @@ def load_config(path: str | Path) -> Config:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing config file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a number of thousands of digits
         raise ConfigError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: holds no settings; see config/config.yaml for an example")

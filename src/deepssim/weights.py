@@ -4,15 +4,19 @@ Not here: building networks from options (generative/, encoders/).
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from deepssim.errors import DataError
+from deepssim.errors import DataError, readable
 from deepssim.provenance import versions
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _ENTRY = "deepssim"  # one entry, because safetensors writes several in random order and checksums would differ
 
@@ -30,21 +34,48 @@ def load_weights(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
     Raises:
         DataError: if the file is damaged or holds another kind of network.
     """
-    try:
+    with readable(path, "safetensors"):
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get(_ENTRY, "{}"))
         weights = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read as safetensors ({error}); make it again") from None
-    if about.get("kind") != kind:
-        raise DataError(f"{path}: holds {about.get('kind', 'weights of another program')!r}, expected {kind!r}")
-    return weights, about["options"]
+        if about.get("kind") != kind:
+            raise DataError(f"{path}: holds {about.get('kind', 'weights of another program')!r}, expected {kind!r}")
+        return weights, dict(about["options"])
+
+
+def rebuild(path: str | Path, weights: dict[str, Tensor], layers: int, build: Callable[[], Network]) -> Network:
+    """Build a network from the options in its file and fill it, in evaluation mode on the CPU.
+
+    Args:
+        path: of the file, for messages.
+        weights: what it holds.
+        layers: that the options ask for; each needs a weight, so more than weights are not built.
+        build: makes the network.
+
+    Raises:
+        DataError: if options and weights do not fit; this is found before memory is taken for what options ask for.
+    """
+    with readable(path, "weights that fit their options"):
+        if layers > len(weights):
+            raise DataError(
+                f"{path}: its options ask for {layers} layers, but it holds {len(weights)} weights; make it again"
+            )
+        with torch.device("meta"):
+            expected = {name: value.shape for name, value in build().state_dict().items()}
+        found = {name: value.shape for name, value in weights.items()}
+        if found != expected:
+            wrong = sorted(name for name in found | expected if found.get(name) != expected.get(name))
+            raise DataError(f"{path}: {len(wrong)} weights do not fit its options, first {wrong[0]!r}; make it again")
+        network = build()
+        network.load_state_dict(weights)
+    return network.eval()
 
 
 def about(path: str | Path) -> dict[str, Any]:
     """Return what a weight file of this project says of itself: kind, options and versions; nothing for other files."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get(_ENTRY, "{}"))
-    except (OSError, SafetensorError):
+            found = json.loads((file.metadata() or {}).get(_ENTRY, "{}"))
+            return found if isinstance(found, dict) else {}
+    except Exception:  # whatever it is, it is no file of this project
         return {}

@@ -32,7 +32,7 @@ from deepssim.settings import as_settings
 from deepssim.similarity.ssim import ssim_of_arrays
 from deepssim.training import Batched, Trained, train, with_decay
 from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS
-from deepssim.weights import load_weights, save_weights
+from deepssim.weights import load_weights, rebuild, save_weights
 
 NAME = "deepssim"
 
@@ -256,10 +256,9 @@ def load_encoder(path: str | Path) -> DeepSSIM:
     Raises:
         DataError: if the file is damaged or of another kind.
     """
-    weights, options = load_weights(path, NAME)
-    network = DeepSSIM(parse_config({"encoder": options}).encoder)
-    network.load_state_dict(weights)
-    return network.eval()
+    weights, settings = load_weights(path, NAME)
+    options = parse_config({"encoder": settings}).encoder
+    return rebuild(path, weights, sum(options.depths), lambda: DeepSSIM(options))
 
 
 def embed(

@@ -29,7 +29,7 @@ from deepssim.similarity.metrics import METRICS
 from deepssim.similarity.tiles import pair_scores
 from deepssim.training import Batched, Trained, train, with_decay
 from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS, Inspection
-from deepssim.weights import load_weights, save_weights
+from deepssim.weights import load_weights, rebuild, save_weights
 
 KIND = "autoencoder"
 
@@ -246,9 +246,8 @@ def load_autoencoder_with_options(path: str | Path) -> tuple[AutoencoderKL, VaeC
     """Do the same and return the options of its training, too."""
     weights, settings = load_weights(path, KIND)
     options = parse_config({"vae": settings}).vae
-    network = build_autoencoder(options)
-    network.load_state_dict(weights)
-    return network.eval(), options
+    layers = options.residual_blocks * len(options.channels)
+    return rebuild(path, weights, layers, lambda: build_autoencoder(options)), options
 
 
 def check_size(size: tuple[int, ...], options: VaeConfig) -> None:

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from deepssim.choices import Conditioning, Device, Duplication
 from deepssim.config import LdmConfig, TrackingConfig, parse_config
-from deepssim.errors import DataError
+from deepssim.errors import DataError, readable
 from deepssim.generative.latents import Latents, pad
 from deepssim.processes import Processes
 from deepssim.seeds import numpy_generator
 from deepssim.settings import as_settings
 from deepssim.training import Batched, Trained, train, with_decay
 from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS, Inspection
-from deepssim.weights import about, load_weights, save_weights
+from deepssim.weights import about, load_weights, rebuild, save_weights
 
 KIND = "diffusion"
 _FACTS = ("latent_channels", "condition_features", "latent_scale")  # kept beside the options in a weight file
@@ -206,11 +206,11 @@ def load_unet(path: str | Path) -> tuple[DiffusionModelUNet, LdmConfig]:
         DataError: if the file is damaged or of another kind.
     """
     weights, settings = load_weights(path, KIND)
-    channels, features, _ = (settings.pop(name) for name in _FACTS)
+    with readable(path, "a diffusion model"):
+        channels, features, _ = (settings.pop(name) for name in _FACTS)
     options = parse_config({"ldm": settings}).ldm
-    network = build_unet(options, channels, features)
-    network.load_state_dict(weights)
-    return network.eval(), options
+    layers = options.residual_blocks * len(options.channels)
+    return rebuild(path, weights, layers, lambda: build_unet(options, channels, features)), options
 
 
 def _prepared(latents: Latents, divisor: int) -> list[Tensor]:

@@ -7,19 +7,18 @@ Not here: this project's own weight files (weights.py).
 
 import contextlib
 import io
-import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from monai.networks.nets.autoencoderkl import AutoencoderKL
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from deepssim.config import LdmConfig, VaeConfig
-from deepssim.errors import DataError
+from deepssim.errors import DataError, readable
 from deepssim.generative.autoencoder import KIND as AUTOENCODER
 from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder_with_options
 from deepssim.generative.diffusion import KIND as DIFFUSION
@@ -42,22 +41,27 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         DataError: if it is neither, or holds more than tensors.
     """
-    try:
+    if not Path(path).exists():
+        raise DataError(f"{path}: does not exist; name an existing checkpoint")
+    with readable(path, "a state dict of tensors", "save `network.state_dict()`"):
         if Path(path).suffix == ".safetensors":
             return load_file(path)
+        _require_not_packed(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: does not exist; name an existing checkpoint") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{path}: cannot be read as a state dict of tensors ({reason}); save `network.state_dict()`"
-        ) from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise DataError(f"{path}: holds no state dict; save `network.state_dict()`")
     return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def _require_not_packed(path: str | Path) -> None:
+    """Refuse an archive that unpacks to much more than it is; torch stores tensors as they are."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > 2 * Path(path).stat().st_size + 1_000_000:
+            raise DataError(f"{path}: would unpack to {unpacked:,} bytes, which no checkpoint does; save it again")
 
 
 def load_any_autoencoder(path: str | Path, options: VaeConfig) -> tuple[AutoencoderKL, VaeConfig]:
@@ -121,7 +125,7 @@ def _load(network: AutoencoderKL | DiffusionModelUNet, path: str | Path, section
             f"{section!r}, first {name!r}, which {told} (expected: "
             f"{tuple(expected[name]) if name in expected else 'no such entry'}); use the config of its training"
         )
-    with contextlib.redirect_stdout(io.StringIO()):  # MONAI prints
+    with contextlib.redirect_stdout(io.StringIO()), readable(path, f"weights of section {section!r}"):  # MONAI prints
         network.load_old_state_dict(weights)
 
 
