@@ -66,10 +66,19 @@ def job(snakemake: Any) -> Iterator[Run]:
         own_gpus(0 if is_worker() else int(snakemake.resources.get("gpu", 0))),
         whole_outputs(final) as outputs,
     ):
+        _remove_leftovers(final, outputs)
         # Where a training is watched changes no result, so it is no parameter, which would run the rule again.
         settings = declared | {"tracking": snakemake.config["tracking"]}
         yield Run({**dict(snakemake.input.items()), **outputs}, sections(settings), snakemake.threads)
         record(origin, final, outputs)
+
+
+def _remove_leftovers(final: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+    """Remove what an earlier attempt left that was killed; a run lets no two jobs make the same output at a time."""
+    for name, path in final.items():
+        for left in Path(path).parent.glob(f".part-*-{Path(path).name}"):
+            if left != Path(outputs[name]):
+                _remove(left)
 
 
 def record(origin: Origin, final: Mapping[str, str | Path], outputs: Mapping[str, str]) -> None:
@@ -174,7 +183,11 @@ def whole_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
             path.replace(final[name])
     finally:
         for path in temporary.values():
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
