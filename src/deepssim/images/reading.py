@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 # By content, whatever the name says: Pillow would hand a file that begins like PostScript to another program.
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _MOST_VOXELS = 2**28  # a CT of the whole body has half of that; float32 takes 1 GB
-_MOST_BYTES = 2**31
+_MOST_BYTES, _PIECE = 2**31, 2**24
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
 
 
@@ -85,11 +85,15 @@ def read_volume(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray
 
 def _unpacked(path: str | Path) -> bytes:
     """Return the content of a file, unpacked if its name ends in `.gz`, and not more of it than a volume can have."""
+    content = bytearray()
     with gzip.open(path) if str(path).endswith(".gz") else Path(path).open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise DataError(f"{path}: has more than {_MOST_BYTES / 1e9:.1f} GB, too much for one volume; cut it into parts")
-    return content
+        while piece := file.read(_PIECE):  # asked for at once, all of it would be set aside
+            content += piece
+            if len(content) > _MOST_BYTES:
+                raise DataError(
+                    f"{path}: has more than {_MOST_BYTES / 1e9:.1f} GB, too much for one volume; cut it into parts"
+                )
+    return bytes(content)
 
 
 def _finite(values: np.ndarray, path: str | Path) -> np.ndarray:

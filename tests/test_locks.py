@@ -1,0 +1,90 @@
+"""Locks hold between processes and end with them; a killed run's remains are waited for and cleared."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from deepssim import locks
+from deepssim.errors import ConfigError
+from deepssim.locks import begin_run, held, try_lock
+from tests.conftest import ROOT
+
+JOB = """
+import sys, time
+from pathlib import Path
+from deepssim.locks import job_in_run
+with job_in_run(Path(sys.argv[1])):
+    print("at work", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+RUN = """
+import sys, time
+from pathlib import Path
+from deepssim.locks import begin_run
+begin_run(Path(sys.argv[1]))
+print("at work", flush=True)
+time.sleep(600)
+"""
+
+
+def start(program, folder, *arguments):
+    command = [sys.executable, "-c", program, str(folder), *arguments]
+    process = subprocess.Popen(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "at work\n"
+    return process
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "_HELD", [])
+    yield tmp_path / ".snakemake"
+    for descriptor in locks._HELD:
+        os.close(descriptor)
+
+
+def test_a_lock_is_held_once_and_shared_by_those_who_share(tmp_path):
+    first = try_lock(tmp_path / "x")
+    assert try_lock(tmp_path / "x") is None
+    assert try_lock(tmp_path / "x", shared=True) is None
+    os.close(first)
+    sharing = [try_lock(tmp_path / "x", shared=True) for _ in range(2)]
+    assert None not in sharing
+    assert try_lock(tmp_path / "x") is None
+    for descriptor in sharing:
+        os.close(descriptor)
+    with held(tmp_path / "x", "waiting"):
+        assert try_lock(tmp_path / "x") is None
+
+
+def test_a_link_in_place_of_a_lock_is_not_followed(tmp_path):
+    (tmp_path / "x").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        try_lock(tmp_path / "x")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_two_runs_in_one_folder_are_one_too_many(place):
+    place.mkdir()
+    other = start(RUN, place)
+    with pytest.raises(ConfigError, match="another run is at work in .*; wait until it ends"):
+        begin_run(place)
+    other.kill()
+    other.wait()
+    begin_run(place)
+
+
+def test_jobs_that_outlive_their_run_are_waited_for_and_its_locks_cleared(place, caplog):
+    (place / "locks").mkdir(parents=True)
+    (place / "locks" / "0.input.lock").touch()
+    orphan = start(JOB, place, "2")
+    before = time.monotonic()
+    begin_run(place)
+    assert time.monotonic() - before > 1
+    assert orphan.wait(5) == 0
+    assert "waiting for jobs of an earlier run" in caplog.text
+    assert not list((place / "locks").iterdir())
