@@ -43,10 +43,11 @@ _POLL_S = 0.02
 _ROUNDS = 5  # folders, each run to its end, that are tried until all kills are made
 
 
-def start(folder: Path) -> subprocess.Popen:
-    """Start the workflow as a user does."""
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    """Start the workflow as a user does, with the tiny config unless the arguments name another."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
-    command += ["--cores", "2", "--max-threads", "1", "--configfile", str(TINY)]
+    command += ["--cores", "2", "--max-threads", "1", *arguments]
+    command += [] if "--configfile" in arguments else ["--configfile", str(TINY)]
     log = (folder / "snakemake.log").open("a")
     return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 

@@ -8,8 +8,7 @@ import time
 import pytest
 
 from deepssim import locks
-from deepssim.errors import ConfigError
-from deepssim.locks import begin_run, held, try_lock
+from deepssim.locks import held, join_folder, try_lock, wait_for_jobs
 from tests.conftest import ROOT
 
 JOB = """
@@ -23,8 +22,8 @@ with job_in_run(Path(sys.argv[1])):
 RUN = """
 import sys, time
 from pathlib import Path
-from deepssim.locks import begin_run
-begin_run(Path(sys.argv[1]))
+from deepssim.locks import join_folder
+join_folder(Path(sys.argv[1]))
 print("at work", flush=True)
 time.sleep(600)
 """
@@ -68,23 +67,38 @@ def test_a_link_in_place_of_a_lock_is_not_followed(tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_two_runs_in_one_folder_are_one_too_many(place):
+def leave_lock(place):
+    (place / "locks").mkdir(parents=True, exist_ok=True)
+    (place / "locks" / "0.input.lock").touch()
+
+
+def left(place):
+    return [path.name for path in (place / "locks").iterdir()]
+
+
+def test_locks_of_a_dead_run_are_cleared_and_those_of_a_living_one_kept(place):
     place.mkdir()
     other = start(RUN, place)
-    with pytest.raises(ConfigError, match="another run is at work in .*; wait until it ends"):
-        begin_run(place)
-    other.kill()
-    other.wait()
-    begin_run(place)
+    leave_lock(place)
+    join_folder(place)
+    assert left(place) == ["0.input.lock"]
+    third = start(RUN, place)
+    assert left(place) == ["0.input.lock"]
+    for process in (other, third):
+        process.kill()
+        process.wait()
+    for descriptor in locks._HELD:
+        os.close(descriptor)
+    locks._HELD.clear()
+    join_folder(place)
+    assert left(place) == []
 
 
-def test_jobs_that_outlive_their_run_are_waited_for_and_its_locks_cleared(place, caplog):
-    (place / "locks").mkdir(parents=True)
-    (place / "locks" / "0.input.lock").touch()
+def test_jobs_that_outlive_their_run_are_waited_for(place, caplog):
+    place.mkdir()
     orphan = start(JOB, place, "2")
     before = time.monotonic()
-    begin_run(place)
+    wait_for_jobs(place)
     assert time.monotonic() - before > 1
     assert orphan.wait(5) == 0
     assert "waiting for jobs of an earlier run" in caplog.text
-    assert not list((place / "locks").iterdir())

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepssim.errors import ConfigError
-
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
@@ -69,28 +67,31 @@ def _wait(path: Path, waiting: str, *, shared: bool = False) -> int:
     return place
 
 
-def begin_run(folder: Path) -> None:
-    """Make this process the one run in a folder, for as long as it lives.
+def join_folder(folder: Path) -> None:
+    """Say that Snakemake is at work in a folder, for as long as this process lives, and clear what dead ones left.
 
-    A run that was killed leaves Snakemake's own locks, which would stop the next one, and perhaps jobs that still work:
-    these are waited for, so that none of an older config writes a result after it was made anew.
+    Snakemake's own locks outlive a run that was killed and would stop the next one; they are removed if no process that
+    called this is alive. Whether two that live may both run is Snakemake's to decide.
 
     Args:
         folder: Snakemake's folder in the working directory.
-
-    Raises:
-        ConfigError: if another run is at work there.
     """
+    import fcntl
+
     folder.mkdir(exist_ok=True)
-    place = try_lock(folder / _RUN_LOCK)
-    if place is None:
-        raise ConfigError(
-            f"another run is at work in {folder.resolve().parent}; wait until it ends, or name another folder with --directory"
-        )
-    _HELD.append(place)
+    alone = try_lock(folder / _RUN_LOCK)
+    if alone is not None:
+        for left in (folder / "locks").glob("*.lock"):
+            left.unlink()
+        fcntl.flock(alone, fcntl.LOCK_SH)
+    _HELD.append(
+        _wait(folder / _RUN_LOCK, "waiting for another Snakemake to start", shared=True) if alone is None else alone
+    )
+
+
+def wait_for_jobs(folder: Path) -> None:
+    """Wait for jobs of a run that was killed and that still work, so that none writes a result after it was made anew."""
     os.close(_wait(folder / _JOBS_LOCK, "waiting for jobs of an earlier run that are still at work in this folder"))
-    for left in (folder / "locks").glob("*.lock"):
-        left.unlink()
 
 
 @contextmanager

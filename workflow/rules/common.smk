@@ -4,7 +4,7 @@ import os
 
 from deepssim.choices import Device, MetricName
 from deepssim.config import parse_config
-from deepssim.locks import begin_run
+from deepssim.locks import join_folder, wait_for_jobs
 from deepssim.settings import as_settings
 from deepssim.errors import ConfigError
 from deepssim.provenance import fingerprint
@@ -12,10 +12,16 @@ from deepssim.similarity.metrics import METRICS as KNOWN_METRICS, Compares
 
 try:
     config.update(as_settings(parse_config(config)))  # missing keys take their defaults
-    if workflow.is_main_process and workflow.executor_plugin and not workflow.dryrun:
-        begin_run(Path(".snakemake"))
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+if workflow.is_main_process:
+    join_folder(Path(".snakemake"))
+
+
+onstart:
+    wait_for_jobs(Path(".snakemake"))
+
 
 # Jobs that run in a conda environment of their own find the library of this checkout.
 _library = [str(Path(workflow.basedir) / "src"), os.getenv("PYTHONPATH")]
