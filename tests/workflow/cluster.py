@@ -57,12 +57,19 @@ class Slurm:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.processes: list[subprocess.Popen] = []
-        self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+        self.environment = os.environ | {
+            "SLURM_CONF": str(folder / "slurm.conf"),
+            "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        }
 
     def start(self) -> None:
         """Start the three daemons and wait until the node takes jobs."""
-        for name in ("state", "spool", "munge"):
+        for name in ("state", "spool", "munge", "bin"):
             (self.folder / name).mkdir(mode=0o700)
+        # Snakemake's executor clears Slurm's variables inside of a job, also the one that says where this cluster is.
+        srun = self.folder / "bin" / "srun"
+        srun.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+        srun.chmod(0o755)
         key = self.folder / "munge" / "key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)

@@ -39,7 +39,7 @@ def test_the_tiny_run_gives_the_same_figures(slurm, results, tmp_path):
     # A training takes 500 MB, so that the first of three attempts is killed by Slurm.
     run = submit(
         slurm, tmp_path, "--configfile", str(TINY), "--groups", *groups, "--set-resources", "train_vae:gpu=1",
-        "train_vae:mem_mb='300 * attempt ** 3'", "train_vae:runtime=10",
+        "train_vae:mem_mb=300 * attempt ** 3", "train_vae:runtime=10",
     )  # fmt: skip
     checkpoints = tmp_path / "results" / "vae" / "state"
     wait_for(lambda: list(checkpoints.glob("*/last.ckpt")), run)
