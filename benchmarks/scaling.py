@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.jobs import SIZE, write_noise_pack
-from deepssim.choices import Device, MetricName
-from deepssim.config import EncoderConfig, EvaluationConfig, SimilarityConfig, SynthesisConfig
+from benchmarks.jobs import SIZE
+from deepssim.choices import Contrast, Device, MetricName
+from deepssim.config import EncoderConfig, EvaluationConfig, SimilarityConfig, SynthesisConfig, VirtualPatientsConfig
+from deepssim.datasets.virtual_patients import make_patient, scan
 from deepssim.encoders.deepssim import DeepSSIM
 from deepssim.encoders.embeddings import Embeddings, write_embeddings
 from deepssim.encoders.extraction import extract
@@ -34,7 +35,8 @@ from deepssim.generative.latents import Latents
 from deepssim.generative.paper import PAPER_LDM, PAPER_VAE
 from deepssim.images.augment import misalign_pack
 from deepssim.images.keys import real_key, synthetic_key
-from deepssim.images.packs import ImagePack, read_pack, write_pack
+from deepssim.images.packs import ImagePack, write_pack
+from deepssim.images.standardize import quantise
 from deepssim.images.tree import write_tree
 from deepssim.similarity.embedding_scores import EmbeddingComparison
 from deepssim.similarity.matrices import gather, write_top
@@ -82,8 +84,8 @@ def processor_seconds(job: Callable[[], object]) -> float:
 def measure(count: int, folder: Path) -> dict[str, Stage]:
     """Run every stage on `count` images (or a few where one takes seconds) and return the costs of one."""
     keys = [synthetic_key(f"r{number % REAL}", number // REAL) for number in range(count)]
-    write_noise_pack(folder / "noise.h5", count, 1)
-    images = ImagePack(read_pack(folder / "noise.h5").images, keys)
+    scans = _scans()
+    images = ImagePack(scans[np.arange(count) % len(scans)], keys)
     packed = processor_seconds(lambda: write_pack(folder / "synthetic.h5", images)) / count
     real = ImagePack(images.images[:200], [real_key(f"r{number}") for number in range(200)])
     tree = ImagePack(images.images[:200], keys[:200])
@@ -105,6 +107,18 @@ def measure(count: int, folder: Path) -> dict[str, Stage]:
         "score_embeddings": Stage(scores, top_bytes, FEATURES * 8, after=("embed",), times=2),
         "gather_matrix": Stage(gathered, top_bytes, 4 * top_bytes, sharded=False, after=("score_embeddings",), times=4),
     }
+
+
+def _scans() -> np.ndarray:
+    """Return images that compress like scans: virtual patients in the paper's size, uint8."""
+    population = VirtualPatientsConfig()
+    return np.stack(
+        [
+            quantise(scan(make_patient(number, population, 0), Contrast.T1, z_mm, SIZE, population.noise)[0], 8)
+            for number in range(16)
+            for z_mm in population.slices_mm
+        ]
+    )
 
 
 def _generated() -> float:

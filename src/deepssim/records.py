@@ -122,7 +122,7 @@ def _check(root: Path, name: str, known: dict[Path, str | None]) -> Iterator[str
         record = json.loads(_record_file(root, name).read_text(encoding="utf-8"))
         expected, inputs, sources = record["sha256"], record["inputs"].items(), record["sources"].items()
         settings_hold = fingerprint(record["settings"]) == record["config_sha256"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         yield f"{_record_file(root, name)}: is no record ({type(error).__name__}: {error})"
         return
     found = _known(root / name, known)
