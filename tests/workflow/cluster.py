@@ -41,14 +41,15 @@ SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=sched_min_interval=100000
 GresTypes=gpu
 KillWait=5
+SlurmdParameters=config_overrides
 ReturnToService=2
-NodeName=localhost NodeAddr=127.0.0.1 NodeHostname={host} CPUs={cpus} RealMemory={memory} Gres=gpu:2 State=UNKNOWN
+NodeName=localhost NodeAddr=127.0.0.1 NodeHostname={host} CPUs=8 RealMemory=64000 Gres=gpu:2 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
 class Slurm:
-    """One node, with two simulated GPUs; `start` and `stop` it.
+    """One node with eight simulated processors, 64 GB and two GPUs, whatever this machine has; `start` and `stop` it.
 
     Args:
         folder: new folder for everything; its path must be short, since sockets lie in it.
@@ -83,8 +84,6 @@ class Slurm:
                 folder=self.folder,
                 ports=free_ports(2),
                 host=socket.gethostname().split(".")[0],
-                cpus=os.cpu_count(),
-                memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 * 9 // 10,
             )
         )
         munge = {name: f"--{name}-file={self.folder}/munge/{name}" for name in ("key", "pid", "log", "seed")}
