@@ -2,7 +2,7 @@
 
 
 rule generate:
-    """Generate the images of one shard of the training records."""
+    """Generate one shard of the synthetic images."""
     input:
         train_used="results/ldm/train_used.csv",
         latents="results/vae/latents.h5",

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from deepssim.errors import ConfigError
 from deepssim.settings import as_settings
 from deepssim.stages.shards import join_packs, shard_of
 
@@ -175,7 +176,11 @@ def train_ldm(
 def generate(
     *, train_used: str, latents: str, autoencoder: str, unet: str, pack: str, config: Any, shard: int = 0
 ) -> None:
-    """Generate the synthetic images of one shard of the training records."""
+    """Generate one shard of the synthetic images.
+
+    Raises:
+        ConfigError: if there are more shards than images.
+    """
     from deepssim.datasets.tables import read_train_used
     from deepssim.devices import resolve_device
     from deepssim.generative import sampling
@@ -186,11 +191,11 @@ def generate(
     from deepssim.images.packs import write_pack
 
     records = [split_key(key)[0] for key in read_train_used(train_used)]
-    keys = [
-        synthetic_key(record, number)
-        for record in shard_of(records, shard, config.shards)
-        for number in range(config.synthesis.images_per_record)
-    ]
+    count = config.synthesis.images_per_record
+    wanted = [synthetic_key(record, number) for record in records for number in range(count)]
+    keys = shard_of(wanted, shard, config.shards)
+    if not keys:
+        raise ConfigError(f"shards is {config.shards}, but only {len(wanted)} images are generated; lower it")
     network, options = load_unet(unet)
     images = sampling.generate(
         keys,
