@@ -20,8 +20,8 @@ rule plot_metric:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     script:
         "../scripts/plot_metric.py"
 
@@ -66,8 +66,8 @@ rule plot_summary:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     script:
         "../scripts/plot_summary.py"
 
@@ -90,7 +90,7 @@ rule plot_copies:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     script:
         "../scripts/plot_copies.py"
