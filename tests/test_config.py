@@ -29,7 +29,7 @@ def test_schema_is_closed_everywhere():
             for part in schema["properties"].values():
                 yield from objects(part)
 
-    assert len(list(objects(json_schema()))) == 15
+    assert len(list(objects(json_schema()))) == 16
     assert all(schema["additionalProperties"] is False for schema in objects(json_schema()))
 
 
@@ -67,6 +67,8 @@ def test_a_nested_section_keeps_its_own_defaults():
         ({"ldm": {"beta_start": 0.5}}, "must be below ldm.beta_end"),
         ({"pairs": {"valid_fraction": 0.5, "test_fraction": 0.5}}, "leave no subject to train the encoder"),
         ({"evaluation": {"metrics": ["psnr"]}}, "'psnr' is not one of"),
+        ({"audit": {"real": "x"}}, "audit.real and audit.synthetic belong together"),
+        ({"audit": {"intensity_percentiles": [99, 1]}}, "audit.intensity_percentiles is [99"),
     ],
 )
 def test_bad_settings_are_named(settings, message):

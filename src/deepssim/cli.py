@@ -14,6 +14,7 @@ from typing import Any
 
 from deepssim import stages
 from deepssim.choices import MetricName
+from deepssim.cli_audit import add_audit_command
 from deepssim.cli_reference import add_reference_commands
 from deepssim.config import Config, json_schema, load_config
 from deepssim.errors import DataError
@@ -241,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="say where the results of a run lie and what its main numbers are")
     show.add_argument("--results", default="results", metavar="DIR", help="results folder (default: %(default)s)")
     show.set_defaults(call=_show)
+    add_audit_command(commands)
     add_reference_commands(commands)
     schema = commands.add_parser("schema", help="print the schema of config files")
     schema.set_defaults(call=_schema)

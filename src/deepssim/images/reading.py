@@ -48,12 +48,13 @@ def read_image(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:
         raise DataError(f"{path}: is too large to be a slice or a radiograph ({error})") from None
 
 
-def read_volume(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:
+def read_volume(path: str | Path, *, percentiles: Sequence[float], planes: bool = False) -> np.ndarray:
     """Read a 3D NIfTI volume, reoriented so that axes point right, anterior and superior.
 
     Args:
         path: `.nii` or `.nii.gz`.
         percentiles: intensity window over the whole volume (see `window`).
+        planes: also accept a file of one plane, as a volume with one slice.
 
     Returns:
         float32, shape (X, Y, Z), 0 to 1.
@@ -69,6 +70,8 @@ def read_volume(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray
         values = np.squeeze(np.asarray(volume.dataobj, dtype=np.float32))
     except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as NIfTI ({error})") from None
+    if planes and values.ndim == 2:
+        values = values[:, :, None]
     if values.ndim != 3:
         raise DataError(f"{path}: has {values.ndim} dimensions; expected one 3D volume")
     if not np.isfinite(values).all():

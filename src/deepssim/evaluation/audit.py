@@ -1,0 +1,235 @@
+"""One audit: from embeddings of three sets of images to a verdict, its figures and its controls.
+
+Not here: reading and embedding images (stages/audit.py), how it is shown (reporting/).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from deepssim.config import AuditConfig
+from deepssim.encoders.embeddings import Embeddings
+from deepssim.evaluation import leakage, membership
+from deepssim.evaluation.calibration import Rule, calibrated_rule, published_rule, share_with
+from deepssim.evaluation.controls import Control, positive_controls
+from deepssim.evaluation.intervals import more_than_controls
+from deepssim.evaluation.labels import TRUTH
+from deepssim.evaluation.neighbours import Neighbours, nearest_two_ratios
+from deepssim.evaluation.preflight import Finding, suspicious_pairs
+from deepssim.images.align import align
+from deepssim.images.packs import ImagePack
+from deepssim.seeds import derive_seed
+
+_MOST_CHANCE = 0.05  # probability below which an excess over the controls is no chance
+_SAME_PICTURE = 0.95  # SSIM after alignment of two images of one moment
+_SUSPECTS = 50  # pairs of real images that are aligned to find the same picture under two names
+
+
+class Verdict(StrEnum):
+    """What an audit found."""
+
+    COPIES = "copies found"
+    CANDIDATES = "candidates, but no more than chance explains"
+    NONE = "no copies found"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One set of images.
+
+    Attributes:
+        pack: images and keys.
+        content: hash of each image's pixels.
+        subjects: of each image; every synthetic image has an empty one.
+        embeddings: in the order of the pack.
+    """
+
+    pack: ImagePack
+    content: list[str]
+    subjects: list[str]
+    embeddings: Embeddings
+
+
+@dataclass(frozen=True)
+class AuditFigures:
+    """All that an audit found.
+
+    Attributes:
+        verdict: in short.
+        chance: probability of so many candidates beyond the controls by chance; 1 without controls.
+        rule, copies, leakage: when an image is a copy, which are, and what that means for images and subjects.
+        aligned: SSIM of synthetic images with their original after alignment, float64 (S,); NaN where not computed.
+        confirmed: bool (S,), candidates that exact SSIM after alignment confirms.
+        confirmed_above: the SSIM they must exceed: 0.85, or what controls reach where that is more.
+        controls: positive controls.
+        membership: what the synthetic images say as a whole; empty without a holdout.
+        findings: what is wrong with the data.
+        borderline: synthetic images next to the limit.
+    """
+
+    verdict: Verdict
+    chance: float
+    rule: Rule
+    copies: leakage.Copies
+    leakage: dict[str, Any]
+    aligned: np.ndarray
+    confirmed: np.ndarray
+    confirmed_above: float
+    controls: list[Control]
+    membership: dict[str, Any]
+    findings: list[Finding]
+    borderline: np.ndarray
+
+
+def examine(
+    train: Side,
+    synthetic: Side,
+    holdout: Side | None,
+    neighbours: Neighbours,
+    findings: Sequence[Finding],
+    options: AuditConfig,
+    *,
+    embed: Callable[[ImagePack], Embeddings],
+    seed: int,
+    threads: int = 1,
+    reconstruct: Callable[[ImagePack], ImagePack] | None = None,
+) -> AuditFigures:
+    """Judge synthetic images.
+
+    Args:
+        train, synthetic, holdout: the three sets; no image or subject of the holdout is in the training set.
+        neighbours: their nearest images.
+        findings: of the pre-flight so far.
+        options: section `audit`.
+        embed: the encoder, for controls.
+        seed: the config's seed.
+        threads: processor threads.
+        reconstruct: passes images through an autoencoder, where there is one.
+    """
+    bootstrap = {"confidence": options.confidence, "repetitions": options.bootstrap, "seed": seed}
+    share_of = share_with(**bootstrap)  # type: ignore[arg-type]
+    if holdout is None:
+        rule = published_rule(neighbours, train.subjects, share_of=share_of)
+    else:
+        rate = options.false_positive_rate
+        rule = calibrated_rule(neighbours, holdout.subjects, rate=rate, share_of=share_of, seed=seed)
+    copies = leakage.find_copies(neighbours, rule, train.subjects, train.content, synthetic.content)
+    borderline = _borderline(copies, rule, options.borderline)
+    aligned = _align_best(copies, train, synthetic, borderline, options)
+    control_ssim = _control_ssim(neighbours, train, holdout, options.verified)
+    confirmed_above = max(TRUTH.high, float(np.nanmax(control_ssim, initial=-1.0)))
+    confirmed = copies.flagged & ~copies.identical & (np.nan_to_num(aligned, nan=-1.0) > confirmed_above)
+    counts = (int(copies.flagged.sum()), len(copies.flagged), int(rule.alarms.sum()), len(rule.alarms))
+    chance = more_than_controls(*counts)
+    return AuditFigures(
+        verdict=_verdict(copies, confirmed, chance),
+        chance=chance,
+        rule=rule,
+        copies=copies,
+        leakage=leakage.leakage_figures(copies, rule, train.subjects, share_of=share_of, **bootstrap),  # type: ignore[arg-type]
+        aligned=aligned,
+        confirmed=confirmed,
+        confirmed_above=confirmed_above,
+        controls=positive_controls(
+            train.pack, train.embeddings, train.subjects, rule, embed,
+            count=options.controls, k=options.top_k, confidence=options.confidence, seed=seed, threads=threads,
+            reconstruct=reconstruct,
+        ),
+        membership=_membership(train, synthetic, holdout, neighbours, bootstrap),
+        findings=[*findings, *_same_pictures(train, holdout, neighbours, control_ssim)],
+        borderline=borderline,
+    )  # fmt: skip
+
+
+def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float) -> Verdict:
+    if copies.identical.any() or confirmed.any() or chance < _MOST_CHANCE:
+        return Verdict.COPIES
+    return Verdict.CANDIDATES if copies.flagged.any() else Verdict.NONE
+
+
+def _borderline(copies: leakage.Copies, rule: Rule, count: int) -> np.ndarray:
+    """Return the images next to the limit on both sides, at most `count`."""
+    apart = np.abs(copies.scores - rule.threshold)
+    order = np.argsort(np.where(copies.identical, np.inf, apart), kind="stable")
+    above = [row for row in order if copies.flagged[row] and not copies.identical[row]]
+    below = [row for row in order if not copies.flagged[row]]
+    return np.array(sorted([*above[: count // 2], *below[: count - count // 2]]), dtype=np.int64)
+
+
+def best_rows(copies: leakage.Copies, count: int) -> np.ndarray:
+    """Return the synthetic images that resemble a training image most, best first."""
+    return np.argsort(-copies.scores, kind="stable")[:count]
+
+
+def _align_best(
+    copies: leakage.Copies, train: Side, synthetic: Side, borderline: np.ndarray, options: AuditConfig
+) -> np.ndarray:
+    rows = np.unique(np.concatenate([best_rows(copies, max(options.verified, options.gallery)), borderline]))
+    return _ssim_after_alignment(train.pack, copies.original, synthetic.pack, rows)
+
+
+def _ssim_after_alignment(
+    real: ImagePack, partners: np.ndarray, other: ImagePack, rows: Sequence[int] | np.ndarray
+) -> np.ndarray:
+    found = np.full(len(other.keys), np.nan)
+    for row in rows:
+        pair = ImagePack(np.stack([real.images[partners[row]], other.images[row]]), ["real", "other"]).unit()
+        found[row] = align(*pair).ssim
+    return found
+
+
+def _control_ssim(neighbours: Neighbours, train: Side, holdout: Side | None, count: int) -> np.ndarray:
+    """Align the images that cannot be copies but resemble a training image most."""
+    best, side = (neighbours.train_others, train) if holdout is None else (neighbours.holdout, holdout)
+    if best is None or not best.scores.shape[1]:
+        return np.full(len(side.pack.keys), np.nan)
+    rows = np.argsort(-best.scores[:, 0], kind="stable")[: max(count, _SUSPECTS)]
+    return _ssim_after_alignment(train.pack, best.partners[:, 0], side.pack, rows)
+
+
+def _same_pictures(train: Side, holdout: Side | None, neighbours: Neighbours, ssim: np.ndarray) -> list[Finding]:
+    """Name controls that are nearly the same picture as a training image of another subject."""
+    best, side = (neighbours.train_others, train) if holdout is None else (neighbours.holdout, holdout)
+    if best is None or not best.scores.shape[1]:
+        return []
+    pairs = suspicious_pairs(
+        best.scores[:, 0], best.partners[:, 0], side.pack.keys, train.pack.keys, ssim, _SAME_PICTURE
+    )
+    if not pairs:
+        return []
+    what = "held-out images" if holdout else "training images"
+    message = (
+        f"{len(pairs)} {what} have an SSIM above {_SAME_PICTURE:g} with a training image of another subject after "
+        "alignment; if they are one patient under two names, the limit is too high and hides copies"
+    )
+    return [Finding("the same picture under two subjects", message, list(pairs[:20]), holdout is not None)]
+
+
+def _membership(
+    train: Side, synthetic: Side, holdout: Side | None, neighbours: Neighbours, bootstrap: dict[str, Any]
+) -> dict[str, Any]:
+    if holdout is None:
+        return {}
+    to_train, to_holdout = neighbours.synthetic, neighbours.synthetic_holdout
+    of_holdout, from_holdout = neighbours.holdout, neighbours.holdout_synthetic
+    assert to_holdout is not None and of_holdout is not None and from_holdout is not None  # noqa: PT018
+    cells = membership.cells_of(
+        train.embeddings.values, synthetic.embeddings.values, holdout.embeddings.values,
+        seed=derive_seed(bootstrap["seed"], "cells"),
+    )  # fmt: skip
+    first = partial(np.take, indices=0, axis=1)
+    return {
+        "membership_inference": membership.membership_inference(
+            first(neighbours.train.scores), first(from_holdout.scores), [*train.subjects, *holdout.subjects], **bootstrap
+        ),
+        "closest_record": membership.closest_record_share(
+            first(to_train.scores), first(to_holdout.scores),
+            len(train.pack.keys), len(holdout.pack.keys), bootstrap["confidence"],
+        ),
+        "data_copying": membership.data_copying(first(to_train.scores), first(of_holdout.scores), *cells),
+        "nearest_two": membership.nearest_two(nearest_two_ratios(to_train), nearest_two_ratios(of_holdout)),
+    }  # fmt: skip

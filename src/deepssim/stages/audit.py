@@ -1,0 +1,274 @@
+"""The audit: folders of real and synthetic images in, a verdict with its evidence out.
+
+Not here: the statistics (evaluation/audit.py), the page (reporting/audit_page.py), the command line (cli_audit.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepssim.choices import MetricName, Precision
+from deepssim.errors import ConfigError, DataError
+from deepssim.jobs import whole_outputs
+from deepssim.provenance import file_checksum, fingerprint
+from deepssim.settings import as_settings
+from deepssim.stages.audit_cache import AuditCache
+
+if TYPE_CHECKING:
+    from deepssim.config import AuditConfig
+    from deepssim.encoders.embeddings import Embeddings
+    from deepssim.evaluation.audit import Side
+    from deepssim.evaluation.preflight import Finding
+    from deepssim.images.collection import Collection
+    from deepssim.images.packs import ImagePack
+
+logger = logging.getLogger(__name__)
+
+AUDIT_RECIPE = 1  # raise when a change of the library alters what an encoder learns
+OUTPUTS = {
+    "page": "index.html",
+    "summary": "summary.json",
+    "pairs": "pairs.csv",
+    "keep": "keep.txt",
+    "drop": "drop.txt",
+}
+_LEAST_SUBJECTS = 10  # to train an encoder; two of them validate it
+_VALID_FRACTION = 0.15
+_BATCH = 256
+
+
+def audit(
+    *, page: str, summary: str, pairs: str, keep: str, drop: str, cache: str, config: Any, threads: int = 1
+) -> dict[str, Any]:
+    """Audit the folders that section `audit` names and write the report.
+
+    Args:
+        page, summary, pairs, keep, drop: files to write, see docs/audit.md.
+        cache: folder for what the next audit need not do again.
+        config: sections `audit`, `encoder`, `seed` and `device`.
+        threads: processor threads.
+
+    Returns:
+        What `summary` holds.
+    """
+    from deepssim.evaluation.audit import examine
+    from deepssim.evaluation.neighbours import find_neighbours
+    from deepssim.reporting.audit_page import write_page
+    from deepssim.reporting.audit_tables import AuditReport, write_tables
+
+    started = time.perf_counter()
+    options = config.audit
+    if options.real is None or options.synthetic is None:
+        raise ConfigError("audit.real and audit.synthetic must name the folders of training and synthetic images")
+    store = AuditCache(Path(cache))
+    collections = {
+        name: _collect(Path(getattr(options, name)), name, store, options, threads)
+        for name in ("real", "synthetic", "holdout")
+        if getattr(options, name) is not None
+    }
+    subjects = {name: _subjects(item, name, store, options) for name, item in collections.items()}
+    findings, usable = _preflight(collections, subjects)
+    weights, about = _encoder(collections["real"], subjects["real"], store, config, threads)
+    checksum = file_checksum(weights)
+    embed = _embedder(weights, config)
+    sides = {name: _side(item, subjects[name], store, checksum, embed) for name, item in collections.items()}
+    held_out = _part(sides["holdout"], usable) if usable is not None and usable.any() else None
+    train, synthetic = sides["real"], sides["synthetic"]
+    neighbours = store.neighbours(
+        [checksum, options.top_k, *([side.content, side.subjects] for side in (train, synthetic, held_out) if side)],
+        lambda: find_neighbours(
+            train.embeddings, synthetic.embeddings, held_out.embeddings if held_out else None, train.subjects,
+            k=options.top_k, threads=threads,
+        ),
+    )  # fmt: skip
+    figures = examine(
+        train, synthetic, held_out, neighbours, findings, options, embed=embed, seed=config.seed, threads=threads,
+        reconstruct=_reconstruction(config),
+    )  # fmt: skip
+    about |= {"sha256": checksum, "seconds_of_audit": round(time.perf_counter() - started, 1)}
+    result = AuditReport(train, synthetic, held_out, figures, neighbours, collections, config, about, store.salt())
+    found = write_tables(result, summary=summary, pairs=pairs, keep=keep, drop=drop)
+    write_page(page, result, found)
+    logger.info("%s", found["verdict"]["sentence"])
+    return found
+
+
+def audit_folder(out: str | Path, *, config: Any, cache: str | Path | None = None, threads: int = 1) -> dict[str, Any]:
+    """Audit and write all files into one folder; they appear together or not at all.
+
+    Args:
+        out: folder of the report; other files in it stay as they are.
+        config: all settings.
+        cache: folder of the cache; `.deepssim-cache` beside the report unless named.
+        threads: processor threads.
+    """
+    place = Path(out)
+    with whole_outputs({name: place / file for name, file in OUTPUTS.items()}) as files:
+        return audit(**files, cache=str(cache or place.parent / ".deepssim-cache"), config=config, threads=threads)
+
+
+def above_limit(found: dict[str, Any], rate: float) -> bool:
+    """Return whether copies were found and their share of the synthetic images, without false alarms, is above `rate`."""
+    from deepssim.evaluation.audit import Verdict
+
+    share = found["figures"]["synthetic_that_copy"]["value"]
+    return found["verdict"]["result"] == Verdict.COPIES and share > rate
+
+
+def _collect(root: Path, name: str, store: AuditCache, options: AuditConfig, threads: int) -> Collection:
+    from deepssim.images.collection import collect, list_files
+
+    files = list_files(root, synthetic=name == "synthetic")
+    try:
+        decoded = store.decoded(files, options.image_size, options.intensity_percentiles, threads)
+    except DataError as error:
+        raise DataError(f"{root}: {error}") from None
+    collection = collect(root, files, decoded)
+    logger.info(
+        "%s: %d images of %s pixels, brought to %s", name, len(collection.pack.keys),
+        ", ".join(f"{size} ({count})" for size, count in sorted(collection.sizes.items())[:5]),
+        "x".join(map(str, options.image_size)),
+    )  # fmt: skip
+    if collection.constant:
+        logger.warning(
+            "%s: %d images are constant and were not judged, first %r", root, len(collection.constant),
+            collection.constant[0],
+        )  # fmt: skip
+    return collection
+
+
+def _subjects(collection: Collection, name: str, store: AuditCache, options: AuditConfig) -> list[str]:
+    from deepssim.datasets.subjects import find_subjects
+
+    if name == "synthetic":
+        return [""] * len(collection.pack.keys)
+    return find_subjects(
+        collection, Path(getattr(options, name)), table=options.subjects, pattern=options.subject_pattern,
+        salt=store.salt(),
+    )  # fmt: skip
+
+
+def _preflight(
+    collections: dict[str, Collection], subjects: dict[str, list[str]]
+) -> tuple[list[Finding], np.ndarray | None]:
+    """Return what is wrong with the data, and which held-out images can be used."""
+    from deepssim.evaluation.preflight import Finding, duplicates_within, overlaps
+
+    real = collections["real"]
+    findings = duplicates_within(real.pack.keys, real.content)
+    usable = None
+    if "holdout" in collections:
+        holdout = collections["holdout"]
+        sides = [
+            (item.pack.keys, item.content, subjects[name]) for name, item in (("real", real), ("holdout", holdout))
+        ]
+        found, usable = overlaps(*sides)
+        findings += found
+        if not usable.any():
+            message = "no held-out image is left to calibrate on; published limits were used as if there were no holdout"
+            findings.append(Finding("no usable holdout", message, [], True))
+    if len(set(subjects["real"])) == len(subjects["real"]):
+        message = (
+            "every training image counts as a subject of its own; if patients have several images, name them "
+            "(--subjects or --subject-pattern), or intervals are too narrow"
+        )
+        findings.append(Finding("subjects unknown", message, [], False))
+    for finding in findings:
+        logger.warning("%s", finding.message)
+    return findings, usable
+
+
+def _encoder(
+    real: Collection, subjects: list[str], store: AuditCache, config: Any, threads: int
+) -> tuple[Path, dict[str, Any]]:
+    """Return the encoder's file and where it is from; train one on the training images unless it is named or known."""
+    if config.audit.encoder is not None:
+        return Path(config.audit.encoder), {"source": "given", "training_seconds": None}
+    from deepssim.datasets.splits import split_by_subject
+    from deepssim.datasets.tables import Split
+    from deepssim.encoders.deepssim import save_encoder, train_on_images
+
+    count = len(set(subjects))
+    if count < _LEAST_SUBJECTS:
+        raise DataError(
+            f"{config.audit.real}: {count} subjects are too few to train an encoder, which needs {_LEAST_SUBJECTS}; name a "
+            "trained one by --encoder (audit.encoder)"
+        )
+    name = fingerprint(
+        [AUDIT_RECIPE, real.content, subjects, as_settings(config.encoder), config.seed, str(config.device)]
+    )[:32]
+    path = store.root / "encoders" / f"{name}.safetensors"
+    if path.exists():
+        logger.info("the encoder was trained on these images before")
+        return path, {"source": "trained on the training images before", "training_seconds": None}
+    fraction = max(_VALID_FRACTION, 2 / count)
+    splits = split_by_subject(subjects, valid_fraction=fraction, holdout_fraction=0.0, seed=config.seed)
+    packs = [
+        real.pack.select([key for key, split in zip(real.pack.keys, splits, strict=True) if split is wanted])
+        for wanted in (Split.TRAIN, Split.VALID)
+    ]
+    logger.info("training an encoder on %d images; name one by --encoder to save this time", len(packs[0].keys))
+    started = time.perf_counter()
+    network, _ = train_on_images(
+        *packs, config.encoder, seed=config.seed, device=config.device, state=store.root / "encoders" / f"state-{name}"
+    )
+    seconds = time.perf_counter() - started
+    with whole_outputs({"weights": path}) as outputs:
+        save_encoder(outputs["weights"], network)
+    logger.info("training the encoder took %.0f seconds", seconds)
+    return path, {"source": "trained on the training images", "training_seconds": round(seconds, 1)}
+
+
+def _embedder(weights: Path, config: Any) -> Callable[[ImagePack], Embeddings]:
+    from deepssim.similarity.metrics import METRICS
+
+    encode = METRICS[MetricName.DEEPSSIM].embed
+    assert encode is not None
+    # One precision for all runs: embeddings of earlier ones are compared with new ones.
+    return lambda pack: encode(weights, pack, config.device, _BATCH, Precision.FLOAT32)
+
+
+def _side(
+    item: Collection, subjects: list[str], store: AuditCache, checksum: str, embed: Callable[[ImagePack], Embeddings]
+) -> Side:
+    from deepssim.evaluation.audit import Side
+
+    return Side(item.pack, item.content, subjects, store.embeddings(item.pack, item.content, checksum, embed))
+
+
+def _part(side: Side, chosen: np.ndarray) -> Side:
+    """Return some images of a side."""
+    from deepssim.images.packs import ImagePack
+
+    rows = np.flatnonzero(chosen)
+
+    def pick(values: Sequence[str]) -> list[str]:
+        return [values[row] for row in rows]
+
+    keys = pick(side.pack.keys)
+    embeddings = dataclasses.replace(side.embeddings, values=side.embeddings.values[rows], keys=keys)
+    return dataclasses.replace(
+        side, pack=ImagePack(side.pack.images[rows], keys), content=pick(side.content), subjects=pick(side.subjects),
+        embeddings=embeddings,
+    )  # fmt: skip
+
+
+def _reconstruction(config: Any) -> Callable[[ImagePack], ImagePack] | None:
+    """Return the round trip through the generator's autoencoder, where one is named."""
+    if config.audit.autoencoder is None:
+        return None
+    from deepssim.devices import resolve_device
+    from deepssim.generative.autoencoder import load_autoencoder, reconstruct
+    from deepssim.images.packs import ImagePack
+    from deepssim.images.standardize import quantise
+
+    network = load_autoencoder(config.audit.autoencoder)
+    device = resolve_device(config.device)
+    return lambda pack: ImagePack(quantise(reconstruct(network, pack, device=device), pack.bit_depth), pack.keys)
