@@ -167,9 +167,23 @@ STAGES = {
             "matrix": "matrices/{metric}{variant}.h5",
             "test": "pairs/test.csv",
             "train_used": "ldm/train_used.csv",
+            "images": "dataset/images.csv",
         },
         outputs={"figures": "eval/{metric}{variant}.json"},
-        extras=("metric", "misaligned", "config_hash"),
+        extras=("config", "metric", "misaligned", "config_hash"),
+    ),
+    "compare-metrics": Stage(
+        help="compare metrics in pairs, and list the pairs on which they disagree",
+        inputs={
+            "matrices": "matrices/*[!d].h5",
+            "figures": "eval/*[!d].json",
+            "test": "pairs/test.csv",
+            "images": "dataset/images.csv",
+        },
+        outputs={
+            "comparison": "eval/comparison/metrics.json",
+            "disagreements": "eval/comparison/disagreements.csv",
+        },
     ),
     "summarize": Stage(
         help="collect the main figures of all metrics in one table",
@@ -186,6 +200,21 @@ STAGES = {
         },
         outputs={"png": "plots/{metric}.png", "svg": "plots/{metric}.svg"},
         extras=("metric",),
+    ),
+    "plot-evaluation": Stage(
+        help="draw ROC and precision-recall curves, confusion, calibration and copy rates of all metrics",
+        inputs={
+            "aligned": "matrices/*[!d].h5",
+            "misaligned": "matrices/*_misaligned.h5",
+            "test": "pairs/test.csv",
+            "figures": _EVALUATIONS,
+        },
+        outputs={
+            f"{name}_{kind}": f"plots/{name}.{kind}"
+            for name in ("ranking", "confusion", "calibration", "copy_rate")
+            for kind in ("png", "svg")
+        },
+        extras=(),
     ),
     "plot-summary": Stage(
         help="draw macro-F1 of all metrics",

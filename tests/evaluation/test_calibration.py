@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from deepssim.evaluation.calibration import calibrated_rule, conformal_threshold, cross_alarms, published_rule, share_with
+from deepssim.evaluation.calibration import (
+    calibrated_rule,
+    conformal_threshold,
+    cross_alarms,
+    published_rule,
+    share_with,
+)
 from deepssim.evaluation.neighbours import Neighbours
 from deepssim.similarity.topk import TopK
 

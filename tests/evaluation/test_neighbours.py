@@ -65,6 +65,8 @@ def test_ratios_match_a_hand_calculation():
     scores = 1 - np.array([[0.1, 0.4, 0.6]]) ** 2 / 2  # distances 0.1, 0.4, 0.6
     best = TopK(scores, np.array([[0, 1, 2]]))
     assert neighbourhood_ratios(best, ["a", "b", "c"])[0] == pytest.approx(0.1 / (0.5 * 0.5))
-    assert neighbourhood_ratios(best, ["a", "a", "c"])[0] == pytest.approx(0.1 / (0.5 * 0.6))  # a second image of patient a
+    assert neighbourhood_ratios(best, ["a", "a", "c"])[0] == pytest.approx(
+        0.1 / (0.5 * 0.6)
+    )  # a second image of patient a
     assert np.isnan(neighbourhood_ratios(best, ["a", "a", "a"])[0])
     assert nearest_two_ratios(best)[0] == pytest.approx(0.25)

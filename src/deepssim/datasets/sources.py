@@ -202,9 +202,7 @@ def subject_finder(pattern: str | None, setting: str = "dataset.subject_pattern"
     def find(path: str, uid: str) -> str:
         match = expression.search(path)
         if not match or not match[1]:
-            raise DataError(
-                f"{path}: no subject found by {setting} {pattern!r}; change the pattern or the name"
-            )
+            raise DataError(f"{path}: no subject found by {setting} {pattern!r}; change the pattern or the name")
         return match[1]
 
     return find

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from deepssim.config import AuditConfig
 from deepssim.encoders.embeddings import Embeddings
@@ -20,7 +21,7 @@ from deepssim.evaluation.intervals import more_than_controls
 from deepssim.evaluation.labels import TRUTH
 from deepssim.evaluation.neighbours import Neighbours, nearest_two_ratios
 from deepssim.evaluation.preflight import Finding, suspicious_pairs
-from deepssim.images.align import align
+from deepssim.images.align import Aligned, align
 from deepssim.images.packs import ImagePack
 from deepssim.seeds import derive_seed
 
@@ -62,7 +63,7 @@ class AuditFigures:
         verdict: in short.
         chance: probability of so many candidates beyond the controls by chance; 1 without controls.
         rule, copies, leakage: when an image is a copy, which are, and what that means for images and subjects.
-        aligned: SSIM of synthetic images with their original after alignment, float64 (S,); NaN where not computed.
+        aligned: best candidates and borderline images, by row, brought onto their original.
         confirmed: bool (S,), candidates that exact SSIM after alignment confirms.
         confirmed_above: the SSIM they must exceed: 0.85, or what controls reach where that is more.
         controls: positive controls.
@@ -76,7 +77,7 @@ class AuditFigures:
     rule: Rule
     copies: leakage.Copies
     leakage: dict[str, Any]
-    aligned: np.ndarray
+    aligned: dict[int, Aligned]
     confirmed: np.ndarray
     confirmed_above: float
     controls: list[Control]
@@ -122,7 +123,8 @@ def examine(
     aligned = _align_best(copies, train, synthetic, borderline, options)
     control_ssim = _control_ssim(neighbours, train, holdout, options.verified)
     confirmed_above = max(TRUTH.high, float(np.nanmax(control_ssim, initial=-1.0)))
-    confirmed = copies.flagged & ~copies.identical & (np.nan_to_num(aligned, nan=-1.0) > confirmed_above)
+    confirmed = copies.flagged & ~copies.identical
+    confirmed &= [row in aligned and aligned[row].ssim > confirmed_above for row in range(len(confirmed))]
     counts = (int(copies.flagged.sum()), len(copies.flagged), int(rule.alarms.sum()), len(rule.alarms))
     chance = more_than_controls(*counts)
     return AuditFigures(
@@ -167,18 +169,17 @@ def best_rows(copies: leakage.Copies, count: int) -> np.ndarray:
 
 def _align_best(
     copies: leakage.Copies, train: Side, synthetic: Side, borderline: np.ndarray, options: AuditConfig
-) -> np.ndarray:
+) -> dict[int, Aligned]:
     rows = np.unique(np.concatenate([best_rows(copies, max(options.verified, options.gallery)), borderline]))
-    return _ssim_after_alignment(train.pack, copies.original, synthetic.pack, rows)
+    return _align_pairs(train.pack, copies.original, synthetic.pack, rows)
 
 
-def _ssim_after_alignment(
-    real: ImagePack, partners: np.ndarray, other: ImagePack, rows: Sequence[int] | np.ndarray
-) -> np.ndarray:
-    found = np.full(len(other.keys), np.nan)
-    for row in rows:
+def _align_pairs(real: ImagePack, partners: np.ndarray, other: ImagePack, rows: np.ndarray) -> dict[int, Aligned]:
+    """Bring images `rows` of a pack onto their partners in another one."""
+    found = {}
+    for row in tqdm(rows.tolist(), desc="aligning", unit="pair", disable=None):
         pair = ImagePack(np.stack([real.images[partners[row]], other.images[row]]), ["real", "other"]).unit()
-        found[row] = align(*pair).ssim
+        found[row] = align(*pair)
     return found
 
 
@@ -188,7 +189,10 @@ def _control_ssim(neighbours: Neighbours, train: Side, holdout: Side | None, cou
     if best is None or not best.scores.shape[1]:
         return np.full(len(side.pack.keys), np.nan)
     rows = np.argsort(-best.scores[:, 0], kind="stable")[: max(count, _SUSPECTS)]
-    return _ssim_after_alignment(train.pack, best.partners[:, 0], side.pack, rows)
+    ssim = np.full(len(side.pack.keys), np.nan)
+    for row, aligned in _align_pairs(train.pack, best.partners[:, 0], side.pack, rows).items():
+        ssim[row] = aligned.ssim
+    return ssim
 
 
 def _same_pictures(train: Side, holdout: Side | None, neighbours: Neighbours, ssim: np.ndarray) -> list[Finding]:

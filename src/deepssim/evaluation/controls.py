@@ -5,6 +5,7 @@ Not here: the distortions (images/distort.py), negative controls, which calibrat
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def positive_controls(
     rows = choose_controls(subjects, count, seed)
     chosen = ImagePack(np.asarray(train.images)[rows], [train.keys[row] for row in rows])
     makers: dict[str, Callable[[ImagePack], ImagePack]] = {
-        name: lambda pack, name=name: distort(pack, name, seed) for name in DISTORTIONS  # type: ignore[misc]
+        name: partial(distort, name=name, seed=seed) for name in DISTORTIONS
     }
     if reconstruct is not None:
         makers["autoencoder"] = reconstruct

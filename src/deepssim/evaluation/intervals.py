@@ -4,8 +4,7 @@ Not here: what is counted (leakage.py, controls.py, judged.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,13 +30,6 @@ class Interval:
     method: str
     count: int | None = None
     total: int | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values for a JSON file, with null in place of NaN."""
-        return {
-            name: None if isinstance(value, float) and np.isnan(value) else value
-            for name, value in asdict(self).items()
-        }
 
 
 def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -69,7 +69,14 @@ def find_copies(
 
 
 def leakage_figures(
-    copies: Copies, rule: Rule, subjects: Sequence[str], *, confidence: float, repetitions: int, seed: int, share_of: Any
+    copies: Copies,
+    rule: Rule,
+    subjects: Sequence[str],
+    *,
+    confidence: float,
+    repetitions: int,
+    seed: int,
+    share_of: Any,
 ) -> dict[str, Any]:
     """Count what leaks, each figure with its interval.
 
@@ -89,11 +96,12 @@ def leakage_figures(
     names = np.asarray(subjects, dtype=object).astype(str)
     leaked = sorted(set(names[copies.copied]))
     excess = excess_share(flagged, total, int(rule.alarms.sum()), len(rule.alarms), confidence=confidence, seed=seed)
-    certain = int(copies.identical.sum()) / total if total else 0.0  # no false alarm has equal pixels
-    value = max(excess.value, certain)
+    certain = share_interval(int(copies.identical.sum()), total, confidence)  # no false alarm has equal pixels
+    value = np.fmax(excess.value, certain.value)
+    low, high = max(excess.low, certain.low), max(excess.high, certain.high if certain.count else 0.0)
     return {
         "flagged_share": share_interval(flagged, total, confidence),
-        "synthetic_that_copy": Interval(value, excess.low, max(excess.high, value), excess.method, flagged, total),
+        "synthetic_that_copy": Interval(float(value), low, high, excess.method, flagged, total),
         "identical": int(copies.identical.sum()),
         "training_copied": share_of(copies.copied, subjects),
         "subjects_copied": share_interval(len(leaked), len(set(names)), confidence),

@@ -58,8 +58,9 @@ def find_neighbours(
     """
 
     def both(rows: Embeddings, columns: Embeddings) -> tuple[TopK, TopK]:
-        found = top_k(EmbeddingComparison(rows, columns, threads=threads), k, max_memory_gb=max_memory_gb, threads=threads)
-        return found  # type: ignore[return-value]
+        return top_k(  # type: ignore[return-value]
+            EmbeddingComparison(rows, columns, threads=threads), k, max_memory_gb=max_memory_gb, threads=threads
+        )
 
     of_train, of_synthetic = both(train, synthetic)
     most = int(np.unique(np.asarray(subjects, dtype=object).astype(str), return_counts=True)[1].max())

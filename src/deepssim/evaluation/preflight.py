@@ -24,7 +24,7 @@ class Finding:
 
     kind: str
     message: str
-    items: list[tuple[str, ...]]
+    items: Sequence[tuple[str, ...]]
     qualifies: bool
 
 
@@ -61,13 +61,13 @@ def overlaps(
     first_of = dict(zip(reversed(train[1]), reversed(train[0]), strict=True))
     same_image = np.array([equal in first_of for equal in content], bool)
     shared = sorted(set(train[2]) & set(subjects))
-    same_subject = np.isin(np.asarray(subjects, dtype=object).astype(str), shared) if shared else np.zeros(len(keys), bool)
+    same_subject = (
+        np.isin(np.asarray(subjects, dtype=object).astype(str), shared) if shared else np.zeros(len(keys), bool)
+    )
     findings = []
     if same_image.any():
         pairs = [(key, first_of[equal]) for key, equal in zip(keys, content, strict=True) if equal in first_of]
-        message = (
-            f"{len(pairs)} of {len(keys)} held-out images are training images too; they were left out of the calibration"
-        )
+        message = f"{len(pairs)} of {len(keys)} held-out images are training images too; they were left out of the calibration"
         findings.append(Finding("images in training set and holdout", message, pairs[:_SHOWN], True))
     if shared:
         message = (
@@ -81,7 +81,12 @@ def overlaps(
 
 
 def suspicious_pairs(
-    scores: np.ndarray, partners: np.ndarray, keys: Sequence[str], partner_keys: Sequence[str], ssim: np.ndarray, limit: float
+    scores: np.ndarray,
+    partners: np.ndarray,
+    keys: Sequence[str],
+    partner_keys: Sequence[str],
+    ssim: np.ndarray,
+    limit: float,
 ) -> list[tuple[str, str]]:
     """Return pairs of images of different subjects whose SSIM after alignment is above a limit, most similar first.
 
@@ -93,4 +98,4 @@ def suspicious_pairs(
     """
     rows = np.flatnonzero(np.nan_to_num(ssim, nan=-1.0) > limit)
     rows = rows[np.argsort(-scores[rows], kind="stable")]
-    return [(keys[row], partner_keys[partners[row]]) for row in rows]
+    return [(keys[row], partner_keys[partners[row]]) for row in rows.tolist()]

@@ -135,9 +135,15 @@ def checksums(files: Sequence[Path], threads: int) -> list[str]:
 
 
 def decode_all(
-    files: Sequence[Path], size: Sequence[int], percentiles: Sequence[float], threads: int
+    files: Sequence[Path], size: Sequence[int], percentiles: Sequence[float], threads: int, total: int | None = None
 ) -> list[Decoded]:
     """Decode files, and only then report the unreadable ones together.
+
+    Args:
+        files: to decode.
+        size, percentiles: see `decode`.
+        threads: files decoded at a time.
+        total: how many files there are with those that need no decoding, for the message.
 
     Raises:
         DataError: with the number of unreadable files and the first of them.
@@ -154,7 +160,7 @@ def decode_all(
     failures = [result for result in found if isinstance(result, DataError)]
     if failures:
         raise DataError(
-            f"{len(failures)} of {len(files)} files cannot be used, first {failures[0]}; replace or remove them"
+            f"{len(failures)} of {total or len(files)} files cannot be used, first {failures[0]}; replace or remove them"
         )
     return [result for result in found if isinstance(result, Decoded)]
 

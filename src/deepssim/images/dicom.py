@@ -118,7 +118,11 @@ def _grey(frame: np.ndarray, data: Any, percentiles: Sequence[float]) -> np.ndar
     values = np.asarray(apply_modality_lut(frame, data), dtype=np.float32)
     if outside.any() and not outside.all():
         values = np.where(outside, values[~outside].min(), values)
-    rescaled = "ModalityLUTSequence" in data or float(data.get("RescaleSlope", 1)) != 1 or float(data.get("RescaleIntercept", 0)) != 0
+    rescaled = (
+        "ModalityLUTSequence" in data
+        or float(data.get("RescaleSlope", 1)) != 1
+        or float(data.get("RescaleIntercept", 0)) != 0
+    )
     if bits <= 8 and not rescaled and not data.PixelRepresentation:
         return values / np.float32(2**bits - 1)
     return window(values, percentiles)

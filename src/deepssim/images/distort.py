@@ -68,7 +68,9 @@ def _contrast(image: Tensor, generator: torch.Generator) -> Tensor:
 def _crop(image: Tensor, generator: torch.Generator) -> Tensor:
     height, width = image.shape[2:]
     rows, columns = max(1, round(height * _CROP)), max(1, round(width * _CROP))
-    top, left = (int(_uniform(0, 1, generator) * (full - part + 1)) for full, part in ((height, rows), (width, columns)))
+    top, left = (
+        int(_uniform(0, 1, generator) * (full - part + 1)) for full, part in ((height, rows), (width, columns))
+    )
     part = image[:, :, top : top + rows, left : left + columns]
     return F.interpolate(part, size=(height, width), mode="bilinear", align_corners=False)
 

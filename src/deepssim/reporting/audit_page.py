@@ -16,7 +16,6 @@ from PIL import Image
 from deepssim.evaluation.audit import Verdict, best_rows
 from deepssim.evaluation.intervals import Interval
 from deepssim.evaluation.labels import TRUTH
-from deepssim.images.align import align
 from deepssim.reporting.audit_plots import controls_svg, scores_svg, shares_svg
 from deepssim.reporting.audit_tables import AuditReport, kinds, percent, subjects
 
@@ -112,7 +111,7 @@ def _pictures(report: AuditReport, row: int, original: int) -> dict[str, Any]:
         pack.images[place].astype(np.float32) / np.float32(pack.maximum)
         for pack, place in ((report.train.pack, original), (report.synthetic.pack, row))
     )
-    aligned = align(real, synthetic)
+    aligned = report.figures.aligned[int(row)]
     return {
         "ssim": aligned.ssim,
         "real_picture": _png(real),

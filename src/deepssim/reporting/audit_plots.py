@@ -23,7 +23,9 @@ def scores_svg(synthetic: np.ndarray, controls: np.ndarray | None, threshold: fl
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     axis = figure.subplots()
     both = synthetic if controls is None else np.concatenate([synthetic, controls])
-    edges = np.linspace(min(float(both.min()), threshold) - 0.01, max(float(both.max()), threshold) + 0.01, _BINS + 1)
+    edges = np.linspace(
+        min(float(both.min()), threshold) - 0.01, max(float(both.max()), threshold) + 0.01, _BINS + 1
+    ).tolist()
     axis.hist(synthetic, edges, weights=np.full(len(synthetic), 100 / len(synthetic)), color=_SYNTHETIC, alpha=0.55,
               label=f"synthetic ({len(synthetic):,})")  # fmt: skip
     if controls is not None and len(controls):

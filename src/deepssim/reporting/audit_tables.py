@@ -16,14 +16,13 @@ import pandas as pd
 from deepssim.config import Config
 from deepssim.datasets.tables import write_csv
 from deepssim.evaluation.audit import AuditFigures, Side, Verdict
-from deepssim.evaluation.intervals import Interval
 from deepssim.evaluation.labels import TRUTH
 from deepssim.evaluation.leakage import subject_table
 from deepssim.evaluation.neighbours import Neighbours
 from deepssim.images.collection import Collection, checksums
 from deepssim.provenance import fingerprint, versions
 from deepssim.seeds import numpy_generator
-from deepssim.settings import as_settings
+from deepssim.settings import as_plain, as_settings
 
 HIDDEN = "(left out: de-identified)"
 _PATHS = ("real", "synthetic", "holdout", "subjects", "subject_pattern", "encoder", "autoencoder")
@@ -130,8 +129,8 @@ def pair_table(report: AuditReport) -> pd.DataFrame:
     """Return a row for every copy and borderline image with its original, most similar first."""
     copies, kind = report.figures.copies, kinds(report)
     rows = np.flatnonzero(kind != "different")
-    rows = rows[np.argsort(-copies.scores[rows], kind="stable")]
-    names, keys = report.names, report.train.pack.keys
+    rows = rows[np.argsort(-copies.scores[rows], kind="stable")].tolist()
+    names, keys, aligned = report.names, report.train.pack.keys, report.figures.aligned
     return pd.DataFrame(
         {
             "synthetic": [names.synthetic(report.synthetic.pack.keys[row]) for row in rows],
@@ -140,7 +139,7 @@ def pair_table(report: AuditReport) -> pd.DataFrame:
             "kind": kind[rows],
             "score": copies.scores[rows].round(4),
             "neighbourhood_ratio": copies.ratios[rows].round(4),
-            "ssim_aligned": report.figures.aligned[rows].round(4),
+            "ssim_aligned": [round(aligned[row].ssim, 4) if row in aligned else None for row in rows],
         }
     )
 
@@ -152,7 +151,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
     settings = {name: as_settings(getattr(report.config, name)) for name in ("audit", "encoder", "seed", "device")}
     if options.de_identified:
         settings["audit"] |= {name: HIDDEN for name in _PATHS if settings["audit"][name] is not None}
-    return _plain(
+    return as_plain(
         {
             "verdict": {
                 "result": figures.verdict.value,
@@ -228,7 +227,9 @@ def sentence(report: AuditReport) -> str:
     text = f"{flagged:,} of {total:,} synthetic images ({percent(flagged / total)}) are called copies{beside}"
     if figures.verdict is Verdict.CANDIDATES:
         return text + (
-            "; that is no more than chance explains." if known else "; how many false alarms that includes is not known."
+            "; that is no more than chance explains."
+            if known
+            else "; how many false alarms that includes is not known."
         )
     certain = int(copies.identical.sum())
     extra = f" {certain:,} are identical to a training image in every pixel." if certain else ""
@@ -242,16 +243,3 @@ def percent(share: float) -> str:
     """Return a share in per cent with as many digits as it needs."""
     value = 100 * share
     return f"{value:.0f} %" if value >= 99.95 or value == 0 else f"{value:.1f} %" if value >= 1 else f"{value:.2g} %"
-
-
-def _plain(value: Any) -> Any:
-    """Turn numpy values and intervals into what JSON has."""
-    if isinstance(value, Interval):
-        return _plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

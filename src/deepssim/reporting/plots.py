@@ -51,7 +51,7 @@ def plot_histograms(
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, title="class by SSIM", frameon=False, fontsize=8, title_fontsize=8, ncols=3,
                   loc="outside lower center")  # fmt: skip
-    _save(figure, paths)
+    save_plot(figure, paths)
 
 
 def plot_f1(path: str | Path, summary: pd.DataFrame) -> None:
@@ -68,10 +68,11 @@ def plot_f1(path: str | Path, summary: pd.DataFrame) -> None:
     panel.set_ylabel("macro-F1")
     panel.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
-    _save(figure, [path])
+    save_plot(figure, [path])
 
 
-def _save(figure: Figure, paths: Sequence[str | Path]) -> None:
+def save_plot(figure: Figure, paths: Sequence[str | Path]) -> None:
+    """Save a figure as PNG or SVG, by the ending of each path."""
     # Without date and random ids the same numbers give the same file.
     with mpl.rc_context({"svg.hashsalt": "deepssim", "svg.fonttype": "none"}):
         for path in paths:

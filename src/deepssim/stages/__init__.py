@@ -5,6 +5,7 @@ rule declares. What a stage needs is imported inside it: networks take ten secon
 nor a stage that only compares numbers should wait for them.
 """
 
+from deepssim.stages.audit import audit
 from deepssim.stages.comparison import (
     embed,
     gather_matrix,
@@ -24,8 +25,11 @@ from deepssim.stages.generation import (
     train_ldm,
     train_vae,
 )
+from deepssim.stages.judging import compare_metrics, plot_evaluation
 
 __all__ = [
+    "audit",
+    "compare_metrics",
     "embed",
     "encode_latents",
     "evaluate",
@@ -34,6 +38,7 @@ __all__ = [
     "generate",
     "misalign",
     "plot_copies",
+    "plot_evaluation",
     "plot_metric",
     "plot_summary",
     "prepare_dataset",

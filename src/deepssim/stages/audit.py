@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from deepssim.choices import MetricName, Precision
 from deepssim.errors import ConfigError, DataError
 from deepssim.jobs import whole_outputs
@@ -22,6 +20,8 @@ from deepssim.settings import as_settings
 from deepssim.stages.audit_cache import AuditCache
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from deepssim.config import AuditConfig
     from deepssim.encoders.embeddings import Embeddings
     from deepssim.evaluation.audit import Side
@@ -172,7 +172,9 @@ def _preflight(
         found, usable = overlaps(*sides)
         findings += found
         if not usable.any():
-            message = "no held-out image is left to calibrate on; published limits were used as if there were no holdout"
+            message = (
+                "no held-out image is left to calibrate on; published limits were used as if there were no holdout"
+            )
             findings.append(Finding("no usable holdout", message, [], True))
     if len(set(subjects["real"])) == len(subjects["real"]):
         message = (
@@ -190,6 +192,8 @@ def _encoder(
 ) -> tuple[Path, dict[str, Any]]:
     """Return the encoder's file and where it is from; train one on the training images unless it is named or known."""
     if config.audit.encoder is not None:
+        if not Path(config.audit.encoder).is_file():
+            raise DataError(f"{config.audit.encoder}: does not exist; name an existing encoder file")
         return Path(config.audit.encoder), {"source": "given", "training_seconds": None}
     from deepssim.datasets.splits import split_by_subject
     from deepssim.datasets.tables import Split
@@ -245,12 +249,14 @@ def _side(
 
 def _part(side: Side, chosen: np.ndarray) -> Side:
     """Return some images of a side."""
+    import numpy as np
+
     from deepssim.images.packs import ImagePack
 
     rows = np.flatnonzero(chosen)
 
     def pick(values: Sequence[str]) -> list[str]:
-        return [values[row] for row in rows]
+        return [values[row] for row in rows.tolist()]
 
     keys = pick(side.pack.keys)
     embeddings = dataclasses.replace(side.embeddings, values=side.embeddings.values[rows], keys=keys)

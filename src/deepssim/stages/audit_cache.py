@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from deepssim.jobs import whole_outputs
 from deepssim.provenance import fingerprint
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from deepssim.encoders.embeddings import Embeddings
     from deepssim.evaluation.neighbours import Neighbours
     from deepssim.images.collection import Decoded
@@ -54,7 +54,7 @@ class AuditCache:
         known = self._read_decoded(folder, set(content))
         new = {checksum: path for checksum, path in zip(content, files, strict=True) if checksum not in known}
         if new:
-            found = decode_all(list(new.values()), size, percentiles, threads)
+            found = decode_all(list(new.values()), size, percentiles, threads, len(files))
             known |= dict(zip(new, found, strict=True))
             self._write_decoded(folder, list(new), found)
         logger.info("%d of %d files were decoded, the others are known", len(new), len(files))
@@ -64,16 +64,17 @@ class AuditCache:
         self, pack: ImagePack, content: Sequence[str], checksum: str, embed: Callable[[ImagePack], Embeddings]
     ) -> Embeddings:
         """Return the embeddings of images, embedding those whose pixels are new to this encoder."""
+        import numpy as np
+
         from deepssim.encoders.embeddings import Embeddings, read_embeddings, write_embeddings
         from deepssim.images.packs import ImagePack
 
         folder = self.root / "embeddings" / checksum[:32]
-        wanted, known = set(content), {}
+        wanted = set(content)
+        known: dict[str, np.ndarray] = {}
         for path in sorted(folder.glob("*.h5")):
             earlier = read_embeddings(path)
-            known.update(
-                (key, value) for key, value in zip(earlier.keys, earlier.values, strict=True) if key in wanted
-            )
+            known.update((key, value) for key, value in zip(earlier.keys, earlier.values, strict=True) if key in wanted)
         rows = {key: row for row, key in enumerate(content) if key not in known}
         encoder = ""
         if rows:
@@ -102,6 +103,8 @@ class AuditCache:
         return found
 
     def _read_decoded(self, folder: Path, wanted: set[str]) -> dict[str, Decoded]:
+        import numpy as np
+
         from deepssim.images.collection import Decoded
         from deepssim.storage import open_hdf5, read_keys
 
@@ -123,6 +126,7 @@ class AuditCache:
 
     def _write_decoded(self, folder: Path, names: list[str], decoded: Sequence[Decoded]) -> None:
         import h5py
+        import numpy as np
 
         from deepssim.storage import write_keys
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from deepssim.choices import MetricName
+from deepssim.stages.judging import judged_figures
 from deepssim.stages.shards import join_packs
 
 
@@ -15,12 +17,14 @@ def evaluate(
     matrix: str,
     test: str,
     train_used: str,
+    images: str,
     figures: str,
     metric: MetricName,
     misaligned: bool = False,
+    config: Any,
     config_hash: str,
 ) -> None:
-    """Judge one metric on the labelled test pairs."""
+    """Judge one metric on the labelled test pairs, with intervals by subject."""
     from deepssim.datasets.tables import read_test_set, read_train_used
     from deepssim.evaluation import classification
     from deepssim.provenance import versions
@@ -29,6 +33,7 @@ def evaluate(
 
     keys = read_train_used(train_used)
     result = classification.evaluate(read_scores(matrix), read_test_set(test), keys, METRICS[metric].thresholds)
+    result["judged"] = judged_figures(matrix, test, images, result["thresholds"], config.seed)
     result |= {"misaligned": misaligned, "provenance": {"config_sha256": config_hash, "versions": versions()}}
     Path(figures).write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
