@@ -125,6 +125,11 @@ def examine(
     confirmed_above = max(TRUTH.high, float(np.nanmax(control_ssim, initial=-1.0)))
     confirmed = copies.flagged & ~copies.identical
     confirmed &= [row in aligned and aligned[row].ssim > confirmed_above for row in range(len(confirmed))]
+    found = leakage.leakage_figures(copies, rule, train.subjects, share_of=share_of, **bootstrap)  # type: ignore[arg-type]
+    found["holdout_copied"] = None  # what the share of training images copied would be by chance
+    if holdout is not None and neighbours.holdout_synthetic is not None:
+        above = neighbours.holdout_synthetic.scores[:, 0].astype(np.float64) > rule.threshold
+        found["holdout_copied"] = share_of(above, holdout.subjects)
     counts = (int(copies.flagged.sum()), len(copies.flagged), int(rule.alarms.sum()), len(rule.alarms))
     chance = more_than_controls(*counts)
     return AuditFigures(
@@ -132,7 +137,7 @@ def examine(
         chance=chance,
         rule=rule,
         copies=copies,
-        leakage=leakage.leakage_figures(copies, rule, train.subjects, share_of=share_of, **bootstrap),  # type: ignore[arg-type]
+        leakage=found,
         aligned=aligned,
         confirmed=confirmed,
         confirmed_above=confirmed_above,

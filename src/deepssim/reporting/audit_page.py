@@ -73,11 +73,12 @@ def _plots(report: AuditReport) -> dict[str, str]:
         ("… false alarms taken off", figures.leakage["synthetic_that_copy"]),
         ("negative controls called copies", figures.rule.alarm_rate),
         ("training images copied", figures.leakage["training_copied"]),
+        ("held-out images copied, by chance", figures.leakage["holdout_copied"]),
         ("training subjects copied", figures.leakage["subjects_copied"]),
     ]
     drawn = {
         "scores_plot": scores_svg(figures.copies.scores, maxima, figures.rule.threshold, TRUTH.high),
-        "shares_plot": shares_svg([(name, share) for name, share in shares if share.total]),
+        "shares_plot": shares_svg([(name, share) for name, share in shares if share is not None and share.total]),
         "controls_plot": controls_svg(figures.controls),
     }
     return {name: _data_uri(svg.encode(), "image/svg+xml") for name, svg in drawn.items()}

@@ -75,7 +75,7 @@ def audit(
     }
     subjects = {name: _subjects(item, name, store, options) for name, item in collections.items()}
     findings, usable = _preflight(collections, subjects)
-    weights, about = _encoder(collections["real"], subjects["real"], store, config, threads)
+    weights, about = _encoder(collections["real"], subjects["real"], store, config)
     checksum = file_checksum(weights)
     embed = _embedder(weights, config)
     sides = {name: _side(item, subjects[name], store, checksum, embed) for name, item in collections.items()}
@@ -187,18 +187,12 @@ def _preflight(
     return findings, usable
 
 
-def _encoder(
-    real: Collection, subjects: list[str], store: AuditCache, config: Any, threads: int
-) -> tuple[Path, dict[str, Any]]:
+def _encoder(real: Collection, subjects: list[str], store: AuditCache, config: Any) -> tuple[Path, dict[str, Any]]:
     """Return the encoder's file and where it is from; train one on the training images unless it is named or known."""
     if config.audit.encoder is not None:
         if not Path(config.audit.encoder).is_file():
             raise DataError(f"{config.audit.encoder}: does not exist; name an existing encoder file")
         return Path(config.audit.encoder), {"source": "given", "training_seconds": None}
-    from deepssim.datasets.splits import split_by_subject
-    from deepssim.datasets.tables import Split
-    from deepssim.encoders.deepssim import save_encoder, train_on_images
-
     count = len(set(subjects))
     if count < _LEAST_SUBJECTS:
         raise DataError(
@@ -212,7 +206,17 @@ def _encoder(
     if path.exists():
         logger.info("the encoder was trained on these images before")
         return path, {"source": "trained on the training images before", "training_seconds": None}
-    fraction = max(_VALID_FRACTION, 2 / count)
+    seconds = _train_encoder(path, real, subjects, config)
+    return path, {"source": "trained on the training images", "training_seconds": round(seconds, 1)}
+
+
+def _train_encoder(path: Path, real: Collection, subjects: list[str], config: Any) -> float:
+    """Train an encoder on the training images, apart by subject from those that validate it; return the seconds."""
+    from deepssim.datasets.splits import split_by_subject
+    from deepssim.datasets.tables import Split
+    from deepssim.encoders.deepssim import save_encoder, train_on_images
+
+    fraction = max(_VALID_FRACTION, 2 / len(set(subjects)))
     splits = split_by_subject(subjects, valid_fraction=fraction, holdout_fraction=0.0, seed=config.seed)
     packs = [
         real.pack.select([key for key, split in zip(real.pack.keys, splits, strict=True) if split is wanted])
@@ -221,13 +225,13 @@ def _encoder(
     logger.info("training an encoder on %d images; name one by --encoder to save this time", len(packs[0].keys))
     started = time.perf_counter()
     network, _ = train_on_images(
-        *packs, config.encoder, seed=config.seed, device=config.device, state=store.root / "encoders" / f"state-{name}"
+        *packs, config.encoder, seed=config.seed, device=config.device, state=path.parent / f"state-{path.stem}"
     )
     seconds = time.perf_counter() - started
     with whole_outputs({"weights": path}) as outputs:
         save_encoder(outputs["weights"], network)
     logger.info("training the encoder took %.0f seconds", seconds)
-    return path, {"source": "trained on the training images", "training_seconds": round(seconds, 1)}
+    return seconds
 
 
 def _embedder(weights: Path, config: Any) -> Callable[[ImagePack], Embeddings]:
