@@ -36,11 +36,13 @@ def load_images(
     Returns:
         Images as uint8; keys are paths below the folder. Constant images are left out.
     """
-    from deepssim.images.collection import collect, decode_all, list_files
+    from deepssim.images.collection import collect, decode, list_files
+    from deepssim.images.reading import read_each
 
     root = Path(folder)
     files = list_files(root, synthetic=synthetic)
-    return collect(root, files, decode_all(files, size, percentiles, threads)).pack
+    decoded = read_each(files, lambda path: decode(path, size, percentiles), threads=threads, place=str(root))
+    return collect(root, files, decoded).pack
 
 
 def load_encoder(path: str | Path) -> DeepSSIM:

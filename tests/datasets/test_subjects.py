@@ -4,7 +4,7 @@ import pytest
 
 from deepssim.datasets.subjects import find_subjects
 from deepssim.errors import ConfigError, DataError
-from deepssim.images.collection import collect, decode_all, list_files
+from deepssim.images.collection import collect, decode, list_files
 from tests.audit_data import picture, write
 from tests.images.test_dicom import write as write_dicom
 
@@ -18,7 +18,7 @@ def folder(tmp_path, random):
 
 def subjects(root, table=None, pattern=None):
     files = list_files(root, synthetic=False)
-    found = collect(root, files, decode_all(files, (16, 16), (0.0, 100.0), 1))
+    found = collect(root, files, [decode(path, (16, 16), (0.0, 100.0)) for path in files])
     return find_subjects(found, root, table=table, pattern=pattern, salt=b"salt")
 
 

@@ -1,10 +1,13 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.evaluation.calibration import Rule
-from deepssim.evaluation.controls import choose_controls, positive_controls
+from deepssim.evaluation.controls import Originals, choose_controls, positive_control
 from deepssim.evaluation.intervals import share_interval
+from deepssim.images.distort import DISTORTIONS, distort
 from deepssim.images.packs import ImagePack
 from tests.audit_data import picture
 
@@ -20,18 +23,16 @@ def train(random):
     return ImagePack(np.stack([picture(random) for _ in range(12)]), [f"t{n}" for n in range(12)])
 
 
-def controls(train, **options):
+def control(train, name, make):
     rule = Rule(0.9, None, 0.01, np.zeros(0, bool), share_interval(0, 0), "none")
     subjects = [f"p{n // 2}" for n in range(12)]
-    chosen = {"count": 8, "k": 5, "confidence": 0.95, "seed": 0} | options
-    return {
-        control.distortion: control
-        for control in positive_controls(train, embed(train), subjects, rule, embed, **chosen)
-    }
+    rows = choose_controls(subjects, 8, 0)
+    chosen = ImagePack(train.images[rows], [train.keys[row] for row in rows])
+    return positive_control(name, embed(make(chosen)), Originals(embed(train), subjects, rows, 5, 0.95), rule)
 
 
 def test_sensitivity_is_what_the_encoder_sees(train):
-    found = controls(train)
+    found = {name: control(train, name, partial(distort, name=name, seed=0)) for name in DISTORTIONS}
     assert found["none"].found.value == found["none"].traced.value == 1
     assert found["none"].median_score == pytest.approx(1)
     assert found["JPEG"].found.value == 1
@@ -39,11 +40,10 @@ def test_sensitivity_is_what_the_encoder_sees(train):
     assert found["none"].found.total == 8
 
 
-def test_an_autoencoder_is_one_more_control(train):
-    shuffled = controls(train, reconstruct=lambda pack: ImagePack(np.roll(pack.images, 1, axis=0), pack.keys))
-    assert shuffled["autoencoder"].found.value == 1
-    assert shuffled["autoencoder"].traced.value < 0.5  # found, but taken for other subjects
-    assert "autoencoder" not in controls(train)
+def test_copies_of_other_subjects_are_found_but_not_traced(train):
+    shuffled = control(train, "autoencoder", lambda pack: ImagePack(np.roll(pack.images, 1, axis=0), pack.keys))
+    assert shuffled.found.value == 1
+    assert shuffled.traced.value < 0.5
 
 
 def test_controls_are_of_as_many_subjects_as_possible():

@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from deepssim.errors import DataError
-from deepssim.images.collection import checksums, collect, decode, decode_all, list_files
+from deepssim.images.collection import checksums, collect, decode, list_files
+from deepssim.images.reading import read_each
 from tests.audit_data import picture, write
 from tests.images.test_dicom import write as write_dicom
 
@@ -21,7 +22,7 @@ def test_files_of_all_formats_are_found_and_read(tmp_path, random):
     (tmp_path / "notes.txt").write_text("no image")
     write(tmp_path / ".hidden" / "x.png", image)
     files = list_files(tmp_path, synthetic=False)
-    found = collect(tmp_path, files, decode_all(files, (48, 48), ALL, 2))
+    found = collect(tmp_path, files, [decode(path, (48, 48), ALL) for path in files])
     assert found.pack.keys == [
         "IM1#frame-000", "IM1#frame-001", "a/x.png", "b/x.png", "plane.nii.gz", "x.jpg", "x.tif",
     ]  # fmt: skip
@@ -62,10 +63,11 @@ def test_constant_and_unreadable_images_are_named(tmp_path, random):
     write(tmp_path / "flat.png", np.full((9, 9), 3, np.uint8))
     files = [tmp_path / "flat.png"]
     with pytest.raises(DataError, match="all 1 images are constant"):
-        collect(tmp_path, files, decode_all(files, (9, 9), ALL, 1))
+        collect(tmp_path, files, [decode(path, (9, 9), ALL) for path in files])
     (tmp_path / "bad.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"1 of 2 files cannot be used, first .*bad\.png"):
-        decode_all([*files, tmp_path / "bad.png"], (9, 9), ALL, 1)
+    files += [tmp_path / "bad.png"]
+    with pytest.raises(DataError, match=r"here: 1 of 2 files cannot be used, first .*bad\.png"):
+        read_each(files, lambda path: decode(path, (9, 9), ALL), threads=1, place="here")
 
 
 def test_missing_and_empty_folders_are_named(tmp_path):

@@ -16,14 +16,16 @@ from deepssim.config import AuditConfig
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.evaluation import leakage, membership
 from deepssim.evaluation.calibration import Rule, calibrated_rule, published_rule, share_with
-from deepssim.evaluation.controls import Control, positive_controls
-from deepssim.evaluation.intervals import more_than_controls
+from deepssim.evaluation.controls import Control, Originals, choose_controls, positive_control
+from deepssim.evaluation.intervals import Interval, more_than_controls
 from deepssim.evaluation.labels import TRUTH
 from deepssim.evaluation.neighbours import Neighbours, nearest_two_ratios
 from deepssim.evaluation.preflight import Finding, suspicious_pairs
 from deepssim.images.align import Aligned, align
+from deepssim.images.distort import DISTORTIONS, distort
 from deepssim.images.packs import ImagePack
 from deepssim.seeds import derive_seed
+from deepssim.similarity.topk import TopK
 
 _MOST_CHANCE = 0.05  # probability below which an excess over the controls is no chance
 _SAME_PICTURE = 0.95  # SSIM after alignment of two images of one moment
@@ -53,6 +55,25 @@ class Side:
     content: list[str]
     subjects: list[str]
     embeddings: Embeddings
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The three sets of an audit; no image or subject of the holdout is in the training set."""
+
+    train: Side
+    synthetic: Side
+    holdout: Side | None
+
+
+@dataclass(frozen=True)
+class Means:
+    """What an audit works with: the encoder, the generator's autoencoder if there is one, seed and processor threads."""
+
+    embed: Callable[[ImagePack], Embeddings]
+    seed: int
+    threads: int = 1
+    reconstruct: Callable[[ImagePack], ImagePack] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,69 +108,74 @@ class AuditFigures:
 
 
 def examine(
-    train: Side,
-    synthetic: Side,
-    holdout: Side | None,
-    neighbours: Neighbours,
-    findings: Sequence[Finding],
-    options: AuditConfig,
-    *,
-    embed: Callable[[ImagePack], Embeddings],
-    seed: int,
-    threads: int = 1,
-    reconstruct: Callable[[ImagePack], ImagePack] | None = None,
+    sides: Sides, neighbours: Neighbours, findings: Sequence[Finding], options: AuditConfig, means: Means
 ) -> AuditFigures:
     """Judge synthetic images.
 
     Args:
-        train, synthetic, holdout: the three sets; no image or subject of the holdout is in the training set.
+        sides: all images.
         neighbours: their nearest images.
         findings: of the pre-flight so far.
         options: section `audit`.
-        embed: the encoder, for controls.
-        seed: the config's seed.
-        threads: processor threads.
-        reconstruct: passes images through an autoencoder, where there is one.
+        means: encoder, seed and threads.
     """
-    bootstrap = {"confidence": options.confidence, "repetitions": options.bootstrap, "seed": seed}
+    train = sides.train
+    bootstrap = {"confidence": options.confidence, "repetitions": options.bootstrap, "seed": means.seed}
     share_of = share_with(**bootstrap)  # type: ignore[arg-type]
-    if holdout is None:
-        rule = published_rule(neighbours, train.subjects, share_of=share_of)
-    else:
-        rate = options.false_positive_rate
-        rule = calibrated_rule(neighbours, holdout.subjects, rate=rate, share_of=share_of, seed=seed)
-    copies = leakage.find_copies(neighbours, rule, train.subjects, train.content, synthetic.content)
+    rule = _rule(sides, neighbours, options, share_of, means.seed)
+    copies = leakage.find_copies(neighbours, rule, train.subjects, train.content, sides.synthetic.content)
     borderline = _borderline(copies, rule, options.borderline)
-    aligned = _align_best(copies, train, synthetic, borderline, options)
-    control_ssim = _control_ssim(neighbours, train, holdout, options.verified)
+    aligned = _align_best(copies, train, sides.synthetic, borderline, options)
+    control_ssim = _control_ssim(sides, neighbours, options.verified)
     confirmed_above = max(TRUTH.high, float(np.nanmax(control_ssim, initial=-1.0)))
     confirmed = copies.flagged & ~copies.identical
     confirmed &= [row in aligned and aligned[row].ssim > confirmed_above for row in range(len(confirmed))]
-    found = leakage.leakage_figures(copies, rule, train.subjects, share_of=share_of, **bootstrap)  # type: ignore[arg-type]
-    found["holdout_copied"] = None  # what the share of training images copied would be by chance
-    if holdout is not None and neighbours.holdout_synthetic is not None:
-        above = neighbours.holdout_synthetic.scores[:, 0].astype(np.float64) > rule.threshold
-        found["holdout_copied"] = share_of(above, holdout.subjects)
     counts = (int(copies.flagged.sum()), len(copies.flagged), int(rule.alarms.sum()), len(rule.alarms))
     chance = more_than_controls(*counts)
+    found = leakage.leakage_figures(copies, rule, train.subjects, share_of=share_of, **bootstrap)  # type: ignore[arg-type]
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance),
         chance=chance,
         rule=rule,
         copies=copies,
-        leakage=found,
+        leakage=found | {"holdout_copied": _holdout_copied(sides, neighbours, rule, share_of)},
         aligned=aligned,
         confirmed=confirmed,
         confirmed_above=confirmed_above,
-        controls=positive_controls(
-            train.pack, train.embeddings, train.subjects, rule, embed,
-            count=options.controls, k=options.top_k, confidence=options.confidence, seed=seed, threads=threads,
-            reconstruct=reconstruct,
-        ),
-        membership=_membership(train, synthetic, holdout, neighbours, bootstrap),
-        findings=[*findings, *_same_pictures(train, holdout, neighbours, control_ssim)],
+        controls=_controls(train, rule, options, means),
+        membership=_membership(sides, neighbours, bootstrap),
+        findings=[*findings, *_same_pictures(sides, neighbours, control_ssim)],
         borderline=borderline,
-    )  # fmt: skip
+    )
+
+
+def _rule(
+    sides: Sides, neighbours: Neighbours, options: AuditConfig, share_of: Callable[..., Interval], seed: int
+) -> Rule:
+    if sides.holdout is None:
+        return published_rule(neighbours, sides.train.subjects, share_of=share_of)
+    rate = options.false_positive_rate
+    return calibrated_rule(neighbours, sides.holdout.subjects, rate=rate, share_of=share_of, seed=seed)
+
+
+def _holdout_copied(
+    sides: Sides, neighbours: Neighbours, rule: Rule, share_of: Callable[..., Interval]
+) -> Interval | None:
+    """Return what the share of training images copied would be by chance: that of held-out images."""
+    if sides.holdout is None or neighbours.holdout_synthetic is None:
+        return None
+    best = neighbours.holdout_synthetic.scores[:, 0].astype(np.float64)
+    return share_of(best > rule.threshold, sides.holdout.subjects)
+
+
+def _controls(train: Side, rule: Rule, options: AuditConfig, means: Means) -> list[Control]:
+    rows = choose_controls(train.subjects, options.controls, means.seed)
+    originals = Originals(train.embeddings, train.subjects, rows, options.top_k, options.confidence, means.threads)
+    chosen = ImagePack(np.asarray(train.pack.images)[rows], [train.pack.keys[row] for row in rows])
+    copies: dict[str, ImagePack] = {name: distort(chosen, name, means.seed) for name in DISTORTIONS}
+    if means.reconstruct is not None:
+        copies["autoencoder"] = means.reconstruct(chosen)
+    return [positive_control(name, means.embed(pack), originals, rule) for name, pack in copies.items()]
 
 
 def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float) -> Verdict:
@@ -188,39 +214,46 @@ def _align_pairs(real: ImagePack, partners: np.ndarray, other: ImagePack, rows: 
     return found
 
 
-def _control_ssim(neighbours: Neighbours, train: Side, holdout: Side | None, count: int) -> np.ndarray:
-    """Align the images that cannot be copies but resemble a training image most."""
-    best, side = (neighbours.train_others, train) if holdout is None else (neighbours.holdout, holdout)
-    if best is None or not best.scores.shape[1]:
+def _negative_controls(sides: Sides, neighbours: Neighbours) -> tuple[TopK, Side]:
+    """Return the images that cannot be copies, with their nearest training images."""
+    if sides.holdout is None:
+        return neighbours.train_others, sides.train
+    assert neighbours.holdout is not None
+    return neighbours.holdout, sides.holdout
+
+
+def _control_ssim(sides: Sides, neighbours: Neighbours, count: int) -> np.ndarray:
+    """Align the negative controls that resemble a training image most; float64 (N,), NaN for the others."""
+    best, side = _negative_controls(sides, neighbours)
+    if not best.scores.shape[1]:
         return np.full(len(side.pack.keys), np.nan)
     rows = np.argsort(-best.scores[:, 0], kind="stable")[: max(count, _SUSPECTS)]
     ssim = np.full(len(side.pack.keys), np.nan)
-    for row, aligned in _align_pairs(train.pack, best.partners[:, 0], side.pack, rows).items():
+    for row, aligned in _align_pairs(sides.train.pack, best.partners[:, 0], side.pack, rows).items():
         ssim[row] = aligned.ssim
     return ssim
 
 
-def _same_pictures(train: Side, holdout: Side | None, neighbours: Neighbours, ssim: np.ndarray) -> list[Finding]:
+def _same_pictures(sides: Sides, neighbours: Neighbours, ssim: np.ndarray) -> list[Finding]:
     """Name controls that are nearly the same picture as a training image of another subject."""
-    best, side = (neighbours.train_others, train) if holdout is None else (neighbours.holdout, holdout)
-    if best is None or not best.scores.shape[1]:
+    best, side = _negative_controls(sides, neighbours)
+    if not best.scores.shape[1]:
         return []
     pairs = suspicious_pairs(
-        best.scores[:, 0], best.partners[:, 0], side.pack.keys, train.pack.keys, ssim, _SAME_PICTURE
+        best.scores[:, 0], best.partners[:, 0], side.pack.keys, sides.train.pack.keys, ssim, _SAME_PICTURE
     )
     if not pairs:
         return []
-    what = "held-out images" if holdout else "training images"
+    what = "held-out images" if sides.holdout else "training images"
     message = (
         f"{len(pairs)} {what} have an SSIM above {_SAME_PICTURE:g} with a training image of another subject after "
         "alignment; if they are one patient under two names, the limit is too high and hides copies"
     )
-    return [Finding("the same picture under two subjects", message, list(pairs[:20]), holdout is not None)]
+    return [Finding("the same picture under two subjects", message, pairs[:20], sides.holdout is not None)]
 
 
-def _membership(
-    train: Side, synthetic: Side, holdout: Side | None, neighbours: Neighbours, bootstrap: dict[str, Any]
-) -> dict[str, Any]:
+def _membership(sides: Sides, neighbours: Neighbours, bootstrap: dict[str, Any]) -> dict[str, Any]:
+    train, synthetic, holdout = sides.train, sides.synthetic, sides.holdout
     if holdout is None:
         return {}
     to_train, to_holdout = neighbours.synthetic, neighbours.synthetic_holdout

@@ -3,9 +3,8 @@
 Not here: the distortions (images/distort.py), negative controls, which calibrate the rule (calibration.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -13,8 +12,6 @@ from deepssim.encoders.embeddings import Embeddings
 from deepssim.evaluation.calibration import Rule
 from deepssim.evaluation.intervals import Interval, share_interval
 from deepssim.evaluation.neighbours import neighbourhood_ratios
-from deepssim.images.distort import DISTORTIONS, distort
-from deepssim.images.packs import ImagePack
 from deepssim.seeds import numpy_generator
 from deepssim.similarity.embedding_scores import EmbeddingComparison
 from deepssim.similarity.topk import top_k
@@ -37,6 +34,26 @@ class Control:
     median_score: float
 
 
+@dataclass(frozen=True)
+class Originals:
+    """Training images that copies are looked for among.
+
+    Attributes:
+        embeddings, subjects: of all training images.
+        rows: which of them were copied.
+        k: partners of a copy that the rule looks at.
+        confidence: of intervals.
+        threads: processor threads.
+    """
+
+    embeddings: Embeddings
+    subjects: Sequence[str]
+    rows: Sequence[int]
+    k: int
+    confidence: float
+    threads: int = 1
+
+
 def choose_controls(subjects: Sequence[str], count: int, seed: int) -> list[int]:
     """Choose training images to copy, of as many subjects as possible; row numbers, increasing."""
     rows = list(range(len(subjects)))
@@ -50,55 +67,25 @@ def choose_controls(subjects: Sequence[str], count: int, seed: int) -> list[int]
     return sorted(rows[place] for place in order)
 
 
-def positive_controls(
-    train: ImagePack,
-    embeddings: Embeddings,
-    subjects: Sequence[str],
-    rule: Rule,
-    embed: Callable[[ImagePack], Embeddings],
-    *,
-    count: int,
-    k: int,
-    confidence: float,
-    seed: int,
-    threads: int = 1,
-    reconstruct: Callable[[ImagePack], ImagePack] | None = None,
-) -> list[Control]:
-    """Copy training images, distort the copies, and see which of them the rule finds.
+def positive_control(distortion: str, copies: Embeddings, originals: Originals, rule: Rule) -> Control:
+    """See which of the distorted copies the rule finds.
 
     Args:
-        train, embeddings, subjects: the training images.
+        distortion: its name.
+        copies: embeddings of the copies, in the order of `originals.rows`.
+        originals: the training images.
         rule: of the audit.
-        embed: the encoder.
-        count: images to copy for each distortion.
-        k: partners of a copy that the rule looks at.
-        confidence: of intervals.
-        seed: chooses images and draws distortions.
-        threads: processor threads.
-        reconstruct: passes images through an autoencoder, where there is one.
     """
-    rows = choose_controls(subjects, count, seed)
-    chosen = ImagePack(np.asarray(train.images)[rows], [train.keys[row] for row in rows])
-    makers: dict[str, Callable[[ImagePack], ImagePack]] = {
-        name: partial(distort, name=name, seed=seed) for name in DISTORTIONS
-    }
-    if reconstruct is not None:
-        makers["autoencoder"] = reconstruct
-    names = np.asarray(subjects, dtype=object).astype(str)
-    results = []
-    for name, make in makers.items():
-        _, best = top_k(
-            EmbeddingComparison(embeddings, embed(make(chosen)), threads=threads), k, threads=threads, rows=False
-        )
-        assert best is not None
-        found = rule.flags(best.scores[:, 0], neighbourhood_ratios(best, subjects))
-        right = names[best.partners[:, 0]] == names[rows]
-        results.append(
-            Control(
-                name,
-                share_interval(int(found.sum()), len(rows), confidence),
-                share_interval(int((found & right).sum()), len(rows), confidence),
-                float(np.median(best.scores[:, 0])),
-            )
-        )
-    return results
+    comparison = EmbeddingComparison(originals.embeddings, copies, threads=originals.threads)
+    _, best = top_k(comparison, originals.k, threads=originals.threads, rows=False)
+    assert best is not None
+    found = rule.flags(best.scores[:, 0], neighbourhood_ratios(best, originals.subjects))
+    names = np.asarray(originals.subjects, dtype=object).astype(str)
+    right = names[best.partners[:, 0]] == names[list(originals.rows)]
+    count = len(originals.rows)
+    return Control(
+        distortion,
+        share_interval(int(found.sum()), count, originals.confidence),
+        share_interval(int((found & right).sum()), count, originals.confidence),
+        float(np.median(best.scores[:, 0])),
+    )

@@ -7,13 +7,12 @@ Not here: decoded images on disk (stages/audit_cache.py), data sets of the workf
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from deepssim.errors import DataError
 from deepssim.images.dicom import DICOM_SUFFIXES, is_dicom, read_dicom
@@ -134,40 +133,7 @@ def checksums(files: Sequence[Path], threads: int) -> list[str]:
         return list(pool.map(checksum, files))
 
 
-def decode_all(
-    files: Sequence[Path], size: Sequence[int], percentiles: Sequence[float], threads: int, total: int | None = None
-) -> list[Decoded]:
-    """Decode files, and only then report the unreadable ones together.
-
-    Args:
-        files: to decode.
-        size, percentiles: see `decode`.
-        threads: files decoded at a time.
-        total: how many files there are with those that need no decoding, for the message.
-
-    Raises:
-        DataError: with the number of unreadable files and the first of them.
-    """
-
-    def attempt(path: Path) -> Decoded | DataError:
-        try:
-            return decode(path, size, percentiles)
-        except DataError as error:
-            return error
-
-    with ThreadPoolExecutor(threads) as pool:
-        found = list(tqdm(pool.map(attempt, files), total=len(files), desc="decoding", unit="file", disable=None))
-    failures = [result for result in found if isinstance(result, DataError)]
-    if failures:
-        raise DataError(
-            f"{len(failures)} of {total or len(files)} files cannot be used, first {failures[0]}; replace or remove them"
-        )
-    return [result for result in found if isinstance(result, Decoded)]
-
-
-def collect(
-    root: Path, files: Sequence[Path], decoded: Sequence[Decoded], name: Callable[[Path], str] | None = None
-) -> Collection:
+def collect(root: Path, files: Sequence[Path], decoded: Sequence[Decoded]) -> Collection:
     """Put the images of all files of a folder together, without those that show nothing.
 
     Raises:
@@ -176,7 +142,7 @@ def collect(
     keys, owners, images = [], [], []
     sizes: dict[str, int] = {}
     for path, item in zip(files, decoded, strict=True):
-        stem = name(path) if name else path.relative_to(root).as_posix()
+        stem = path.relative_to(root).as_posix()
         for part, (height, width) in zip(item.parts, item.sizes, strict=True):
             keys.append(f"{stem}#{part}" if part else stem)
             owners.append(path)

@@ -5,17 +5,56 @@ Not here: which files belong to a dataset (datasets/sources.py).
 
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
 
 from deepssim.errors import DataError
 from deepssim.images.standardize import window
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
+
+Item = TypeVar("Item")
+Content = TypeVar("Content")
+
+
+def read_each(
+    items: Sequence[Item], read: Callable[[Item], Content], *, threads: int, place: str, total: int | None = None
+) -> list[Content]:
+    """Read every item, and only then report the unreadable ones together, so that the user mends them in one go.
+
+    Args:
+        items: files, or what stands for them.
+        read: raises DataError naming the file.
+        threads: items read at a time.
+        place: where they are, for the message.
+        total: how many there are with those that need no reading; all unless given.
+
+    Raises:
+        DataError: with the number of unreadable files and the first of them.
+    """
+
+    def attempt(item: Item) -> Content | DataError:
+        try:
+            return read(item)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(tqdm(pool.map(attempt, items), total=len(items), desc="reading", unit="file", disable=None))
+    failures = [result for result in results if isinstance(result, DataError)]
+    if failures:
+        raise DataError(
+            f"{place}: {len(failures)} of {total or len(items)} files cannot be used, first {failures[0]}; "
+            "replace or remove them"
+        )
+    return [result for result in results if not isinstance(result, DataError)]
 
 
 def read_image(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:

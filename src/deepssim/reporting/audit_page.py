@@ -17,11 +17,10 @@ from deepssim.evaluation.audit import Verdict, best_rows
 from deepssim.evaluation.intervals import Interval
 from deepssim.evaluation.labels import TRUTH
 from deepssim.reporting.audit_plots import controls_svg, scores_svg, shares_svg
-from deepssim.reporting.audit_tables import AuditReport, kinds, percent, subjects
+from deepssim.reporting.audit_tables import MOST_SUBJECTS, AuditReport, kinds, percent, subjects
 
 _LARGEST = 128  # pixels of a shown image's longer side; larger ones would make the page too heavy
 _CLASSES = {Verdict.COPIES: "found", Verdict.CANDIDATES: "unsure", Verdict.NONE: "none"}
-_SUBJECT_ROWS = 200
 
 
 def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any]) -> None:
@@ -46,8 +45,8 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any]) -
         membership=report.figures.membership,
         confidence=report.config.audit.confidence,
         gallery=_gallery(report),
-        subjects=table.head(_SUBJECT_ROWS).to_dict("records"),
-        more_subjects=max(0, len(table) - _SUBJECT_ROWS),
+        subjects=table.head(MOST_SUBJECTS).to_dict("records"),
+        more_subjects=max(0, len(table) - MOST_SUBJECTS),
         settings=yaml.safe_dump(summary["settings"], sort_keys=False),
         **_plots(report),
     )

@@ -15,7 +15,7 @@ import pandas as pd
 
 from deepssim.config import Config
 from deepssim.datasets.tables import write_csv
-from deepssim.evaluation.audit import AuditFigures, Side, Verdict
+from deepssim.evaluation.audit import AuditFigures, Side, Sides, Verdict
 from deepssim.evaluation.labels import TRUTH
 from deepssim.evaluation.leakage import subject_table
 from deepssim.evaluation.neighbours import Neighbours
@@ -25,6 +25,7 @@ from deepssim.seeds import numpy_generator
 from deepssim.settings import as_plain, as_settings
 
 HIDDEN = "(left out: de-identified)"
+MOST_SUBJECTS = 200  # rows of the table; a page with thousands would not open on a phone
 _PATHS = ("real", "synthetic", "holdout", "subjects", "subject_pattern", "encoder", "autoencoder")
 
 
@@ -33,7 +34,7 @@ class AuditReport:
     """All that a report is made from.
 
     Attributes:
-        train, synthetic, holdout: the images that were judged.
+        sides: the images that were judged.
         figures, neighbours: what was found.
         collections: what the folders hold, by `real`, `synthetic` and `holdout`.
         config: the settings.
@@ -41,15 +42,28 @@ class AuditReport:
         salt: makes the numbers of a de-identified report hard to guess.
     """
 
-    train: Side
-    synthetic: Side
-    holdout: Side | None
+    sides: Sides
     figures: AuditFigures
     neighbours: Neighbours
     collections: Mapping[str, Collection]
     config: Config
     encoder: Mapping[str, Any]
     salt: bytes = b""
+
+    @property
+    def train(self) -> Side:
+        """The training images."""
+        return self.sides.train
+
+    @property
+    def synthetic(self) -> Side:
+        """The synthetic images."""
+        return self.sides.synthetic
+
+    @property
+    def holdout(self) -> Side | None:
+        """The held-out images that were used."""
+        return self.sides.holdout
 
     @cached_property
     def names(self) -> "Names":
@@ -161,15 +175,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             },
             "figures": figures.leakage
             | {"confirmed_by_ssim": int(figures.confirmed.sum()), "ssim_confirms_above": figures.confirmed_above},
-            "rule": {
-                "score_above": rule.threshold,
-                "neighbourhood_ratio_below": rule.most_ratio,
-                "false_alarms_promised": rule.promised_rate,
-                "calibrated_on": len(report.holdout.pack.keys) if report.holdout else None,
-                "above_published_threshold": int((figures.copies.scores > TRUTH.high).sum()),
-                "published_threshold": TRUTH.high,
-                "ratio_below_1": int((figures.copies.ratios < 1).sum()),
-            },
+            "rule": _rule(report),
             "controls": {
                 "negative": {"what": rule.controls, "false_alarms": rule.alarm_rate},
                 "positive": [asdict(control) for control in figures.controls],
@@ -179,7 +185,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
                 asdict(item) | {"items": [[report.names.any(name) for name in group] for group in item.items]}
                 for item in figures.findings
             ],
-            "subjects": subjects(report).head(_MOST_SUBJECTS).to_dict("records"),
+            "subjects": subjects(report).head(MOST_SUBJECTS).to_dict("records"),
             "data": _data(report),
             "encoder": dict(report.encoder),
             "settings": settings,
@@ -190,7 +196,17 @@ def summarise(report: AuditReport) -> dict[str, Any]:
     )  # fmt: skip
 
 
-_MOST_SUBJECTS = 200  # rows of the table; a page with thousands would not open on a phone
+def _rule(report: AuditReport) -> dict[str, Any]:
+    rule, copies = report.figures.rule, report.figures.copies
+    return {
+        "score_above": rule.threshold,
+        "neighbourhood_ratio_below": rule.most_ratio,
+        "false_alarms_promised": rule.promised_rate,
+        "calibrated_on": len(report.holdout.pack.keys) if report.holdout else None,
+        "above_published_threshold": int((copies.scores > TRUTH.high).sum()),
+        "published_threshold": TRUTH.high,
+        "ratio_below_1": int((copies.ratios < 1).sum()),
+    }
 
 
 def subjects(report: AuditReport) -> pd.DataFrame:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from deepssim.config import AuditConfig
     from deepssim.encoders.embeddings import Embeddings
-    from deepssim.evaluation.audit import Side
+    from deepssim.evaluation.audit import Means, Side, Sides
+    from deepssim.evaluation.neighbours import Neighbours
     from deepssim.evaluation.preflight import Finding
     from deepssim.images.collection import Collection
     from deepssim.images.packs import ImagePack
@@ -58,44 +59,25 @@ def audit(
     Returns:
         What `summary` holds.
     """
-    from deepssim.evaluation.audit import examine
-    from deepssim.evaluation.neighbours import find_neighbours
+    from deepssim.evaluation.audit import Means, examine
     from deepssim.reporting.audit_page import write_page
     from deepssim.reporting.audit_tables import AuditReport, write_tables
 
     started = time.perf_counter()
-    options = config.audit
-    if options.real is None or options.synthetic is None:
-        raise ConfigError("audit.real and audit.synthetic must name the folders of training and synthetic images")
-    store = AuditCache(Path(cache))
-    collections = {
-        name: _collect(Path(getattr(options, name)), name, store, options, threads)
-        for name in ("real", "synthetic", "holdout")
-        if getattr(options, name) is not None
-    }
+    options, store = config.audit, AuditCache(Path(cache))
+    collections = {name: _collect(root, name, store, options, threads) for name, root in _folders(options).items()}
     subjects = {name: _subjects(item, name, store, options) for name, item in collections.items()}
     findings, usable = _preflight(collections, subjects)
     weights, about = _encoder(collections["real"], subjects["real"], store, config)
+    means = Means(_embedder(weights, config), config.seed, threads, _reconstruction(config))
     checksum = file_checksum(weights)
-    embed = _embedder(weights, config)
-    sides = {name: _side(item, subjects[name], store, checksum, embed) for name, item in collections.items()}
-    held_out = _part(sides["holdout"], usable) if usable is not None and usable.any() else None
-    train, synthetic = sides["real"], sides["synthetic"]
-    neighbours = store.neighbours(
-        [checksum, options.top_k, *([side.content, side.subjects] for side in (train, synthetic, held_out) if side)],
-        lambda: find_neighbours(
-            train.embeddings, synthetic.embeddings, held_out.embeddings if held_out else None, train.subjects,
-            k=options.top_k, threads=threads,
-        ),
-    )  # fmt: skip
-    figures = examine(
-        train, synthetic, held_out, neighbours, findings, options, embed=embed, seed=config.seed, threads=threads,
-        reconstruct=_reconstruction(config),
-    )  # fmt: skip
+    sides = _sides(collections, subjects, usable, store, checksum, means)
+    neighbours = _neighbours(sides, store, checksum, options.top_k, threads)
+    figures = examine(sides, neighbours, findings, options, means)
     about |= {"sha256": checksum, "seconds_of_audit": round(time.perf_counter() - started, 1)}
-    result = AuditReport(train, synthetic, held_out, figures, neighbours, collections, config, about, store.salt())
-    found = write_tables(result, summary=summary, pairs=pairs, keep=keep, drop=drop)
-    write_page(page, result, found)
+    report = AuditReport(sides, figures, neighbours, collections, config, about, store.salt())
+    found = write_tables(report, summary=summary, pairs=pairs, keep=keep, drop=drop)
+    write_page(page, report, found)
     logger.info("%s", found["verdict"]["sentence"])
     return found
 
@@ -114,6 +96,13 @@ def audit_folder(out: str | Path, *, config: Any, cache: str | Path | None = Non
         return audit(**files, cache=str(cache or place.parent / ".deepssim-cache"), config=config, threads=threads)
 
 
+def _folders(options: AuditConfig) -> dict[str, Path]:
+    if options.real is None or options.synthetic is None:
+        raise ConfigError("audit.real and audit.synthetic must name the folders of training and synthetic images")
+    named = {name: getattr(options, name) for name in ("real", "synthetic", "holdout")}
+    return {name: Path(path) for name, path in named.items() if path is not None}
+
+
 def above_limit(found: dict[str, Any], rate: float) -> bool:
     """Return whether copies were found and their share of the synthetic images, without false alarms, is above `rate`."""
     from deepssim.evaluation.audit import Verdict
@@ -126,10 +115,7 @@ def _collect(root: Path, name: str, store: AuditCache, options: AuditConfig, thr
     from deepssim.images.collection import collect, list_files
 
     files = list_files(root, synthetic=name == "synthetic")
-    try:
-        decoded = store.decoded(files, options.image_size, options.intensity_percentiles, threads)
-    except DataError as error:
-        raise DataError(f"{root}: {error}") from None
+    decoded = store.decoded(files, options.image_size, options.intensity_percentiles, threads=threads, place=str(root))
     collection = collect(root, files, decoded)
     logger.info(
         "%s: %d images of %s pixels, brought to %s", name, len(collection.pack.keys),
@@ -243,12 +229,37 @@ def _embedder(weights: Path, config: Any) -> Callable[[ImagePack], Embeddings]:
     return lambda pack: encode(weights, pack, config.device, _BATCH, Precision.FLOAT32)
 
 
-def _side(
-    item: Collection, subjects: list[str], store: AuditCache, checksum: str, embed: Callable[[ImagePack], Embeddings]
-) -> Side:
-    from deepssim.evaluation.audit import Side
+def _sides(
+    collections: dict[str, Collection],
+    subjects: dict[str, list[str]],
+    usable: np.ndarray | None,
+    store: AuditCache,
+    checksum: str,
+    means: Means,
+) -> Sides:
+    from deepssim.evaluation.audit import Side, Sides
 
-    return Side(item.pack, item.content, subjects, store.embeddings(item.pack, item.content, checksum, embed))
+    sides = {
+        name: Side(
+            item.pack, item.content, subjects[name], store.embeddings(item.pack, item.content, checksum, means.embed)
+        )
+        for name, item in collections.items()
+    }
+    holdout = _part(sides["holdout"], usable) if usable is not None and usable.any() else None
+    return Sides(sides["real"], sides["synthetic"], holdout)
+
+
+def _neighbours(sides: Sides, store: AuditCache, checksum: str, k: int, threads: int) -> Neighbours:
+    from deepssim.evaluation.neighbours import find_neighbours
+
+    present = [side for side in (sides.train, sides.synthetic, sides.holdout) if side]
+    return store.neighbours(
+        [checksum, k, *([side.content, side.subjects] for side in present)],
+        lambda: find_neighbours(
+            sides.train.embeddings, sides.synthetic.embeddings,
+            sides.holdout.embeddings if sides.holdout else None, sides.train.subjects, k=k, threads=threads,
+        ),
+    )  # fmt: skip
 
 
 def _part(side: Side, chosen: np.ndarray) -> Side:

@@ -44,17 +44,21 @@ class AuditCache:
         return path.read_bytes()
 
     def decoded(
-        self, files: Sequence[Path], size: Sequence[int], percentiles: Sequence[float], threads: int
+        self, files: Sequence[Path], size: Sequence[int], percentiles: Sequence[float], *, threads: int, place: str
     ) -> list[Decoded]:
         """Return the images of files, decoding those whose content is new."""
-        from deepssim.images.collection import checksums, decode_all
+        from deepssim.images.collection import checksums, decode
+        from deepssim.images.reading import read_each
 
         folder = self.root / "images" / fingerprint([_DECODING, list(size), list(percentiles)])[:16]
         content = checksums(files, threads)
         known = self._read_decoded(folder, set(content))
         new = {checksum: path for checksum, path in zip(content, files, strict=True) if checksum not in known}
         if new:
-            found = decode_all(list(new.values()), size, percentiles, threads, len(files))
+            found = read_each(
+                list(new.values()), lambda path: decode(path, size, percentiles),
+                threads=threads, place=place, total=len(files),
+            )  # fmt: skip
             known |= dict(zip(new, found, strict=True))
             self._write_decoded(folder, list(new), found)
         logger.info("%d of %d files were decoded, the others are known", len(new), len(files))
