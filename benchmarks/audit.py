@@ -95,14 +95,13 @@ def judge(folder: Path, encoder: str | None, rate: float, repetition: int, threa
     )  # fmt: skip
     dropped = set((folder / f"report-{place.name}" / "drop.txt").read_text().split())
     images = len(list(place.iterdir()))
-    estimate = found["figures"]["synthetic_that_copy"]
+    estimate, missed = (found["figures"][name] for name in ("synthetic_that_copy", "with_missed"))
     unchanged = [name for name, kind in planted.items() if kind == "none"]
     return {
         "images": images,
         "planted": len(planted) / images,
-        "estimate": estimate["value"],
-        "low": estimate["low"],
-        "high": estimate["high"],
+        "estimate": estimate,
+        "with_missed": missed,
         "identical": len(unchanged),
         "identical_found": len(dropped & set(unchanged)),
         "changed": len(planted) - len(unchanged),
@@ -118,14 +117,15 @@ def judge(folder: Path, encoder: str | None, rate: float, repetition: int, threa
 def table_lines(rows: list[dict[str, Any]]) -> list[str]:
     """Return the tables in Markdown."""
     lines = [
-        "| planted | estimate (95 % interval) | within | unchanged copies found | changed copies found | false alarms |",
+        "| planted | N_copies (95 % interval) | with missed copies added | unchanged copies found | changed copies found "
+        "| false alarms |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        inside = "yes" if row["low"] <= row["planted"] <= row["high"] else "no"
+        shares = [_share(row[name], row["planted"]) for name in ("estimate", "with_missed")]
         lines.append(
-            f"| {row['planted']:.1%} of {row['images']} | {row['estimate']:.1%} ({row['low']:.1%} to {row['high']:.1%}) "
-            f"| {inside} | {row['identical_found']} of {row['identical']} | {row['changed_found']} of {row['changed']} "
+            f"| {row['planted']:.1%} of {row['images']} | {shares[0]} | {shares[1]} "
+            f"| {row['identical_found']} of {row['identical']} | {row['changed_found']} of {row['changed']} "
             f"| {row['false_alarms']} of {row['genuine']} ({row['false_alarms'] / row['genuine']:.1%}) |"
         )
     first = rows[:REPETITIONS]  # other rates have the same patients
@@ -149,6 +149,11 @@ def table_lines(rows: list[dict[str, Any]]) -> list[str]:
             f"| {control['traced']['value']:.1%} |"
         )
     return lines
+
+
+def _share(interval: dict[str, Any], truth: float) -> str:
+    outside = "" if interval["low"] <= truth <= interval["high"] else ", **outside**"
+    return f"{interval['value']:.1%} ({interval['low']:.1%} to {interval['high']:.1%}{outside})"
 
 
 def measure_size(folder: Path, encoder: str, threads: int) -> str:

@@ -115,6 +115,20 @@ def test_one_image_cannot_train_an_encoder(tmp_path):
     assert not (tmp_path / "report" / "index.html").exists()
 
 
+def test_without_an_encoder_one_is_trained_once(tmp_path, folders):
+    tiny = {
+        "depths": [1, 1, 1, 1], "widths": [8, 8, 16, 16], "patch_size": 2, "hidden_features": 16, "embedding_features": 8,
+        "epochs": 1, "batch_size": 4,
+    }  # fmt: skip
+    first = run(folders, tmp_path / "a", None, encoder_settings=tiny, device="cpu")
+    assert first["encoder"]["source"] == "trained on the training images"
+    assert first["encoder"]["training_seconds"] > 0
+    assert first["figures"]["identical"] == 3
+    second = run(folders, tmp_path / "b", None, encoder_settings=tiny, device="cpu")
+    assert second["encoder"]["source"] == "trained on the training images before"
+    assert second["encoder"]["sha256"] == first["encoder"]["sha256"]
+
+
 def test_equal_names_in_different_folders_stay_apart(tmp_path, encoder, random):
     for folder in ("a", "b"):
         write(tmp_path / "data" / "real" / folder / "x.png", picture(random))
@@ -144,6 +158,19 @@ def test_a_holdout_that_overlaps_qualifies_the_verdict(tmp_path, folders, encode
     everything = run(folders, tmp_path / "all", encoder, holdout=folders / "real")
     assert any("published limits" in text for text in everything["verdict"]["reservations"])
     assert everything["rule"]["score_above"] == 0.85
+
+
+def test_the_generators_autoencoder_is_one_more_control(tmp_path, folders, encoder):
+    from deepssim.config import VaeConfig
+    from deepssim.generative.autoencoder import build_autoencoder, save_autoencoder
+
+    options = VaeConfig(channels=(8, 8), latent_channels=2, norm_groups=4)
+    save_autoencoder(tmp_path / "vae.safetensors", build_autoencoder(options), options)
+    found = run(folders, tmp_path / "report", encoder, autoencoder=tmp_path / "vae.safetensors")
+    control = found["controls"]["positive"][-1]
+    assert control["distortion"] == "autoencoder"
+    assert control["found"]["total"] == 6
+    assert control["median_score"] < 0.9999  # untrained, it leaves little of an image
 
 
 def test_duplicated_training_images_are_named(tmp_path, folders, encoder):

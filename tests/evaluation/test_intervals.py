@@ -11,6 +11,7 @@ from deepssim.evaluation.intervals import (
     rule_of_three,
     share_by_subject,
     share_interval,
+    share_with_missed,
 )
 
 
@@ -90,6 +91,31 @@ def test_the_excess_is_covered_as_often_as_promised(random):
         found = excess_share(flagged, 400, random.binomial(300, 0.01), 300)
         inside += found.low <= 0.05 <= found.high
     assert inside >= 0.92 * 300
+
+
+def test_missed_copies_are_added():
+    found = share_with_missed(10, 40, 500, (5, 500), (80, 100))
+    rest = (40 / 490 - 0.01) / (0.8 - 0.01)
+    assert found.value == pytest.approx((10 + 490 * rest) / 500)
+    assert found.low < found.value < found.high
+    assert share_with_missed(0, 40, 500, (5, 500), (100, 100)).value == pytest.approx(
+        excess_share(40, 500, 5, 500).value
+    )
+    for alarms, copies in (((0, 0), (5, 10)), ((0, 10), (0, 0)), ((5, 10), (5, 10))):
+        unknown = share_with_missed(0, 4, 50, alarms, copies)
+        assert np.isnan(unknown.value)
+        assert (unknown.low, unknown.high) == (0, 1)
+
+
+def test_what_is_missed_is_covered_as_often_as_promised(random):
+    """Of 200 audits with 10 % copies, a quarter of which is missed, the interval holds the truth."""
+    inside = 0
+    for _ in range(200):
+        flagged = random.binomial(400, 0.1 * 0.75 + 0.9 * 0.01)
+        controls = (random.binomial(300, 0.01), 300), (random.binomial(200, 0.75), 200)
+        found = share_with_missed(0, flagged, 400, *controls)
+        inside += found.low <= 0.1 <= found.high
+    assert inside >= 0.91 * 200
 
 
 def test_chance_is_told_from_copies():

@@ -128,25 +128,34 @@ def examine(
     aligned = _align_best(copies, train, sides.synthetic, borderline, options)
     control_ssim = _control_ssim(sides, neighbours, options.verified)
     confirmed_above = max(TRUTH.high, float(np.nanmax(control_ssim, initial=-1.0)))
-    confirmed = copies.flagged & ~copies.identical
-    confirmed &= [row in aligned and aligned[row].ssim > confirmed_above for row in range(len(confirmed))]
-    counts = (int(copies.flagged.sum()), len(copies.flagged), int(rule.alarms.sum()), len(rule.alarms))
-    chance = more_than_controls(*counts)
+    confirmed = _confirmed(copies, aligned, confirmed_above)
+    chance = more_than_controls(
+        int(copies.flagged.sum()), len(copies.flagged), int(rule.alarms.sum()), len(rule.alarms)
+    )
     found = leakage.leakage_figures(copies, rule, train.subjects, share_of=share_of, **bootstrap)  # type: ignore[arg-type]
+    controls = _controls(train, rule, options, means)
+    found["holdout_copied"] = _holdout_copied(sides, neighbours, rule, share_of)
+    found["with_missed"] = leakage.with_missed(copies, rule, controls, confidence=options.confidence, seed=means.seed)
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance),
         chance=chance,
         rule=rule,
         copies=copies,
-        leakage=found | {"holdout_copied": _holdout_copied(sides, neighbours, rule, share_of)},
+        leakage=found,
         aligned=aligned,
         confirmed=confirmed,
         confirmed_above=confirmed_above,
-        controls=_controls(train, rule, options, means),
+        controls=controls,
         membership=_membership(sides, neighbours, bootstrap),
         findings=[*findings, *_same_pictures(sides, neighbours, control_ssim)],
         borderline=borderline,
     )
+
+
+def _confirmed(copies: leakage.Copies, aligned: dict[int, Aligned], limit: float) -> np.ndarray:
+    """Return the candidates whose SSIM after alignment is above a limit; identical ones need no confirmation."""
+    confirmed = copies.flagged & ~copies.identical
+    return confirmed & [row in aligned and aligned[row].ssim > limit for row in range(len(confirmed))]
 
 
 def _rule(

@@ -5,6 +5,7 @@ Not here: what is counted (leakage.py, controls.py, judged.py).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -154,6 +155,52 @@ def excess_share(
     expected = alarms / controls
     value = max(0.0, (flagged / total - expected) / (1 - expected)) if expected < 1 else 0.0
     return Interval(value, min(float(low), value), max(float(high), value), "false alarms taken off", flagged, total)
+
+
+def share_with_missed(
+    certain: int,
+    flagged: int,
+    total: int,
+    alarms: tuple[int, int],
+    found: tuple[int, int],
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return the share of copies when false alarms are taken off and copies that are missed are added.
+
+    Of what is not certain: (flagged - alarm rate) / (sensitivity - alarm rate).
+
+    Args:
+        certain: copies that can be no false alarm.
+        flagged: further items that look like copies.
+        total: all items.
+        alarms: how many of how many items that cannot be copies were flagged.
+        found: how many of how many hidden copies were flagged.
+        confidence: of the interval.
+        seed: of the draws from the rates' Jeffreys posteriors, whose percentiles are the interval.
+
+    Source: Rogan and Gladen 1978, doi:10.1093/oxfordjournals.aje.a112510.
+    """
+    rest = total - certain
+    if not total or not alarms[1] or not found[1] or found[0] / found[1] <= alarms[0] / alarms[1]:
+        return Interval(float("nan"), 0.0, 1.0, "not known: controls do not tell copies from others", flagged, total)
+    random = numpy_generator(seed, "missed", certain, flagged, total, *alarms, *found)
+    sure, *rates = (
+        random.beta(count + 0.5, of - count + 0.5, _DRAWS)
+        for count, of in ((certain, total), (flagged, rest), alarms, found)
+    )
+    sure, hidden = sure * bool(certain), _corrected(*rates)
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.percentile(sure + (1 - sure) * hidden, [tail, 100 - tail])
+    share = float(_corrected(flagged / max(rest, 1), alarms[0] / alarms[1], found[0] / found[1]))
+    value = (certain + rest * share) / total
+    method = "false alarms taken off, missed copies added"
+    return Interval(value, min(float(low), value), max(float(high), value), method, certain + flagged, total)
+
+
+def _corrected(rate: Any, alarm: Any, sensitivity: Any) -> Any:
+    return np.clip((rate - alarm) / np.maximum(sensitivity - alarm, 1e-3), 0, 1)
 
 
 def more_than_controls(flagged: int, total: int, alarms: int, controls: int) -> float:

@@ -11,8 +11,17 @@ import numpy as np
 import pandas as pd
 
 from deepssim.evaluation.calibration import Rule
-from deepssim.evaluation.intervals import Interval, bootstrap_weights, excess_share, percentile_interval, share_interval
+from deepssim.evaluation.controls import Control
+from deepssim.evaluation.intervals import (
+    Interval,
+    bootstrap_weights,
+    excess_share,
+    percentile_interval,
+    share_interval,
+    share_with_missed,
+)
 from deepssim.evaluation.neighbours import Neighbours, neighbourhood_ratios
+from deepssim.images.distort import UNCHANGED
 
 COPIES_BINS = ("1", "2", "3 to 5", "6 to 10", "more than 10")
 _BIN_EDGES = (1, 2, 5, 10)
@@ -107,6 +116,21 @@ def leakage_figures(
         "subjects_copied": share_interval(len(leaked), len(set(names)), confidence),
         "copies_per_image": _copies_per_image(copies, names, confidence, repetitions, seed),
     }
+
+
+def with_missed(copies: Copies, rule: Rule, controls: Sequence[Control], *, confidence: float, seed: int) -> Interval:
+    """Return the share of synthetic images that copy, with those that are missed if they are as mixed as the controls."""
+    hidden = [control.found for control in controls if control.distortion != UNCHANGED]
+    certain = int(copies.identical.sum())
+    return share_with_missed(
+        certain,
+        int(copies.flagged.sum()) - certain,
+        len(copies.flagged),
+        (int(rule.alarms.sum()), len(rule.alarms)),
+        (sum(share.count or 0 for share in hidden), sum(share.total or 0 for share in hidden)),
+        confidence=confidence,
+        seed=seed,
+    )
 
 
 def _copies_per_image(

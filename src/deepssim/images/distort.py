@@ -19,6 +19,7 @@ from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
 from deepssim.seeds import torch_generator
 
+UNCHANGED = "none"
 _DEGREES = 10.0  # as in the misaligned evaluation of arXiv:2509.16582
 _GAMMAS = (0.5, 1.5)  # likewise
 _CROP = 0.9  # side that is left, enlarged to the old size
@@ -35,7 +36,7 @@ def distort(pack: ImagePack, name: str, seed: int) -> ImagePack:
         name: one of `DISTORTIONS`.
         seed: random numbers depend on it, the distortion and each image's key only.
     """
-    if name == "none":
+    if name == UNCHANGED:
         return pack
     changed = []
     for key, image in zip(pack.keys, pack.unit(), strict=True):
@@ -93,7 +94,7 @@ def _jpeg(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 DISTORTIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    "none": _none,
+    UNCHANGED: _none,
     "flip left-right": partial(_flip, 3),
     "flip up-down": partial(_flip, 2),
     "rotation": _rotate,

@@ -70,6 +70,7 @@ def _plots(report: AuditReport) -> dict[str, str]:
     shares = [
         ("synthetic images called copies", figures.leakage["flagged_share"]),
         ("… false alarms taken off", figures.leakage["synthetic_that_copy"]),
+        ("… missed copies added", figures.leakage["with_missed"]),
         ("negative controls called copies", figures.rule.alarm_rate),
         ("training images copied", figures.leakage["training_copied"]),
         ("held-out images copied, by chance", figures.leakage["holdout_copied"]),
@@ -77,7 +78,9 @@ def _plots(report: AuditReport) -> dict[str, str]:
     ]
     drawn = {
         "scores_plot": scores_svg(figures.copies.scores, maxima, figures.rule.threshold, TRUTH.high),
-        "shares_plot": shares_svg([(name, share) for name, share in shares if share is not None and share.total]),
+        "shares_plot": shares_svg(
+            [(name, share) for name, share in shares if share is not None and np.isfinite(share.value)]
+        ),
         "controls_plot": controls_svg(figures.controls),
     }
     return {name: _data_uri(svg.encode(), "image/svg+xml") for name, svg in drawn.items()}
