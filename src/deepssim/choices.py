@@ -105,13 +105,28 @@ class WandbMode(StrEnum):
 class Recipe(StrEnum):
     """How the DeepSSIM encoder is trained.
 
-    `paper` takes each pair of the table with its SSIM. `all_pairs` varies the images first (a smooth deformation that
-    both images of a pair share, blends) and computes the exact SSIM of every real with every synthetic image of a batch:
-    far more targets per step, and anatomies that the table does not hold.
+    `paper` takes each pair of the table with its SSIM. `all_pairs` draws families (a real image, its neighbours, copies of
+    it, variations of all of them) and computes the exact SSIM of every image of a batch with every other: far more targets
+    per step, over the whole range, and of anatomies that the table does not hold.
     """
 
     ALL_PAIRS = "all_pairs"
     PAPER = "paper"
+
+
+class Distortion(StrEnum):
+    """What can happen to an image on its way; images/augment.py says what the strength of each means."""
+
+    FLIP = "flip"
+    ROTATION = "rotation"
+    TRANSLATION = "translation"
+    SCALE = "scale"
+    CROP = "crop"
+    GAMMA = "gamma"
+    BIAS_FIELD = "bias_field"
+    BLUR = "blur"
+    NOISE = "noise"
+    JPEG = "jpeg"
 
 
 class Precision(StrEnum):

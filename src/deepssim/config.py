@@ -19,6 +19,7 @@ from deepssim.choices import (
     DatasetKind,
     Decay,
     Device,
+    Distortion,
     Duplication,
     Intensity,
     Keep,
@@ -238,24 +239,47 @@ class PairsConfig:
             raise ConfigError("pairs.valid_fraction and pairs.test_fraction leave no subject to train the encoder on")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
-    """Random misalignment of one image; each part happens with its own probability."""
+# An exponent of the intensities must stay positive, a part of the image must remain, a blur has a window of bounded size.
+MOST_STRENGTH = {
+    Distortion.GAMMA: 0.99, Distortion.SCALE: 0.9, Distortion.CROP: 0.9, Distortion.TRANSLATION: 1.0, Distortion.JPEG: 1.0,
+    Distortion.BIAS_FIELD: 0.99, Distortion.ROTATION: 180.0, Distortion.BLUR: 5.0,
+}  # fmt: skip
 
-    flip_probability: float = setting(0.33, **_FRACTION)  # of each axis
-    rotation_probability: float = setting(0.33, **_FRACTION)
-    rotation_degrees: float = setting(9.74, minimum=0, maximum=180)  # 0.17 rad, arXiv:2509.16582
-    gamma_probability: float = setting(0.33, **_FRACTION)
-    gamma_range: tuple[float, ...] = setting((0.5, 1.5), minItems=2, maxItems=2, items={"exclusiveMinimum": 0})
+
+@dataclass(frozen=True, kw_only=True)
+class DistortionConfig:
+    """One entry of a list of random changes of an image, each with its own probability; see images/augment.py."""
+
+    kind: Distortion = setting(Distortion.FLIP)
+    probability: float = setting(0.5, **_FRACTION)
+    strength: float = setting(1.0, minimum=0)  # the most that happens; its unit depends on the kind
+
+    def __post_init__(self) -> None:
+        most = MOST_STRENGTH.get(self.kind)
+        if most is not None and self.strength > most:
+            raise ConfigError(
+                f"strength {self.strength:g} of {self.kind.value!r} is not usable; it is at most {most:g}"
+            )
+
+
+def _distortions(**probability_and_strength: tuple[float, float]) -> tuple[DistortionConfig, ...]:
+    return tuple(
+        DistortionConfig(kind=Distortion(kind), probability=probability, strength=strength)
+        for kind, (probability, strength) in probability_and_strength.items()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig(TrainingConfig):
     """Section `encoder`: the DeepSSIM network and its training."""
 
-    depths: tuple[int, ...] = setting((1, 1, 1, 1), minItems=4, maxItems=4, items={"minimum": 1})
+    backbone: str | None = setting(None, minLength=1)  # folder or hub name of a vision model of transformers
+    frozen_stages: int = setting(0, minimum=0)  # of the backbone, after its stem, which is frozen with them
+    depths: tuple[int, ...] = setting((1, 1, 2, 1), minItems=4, maxItems=4, items={"minimum": 1})
     widths: tuple[int, ...] = setting((24, 48, 96, 192), minItems=4, maxItems=4, items={"minimum": 1})
     patch_size: int = setting(4, minimum=1)
+    canonicalize: bool = setting(True)  # bring every image to a common pose first
+    pixel_projection: bool = setting(True)  # add a linear view of the locally normalised pixels
     hidden_features: int = setting(512, minimum=1)
     embedding_features: int = setting(256, minimum=2)
     dropout: float = setting(0.0, minimum=0, exclusiveMaximum=1)
@@ -263,16 +287,12 @@ class EncoderConfig(TrainingConfig):
     gradient_norm: float = setting(1.0, exclusiveMinimum=0)
     recipe: Recipe = setting(Recipe.ALL_PAIRS)
     epochs: int = setting(6, minimum=1)
-    batch_size: int = setting(32, minimum=2)  # image pairs per optimiser step
+    passes: int = setting(25, minimum=1)
+    batch_size: int = setting(48, minimum=2)  # image pairs per optimiser step; all_pairs has as many images in families
     keep: Keep = setting(Keep.LAST)
     learning_rate: float = setting(2e-3, exclusiveMinimum=0)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-
-
-def _misalignment() -> AugmentationConfig:
-    """The misaligned evaluation of arXiv:2509.16582."""
-    return AugmentationConfig(
-        flip_probability=0.8, rotation_probability=0.8, rotation_degrees=10.0, gamma_probability=0.8
+    augmentation: tuple[DistortionConfig, ...] = setting(
+        _distortions(flip=(0.5, 1.0), rotation=(0.5, 11.0), gamma=(0.5, 0.5))
     )
 
 
@@ -293,7 +313,10 @@ class EvaluationConfig:
     metrics: tuple[MetricName, ...] = setting((MetricName.DEEPSSIM, MetricName.SSIM), minItems=1, uniqueItems=True)
     embedding_batch_size: int = setting(256, minimum=1)
     embedding_precision: Precision = setting(Precision.FLOAT32)
-    misalignment: AugmentationConfig = field(default_factory=_misalignment)
+    # The misaligned evaluation of arXiv:2509.16582.
+    misalignment: tuple[DistortionConfig, ...] = setting(
+        _distortions(flip=(0.8, 1.0), rotation=(0.8, 10.0), gamma=(0.8, 0.5))
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,12 @@ def _schema_of_type(hint: Any, rule: dict[str, Any]) -> dict[str, Any]:
         base = _schema_of_type(next(part for part in typing.get_args(hint) if part is not type(None)), rule)
         return base | {"type": [base["type"], "null"]}
     if typing.get_origin(hint) is tuple:
-        entry = _schema_of_type(typing.get_args(hint)[0], rule.pop("items", {}))
+        kind = typing.get_args(hint)[0]
+        entry = (
+            schema_of(typing.cast(type, kind))
+            if dataclasses.is_dataclass(kind)
+            else _schema_of_type(kind, rule.pop("items", {}))
+        )
         return {"type": "array", "items": entry, **rule}
     if issubclass(hint, StrEnum):
         return {"type": "string", "enum": [choice.value for choice in hint], **rule}
@@ -88,7 +93,8 @@ def _convert(hint: Any, value: Any) -> Any:
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     if typing.get_origin(hint) is tuple:
-        return tuple(_convert(typing.get_args(hint)[0], entry) for entry in value)
+        kind = typing.get_args(hint)[0]
+        return tuple(build(kind, entry) if dataclasses.is_dataclass(kind) else _convert(kind, entry) for entry in value)
     return hint(value)
 
 

@@ -25,7 +25,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, Sequent
 
 from deepssim.choices import Decay, Device, Keep
 from deepssim.config import TrackingConfig, TrainingConfig
-from deepssim.devices import resolve_device, training_precision
+from deepssim.devices import resolve_device, training_precision, weights_of
 from deepssim.errors import DataError
 from deepssim.seeds import torch_generator
 from deepssim.tracking import finish, loggers
@@ -81,6 +81,10 @@ class Batched(Dataset):
     def __getitem__(self, rows: Sequence[int]) -> tuple[torch.Tensor, ...]:
         chosen = rows if self.rows is None else self.rows[list(rows)].tolist()
         return tuple(tensor[chosen] for tensor in self.tensors)
+
+    def rows_for(self, batch_size: int) -> int:
+        """Return how many rows make a batch; a row of some data stands for several images."""
+        return batch_size
 
     @property
     def bytes_held(self) -> int:
@@ -224,7 +228,7 @@ def _trainer(
     return lightning.Trainer(
         accelerator="gpu" if target.type == "cuda" else "cpu",
         devices=1,
-        precision=training_precision(target, options.precision),
+        precision=training_precision(target, options.precision, weights_of(module)),
         max_epochs=_whole_intervals(options),
         check_val_every_n_epoch=options.validate_every,
         # A module that steps its optimisers itself adds up gradients itself, too.
@@ -258,8 +262,8 @@ def with_decay(module: lightning.LightningModule, optimizer: torch.optim.Optimiz
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _loader(data: Dataset, batch_size: int, order: Sampler) -> DataLoader:
-    return DataLoader(data, sampler=BatchSampler(order, batch_size, drop_last=False), batch_size=None)
+def _loader(data: Batched, batch_size: int, order: Sampler) -> DataLoader:
+    return DataLoader(data, sampler=BatchSampler(order, data.rows_for(batch_size), drop_last=False), batch_size=None)
 
 
 def _whole_intervals(options: TrainingConfig) -> int:

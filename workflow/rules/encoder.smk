@@ -26,6 +26,6 @@ rule train_deepssim:
         runtime=1440,
     params:
         config=settings("seed", "device", "encoder") | {"dataset": {"bit_depth": config["dataset"]["bit_depth"]}},
-        recipe=2,
+        recipe=3,
     script:
         "../scripts/train_deepssim.py"

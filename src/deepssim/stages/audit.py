@@ -200,18 +200,19 @@ def _train_encoder(path: Path, real: Collection, subjects: list[str], config: An
     """Train an encoder on the training images, apart by subject from those that validate it; return the seconds."""
     from deepssim.datasets.splits import split_by_subject
     from deepssim.datasets.tables import Split
-    from deepssim.encoders.deepssim import save_encoder, train_on_images
+    from deepssim.encoders.deepssim import save_encoder
+    from deepssim.encoders.recipes import train_on_images
 
     fraction = max(_VALID_FRACTION, 2 / len(set(subjects)))
     splits = split_by_subject(subjects, valid_fraction=fraction, holdout_fraction=0.0, seed=config.seed)
-    packs = [
+    train, valid = (
         real.pack.select([key for key, split in zip(real.pack.keys, splits, strict=True) if split is wanted])
         for wanted in (Split.TRAIN, Split.VALID)
-    ]
-    logger.info("training an encoder on %d images; name one by --encoder to save this time", len(packs[0].keys))
+    )
+    logger.info("training an encoder on %d images; name one by --encoder to save this time", len(train.keys))
     started = time.perf_counter()
     network, _ = train_on_images(
-        *packs, config.encoder, seed=config.seed, device=config.device, state=path.parent / f"state-{path.stem}"
+        train, valid, config.encoder, seed=config.seed, device=config.device, state=path.parent / f"state-{path.stem}"
     )
     seconds = time.perf_counter() - started
     with whole_outputs({"weights": path}) as outputs:

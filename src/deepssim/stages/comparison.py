@@ -15,11 +15,18 @@ from deepssim.settings import as_settings
 from deepssim.stages.shards import join_packs
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from deepssim.encoders.families import Families
+    from deepssim.encoders.recipes import PairImages
+    from deepssim.images.packs import ImagePack
     from deepssim.similarity.tiles import Comparison
 
 logger = logging.getLogger(__name__)
 
-ENCODER_RECIPE = 2  # as in generation.py
+ENCODER_RECIPE = 3  # as in generation.py
+LEAST_LIKE = 0.5  # SSIM above which a synthetic image counts as an imperfect copy
+LATENT_NOISE = (0.0, 0.1, 0.2, 0.3, 0.45)  # of the autoencoder's round trips, see `autoencoder.reconstruct`
 
 
 def score_images(
@@ -188,23 +195,21 @@ def train_deepssim(
 ) -> None:
     """Fit the encoder so that cosine similarity predicts SSIM."""
     from deepssim.datasets.tables import Split, keys_of, read_images, read_pairs
-    from deepssim.devices import resolve_device
-    from deepssim.encoders.deepssim import PairImages, save_encoder
-    from deepssim.encoders.deepssim import train_deepssim as fit
-    from deepssim.generative.autoencoder import load_autoencoder, reconstruct
-    from deepssim.images.packs import ImagePack, read_pack
-    from deepssim.images.standardize import quantise
+    from deepssim.encoders.deepssim import save_encoder
+    from deepssim.encoders.recipes import PairImages
+    from deepssim.encoders.recipes import train_deepssim as fit
+    from deepssim.images.packs import read_pack
     from deepssim.provenance import state_folder
 
-    packs = read_pack(real), join_packs(synthetic)
-    # The generator never saw the valid split, so its patients are in no pair, least of all in a test pair. Their partners
-    # are themselves and what the generator's autoencoder makes of them, which is how its images look at best.
-    lone = [packs[0].select(keys_of(read_images(images), Split.VALID))]
-    if lone[0].keys and config.encoder.recipe is Recipe.ALL_PAIRS:
-        decoded = reconstruct(load_autoencoder(autoencoder), lone[0], device=resolve_device(config.device))
-        lone.append(ImagePack(quantise(decoded, config.dataset.bit_depth), lone[0].keys))
+    pairs, packs = read_pairs(train), (read_pack(real), join_packs(synthetic))
+    data: Families | PairImages
+    if config.encoder.recipe is Recipe.ALL_PAIRS:
+        # The generator never saw the valid split, so its patients are in no pair, least of all in a test pair.
+        data = _families(pairs, *packs, keys_of(read_images(images), Split.VALID), autoencoder, config)
+    else:
+        data = PairImages(pairs, *packs)
     network, trained = fit(
-        PairImages(read_pairs(train), *packs, lone=lone),
+        data,
         PairImages(read_pairs(valid), *packs),
         config.encoder,
         seed=config.seed,
@@ -218,6 +223,29 @@ def train_deepssim(
     )
     trained.write_history(history)
     save_encoder(weights, network)
+
+
+def _families(
+    pairs: pd.DataFrame, real: ImagePack, synthetic: ImagePack, lone: list[str], autoencoder: str, config: Any
+) -> Families:
+    """Put real images together with what the generator made of them and what its autoencoder makes of them."""
+    import torch
+
+    from deepssim.devices import resolve_device
+    from deepssim.encoders.families import Families
+    from deepssim.generative.autoencoder import load_autoencoder, reconstruct
+    from deepssim.images.packs import ImagePack
+    from deepssim.images.standardize import quantise
+
+    anchors = real.select(list(dict.fromkeys([*pairs["real_key"], *lone])))
+    near = pairs[pairs["ssim"] > LEAST_LIKE].sort_values("ssim", ascending=False, kind="stable")
+    near = near.drop_duplicates("synth_key")  # with the real image that it resembles most
+    copies = [(synthetic.select(near["synth_key"].tolist()), near["real_key"].tolist())] if len(near) else []
+    network, device = load_autoencoder(autoencoder), resolve_device(config.device)
+    for noise in LATENT_NOISE:
+        decoded = reconstruct(network, anchors, device=device, noise=noise, seed=config.seed)
+        copies.append((ImagePack(quantise(decoded, real.bit_depth), anchors.keys), anchors.keys))
+    return Families(anchors, copies, threads=torch.get_num_threads())
 
 
 def embed(*, weights: str, pack: str, embeddings: str, metric: MetricName, config: Any) -> None:
