@@ -1,31 +1,29 @@
 """What could hide a copy: one distortion at a time, for controls that measure how many hidden copies are found.
 
-Not here: random misalignment in training and evaluation (augment.py).
+Not here: how images are distorted, and distortions drawn at random (augment.py).
 """
 
-import io
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
+from typing import Any
 
-import kornia.filters
-import kornia.geometry.transform
-import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
+from deepssim.images.augment import Misalignment, apply
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
 from deepssim.seeds import torch_generator
 
 UNCHANGED = "none"
-_DEGREES = 10.0  # as in the misaligned evaluation of arXiv:2509.16582
+_DEGREES = 10.0  # most of a rotation, as in the misaligned evaluation of arXiv:2509.16582, and half of it at least
 _GAMMAS = (0.5, 1.5)  # likewise
-_CROP = 0.9  # side that is left, enlarged to the old size
+_CROP = 0.1  # share of each side that is cut off; what is left fills the image
 _NOISE = 0.03  # standard deviation, share of the full range
 _BLUR = 64.0  # sides of an image in one standard deviation of the blur: one pixel of 64
-_JPEG_QUALITY = 50
+_JPEG_QUALITY = 50.0
+
+Change = Callable[[Tensor, int], dict[str, Any]]
 
 
 def distort(pack: ImagePack, name: str, seed: int) -> ImagePack:
@@ -36,72 +34,39 @@ def distort(pack: ImagePack, name: str, seed: int) -> ImagePack:
         name: one of `DISTORTIONS`.
         seed: random numbers depend on it, the distortion and each image's key only.
     """
-    if name == UNCHANGED:
-        return pack
-    changed = []
-    for key, image in zip(pack.keys, pack.unit(), strict=True):
-        generator = torch_generator(seed, "distort", name, key)
-        changed.append(DISTORTIONS[name](torch.from_numpy(image)[None, None], generator)[0, 0].numpy())
-    return ImagePack(quantise(np.stack(changed), pack.bit_depth), pack.keys)
+    generators = [torch_generator(seed, "distort", name, key) for key in pack.keys]
+    even = torch.stack([torch.rand(4, generator=generator) for generator in generators])
+    change = replace(Misalignment.none(len(pack.keys)), **DISTORTIONS[name](even, max(pack.images.shape[1:])))
+    images = apply(torch.from_numpy(pack.unit())[:, None], change)
+    return ImagePack(quantise(images[:, 0].numpy(), pack.bit_depth), pack.keys)
 
 
-def _none(image: Tensor, generator: torch.Generator) -> Tensor:
-    return image
+def _all(even: Tensor) -> Tensor:
+    return torch.ones(len(even), dtype=torch.bool)
 
 
-def _flip(axis: int, image: Tensor, generator: torch.Generator) -> Tensor:
-    return image.flip(axis)
+def _rotation(even: Tensor, side: int) -> dict[str, Tensor]:
+    return {"degrees": _DEGREES * (1 + even[:, 0]) / 2 * torch.where(even[:, 1] < 0.5, -1.0, 1.0)}
 
 
-def _uniform(low: float, high: float, generator: torch.Generator) -> float:
-    return low + (high - low) * float(torch.rand(1, generator=generator))
+def _crop(even: Tensor, side: int) -> dict[str, Tensor]:
+    # The middle of what is left may lie anywhere that keeps it inside; enlarging moves it further.
+    shift = (even[:, :2] - 0.5) * _CROP / (1 - _CROP)
+    return {"scale": torch.full((len(even), 2), 1 / (1 - _CROP)), "shift": shift}
 
 
-def _rotate(image: Tensor, generator: torch.Generator) -> Tensor:
-    degrees = _uniform(_DEGREES / 2, _DEGREES, generator) * (1 if _uniform(-1, 1, generator) > 0 else -1)
-    return kornia.geometry.transform.rotate(image, torch.tensor([degrees]))
-
-
-def _contrast(image: Tensor, generator: torch.Generator) -> Tensor:
-    return image ** _GAMMAS[int(_uniform(0, 2, generator))]
-
-
-def _crop(image: Tensor, generator: torch.Generator) -> Tensor:
-    height, width = image.shape[2:]
-    rows, columns = max(1, round(height * _CROP)), max(1, round(width * _CROP))
-    top, left = (
-        int(_uniform(0, 1, generator) * (full - part + 1)) for full, part in ((height, rows), (width, columns))
-    )
-    part = image[:, :, top : top + rows, left : left + columns]
-    return F.interpolate(part, size=(height, width), mode="bilinear", align_corners=False)
-
-
-def _noise(image: Tensor, generator: torch.Generator) -> Tensor:
-    return (image + _NOISE * torch.randn(image.shape, generator=generator)).clamp(0, 1)
-
-
-def _blur(image: Tensor, generator: torch.Generator) -> Tensor:
-    sigma = max(image.shape[2:]) / _BLUR
-    size = 2 * int(np.ceil(3 * sigma)) + 1
-    return kornia.filters.gaussian_blur2d(image, (size, size), (sigma, sigma))
-
-
-def _jpeg(image: Tensor, generator: torch.Generator) -> Tensor:
-    buffer = io.BytesIO()
-    Image.fromarray(quantise(image[0, 0].numpy(), 8)).save(buffer, "jpeg", quality=_JPEG_QUALITY)
-    with Image.open(buffer) as decoded:
-        return torch.from_numpy(np.asarray(decoded, dtype=np.float32) / np.float32(255))[None, None]
-
-
-DISTORTIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    UNCHANGED: _none,
-    "flip left-right": partial(_flip, 3),
-    "flip up-down": partial(_flip, 2),
-    "rotation": _rotate,
-    "contrast": _contrast,
+DISTORTIONS: dict[str, Change] = {
+    UNCHANGED: lambda even, side: {},
+    "flip left-right": lambda even, side: {"flip_columns": _all(even)},
+    "flip up-down": lambda even, side: {"flip_rows": _all(even)},
+    "rotation": _rotation,
+    "contrast": lambda even, side: {"gamma": torch.where(even[:, 0] < 0.5, *_GAMMAS)},
     "crop": _crop,
-    "noise": _noise,
-    "blur": _blur,
-    "JPEG": _jpeg,
+    "noise": lambda even, side: {
+        "noise": torch.full((len(even),), _NOISE),
+        "noise_seed": (even[:, 0].double() * 2**53).long(),
+    },
+    "blur": lambda even, side: {"blur": torch.full((len(even),), side / _BLUR)},
+    "JPEG": lambda even, side: {"quality": torch.full((len(even),), _JPEG_QUALITY)},
 }
-"""Each takes an image (1, 1, H, W), 0 to 1, and a generator, and gives the same shape and range."""
+"""Each takes even numbers of 0 to 1, (N, 4), and the longer side in pixels, and gives what `Misalignment` changes."""
