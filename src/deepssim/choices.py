@@ -145,8 +145,22 @@ class Layout(StrEnum):
     TOP_K = "top_k"
 
 
+class FsimVariant(StrEnum):
+    """What FSIM takes for phase congruency.
+
+    `simplified` is what the reference code of arXiv:2509.16582 does: the gradient magnitude, divided by its maximum.
+    """
+
+    PHASE_CONGRUENCY = "phase_congruency"
+    SIMPLIFIED = "simplified"
+
+
 class MetricName(StrEnum):
-    """Similarity scores that this version computes."""
+    """Similarity scores; the four first compare embeddings, the last two pixels."""
 
     DEEPSSIM = "deepssim"
+    CHEN = "chen"
+    DAR = "dar"
+    SEMDEDUP = "semdedup"
     SSIM = "ssim"
+    FSIM = "fsim"

@@ -16,6 +16,7 @@ from deepssim import stages
 from deepssim.choices import MetricName
 from deepssim.cli_audit import add_audit_command
 from deepssim.cli_reference import add_reference_commands
+from deepssim.cli_scores import add_score_commands
 from deepssim.config import Config, json_schema, load_config
 from deepssim.errors import DataError
 from deepssim.jobs import logged, set_threads, short_errors, whole_outputs
@@ -139,6 +140,11 @@ STAGES = {
         },
         outputs={"weights": "encoders/deepssim.safetensors", "history": "encoders/deepssim_history.csv"},
     ),
+    "train-dar": Stage(
+        help="train Dar's encoder on the real images, without labels",
+        inputs={"images": "dataset/images.csv", "real": "dataset/real.h5"},
+        outputs={"weights": "encoders/dar.safetensors", "history": "encoders/dar_history.csv"},
+    ),
     "embed": Stage(
         help="embed all images of a pack",
         inputs={"weights": "encoders/{metric}.safetensors", "pack": ""},
@@ -161,6 +167,12 @@ STAGES = {
         outputs={"scores": ""},
         extras=("config", "metric", "threads"),
     ),
+    "fit-thresholds": Stage(
+        help="fit the thresholds of a metric to the valid pairs",
+        inputs={"matrix": "matrices/{metric}.h5", "valid": "pairs/valid.csv"},
+        outputs={"thresholds": "eval/thresholds/{metric}.json"},
+        extras=("metric",),
+    ),
     "evaluate": Stage(
         help="judge a metric on the labelled test pairs",
         inputs={
@@ -169,6 +181,7 @@ STAGES = {
             "train_used": "ldm/train_used.csv",
             "images": "dataset/images.csv",
         },
+        optional={"thresholds": "fitted thresholds (JSON); the published ones unless named"},
         outputs={"figures": "eval/{metric}{variant}.json"},
         extras=("config", "metric", "misaligned", "config_hash"),
     ),
@@ -197,9 +210,21 @@ STAGES = {
             "aligned": "matrices/{metric}.h5",
             "misaligned": "matrices/{metric}_misaligned.h5",
             "test": "pairs/test.csv",
+            "figures": "eval/{metric}.json",
         },
         outputs={"png": "plots/{metric}.png", "svg": "plots/{metric}.svg"},
         extras=("metric",),
+    ),
+    "plot-benchmark": Stage(
+        help="draw the histograms of metrics in one figure; give each list in the same order",
+        inputs={
+            "aligned": "matrices/*[!d].h5",
+            "misaligned": "matrices/*_misaligned.h5",
+            "test": "pairs/test.csv",
+            "figures": "eval/*[!d].json",
+        },
+        outputs={"png": "plots/benchmark.png", "svg": "plots/benchmark.svg"},
+        extras=(),
     ),
     "plot-evaluation": Stage(
         help="draw ROC and precision-recall curves, confusion, calibration and copy rates of all metrics",
@@ -273,6 +298,7 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(call=_show)
     add_audit_command(commands)
     add_reference_commands(commands)
+    add_score_commands(commands)
     schema = commands.add_parser("schema", help="print the schema of config files")
     schema.set_defaults(call=_schema)
     check = commands.add_parser("check-config", help="check a config file")

@@ -21,6 +21,7 @@ from deepssim.choices import (
     Device,
     Distortion,
     Duplication,
+    FsimVariant,
     Intensity,
     Keep,
     Layout,
@@ -297,6 +298,37 @@ class EncoderConfig(TrainingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DarConfig(TrainingConfig):
+    """Section `dar`: the contrastive ResNet of arXiv:2402.01054 and its training on the real images."""
+
+    bottleneck: bool = setting(False)  # blocks of three convolutions, as in ResNet-50
+    depths: tuple[int, ...] = setting((1, 1, 1, 1), minItems=4, maxItems=4, items={"minimum": 1})
+    width: int = setting(16, minimum=1)  # channels of the first stage; each later one doubles them
+    embedding_features: int = setting(128, minimum=2)
+    temperature: float = setting(0.1, exclusiveMinimum=0)
+    weight_decay: float = setting(1e-4, minimum=0)
+    epochs: int = setting(10, minimum=1)
+    passes: int = setting(10, minimum=1)
+    batch_size: int = setting(64, minimum=2)  # images, each in two views
+    keep: Keep = setting(Keep.LAST)
+    learning_rate: float = setting(2e-3, exclusiveMinimum=0)
+    augmentation: tuple[DistortionConfig, ...] = setting(
+        _distortions(flip=(0.8, 1.0), rotation=(0.8, 10.0), gamma=(0.8, 0.5))
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedConfig:
+    """Section `published`: encoders that others trained; no file is loaded that could run code unless it is trusted."""
+
+    deepssim: str | None = setting(None, minLength=1)
+    chen: str | None = setting(None, minLength=1)
+    dar: str | None = setting(None, minLength=1)
+    semdedup: str | None = setting(None, minLength=1)
+    trust: tuple[str, ...] = setting((), uniqueItems=True, items={"pattern": "^[0-9a-f]{64}$"})  # SHA-256
+
+
+@dataclass(frozen=True, kw_only=True)
 class SimilarityConfig:
     """Section `similarity`: memory and size of the score matrices."""
 
@@ -304,13 +336,16 @@ class SimilarityConfig:
     layout: Layout = setting(Layout.AUTO)
     dense_limit: int = setting(500_000_000, minimum=1)  # scores; 2 GB
     top_k: int = setting(10, minimum=1)
+    fsim_variant: FsimVariant = setting(FsimVariant.PHASE_CONGRUENCY)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """Section `evaluation`: which scores are judged and against what misalignment."""
 
-    metrics: tuple[MetricName, ...] = setting((MetricName.DEEPSSIM, MetricName.SSIM), minItems=1, uniqueItems=True)
+    metrics: tuple[MetricName, ...] = setting(
+        (MetricName.DEEPSSIM, MetricName.DAR, MetricName.SSIM, MetricName.FSIM), minItems=1, uniqueItems=True
+    )
     embedding_batch_size: int = setting(256, minimum=1)
     embedding_precision: Precision = setting(Precision.FLOAT32)
     # The misaligned evaluation of arXiv:2509.16582.
@@ -374,6 +409,8 @@ class Config:
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    dar: DarConfig = field(default_factory=DarConfig)
+    published: PublishedConfig = field(default_factory=PublishedConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
@@ -401,6 +438,10 @@ def parse_config(settings: Mapping[str, Any]) -> Config:
             f"synthesis.guidance_scale is {config.synthesis.guidance_scale}, but ldm.condition_dropout is 0; guidance "
             "needs a model that was trained without condition now and then, so set it to about 0.1"
         )
+    from deepssim.similarity.metrics import weights_of  # it reads the settings too
+
+    for metric in config.evaluation.metrics:
+        weights_of(metric, config.published)
     return config
 
 

@@ -1,12 +1,15 @@
-"""Weight files: safetensors with the options and versions that made them.
+"""Weight files: safetensors with the options and versions that made them, and state dicts of other programs.
 
 Not here: building networks from options (generative/, encoders/).
 """
 
 import json
+import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -48,3 +51,27 @@ def about(path: str | Path) -> dict[str, Any]:
             return json.loads((file.metadata() or {}).get(_ENTRY, "{}"))
     except (OSError, SafetensorError):
         return {}
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a file of torch or safetensors; no code in the file is run.
+
+    Raises:
+        DataError: if it is neither, or holds more than tensors.
+    """
+    try:
+        if Path(path).suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise DataError(f"{path}: does not exist; name an existing checkpoint") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path}: cannot be read as a state dict of tensors ({reason}); save `network.state_dict()`"
+        ) from None
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise DataError(f"{path}: holds no state dict; save `network.state_dict()`")
+    return {str(name).removeprefix("module."): value for name, value in content.items()}

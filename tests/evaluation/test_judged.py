@@ -8,12 +8,11 @@ from deepssim.evaluation.judged import (
     agreement_matrix,
     compare_metrics,
     disagreements,
-    fit_thresholds,
     fitted_classes,
     judge,
     macro_f1,
 )
-from deepssim.evaluation.labels import TRUTH, Label, Thresholds
+from deepssim.evaluation.labels import TRUTH, Label
 
 QUICK = Sampling(repetitions=200)
 
@@ -37,26 +36,6 @@ def test_macro_f1_agrees_with_scikit_learn(pairs, random):
     assert macro_f1(labels[two], predicted[two], np.ones((1, two.sum()), int))[0] == pytest.approx(expected)
 
 
-def test_fitted_thresholds_are_the_best_there_are(random):
-    for _ in range(5):
-        labels = random.choice([0, 1, 2], 25)
-        scores = np.round(labels * 0.0 + random.random(25) + np.array([0, 1.2, 0.6])[labels], 2)
-        found = fit_thresholds(scores, labels)
-        cuts = [-1, *(np.unique(scores)[:-1] + 0.001), 9]
-        best = max(
-            f1_score(labels, Thresholds(low, high).classify(scores), average="macro", labels=np.unique(labels))
-            for low in cuts for high in cuts if low <= high
-        )  # fmt: skip
-        reached = f1_score(labels, found.classify(scores), average="macro", labels=np.unique(labels))
-        assert reached == pytest.approx(best)
-
-
-def test_many_scores_are_fitted_nearly_as_well(random):
-    labels = random.choice([0, 1, 2], 5000)
-    scores = np.array([0.3, 0.95, 0.72])[labels] + random.normal(0, 0.03, 5000)
-    assert f1_score(labels, fit_thresholds(scores, labels).classify(scores), average="macro") > 0.995
-
-
 def test_halves_are_classified_by_each_other(pairs):
     scores, labels, subjects = pairs
     predicted, fitted = fitted_classes(scores, labels, subjects, 0)
@@ -69,6 +48,7 @@ def test_halves_are_classified_by_each_other(pairs):
     }
     assert not first & second
     assert fitted_classes(scores, labels, ["p"] * 300, 0)[1] == []
+    assert fitted_classes(scores, np.zeros(300, int), subjects, 0)[1] == []
 
 
 def test_figures_have_intervals_that_hold_them(pairs):

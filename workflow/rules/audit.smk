@@ -23,7 +23,7 @@ rule audit:
         mem_mb=8000,
         runtime=720,
     params:
-        config=settings("seed", "device", "encoder", "audit"),
+        config=settings("seed", "device", "encoder", "published", "audit"),
         cache="results/audit",
         recipe=1,
     script:

@@ -1,9 +1,34 @@
 """Figures: how well each metric finds the classes, and how much copying it sees."""
 
 
+rule fit_thresholds:
+    """Fit thresholds to the valid pairs, which share no subject with the test pairs."""
+    input:
+        matrix="results/matrices/{metric}.h5",
+        valid="results/pairs/valid.csv",
+    output:
+        thresholds="results/eval/thresholds/{metric}.json",
+    log:
+        "results/logs/fit_thresholds_{metric}.log",
+    benchmark:
+        "results/benchmarks/fit_thresholds_{metric}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=30,
+    params:
+        recipe=1,
+    script:
+        "../scripts/fit_thresholds.py"
+
+
 rule evaluate:
     """Judge one metric on the labelled test pairs."""
     input:
+        unpack(fitted_thresholds),
         matrix="results/matrices/{metric}{variant}.h5",
         test="results/pairs/test.csv",
         train_used="results/ldm/train_used.csv",

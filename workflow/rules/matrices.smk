@@ -27,7 +27,7 @@ rule score_images:
         mem_mb=8000,
         runtime=720,
     params:
-        config=settings("seed", "device", "shards", "synthesis", "similarity"),
+        config=scoring_settings,
         recipe=2,
     script:
         "../scripts/score_images.py"
@@ -56,7 +56,7 @@ rule score_embeddings:
         mem_mb=8000,
         runtime=60,
     params:
-        config=settings("seed", "device", "shards", "synthesis", "similarity"),
+        config=scoring_settings,
         recipe=2,
     script:
         "../scripts/score_embeddings.py"

@@ -7,6 +7,7 @@ rule plot_metric:
         aligned="results/matrices/{metric}.h5",
         misaligned="results/matrices/{metric}_misaligned.h5",
         test="results/pairs/test.csv",
+        figures="results/eval/{metric}.json",
     output:
         png="results/plots/{metric}.png",
         svg=report("results/plots/{metric}.svg", caption="../report/histogram.rst", category="Evaluation"),
@@ -23,6 +24,31 @@ rule plot_metric:
         runtime=30,
     script:
         "../scripts/plot_metric.py"
+
+
+rule plot_benchmark:
+    """Draw the histograms of all metrics in one figure."""
+    input:
+        aligned=expand("results/matrices/{metric}.h5", metric=METRICS),
+        misaligned=expand("results/matrices/{metric}_misaligned.h5", metric=METRICS),
+        test="results/pairs/test.csv",
+        figures=expand("results/eval/{metric}.json", metric=METRICS),
+    output:
+        png="results/plots/benchmark.png",
+        svg=report("results/plots/benchmark.svg", caption="../report/benchmark.rst", category="Evaluation"),
+    log:
+        "results/logs/plot_benchmark.log",
+    benchmark:
+        "results/benchmarks/plot_benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/plot_benchmark.py"
 
 
 rule plot_evaluation:

@@ -29,6 +29,7 @@ MEMBERS = 8  # images of a family in a batch
 
 _COPIES = 0.45  # share of members that start from a copy where the family has some
 _NEIGHBOURS = 0.12  # share of members that start from a neighbour
+_LEAST_LIKE = 0.5  # SSIM above which a synthetic image counts as an imperfect copy
 _NEAREST = 16  # neighbours to choose from
 _PER_CLASS = 500  # example pairs
 _ROUNDS = 4  # variations of every image among them, in families
@@ -105,6 +106,18 @@ class Families(Batched):
 
     def _gather(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(self.images[rows].astype(np.float32) / np.float32(self.maximum))[:, None]
+
+
+def copies_in_pairs(pairs: pd.DataFrame, synthetic: ImagePack) -> tuple[ImagePack, list[str]]:
+    """Return the synthetic images of a table that resemble a real one, each with the key of the most similar.
+
+    Args:
+        pairs: `real_key`, `synth_key` and `ssim`.
+        synthetic: pack that holds these images.
+    """
+    near = pairs[pairs["ssim"] > _LEAST_LIKE].sort_values("ssim", ascending=False, kind="stable")
+    near = near.drop_duplicates("synth_key")
+    return synthetic.select(near["synth_key"].tolist()), near["real_key"].tolist()
 
 
 def exact_ssim(images: np.ndarray, *, threads: int) -> Tensor:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepssim.evaluation.fitting import fit_thresholds
 from deepssim.evaluation.intervals import Interval, bootstrap_weights, percentile_interval
 from deepssim.evaluation.labels import LABELS_BY_SCORE, Label, Thresholds
 from deepssim.evaluation.ranking import ranking_samples
 from deepssim.seeds import numpy_generator
 
-_CANDIDATES = 200  # thresholds tried of each kind; more change the third digit of F1 at most
 _CLASSES = len(Label)
 
 
@@ -49,52 +49,21 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> 
         return np.where(support > 0, f1, 0).sum(axis=1) / (support > 0).sum(axis=1)
 
 
-def fit_thresholds(scores: np.ndarray, labels: np.ndarray) -> Thresholds:
-    """Return the two thresholds with the highest macro-F1.
-
-    Args:
-        scores: float64 (N,).
-        labels: codes of `Label`, (N,).
-
-    Returns:
-        Thresholds between scores; where several are equally good, the lowest.
-    """
-    order = np.argsort(scores, kind="stable")
-    place = np.array([LABELS_BY_SCORE.index(Label(label)) for label in labels[order]])
-    values, starts = np.unique(scores[order], return_index=True)
-    # Cut c puts the first `edges[c]` pairs below; a cut is between two different scores, or at either end.
-    edges = np.append(starts, len(scores))
-    middles = np.concatenate([[values[0] - 1e-6], (values[:-1] + values[1:]) / 2, [values[-1] + 1e-6]])
-    if len(edges) > _CANDIDATES:
-        chosen = np.unique(np.linspace(0, len(edges) - 1, _CANDIDATES).round().astype(int))
-        edges, middles = edges[chosen], middles[chosen]
-    below = np.concatenate([[np.zeros(_CLASSES)], np.cumsum(place[:, None] == np.arange(_CLASSES), axis=0)])[edges]
-    low, high = below[:, None, :], below[None, :, :]
-    total = below[-1]
-    hits = np.stack(np.broadcast_arrays(low[..., 0], high[..., 1] - low[..., 1], total[2] - high[..., 2]), axis=-1)
-    sizes = np.stack(np.broadcast_arrays(low.sum(-1), (high - low).sum(-1), len(scores) - high.sum(-1)), axis=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        f1 = np.where(total > 0, 2 * hits / (total + sizes), 0).sum(axis=-1)
-    f1[np.tril_indices(len(edges), -1)] = -1  # the lower threshold must not be above the higher
-    first, second = np.unravel_index(int(f1.argmax()), f1.shape)
-    return Thresholds(low=float(middles[first]), high=float(middles[second]))
-
-
 def fitted_classes(
     scores: np.ndarray, labels: np.ndarray, subjects: Sequence[str], seed: int
 ) -> tuple[np.ndarray, list[Thresholds]]:
     """Classify each half of the subjects with thresholds fitted on the other half.
 
     Returns:
-        Codes of `Label` (N,), and the thresholds of both halves. With one subject there is nothing to fit on: then the
-        codes are empty and there are no thresholds.
+        Codes of `Label` (N,), and the thresholds of both halves; both empty where a half has too little to fit on, which
+        is one class, one score or no subject.
     """
     names = sorted(set(subjects))
-    if len(names) < 2:
-        return np.zeros(0, np.int64), []
     numpy_generator(seed, "threshold halves").shuffle(names)
     first = set(names[: len(names) // 2])
     half = np.array([subject in first for subject in subjects])
+    if any(len(np.unique(values[side])) < 2 for values in (scores, labels) for side in (half, ~half)):
+        return np.zeros(0, np.int64), []
     predicted, fitted = np.zeros(len(scores), np.int64), []
     for inside in (half, ~half):
         thresholds = fit_thresholds(scores[~inside], labels[~inside])

@@ -7,15 +7,11 @@ Not here: this project's own weight files (weights.py).
 
 import contextlib
 import io
-import pickle
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from monai.networks.nets.autoencoderkl import AutoencoderKL
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from deepssim.config import LdmConfig, VaeConfig
@@ -24,7 +20,7 @@ from deepssim.generative.autoencoder import KIND as AUTOENCODER
 from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder_with_options
 from deepssim.generative.diffusion import KIND as DIFFUSION
 from deepssim.generative.diffusion import build_unet, load_unet
-from deepssim.weights import about
+from deepssim.weights import about, read_state_dict
 
 # MONAI's name of a layer, and monai-generative's. The first that fits a key is used.
 _RENAMED = (
@@ -34,30 +30,6 @@ _RENAMED = (
     (".postconv.", ".conv."),
 )
 _CROSS_ATTENTION = "transformer_blocks"
-
-
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict from a file of torch or safetensors; no code in the file is run.
-
-    Raises:
-        DataError: if it is neither, or holds more than tensors.
-    """
-    try:
-        if Path(path).suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: does not exist; name an existing checkpoint") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{path}: cannot be read as a state dict of tensors ({reason}); save `network.state_dict()`"
-        ) from None
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise DataError(f"{path}: holds no state dict; save `network.state_dict()`")
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
 def load_any_autoencoder(path: str | Path, options: VaeConfig) -> tuple[AutoencoderKL, VaeConfig]:

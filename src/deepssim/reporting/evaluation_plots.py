@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from deepssim.evaluation.intervals import share_interval
 from deepssim.evaluation.labels import Label
-from deepssim.reporting.plots import save_plot
+from deepssim.reporting.plots import save_figure
 
 # Okabe and Ito's palette without yellow, which is too pale for lines; line styles tell metrics apart as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -49,7 +49,7 @@ def plot_ranking(paths: Sequence[str | Path], scores: ByPanel, labels: np.ndarra
             axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
             axis.legend(frameon=False, fontsize=8, loc="lower right" if axis is roc else "lower left")
             axis.spines[["top", "right"]].set_visible(False)
-    save_plot(figure, paths)
+    save_figure(figure, paths)
 
 
 def plot_calibration(paths: Sequence[str | Path], scores: ByPanel, ssim: np.ndarray) -> None:
@@ -72,7 +72,7 @@ def plot_calibration(paths: Sequence[str | Path], scores: ByPanel, ssim: np.ndar
         )
         axis.legend(frameon=False, fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
-    save_plot(figure, paths)
+    save_figure(figure, paths)
 
 
 def plot_confusion(paths: Sequence[str | Path], figures: Sequence[Mapping[str, Any]]) -> None:
@@ -93,7 +93,7 @@ def plot_confusion(paths: Sequence[str | Path], figures: Sequence[Mapping[str, A
         axis.set_xticks(range(len(counts)), item["classes"], fontsize=8)
         axis.set_yticks(range(len(counts)), item["classes"], fontsize=8)
         axis.set(title=_title(item), xlabel="class by score", ylabel="class by SSIM")
-    save_plot(figure, paths)
+    save_figure(figure, paths)
 
 
 def plot_copy_rate(paths: Sequence[str | Path], figures: Sequence[Mapping[str, Any]]) -> None:
@@ -115,7 +115,7 @@ def plot_copy_rate(paths: Sequence[str | Path], figures: Sequence[Mapping[str, A
     axis.set(xlabel="%, with 95 % interval", xlim=(-2, 102))
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside upper center")
-    save_plot(figure, paths)
+    save_figure(figure, paths)
 
 
 def _title(item: Mapping[str, Any]) -> str:

@@ -7,15 +7,23 @@ nor a stage that only compares numbers should wait for them.
 
 from deepssim.stages.audit import audit
 from deepssim.stages.comparison import (
-    embed,
     gather_matrix,
     sample_pairs,
     score_embeddings,
     score_images,
     score_pairs,
-    train_deepssim,
 )
-from deepssim.stages.evaluation import evaluate, plot_copies, plot_metric, plot_summary, report, summarize
+from deepssim.stages.encoders import embed, train_dar, train_deepssim
+from deepssim.stages.evaluation import (
+    evaluate,
+    fit_thresholds,
+    plot_benchmark,
+    plot_copies,
+    plot_metric,
+    plot_summary,
+    report,
+    summarize,
+)
 from deepssim.stages.generation import (
     encode_latents,
     export_images,
@@ -34,9 +42,11 @@ __all__ = [
     "encode_latents",
     "evaluate",
     "export_images",
+    "fit_thresholds",
     "gather_matrix",
     "generate",
     "misalign",
+    "plot_benchmark",
     "plot_copies",
     "plot_evaluation",
     "plot_metric",
@@ -48,6 +58,7 @@ __all__ = [
     "score_images",
     "score_pairs",
     "summarize",
+    "train_dar",
     "train_deepssim",
     "train_ldm",
     "train_vae",

@@ -53,7 +53,7 @@ def audit(
     Args:
         page, summary, pairs, keep, drop: files to write, see docs/audit.md.
         cache: folder for what the next audit need not do again.
-        config: sections `audit`, `encoder`, `seed` and `device`.
+        config: sections `audit`, `encoder`, `published`, `seed` and `device`.
         threads: processor threads.
 
     Returns:
@@ -227,7 +227,7 @@ def _embedder(weights: Path, config: Any) -> Callable[[ImagePack], Embeddings]:
     encode = METRICS[MetricName.DEEPSSIM].embed
     assert encode is not None
     # One precision for all runs: embeddings of earlier ones are compared with new ones.
-    return lambda pack: encode(weights, pack, config.device, _BATCH, Precision.FLOAT32)
+    return lambda pack: encode(str(weights), pack, config.device, _BATCH, Precision.FLOAT32, config.published.trust)
 
 
 def _sides(
