@@ -129,9 +129,7 @@ def examine(
     control_ssim = _control_ssim(sides, neighbours, options.verified)
     confirmed_above = max(TRUTH.high, float(np.nanmax(control_ssim, initial=-1.0)))
     confirmed = _confirmed(copies, aligned, confirmed_above)
-    chance = more_than_controls(
-        int(copies.flagged.sum()), len(copies.flagged), int(rule.alarms.sum()), len(rule.alarms)
-    )
+    chance = _chance(copies, rule)
     found = leakage.leakage_figures(copies, rule, train.subjects, share_of=share_of, **bootstrap)  # type: ignore[arg-type]
     controls = _controls(train, rule, options, means)
     found["holdout_copied"] = _holdout_copied(sides, neighbours, rule, share_of)
@@ -150,6 +148,10 @@ def examine(
         findings=[*findings, *_same_pictures(sides, neighbours, control_ssim)],
         borderline=borderline,
     )
+
+
+def _chance(copies: leakage.Copies, rule: Rule) -> float:
+    return more_than_controls(int(copies.flagged.sum()), len(copies.flagged), int(rule.alarms.sum()), len(rule.alarms))
 
 
 def _confirmed(copies: leakage.Copies, aligned: dict[int, Aligned], limit: float) -> np.ndarray:

@@ -202,11 +202,15 @@ def _train_encoder(path: Path, real: Collection, subjects: list[str], config: An
     from deepssim.datasets.tables import Split
     from deepssim.encoders.deepssim import save_encoder
     from deepssim.encoders.recipes import train_on_images
+    from deepssim.images.keys import real_key
+    from deepssim.images.packs import ImagePack
 
     fraction = max(_VALID_FRACTION, 2 / len(set(subjects)))
     splits = split_by_subject(subjects, valid_fraction=fraction, holdout_fraction=0.0, seed=config.seed)
+    # Names of files are no image keys, and the encoder needs none of them.
+    pack = ImagePack(real.pack.images, [real_key(f"image-{number}") for number in range(len(splits))])
     train, valid = (
-        real.pack.select([key for key, split in zip(real.pack.keys, splits, strict=True) if split is wanted])
+        pack.select([key for key, split in zip(pack.keys, splits, strict=True) if split is wanted])
         for wanted in (Split.TRAIN, Split.VALID)
     )
     logger.info("training an encoder on %d images; name one by --encoder to save this time", len(train.keys))
