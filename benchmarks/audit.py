@@ -131,8 +131,10 @@ def table_lines(rows: list[dict[str, Any]]) -> list[str]:
     first = rows[:REPETITIONS]  # other rates have the same patients
     alarms = share_interval(sum(row["false_alarms"] for row in first), sum(row["genuine"] for row in first))
     controls = [row["controls"]["negative"]["false_alarms"] for row in first]
+    encoder = rows[0]["encoder"]
     lines += [
         "",
+        f"Encoder: {encoder['source']}, SHA-256 `{encoder['sha256'][:16]}…`. "
         f"Rows of one rate differ in how patients were divided and what was copied. Stated rate of false alarms: "
         f"{FALSE_POSITIVES:.0%}; over the {len(first)} divisions {alarms.count} of {alarms.total} images of other patients "
         f"({alarms.value:.1%}, {alarms.low:.1%} to {alarms.high:.1%}), and as measured by the negative controls themselves "

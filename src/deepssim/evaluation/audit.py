@@ -116,8 +116,7 @@ def examine(
         sides: all images.
         neighbours: their nearest images.
         findings: of the pre-flight so far.
-        options: section `audit`.
-        means: encoder, seed and threads.
+        options, means: section `audit`, and what to work with.
     """
     train = sides.train
     bootstrap = {"confidence": options.confidence, "repetitions": options.bootstrap, "seed": means.seed}
