@@ -129,6 +129,14 @@ class Distortion(StrEnum):
     JPEG = "jpeg"
 
 
+class Registration(StrEnum):
+    """How candidates are brought onto each other, after trying all flips; all but `shift` need SimpleITK."""
+
+    SHIFT = "shift"
+    RIGID = "rigid"
+    AFFINE = "affine"
+
+
 class Precision(StrEnum):
     """In what numbers networks compute; `auto` takes bfloat16 where the hardware computes it (for training: a GPU)."""
 

@@ -258,6 +258,17 @@ STAGES = {
         outputs={"png": "plots/copies.png"},
         extras=(),
     ),
+    "verify-copies": Stage(
+        help="register the most similar synthetic images to their training images and compute exact SSIM",
+        inputs={
+            "matrix": "matrices/{metric}.h5",
+            "train_used": "ldm/train_used.csv",
+            "real": "dataset/real.h5",
+            "synthetic": _SYNTHETIC,
+        },
+        outputs={"verified": "eval/{metric}_verified.csv"},
+        extras=("config", "metric"),
+    ),
     "report": Stage(
         help="write the report",
         inputs={

@@ -29,6 +29,7 @@ from deepssim.choices import (
     Perceptual,
     Precision,
     Recipe,
+    Registration,
     Sampler,
     WandbMode,
 )
@@ -355,6 +356,14 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VerificationConfig:
+    """Section `verification`: exact SSIM of the encoder's best candidates after registration."""
+
+    candidates: int = setting(0, minimum=0)  # synthetic images with the highest scores; 0 leaves this out
+    registration: Registration = setting(Registration.SHIFT)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditConfig:
     """Section `audit`: folders of images that `deepssim audit` judges without labels, and how strictly."""
 
@@ -413,6 +422,7 @@ class Config:
     published: PublishedConfig = field(default_factory=PublishedConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    verification: VerificationConfig = field(default_factory=VerificationConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 

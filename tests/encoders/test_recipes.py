@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from deepssim.choices import Device, Distortion, Recipe
+from deepssim.choices import Decay, Device, Distortion, Recipe
 from deepssim.config import DistortionConfig, EncoderConfig
 from deepssim.encoders.deepssim import DeepSSIM, embed, save_encoder
 from deepssim.encoders.families import Families
@@ -103,7 +103,7 @@ def test_what_is_asked_later_counts_most(random):
 
 
 def test_pixels_learn_slower_than_the_rest(random):
-    module = DeepSSIMTraining(replace(TINY, pixel_projection=True, decay="constant"))
+    module = DeepSSIMTraining(replace(TINY, pixel_projection=True, decay=Decay.CONSTANT))
     groups = module.configure_optimizers()["optimizer"].param_groups
     assert [group["lr"] for group in groups] == [3e-3, pytest.approx(1.5e-4)]
     assert sum(len(group["params"]) for group in groups) == len(list(module.parameters()))

@@ -43,6 +43,7 @@ TARGETS = ["results/report/index.html"]
 if not IS_AUDIT:
     TARGETS += ["results/synthetic/images", "results/plots/benchmark.png", "results/plots/ranking.svg"]
     TARGETS += ["results/eval/comparison/metrics.json"]
+    TARGETS += ["results/eval/deepssim_verified.csv"] if config["verification"]["candidates"] else []
     TARGETS += [f"results/plots/{metric}.png" for metric in METRICS]
 
 

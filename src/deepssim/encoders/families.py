@@ -72,7 +72,8 @@ class Families(Batched):
             row += 1
         most = max(len(rows) for rows in copies_of)
         # Families with fewer copies repeat them; those without have their real image.
-        self.copies = torch.tensor([np.resize(rows or [number], max(most, 1)) for number, rows in enumerate(copies_of)])
+        filled = [np.resize(rows or [number], max(most, 1)) for number, rows in enumerate(copies_of)]
+        self.copies = torch.from_numpy(np.stack(filled).astype(np.int64))
         self.neighbours = torch.from_numpy(_neighbours(real, threads))
 
     def rows_for(self, batch_size: int) -> int:

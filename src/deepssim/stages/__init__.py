@@ -34,6 +34,7 @@ from deepssim.stages.generation import (
     train_vae,
 )
 from deepssim.stages.judging import compare_metrics, plot_evaluation
+from deepssim.stages.verification import verify_copies
 
 __all__ = [
     "audit",
@@ -62,4 +63,5 @@ __all__ = [
     "train_deepssim",
     "train_ldm",
     "train_vae",
+    "verify_copies",
 ]
