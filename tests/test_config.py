@@ -31,7 +31,7 @@ def test_schema_is_closed_everywhere():
         elif schema.get("type") == "array":
             yield from objects(schema["items"])
 
-    assert len(list(objects(json_schema()))) == 19
+    assert len(list(objects(json_schema()))) == 20
     assert all(schema["additionalProperties"] is False for schema in objects(json_schema()))
 
 
@@ -78,6 +78,8 @@ def test_a_list_of_sections_replaces_the_default():
         ({"ldm": {"beta_start": 0.5}}, "must be below ldm.beta_end"),
         ({"pairs": {"valid_fraction": 0.5, "test_fraction": 0.5}}, "leave no subject to train the encoder"),
         ({"evaluation": {"metrics": ["psnr"]}}, "'psnr' is not one of"),
+        ({"audit": {"real": "x"}}, "audit.real and audit.synthetic belong together"),
+        ({"audit": {"intensity_percentiles": [99, 1]}}, "audit.intensity_percentiles is [99"),
     ],
 )
 def test_bad_settings_are_named(settings, message):

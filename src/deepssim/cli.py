@@ -14,6 +14,7 @@ from typing import Any
 
 from deepssim import stages
 from deepssim.choices import MetricName
+from deepssim.cli_audit import add_audit_command
 from deepssim.cli_reference import add_reference_commands
 from deepssim.cli_scores import add_score_commands
 from deepssim.config import Config, json_schema, load_config
@@ -179,10 +180,24 @@ STAGES = {
             "matrix": "matrices/{metric}{variant}.h5",
             "test": "pairs/test.csv",
             "train_used": "ldm/train_used.csv",
+            "images": "dataset/images.csv",
         },
         optional={"thresholds": "fitted thresholds (JSON); the published ones unless named"},
         outputs={"figures": "eval/{metric}{variant}.json"},
-        extras=("metric", "misaligned", "config_hash"),
+        extras=("config", "metric", "misaligned", "config_hash"),
+    ),
+    "compare-metrics": Stage(
+        help="compare metrics in pairs, and list the pairs on which they disagree",
+        inputs={
+            "matrices": "matrices/*[!d].h5",
+            "figures": "eval/*[!d].json",
+            "test": "pairs/test.csv",
+            "images": "dataset/images.csv",
+        },
+        outputs={
+            "comparison": "eval/comparison/metrics.json",
+            "disagreements": "eval/comparison/disagreements.csv",
+        },
     ),
     "summarize": Stage(
         help="collect the main figures of all metrics in one table",
@@ -210,6 +225,21 @@ STAGES = {
             "figures": "eval/*[!d].json",
         },
         outputs={"png": "plots/benchmark.png", "svg": "plots/benchmark.svg"},
+        extras=(),
+    ),
+    "plot-evaluation": Stage(
+        help="draw ROC and precision-recall curves, confusion, calibration and copy rates of all metrics",
+        inputs={
+            "aligned": "matrices/*[!d].h5",
+            "misaligned": "matrices/*_misaligned.h5",
+            "test": "pairs/test.csv",
+            "figures": _EVALUATIONS,
+        },
+        outputs={
+            f"{name}_{kind}": f"plots/{name}.{kind}"
+            for name in ("ranking", "confusion", "calibration", "copy_rate")
+            for kind in ("png", "svg")
+        },
         extras=(),
     ),
     "plot-summary": Stage(
@@ -281,6 +311,7 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="compute the hashes of results again and say what does not match")
     verify.add_argument("results", nargs="?", default=str(RESULTS), metavar="DIR", help="default: %(default)s")
     verify.set_defaults(call=_verify)
+    add_audit_command(commands)
     add_reference_commands(commands)
     add_score_commands(commands)
     schema = commands.add_parser("schema", help="print the schema of config files")

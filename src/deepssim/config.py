@@ -364,6 +364,40 @@ class VerificationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """Section `audit`: folders of images that `deepssim audit` judges without labels, and how strictly."""
+
+    real: str | None = setting(None, minLength=1)
+    synthetic: str | None = setting(None, minLength=1)
+    holdout: str | None = setting(None, minLength=1)
+    subjects: str | None = setting(None, minLength=1)  # CSV with image_path and subject
+    subject_pattern: str | None = setting(None)
+    encoder: str | None = setting(None, minLength=1)  # null trains one on the real images
+    autoencoder: str | None = setting(None, minLength=1)  # of the generator, for one more control
+    image_size: tuple[int, ...] = setting((64, 64), minItems=2, maxItems=2, items={"minimum": 8})
+    intensity_percentiles: tuple[float, ...] = setting(
+        (0.5, 99.5), minItems=2, maxItems=2, items={"minimum": 0, "maximum": 100}
+    )
+    false_positive_rate: float = setting(0.01, exclusiveMinimum=0, exclusiveMaximum=1)
+    confidence: float = setting(0.95, exclusiveMinimum=0, exclusiveMaximum=1)
+    bootstrap: int = setting(1000, minimum=10)
+    top_k: int = setting(50, minimum=1)  # the neighbourhood of Carlini et al. 2023, arXiv:2301.13188
+    controls: int = setting(200, minimum=1)  # training images copied for each distortion
+    verified: int = setting(200, minimum=0)  # best candidates whose exact SSIM is computed after alignment
+    gallery: int = setting(60, minimum=1)  # pairs shown in the report
+    borderline: int = setting(12, minimum=0)  # pairs next to the limit shown in the report
+    de_identified: bool = setting(False)
+
+    def __post_init__(self) -> None:
+        if (self.real is None) is not (self.synthetic is None):
+            raise ConfigError("audit.real and audit.synthetic belong together; name both folders or none")
+        if self.intensity_percentiles[0] >= self.intensity_percentiles[1]:
+            raise ConfigError(
+                f"audit.intensity_percentiles is {list(self.intensity_percentiles)}; the first must be the smaller"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrackingConfig:
     """Section `tracking`: where trainings are followed besides CSV and TensorBoard; changes no result."""
 
@@ -391,6 +425,7 @@ class Config:
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     verification: VerificationConfig = field(default_factory=VerificationConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 

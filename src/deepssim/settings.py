@@ -34,6 +34,19 @@ def as_settings(config: Any) -> Any:
     return config.value if isinstance(config, StrEnum) else config
 
 
+def as_plain(value: Any) -> Any:
+    """Return figures as what JSON has: intervals and other dataclasses as dicts, NumPy's numbers as numbers, NaN as None."""
+    if dataclasses.is_dataclass(value):
+        return {item.name: as_plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): as_plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_plain(entry) for entry in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def schema_of(section: type) -> dict[str, Any]:
     """Return the JSON schema of a section and those in it; closed, so that a misspelt key is found."""
     hints = typing.get_type_hints(section)

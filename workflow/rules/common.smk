@@ -51,6 +51,15 @@ CONFIG_HASH = fingerprint(config)
 # Of section `ldm`, what decides how latents are stored; the rest must not encode them again.
 LATENT_SETTINGS = ("conditioning", "condition_columns", "scale_latents")
 ENVIRONMENT = "../../envs/deepssim.yaml"
+# An audit judges folders that the config names and trains no generator.
+AUDIT_INPUTS = ("real", "synthetic", "holdout", "subjects", "encoder", "autoencoder")
+IS_AUDIT = config["audit"]["real"] is not None
+TARGETS = ["results/report/index.html"]
+if not IS_AUDIT:
+    TARGETS += ["results/synthetic/images", "results/plots/benchmark.png", "results/plots/ranking.svg"]
+    TARGETS += ["results/eval/comparison/metrics.json"]
+    TARGETS += ["results/eval/deepssim_verified.csv"] if config["verification"]["candidates"] else []
+    TARGETS += [f"results/plots/{metric}.png" for metric in METRICS]
 
 
 wildcard_constraints:

@@ -5,6 +5,7 @@ rule declares. What a stage needs is imported inside it: networks take ten secon
 nor a stage that only compares numbers should wait for them.
 """
 
+from deepssim.stages.audit import audit
 from deepssim.stages.comparison import (
     gather_matrix,
     sample_pairs,
@@ -32,9 +33,12 @@ from deepssim.stages.generation import (
     train_ldm,
     train_vae,
 )
+from deepssim.stages.judging import compare_metrics, plot_evaluation
 from deepssim.stages.verification import verify_copies
 
 __all__ = [
+    "audit",
+    "compare_metrics",
     "embed",
     "encode_latents",
     "evaluate",
@@ -45,6 +49,7 @@ __all__ = [
     "misalign",
     "plot_benchmark",
     "plot_copies",
+    "plot_evaluation",
     "plot_metric",
     "plot_summary",
     "prepare_dataset",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepssim.choices import MetricName
 from deepssim.errors import ConfigError, DataError
 from deepssim.similarity.metrics import METRICS
+from deepssim.stages.judging import judged_figures
 from deepssim.stages.shards import join_packs
 
 if TYPE_CHECKING:
@@ -38,13 +39,15 @@ def evaluate(
     matrix: str,
     test: str,
     train_used: str,
+    images: str,
     figures: str,
     metric: MetricName,
     thresholds: str | None = None,
     misaligned: bool = False,
+    config: Any,
     config_hash: str,
 ) -> None:
-    """Judge one metric on the labelled test pairs, by its published thresholds or those of a file."""
+    """Judge one metric on the labelled test pairs by its published thresholds or those of a file, with intervals."""
     from deepssim.datasets.tables import read_test_set, read_train_used
     from deepssim.evaluation import classification
     from deepssim.provenance import versions
@@ -54,6 +57,7 @@ def evaluate(
     used = _thresholds(metric, thresholds)
     result = classification.evaluate(read_scores(matrix), read_test_set(test), keys, used.thresholds)
     result["thresholds"]["source"] = used.source
+    result["judged"] = judged_figures(matrix, test, images, result["thresholds"], config.seed)
     result |= {"misaligned": misaligned, "provenance": {"config_sha256": config_hash, "versions": versions()}}
     Path(figures).write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
