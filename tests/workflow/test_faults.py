@@ -89,7 +89,7 @@ def test_a_second_run_stops_and_a_config_changed_half_way_starts_afresh(results,
     settings = yaml.safe_load(TINY.read_text())
     settings["vae"] |= {"learning_rate": 0.001}
     other.write_text(yaml.safe_dump(settings))
-    run = start(tmp_path, "--configfile", str(other), WEIGHTS)
+    run = start(tmp_path, WEIGHTS, "--configfile", str(other))
     wait_for_checkpoint(tmp_path, run)
     second = run_tiny(tmp_path, WEIGHTS)
     assert second.returncode != 0
