@@ -52,9 +52,9 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
-def finish(folder: Path) -> None:
-    """Run the workflow to its end."""
-    run = start(folder)
+def finish(folder: Path, *targets: str) -> None:
+    """Run the workflow to its end, or until the targets are made."""
+    run = start(folder, *targets)
     if run.wait(3600):
         raise SystemExit(f"{folder}: does not end well\n{(folder / 'snakemake.log').read_text()[-3000:]}")
 
@@ -72,9 +72,11 @@ def jobs_of(run: subprocess.Popen) -> dict[str, psutil.Process]:
     return found
 
 
-def kill_once(folder: Path, quota: Counter, lasts: dict[str, float], chosen: random.Random, number: int) -> str | None:
+def kill_once(
+    folder: Path, quota: Counter, lasts: dict[str, float], chosen: random.Random, number: int, *targets: str
+) -> str | None:
     """Start the run and kill it once; return what was killed, or None if the run came to its end before."""
-    run = start(folder)
+    run = start(folder, *targets)
     target, how = _KINDS[number % len(_KINDS)]
     while run.poll() is None:
         wanted = [(stage, job) for stage, job in jobs_of(run).items() if quota[stage] > 0]
