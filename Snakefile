@@ -25,6 +25,15 @@ include: "workflow/rules/plots.smk"
 include: "workflow/rules/audit.smk" if IS_AUDIT else "workflow/rules/report.smk"
 
 
+# Seconds each; on a cluster they run where Snakemake does.
+localrules:
+    all,
+    summarize,
+    plot_metric,
+    plot_summary,
+    report,
+
+
 rule all:
     """Make everything."""
     default_target: True

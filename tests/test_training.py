@@ -67,7 +67,7 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one(tmp_path):
     resumed, again = run(tmp_path, "cut")
     assert torch.equal(weights(resumed), weights(whole))
     assert again.history == history.history
-    assert min(resumed.epochs_run) == 4  # what was saved after epoch 4 is not repeated
+    assert min(resumed.epochs_run) == 5  # no finished epoch is repeated, validated or not
     done, _ = run(tmp_path, "cut")
     assert done.epochs_run == []
     assert torch.equal(weights(done), weights(whole))
@@ -159,7 +159,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_keeps_what_was_good(tmp_pa
 
     with pytest.raises(DataError, match="train_loss is nan in epoch 4 of 6; lower the learning rate"):
         train(Exploding(OPTIONS), DATA, None, options=OPTIONS, seed=3, device=Device.CPU, state=tmp_path / "x")
-    assert read_checkpoint(tmp_path / "x" / "last.ckpt")["epoch"] == 1  # the second epoch
+    assert read_checkpoint(tmp_path / "x" / "last.ckpt")["epoch"] == 2  # the third epoch
 
 
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path):

@@ -19,7 +19,8 @@ from deepssim.cli_reference import add_reference_commands
 from deepssim.cli_scores import add_score_commands
 from deepssim.config import Config, json_schema, load_config
 from deepssim.errors import DataError
-from deepssim.jobs import logged, set_threads, short_errors, whole_outputs
+from deepssim.jobs import RESULTS, logged, record, set_threads, short_errors, whole_outputs
+from deepssim.records import Origin, require_verified
 from deepssim.settings import as_settings
 
 _SYNTHETIC = "synthetic/[0-9][0-9][0-9].h5"
@@ -308,6 +309,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--results", default="results", metavar="DIR", help="results folder (default: %(default)s)")
     show.set_defaults(call=_show)
     add_audit_command(commands)
+    verify = commands.add_parser("verify", help="compute the hashes of results again and say what does not match")
+    verify.add_argument("results", nargs="?", default=str(RESULTS), metavar="DIR", help="default: %(default)s")
+    verify.set_defaults(call=_verify)
     add_reference_commands(commands)
     add_score_commands(commands)
     schema = commands.add_parser("schema", help="print the schema of config files")
@@ -371,6 +375,14 @@ def _run_stage(options: argparse.Namespace) -> None:
         function = getattr(stages, options.stage.replace("-", "_"))
         accepted = inspect.signature(function).parameters  # a shard may only decide file names
         function(**inputs, **outputs, **{name: values[name] for name in stage.extras if name in accepted})
+        settings = as_settings(config) if "config" in stage.extras else {}
+        record(Origin(Path(options.results), options.stage, settings, _paths(inputs), config.seed, config.device),
+               final, outputs)  # fmt: skip
+
+
+def _paths(inputs: dict[str, Any]) -> tuple[Path, ...]:
+    lists = [value if isinstance(value, list) else [value] for value in inputs.values() if value is not None]
+    return tuple(Path(path) for paths in lists for path in paths)
 
 
 def _input(options: argparse.Namespace, name: str, path: str, place: dict[str, Any]) -> Any:
@@ -390,6 +402,10 @@ def _show(options: argparse.Namespace) -> None:
     from deepssim.evaluation.summary import headline
 
     print(headline(options.results))
+
+
+def _verify(options: argparse.Namespace) -> None:
+    print(require_verified(options.results))
 
 
 def _schema(options: argparse.Namespace) -> None:

@@ -34,7 +34,7 @@ from deepssim.choices import (
     WandbMode,
 )
 from deepssim.errors import ConfigError
-from deepssim.settings import build, explain, schema_of, setting
+from deepssim.settings import build, explain, require_plain, schema_of, setting
 
 _FRACTION = {"minimum": 0, "maximum": 1}
 _COUNTS = {"items": {"minimum": 1}, "minItems": 1}
@@ -411,7 +411,9 @@ class Config:
 
     seed: int = setting(0, minimum=0)
     device: Device = setting(Device.AUTO)
-    shards: int = setting(1, minimum=1)
+    devices: int = setting(1, minimum=1)  # that train together on a machine: GPUs, or processes without a GPU
+    nodes: int = setting(1, minimum=1)  # machines that train together, under Slurm
+    shards: int = setting(1, minimum=1, maximum=1000)  # file names have three digits
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     vae: VaeConfig = field(default_factory=VaeConfig)
     ldm: LdmConfig = field(default_factory=LdmConfig)
@@ -458,6 +460,7 @@ def parse_config(settings: Mapping[str, Any]) -> Config:
 def _typed(settings: Mapping[str, Any]) -> Config:
     import jsonschema
 
+    require_plain(settings)
     validator = jsonschema.Draft202012Validator(json_schema())
     errors = sorted(validator.iter_errors(settings), key=lambda error: [str(part) for part in error.absolute_path])
     if errors:
@@ -473,7 +476,7 @@ def load_config(path: str | Path) -> Config:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing config file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a number of thousands of digits
         raise ConfigError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: holds no settings; see config/config.yaml for an example")

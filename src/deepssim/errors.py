@@ -3,6 +3,10 @@
 Not here: programming errors, which stay ordinary exceptions with a traceback.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class DeepssimError(Exception):
     """Base of all errors that are shown to the user without a traceback."""
@@ -14,3 +18,21 @@ class ConfigError(DeepssimError):
 
 class DataError(DeepssimError):
     """An input file or its content cannot be used."""
+
+
+@contextmanager
+def readable(path: str | Path, kind: str, advice: str = "make it again") -> Iterator[None]:
+    """Turn whatever a decoder raises for the bytes of a file into one sentence; use it around nothing but reading.
+
+    Damaged and hostile files make libraries raise nearly every exception that there is.
+
+    Raises:
+        DataError: in place of any exception that is not one of this module.
+    """
+    try:
+        yield
+    except DeepssimError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path}: cannot be read as {kind} ({reason}); {advice}") from None

@@ -18,10 +18,17 @@ from typing import Any
 
 from deepssim.config import sections
 from deepssim.errors import DeepssimError
+from deepssim.gpus import own_gpus
+from deepssim.locks import job_in_run
+from deepssim.processes import is_first_worker, is_worker
+from deepssim.records import Origin, write_records
 
 logger = logging.getLogger("deepssim")
 
+RESULTS = Path("results")  # where rules and, unless told otherwise, commands put them
+
 _FULL_DISK = re.compile(rf"(os error |errno = ){errno.ENOSPC}\b")
+_DAMAGED = re.compile(r"Can't (synchronously )?read data")  # h5py, of a file that was opened well
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,40 @@ class Run:
 def job(snakemake: Any) -> Iterator[Run]:
     """Run a workflow script: messages and tracebacks go to the rule's log, outputs appear whole or not at all."""
     set_threads(snakemake.threads)
+    declared = snakemake.params.get("config", {})
+    final = dict(snakemake.output.items())
+    origin = Origin(
+        RESULTS,
+        snakemake.rule,
+        declared,
+        tuple(map(Path, snakemake.input)),
+        *map(snakemake.config.get, ("seed", "device")),
+    )
     with (
         logged(snakemake.log[0] if snakemake.log else None),
         short_errors(),
-        whole_outputs(dict(snakemake.output.items())) as outputs,
+        job_in_run(Path(".snakemake")),
+        own_gpus(0 if is_worker() else int(snakemake.resources.get("gpu", 0))),
+        whole_outputs(final) as outputs,
     ):
+        _remove_leftovers(final, outputs)
         # Where a training is watched changes no result, so it is no parameter, which would run the rule again.
-        settings = snakemake.params.get("config", {}) | {"tracking": snakemake.config["tracking"]}
+        settings = declared | {"tracking": snakemake.config["tracking"]}
         yield Run({**dict(snakemake.input.items()), **outputs}, sections(settings), snakemake.threads)
+        record(origin, final, outputs)
+
+
+def _remove_leftovers(final: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+    """Remove what an earlier attempt left that was killed; a run lets no two jobs make the same output at a time."""
+    for name, path in final.items():
+        for left in Path(path).parent.glob(f".part-*-{Path(path).name}"):
+            if left != Path(outputs[name]):
+                _remove(left)
+
+
+def record(origin: Origin, final: Mapping[str, str | Path], outputs: Mapping[str, str]) -> None:
+    """Write down where the outputs of a job come from, before they take their places."""
+    write_records(origin, *({name: Path(path) for name, path in paths.items()} for paths in (final, outputs)))
 
 
 def set_threads(threads: int) -> None:
@@ -68,15 +101,18 @@ def available_threads() -> int:
 
 @contextmanager
 def logged(path: str | Path | None) -> Iterator[None]:
-    """Show this package's messages on the terminal and, with a path, keep them in a file."""
+    """Show this package's messages on the terminal and, with a path, keep them in a file.
+
+    Of processes that train together the first adds to the file of the program that started them; the others tell errors.
+    """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if path:
+    if path and (not is_worker() or is_first_worker()):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+        handlers.append(logging.FileHandler(path, mode="a" if is_worker() else "w", encoding="utf-8"))
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.ERROR if is_worker() and not is_first_worker() else logging.INFO)
     logger.propagate = False
     try:
         yield
@@ -114,6 +150,17 @@ def _advice(error: BaseException) -> str | None:
             f"no space is left on the disk of {Path.cwd()} or of the outputs; free some and give the same command again: "
             "what was finished is kept, and a training goes on from its last checkpoint"
         )
+    refused = next(
+        (one for one in chain if getattr(one, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM)), None
+    )
+    if refused is not None:
+        return (
+            f"{getattr(refused, 'filename', None) or 'a file'} cannot be written or read ({os.strerror(refused.errno)}); "  # type: ignore[attr-defined]
+            "change its permissions, or name another folder with --directory"
+        )
+    damaged = next((one for one in chain if _DAMAGED.search(str(one))), None)
+    if damaged is not None:
+        return f"an input file is damaged ({damaged}); `deepssim verify` says which, remove it and run snakemake again"
     if any(type(one).__name__ == "OutOfMemoryError" for one in chain):  # torch's, without importing it
         return (
             f"the GPU's memory does not suffice ({' '.join(str(error).split())[:120]}); lower the batch_size, and raise "
@@ -141,7 +188,11 @@ def whole_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
             path.replace(final[name])
     finally:
         for path in temporary.values():
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Where a result comes from: hashes of settings and inputs, versions of the software.
 
-Not here: seeds (seeds.py).
+Not here: seeds (seeds.py), the records that lie beside results (records.py).
 """
 
 import hashlib
@@ -30,6 +30,15 @@ def file_checksum(path: str | Path) -> str:
     """Return the SHA-256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksum(path: str | Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's file names and their contents."""
+    place = Path(path)
+    if not place.is_dir():
+        return file_checksum(place)
+    files = sorted(file for file in place.rglob("*") if file.is_file())
+    return fingerprint({file.relative_to(place).as_posix(): file_checksum(file) for file in files})
 
 
 def state_folder(output: str | Path, settings: Any, inputs: Iterable[str | Path], *, recipe: int) -> Path:

@@ -13,6 +13,10 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
+from deepssim.errors import ConfigError
+
+_MOST_ENTRIES = 10_000
+
 
 def setting(default: Any, **rule: Any) -> Any:
     """Declare a setting with its default and the JSON-schema keywords that bound it; `items` bounds list entries."""
@@ -53,6 +57,30 @@ def schema_of(section: type) -> dict[str, Any]:
         else:
             properties[item.name] = _schema_of_type(hints[item.name], dict(item.metadata))
     return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def require_plain(settings: Any) -> None:
+    """Refuse settings that are endless or not finite, before anything goes through them.
+
+    YAML's references make a page of text into more entries than fit into memory, or into a circle; `.nan` passes every
+    comparison with a bound.
+
+    Raises:
+        ConfigError: naming the first such setting.
+    """
+    waiting = [("the config", settings)]
+    seen = 0
+    while waiting:
+        name, value = waiting.pop()
+        seen += 1
+        if seen > _MOST_ENTRIES:
+            raise ConfigError(f"the config has more than {_MOST_ENTRIES} entries; write down only what differs")
+        if isinstance(value, Mapping):
+            waiting += [(str(key), entry) for key, entry in value.items()]
+        elif isinstance(value, (list, tuple)):
+            waiting += [(name, entry) for entry in value]
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{name!r} is {value}; give a finite number")
 
 
 def _schema_of_type(hint: Any, rule: dict[str, Any]) -> dict[str, Any]:
@@ -107,4 +135,5 @@ def explain(error: Any) -> str:
         near = difflib.get_close_matches(str(unknown), known, n=1)
         advice = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
         return f"{unknown!r} is not a setting of {f'section {where!r}' if where else 'the config'}; {advice}"
-    return f"{where or 'the config'} is not usable: {error.message}"
+    told = error.message if len(error.message) < 500 else f"{error.message[:240]} ... {error.message[-240:]}"
+    return f"{where or 'the config'} is not usable: {told}"

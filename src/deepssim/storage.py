@@ -1,8 +1,12 @@
-"""The one way HDF5 files are opened, so that a damaged or foreign file gives one sentence instead of a traceback.
+"""The one way HDF5 and npz files are opened, so that a damaged, foreign or hostile file gives one sentence.
+
+Links to other files, data without end and pickled objects are refused.
 
 Not here: what the files hold (images/packs.py, encoders/embeddings.py, similarity/matrices.py, generative/latents.py).
 """
 
+import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +15,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from deepssim.errors import DataError
+from deepssim.errors import DataError, readable
 
 _TEXT = h5py.string_dtype("utf-8")
+# No filter of HDF5 shrinks data more than deflate does at its best (1032 times); what claims more is not there.
+_MOST_GROWTH = 1100
+_SMALL = 1_000_000  # bytes that a dataset may have in any case
 
 
 @contextmanager
@@ -21,18 +28,58 @@ def open_hdf5(path: str | Path, *, needs: Sequence[str]) -> Iterator[Any]:
     """Open an HDF5 file for reading and check that it holds the datasets `needs`.
 
     Raises:
-        DataError: if the file is absent, truncated, not HDF5 or lacks a dataset.
+        DataError: if the file is absent, truncated, not HDF5, lacks a dataset or has one that is not to be read (see
+            `dataset`).
     """
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
+    except Exception as error:  # damaged files raise anything
         reason = "does not exist" if not Path(path).exists() else f"is damaged or not HDF5 ({error})"
         raise DataError(f"{path}: {reason}; make it again") from None
     with file:
-        missing = [name for name in needs if name not in file]
-        if missing:
-            raise DataError(f"{path}: lacks dataset {missing[0]!r}; it is not the kind of file that this step reads")
+        with readable(path, "HDF5"):
+            missing = [name for name in needs if name not in file]
+            if missing:
+                raise DataError(
+                    f"{path}: lacks dataset {missing[0]!r}; it is not the kind of file that this step reads"
+                )
+            for name in needs:
+                dataset(file, name)
         yield file
+
+
+def dataset(file: Any, name: str, *, ndim: int | None = None, kinds: str | None = None) -> Any:
+    """Return a dataset of an open file.
+
+    Args:
+        file: open HDF5 file.
+        name: of the dataset, with the groups that it is in.
+        ndim: dimensions that it must have.
+        kinds: NumPy's letters of the kinds of numbers that it may hold, for example "f" for floating point.
+
+    Raises:
+        DataError: if it is a group, lies in another file (a link could name any file of this machine), claims more data
+            than the file can hold, or has another shape or type.
+    """
+    parts = name.split("/")
+    for count in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:count]), getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise DataError(f"{file.filename}: {name!r} is a link to somewhere else; copy the data into the file")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset) or found.shape is None:
+        raise DataError(f"{file.filename}: {name!r} is no dataset; make the file again")
+    if found.is_virtual or found.external:
+        raise DataError(f"{file.filename}: {name!r} lies in other files; copy the data into this one")
+    claimed = found.size * found.dtype.itemsize
+    stored = min(found.id.get_storage_size(), Path(file.filename).stat().st_size)  # the first is a claim, too
+    if claimed > max(_SMALL, stored * (1 if found.chunks is None else _MOST_GROWTH)):
+        raise DataError(f"{file.filename}: {name!r} claims {claimed:,} bytes, but {stored:,} are there; make it again")
+    if (ndim is not None and found.ndim != ndim) or (kinds is not None and found.dtype.kind not in kinds):
+        raise DataError(
+            f"{file.filename}: {name!r} holds {found.dtype} of shape {found.shape}, not what this step reads; make it again"
+        )
+    return found
 
 
 def write_keys(file: Any, name: str, keys: Sequence[str]) -> None:
@@ -42,7 +89,28 @@ def write_keys(file: Any, name: str, keys: Sequence[str]) -> None:
 
 def read_keys(file: Any, name: str, *, expected: int) -> list[str]:
     """Read a list of keys that must have `expected` entries."""
-    keys = [str(key) for key in file[name].asstr()[:]]
+    with readable(file.filename, "HDF5"):
+        keys = [str(key) for key in dataset(file, name, ndim=1).asstr()[:]]
     if len(keys) != expected:
         raise DataError(f"{file.filename}: {len(keys)} {name} for {expected} rows of data; make the file again")
     return keys
+
+
+def read_npz(path: str | Path, name: str, *, most_bytes: int) -> np.ndarray:
+    """Read one array of an npz file; no code in the file is run, and nothing is unpacked beyond `most_bytes`.
+
+    Raises:
+        DataError: if the file is absent or damaged, has no such array, or that is too large or no array of numbers.
+    """
+    with readable(path, "npz"), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+        content = member.read(most_bytes + 1)
+        if len(content) > most_bytes:
+            raise DataError(f"{path}: {name!r} has more than the {most_bytes:,} bytes that can be meant; make it again")
+        file = io.BytesIO(content)
+        version = np.lib.format.read_magic(file)
+        header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, _, kind = header(file)
+        if int(np.prod([int(side) for side in shape], dtype=object)) * kind.itemsize > len(content):
+            raise DataError(f"{path}: {name!r} claims the shape {shape}, but the data is not there; make it again")
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)

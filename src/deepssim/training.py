@@ -3,31 +3,33 @@
 A run keeps its checkpoints and logs in a state folder and continues from there after a kill. All randomness of a step
 is a function of seed and step number, so a resumed run ends with the weights of an undisturbed one.
 
-Not here: the models and their losses, which are LightningModules in generative/ and encoders/; what happens at the end
-of an epoch (training_callbacks.py); where a run can be watched (tracking.py).
+Not here: the models and their losses, which are LightningModules in generative/ and encoders/; in what order data comes
+(training_data.py); what happens at the end of an epoch (training_callbacks.py); processes that train together
+(processes.py); where a run can be watched (tracking.py).
 """
 
 import logging
 import math
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, SequentialSampler
 
 from deepssim.choices import Decay, Device, Keep
 from deepssim.config import TrackingConfig, TrainingConfig
 from deepssim.devices import resolve_device, training_precision, weights_of
 from deepssim.errors import DataError
-from deepssim.seeds import torch_generator
+from deepssim.locks import held
+from deepssim.processes import Processes, in_slurm, is_worker, train_together
 from deepssim.tracking import finish, loggers
 from deepssim.training_callbacks import (
     TRAIN_LOSS,
@@ -39,11 +41,12 @@ from deepssim.training_callbacks import (
     opening,
     write_rows,
 )
+from deepssim.training_data import Batched, train_loader, valid_loader
 
 logger = logging.getLogger(__name__)
 
+LAST = f"{Keep.LAST.value}.ckpt"
 _WARM_UP_STEPS = 50  # the first steps of Adam are large, whatever the gradient; from 0.001 on that can spoil a run
-_SHARE_OF_DEVICE = 0.25  # of a GPU's free memory that training data may take
 
 
 @dataclass(frozen=True)
@@ -63,40 +66,6 @@ class Trained:
         write_rows(path, self.history)
 
 
-class Batched(Dataset):
-    """Tensors in memory, indexed by a whole batch at once: no per-item Python work, no collation.
-
-    Args:
-        tensors: each with N rows.
-        copies: how often each row occurs in a pass over the data; once unless given.
-    """
-
-    def __init__(self, *tensors: torch.Tensor, copies: Sequence[int] | None = None) -> None:
-        self.tensors = tensors
-        self.rows = None if copies is None else np.repeat(np.arange(len(tensors[0])), copies)
-
-    def __len__(self) -> int:
-        return len(self.tensors[0]) if self.rows is None else len(self.rows)
-
-    def __getitem__(self, rows: Sequence[int]) -> tuple[torch.Tensor, ...]:
-        chosen = rows if self.rows is None else self.rows[list(rows)].tolist()
-        return tuple(tensor[chosen] for tensor in self.tensors)
-
-    def rows_for(self, batch_size: int) -> int:
-        """Return how many rows make a batch; a row of some data stands for several images."""
-        return batch_size
-
-    @property
-    def bytes_held(self) -> int:
-        """Memory that the tensors take."""
-        return sum(tensor.nbytes for tensor in self.tensors)
-
-    def move(self, target: torch.device) -> None:
-        """Put the tensors onto a GPU if they leave most of its memory free; batches then need no transfer."""
-        if target.type == "cuda" and self.bytes_held < _SHARE_OF_DEVICE * torch.cuda.mem_get_info(target)[0]:
-            self.tensors = tuple(tensor.to(target) for tensor in self.tensors)
-
-
 def train(
     module: lightning.LightningModule,
     train_data: Batched,
@@ -110,6 +79,7 @@ def train(
     ema_decay: float = 0.0,
     inspection: Inspection | None = None,
     tracking: TrackingConfig | None = None,
+    processes: Processes | None = None,
 ) -> Trained:
     """Train a module, or continue its training, and return it with the weights to keep.
 
@@ -126,62 +96,93 @@ def train(
         ema_decay: validate and keep an exponential average of the weights; 0 for the weights themselves.
         inspection: looks at the module now and then.
         tracking: where the run can be watched; TensorBoard only unless given.
+        processes: how many train together; one unless given. Of several, each ends after its training, and the program
+            that started them returns.
 
     Raises:
         ConfigError: if the device is not there.
         DataError: if the loss is not finite any more, or what was saved earlier does not fit.
     """
     # Set here, because importing Lightning sets it to INFO: which devices were not found, and advertising.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     state.mkdir(parents=True, exist_ok=True)
-    target = resolve_device(device)
-    if target.type == "cuda":
-        module.to(memory_format=torch.channels_last)
-    if options.compile:
-        module.network.compile()
     monitor = VALID_LOSS if valid_data is not None else TRAIN_LOSS
     history = History(options.validate_every, state / "history.csv")
     callbacks: list[Callback] = [*([Average(ema_decay)] if ema_decay else []), *opening(seed)]
     callbacks += [*([inspection] if inspection else []), history, *_checkpoints(state, monitor, options.validate_every)]
     callbacks += closing(state, train_data.bytes_held)
-    saved = state / f"{Keep.LAST.value}.ckpt"
-    resume = saved if saved.exists() else None
+    processes = processes or Processes()
+    # The processes that train together inherit the lock of the one that started them.
+    waiting = f"waiting for another training to end that uses {state}"
+    with nullcontext(-1) if is_worker() else held(state / ".lock", waiting) as lock:
+        if processes.count > 1 and not is_worker():
+            resolve_device(device)
+            train_together(processes, lock)
+            history.load_state_dict(read_checkpoint(state / LAST)["callbacks"][history.state_key])
+        else:
+            with _quiet():
+                trainer = _trainer(device, module, options, state, callbacks, gradient_norm, tracking, processes)
+                _fit(trainer, module, train_data, valid_data, options, seed, state)
+        if is_worker():
+            raise SystemExit(0)
+        module.load_state_dict(read_checkpoint(state / f"{options.keep.value}.ckpt")["state_dict"])
+    return Trained(module.eval().cpu(), history.rows)
+
+
+def _fit(
+    trainer: lightning.Trainer,
+    module: lightning.LightningModule,
+    train_data: Batched,
+    valid_data: Batched | None,
+    options: TrainingConfig,
+    seed: int,
+    state: Path,
+) -> None:
+    """Train from where the state folder says to the end."""
+    target = trainer.strategy.root_device
+    if target.type == "cuda":
+        torch.cuda.set_device(target)  # for all that only says "cuda"
+        module.to(memory_format=torch.channels_last)
+    if options.compile:
+        module.network.compile()
+    resume = state / LAST if (state / LAST).exists() else None
     if resume:
         logger.info("continuing the training found in %s", state)
     for data in (train_data, valid_data):
         if data is not None:
             data.move(target)
+    try:
+        trainer.fit(
+            module,
+            train_loader(train_data, options, seed, trainer),
+            None if valid_data is None else valid_loader(valid_data, options),
+            ckpt_path=resume,
+            weights_only=True,
+        )
+    finally:
+        finish(trainer.loggers)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out Lightning's advice that does not fit: data lies in memory, and how processes start is decided here."""
     with warnings.catch_warnings():
-        # Lightning's advice on workers and logging intervals does not fit data that lies in memory, and its own use of
-        # torch is not the user's concern.
-        advice = ".*(num_workers|log_every_n_steps|exists and is not|no `val_dataloader`|LeafSpec).*"
+        advice = ".*(num_workers|log_every_n_steps|exists and is not|no `val_dataloader`|LeafSpec|`srun` command).*"
         warnings.filterwarnings("ignore", module="lightning", message=advice)
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        trainer = _trainer(target, module, options, state, callbacks, gradient_norm, tracking or TrackingConfig())
-        try:
-            # Only files that this program wrote lie in the state folder; optimiser states need more than tensors.
-            trainer.fit(
-                module,
-                _loader(train_data, options.batch_size, _Shuffled(train_data, options.passes, seed, trainer)),
-                None if valid_data is None else _loader(valid_data, options.batch_size, SequentialSampler(valid_data)),
-                ckpt_path=resume,
-                weights_only=False,
-            )
-        finally:
-            finish(trainer.loggers)
-    module.load_state_dict(read_checkpoint(state / f"{options.keep.value}.ckpt")["state_dict"])
-    return Trained(module.eval().cpu(), history.rows)
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # its own use of torch is not the user's concern
+        yield
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of this program's own making.
+    """Read a checkpoint of a training; no code in the file is run.
 
     Raises:
-        DataError: if it is damaged.
+        DataError: if it is damaged, or holds more than a training state.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=False)
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise anything
         raise DataError(f"{path}: is damaged ({' '.join(str(error).split())}); remove {path.parent}") from None
 
 
@@ -202,32 +203,44 @@ class _WholeCheckpoints(TorchCheckpointIO):
 
 
 def _checkpoints(state: Path, monitor: str, every: int) -> list[Callback]:
-    """Keep the best and the last; two callbacks, since the `save_last` of one writes only when the best has improved."""
+    """Keep the best of the validated epochs and the last of all, so that a kill costs one epoch at most.
+
+    Two callbacks, since the `save_last` of one writes only when the best has improved.
+    """
     return [
         ModelCheckpoint(
             dirpath=state,
             filename=keep.value,
             monitor=figure,
-            every_n_epochs=every,
+            every_n_epochs=interval,
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        for keep, figure in ((Keep.BEST, monitor), (Keep.LAST, None))
+        for keep, figure, interval in ((Keep.BEST, monitor, every), (Keep.LAST, None, 1))
     ]
 
 
 def _trainer(
-    target: torch.device,
+    device: Device,
     module: lightning.LightningModule,
     options: TrainingConfig,
     state: Path,
     callbacks: list[Callback],
     gradient_norm: float | None,
-    tracking: TrackingConfig,
+    tracking: TrackingConfig | None,
+    processes: Processes,
 ) -> lightning.Trainer:
+    target = resolve_device(device)
+    together = processes.count > 1
+    # Chosen here, or Lightning would take any job of Slurm for one of several processes and keep it from being cancelled.
+    environment = SLURMEnvironment(auto_requeue=False) if together and in_slurm() else LightningEnvironment()
     return lightning.Trainer(
         accelerator="gpu" if target.type == "cuda" else "cpu",
-        devices=1,
+        devices=processes.devices,
+        num_nodes=processes.nodes,
+        strategy=_strategy(module) if together else "auto",
+        use_distributed_sampler=False,  # training_data.py divides every batch
+        sync_batchnorm=together and target.type == "cuda",
         precision=training_precision(target, options.precision, weights_of(module)),
         max_epochs=_whole_intervals(options),
         check_val_every_n_epoch=options.validate_every,
@@ -235,14 +248,19 @@ def _trainer(
         accumulate_grad_batches=options.accumulate if module.automatic_optimization else 1,
         gradient_clip_val=gradient_norm,
         callbacks=callbacks,
-        plugins=[_WholeCheckpoints()],
-        logger=loggers(state, tracking),
+        plugins=[_WholeCheckpoints(), environment],
+        logger=loggers(state, tracking or TrackingConfig()),
         log_every_n_steps=50,
         num_sanity_val_steps=0,
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),
         default_root_dir=state,
     )
+
+
+def _strategy(module: lightning.LightningModule) -> str:
+    """Two optimisers that take turns leave weights without gradient in each turn, which has to be looked for."""
+    return "ddp" if module.automatic_optimization else "ddp_find_unused_parameters_true"
 
 
 def with_decay(module: lightning.LightningModule, optimizer: torch.optim.Optimizer, options: TrainingConfig) -> Any:
@@ -262,28 +280,6 @@ def with_decay(module: lightning.LightningModule, optimizer: torch.optim.Optimiz
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _loader(data: Batched, batch_size: int, order: Sampler) -> DataLoader:
-    return DataLoader(data, sampler=BatchSampler(order, data.rows_for(batch_size), drop_last=False), batch_size=None)
-
-
 def _whole_intervals(options: TrainingConfig) -> int:
     """Round the epochs up to whole validation intervals, so that the last epoch is validated and saved."""
     return -(-options.epochs // options.validate_every) * options.validate_every
-
-
-class _Shuffled(Sampler):
-    """A new order in every pass over the data, the same again when an epoch is repeated after a resume."""
-
-    def __init__(self, data: Batched, passes: int, seed: int, trainer: lightning.Trainer) -> None:
-        self.count = len(data)
-        self.passes = passes
-        self.seed = seed
-        self.trainer = trainer
-
-    def __len__(self) -> int:
-        return self.count * self.passes
-
-    def __iter__(self) -> Iterator[int]:
-        for number in range(self.passes):
-            generator = torch_generator(self.seed, "shuffle", self.trainer.current_epoch, number)
-            yield from torch.randperm(self.count, generator=generator).tolist()

@@ -89,7 +89,8 @@ class Inspection(Callback):
         if epoch % self.every and epoch != trainer.max_epochs:
             return
         picture = None
-        if epoch % self.picture_every == 0 or epoch == trainer.max_epochs:
+        # Processes that train together all look, and so agree on whether to go on; one shows what it sees.
+        if trainer.is_global_zero and (epoch % self.picture_every == 0 or epoch == trainer.max_epochs):
             picture = Path(trainer.default_root_dir, "pictures", f"epoch-{epoch:05d}.png")
             picture.parent.mkdir(exist_ok=True)
         averages = [callback for callback in trainer.callbacks if isinstance(callback, Average)]
@@ -99,7 +100,7 @@ class Inspection(Callback):
         else:
             figures = self._figures(module, picture)
         self.names = list(figures)
-        module.log_dict(figures)
+        module.log_dict(figures, sync_dist=True)
         if picture:
             show_picture(trainer.loggers, picture, epoch)
         reason = self.stop(figures)
@@ -138,7 +139,8 @@ class History(Callback):
         if epoch % self.every == 0:
             figures = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
             self.rows.append({"epoch": epoch, "step": steps_of(trainer), **figures})
-            write_rows(self.path, self.rows)
+            if trainer.is_global_zero:
+                write_rows(self.path, self.rows)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": list(self.rows)}
@@ -169,7 +171,9 @@ class _SeedEachStep(Callback):
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
         number = trainer.current_epoch * trainer.num_training_batches + batch_idx
-        torch.manual_seed(derive_seed(self.seed, "step", number))
+        # Processes that train together need noise of their own for their parts of the batch.
+        part = [trainer.global_rank] if trainer.global_rank else []
+        torch.manual_seed(derive_seed(self.seed, "step", number, *part))
 
     def on_validation_batch_start(
         self, trainer: Any, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

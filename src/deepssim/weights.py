@@ -4,18 +4,20 @@ Not here: building networks from options (generative/, encoders/).
 """
 
 import json
-import pickle
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from deepssim.errors import DataError
+from deepssim.errors import DataError, readable
 from deepssim.provenance import versions
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _ENTRY = "deepssim"  # one entry, because safetensors writes several in random order and checksums would differ
 
@@ -33,23 +35,50 @@ def load_weights(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
     Raises:
         DataError: if the file is damaged or holds another kind of network.
     """
-    try:
+    with readable(path, "safetensors"):
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get(_ENTRY, "{}"))
         weights = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read as safetensors ({error}); make it again") from None
-    if about.get("kind") != kind:
-        raise DataError(f"{path}: holds {about.get('kind', 'weights of another program')!r}, expected {kind!r}")
-    return weights, about["options"]
+        if about.get("kind") != kind:
+            raise DataError(f"{path}: holds {about.get('kind', 'weights of another program')!r}, expected {kind!r}")
+        return weights, dict(about["options"])
+
+
+def rebuild(path: str | Path, weights: dict[str, Tensor], layers: int, build: Callable[[], Network]) -> Network:
+    """Build a network from the options in its file and fill it, in evaluation mode on the CPU.
+
+    Args:
+        path: of the file, for messages.
+        weights: what it holds.
+        layers: that the options ask for; each needs a weight, so more than weights are not built.
+        build: makes the network.
+
+    Raises:
+        DataError: if options and weights do not fit; this is found before memory is taken for what options ask for.
+    """
+    with readable(path, "weights that fit their options"):
+        if layers > len(weights):
+            raise DataError(
+                f"{path}: its options ask for {layers} layers, but it holds {len(weights)} weights; make it again"
+            )
+        with torch.device("meta"):
+            expected = {name: value.shape for name, value in build().state_dict().items()}
+        found = {name: value.shape for name, value in weights.items()}
+        if found != expected:
+            wrong = sorted(name for name in found | expected if found.get(name) != expected.get(name))
+            raise DataError(f"{path}: {len(wrong)} weights do not fit its options, first {wrong[0]!r}; make it again")
+        network = build()
+        network.load_state_dict(weights)
+    return network.eval()
 
 
 def about(path: str | Path) -> dict[str, Any]:
     """Return what a weight file of this project says of itself: kind, options and versions; nothing for other files."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get(_ENTRY, "{}"))
-    except (OSError, SafetensorError):
+            found = json.loads((file.metadata() or {}).get(_ENTRY, "{}"))
+            return found if isinstance(found, dict) else {}
+    except Exception:  # whatever it is, it is no file of this project
         return {}
 
 
@@ -59,19 +88,24 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         DataError: if it is neither, or holds more than tensors.
     """
-    try:
+    if not Path(path).exists():
+        raise DataError(f"{path}: does not exist; name an existing checkpoint")
+    with readable(path, "a state dict of tensors", "save `network.state_dict()`"):
         if Path(path).suffix == ".safetensors":
             return load_file(path)
+        _require_not_packed(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: does not exist; name an existing checkpoint") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{path}: cannot be read as a state dict of tensors ({reason}); save `network.state_dict()`"
-        ) from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise DataError(f"{path}: holds no state dict; save `network.state_dict()`")
     return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def _require_not_packed(path: str | Path) -> None:
+    """Refuse an archive that unpacks to much more than it is; torch stores tensors as they are."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > 2 * Path(path).stat().st_size + 1_000_000:
+            raise DataError(f"{path}: would unpack to {unpacked:,} bytes, which no checkpoint does; save it again")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from deepssim.choices import Decay, Device, Distortion, Recipe
+from deepssim.choices import Decay, Device, Distortion, Precision, Recipe
 from deepssim.config import DistortionConfig, EncoderConfig
 from deepssim.encoders.deepssim import DeepSSIM, embed, save_encoder
 from deepssim.encoders.families import Families
@@ -86,6 +86,18 @@ def test_all_pairs_learns_exact_ssim_from_images_alone(tmp_path, random, parts):
     assert after < 0.6 * before
     losses = [row["valid_loss_absolute_error"] for row in trained.history]
     assert losses[-1] < 0.25
+
+
+def test_half_precision_trains_too(tmp_path, random):
+    """Poses and distortions stay in float32, where a rotation would miss by pixels otherwise."""
+    options = replace(
+        TINY, recipe=Recipe.ALL_PAIRS, epochs=1, validate_every=1, canonicalize=True, pixel_projection=True,
+        precision=Precision.BFLOAT16, augmentation=EncoderConfig().augmentation,
+    )  # fmt: skip
+    _, trained = train_on_images(
+        shapes(6, random), shapes(4, random, 6), options, seed=0, device=Device.CPU, state=tmp_path / "state"
+    )
+    assert np.isfinite(trained.history[0]["valid_loss"])
 
 
 def test_what_is_asked_later_counts_most(random):

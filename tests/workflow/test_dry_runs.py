@@ -1,9 +1,12 @@
 """Every shipped config, and every kind of own data, gives a complete plan before any job runs."""
 
 import json
+import re
+from importlib.util import find_spec
 
 import pytest
 
+from benchmarks.scaling import dry_run
 from tests.conftest import ROOT
 from tests.workflow.running import snakemake
 
@@ -107,3 +110,38 @@ def test_a_misspelt_key_stops_before_any_job(folder):
     assert "'epoch' is not a setting of section 'encoder'; did you mean 'epochs'?" in run.stdout
     assert "Traceback" not in run.stdout
     assert not (folder / "results").exists()
+
+
+def test_a_job_that_is_tried_again_gets_more_memory_and_time(folder):
+    asked = []
+    for attempt in ("1", "3"):
+        run = snakemake(folder, "results/vae/autoencoder.safetensors", "--dry-run", "--attempt", attempt)
+        training = run.stdout[run.stdout.index("rule train_vae:") :]
+        asked.append([int(re.search(rf"{name}=(\d+)", training)[1]) for name in ("mem_mb", "runtime")])
+    assert asked == [[16000, 1440], [48000, 3 * 1440]]
+
+
+def test_a_training_of_several_processes_asks_for_all_of_them(folder):
+    config = folder / "own.json"
+    config.write_text(json.dumps({"devices": 4, "nodes": 2}))
+    run = snakemake(folder, "results/vae/autoencoder.safetensors", "--dry-run", "--configfile", str(config))
+    training = run.stdout[run.stdout.index("rule train_vae:") :]
+    for resource in ("gpu=8", "nodes=2", "tasks=8", "tasks_per_gpu=1", "mpi=srun"):
+        assert resource in training
+
+
+@pytest.mark.skipif(find_spec("snakemake_executor_plugin_slurm") is None, reason="needs deepssim[slurm]")
+@pytest.mark.parametrize(("profile", "resources"), [("slurm", ("gpu=1",)), ("slurm-gres", ("gpu=0", "gres=gpu:1"))])
+def test_profiles_of_clusters(folder, profile, resources):
+    run = snakemake(folder, "--dry-run", "--profile", str(ROOT / "profiles" / profile))
+    assert_complete(run, "train_vae")
+    training = run.stdout[run.stdout.index("rule train_vae:") :]
+    for resource in resources:
+        assert resource in training
+
+
+def test_a_thousand_shards_are_planned_in_a_minute():
+    jobs, seconds, memory_gb = dry_run(1000)
+    assert jobs > 8000
+    assert seconds < 60  # of a processor, whatever else the machine does
+    assert memory_gb < 4

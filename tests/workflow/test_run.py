@@ -11,17 +11,8 @@ import yaml
 from deepssim.similarity.matrices import read_scores
 from deepssim.similarity.scores import TopScores
 from tests.conftest import ROOT
+from tests.workflow.conftest import TINY
 from tests.workflow.running import snakemake
-
-TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    run = snakemake(folder, "--configfile", str(TINY))
-    assert run.returncode == 0, run.stdout[-4000:]
-    return folder / "results"
 
 
 def test_every_documented_result_is_there(results):

@@ -4,6 +4,7 @@ import os
 
 from deepssim.choices import Device, MetricName
 from deepssim.config import parse_config
+from deepssim.locks import join_folder, wait_for_jobs
 from deepssim.settings import as_settings
 from deepssim.errors import ConfigError
 from deepssim.provenance import fingerprint
@@ -14,6 +15,14 @@ try:
     config.update(as_settings(parse_config(config)))  # missing keys take their defaults
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+if workflow.is_main_process:
+    join_folder(Path(".snakemake"))
+
+
+onstart:
+    wait_for_jobs(Path(".snakemake"))
+
 
 # Jobs that run in a conda environment of their own find the library of this checkout.
 _library = [str(Path(workflow.basedir) / "src"), os.getenv("PYTHONPATH")]
@@ -32,6 +41,12 @@ except ConfigError as error:
     raise WorkflowError(str(error)) from None
 SHARDS = [f"{shard:03d}" for shard in range(config["shards"])]
 GPU = 0 if config["device"] == Device.CPU else 1
+HARDWARE = ("device", "devices", "nodes")
+_processes = config["devices"] * config["nodes"]
+# Resources of a training. With `mpi` the Slurm executor leaves it to the job to start its processes (processes.py).
+TOGETHER = {"gpu": GPU * _processes}
+if _processes > 1:
+    TOGETHER |= {"mpi": "srun", "nodes": config["nodes"], "tasks": _processes, "tasks_per_gpu": GPU}
 CONFIG_HASH = fingerprint(config)
 # Of section `ldm`, what decides how latents are stored; the rest must not encode them again.
 LATENT_SETTINGS = ("conditioning", "condition_columns", "scale_latents")
@@ -57,6 +72,11 @@ wildcard_constraints:
 def settings(*names):
     """Return the sections of the config that a rule depends on; a change of others does not run it again."""
     return {name: config[name] for name in names}
+
+
+def growing(amount):
+    """Return a resource that a job gets more of each time it is tried again (`retries` in a profile)."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def pack_of(wildcards):

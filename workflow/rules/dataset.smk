@@ -17,8 +17,8 @@ rule prepare_dataset:
     threads: 2
     resources:
         gpu=0,
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=growing(8000),
+        runtime=growing(120),
     params:
         config=settings("seed", "dataset"),
         recipe=1,
@@ -43,8 +43,8 @@ rule misalign:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         config=settings("seed") | {"evaluation": {"misalignment": config["evaluation"]["misalignment"]}},
         recipe=1,

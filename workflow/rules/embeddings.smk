@@ -17,8 +17,8 @@ rule embed:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
     params:
         config=embedding_settings,
         recipe=1,

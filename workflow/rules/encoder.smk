@@ -21,11 +21,11 @@ rule train_deepssim:
         ENVIRONMENT
     threads: 8
     resources:
-        gpu=GPU,
-        mem_mb=16000,
-        runtime=1440,
+        **TOGETHER,
+        mem_mb=growing(16000),
+        runtime=growing(1440),
     params:
-        config=settings("seed", "device", "encoder") | {"dataset": {"bit_depth": config["dataset"]["bit_depth"]}},
+        config=settings(*HARDWARE, "seed", "encoder") | {"dataset": {"bit_depth": config["dataset"]["bit_depth"]}},
         recipe=3,
     script:
         "../scripts/train_deepssim.py"
@@ -48,8 +48,8 @@ rule train_dar:
     threads: 8
     resources:
         gpu=GPU,
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=growing(16000),
+        runtime=growing(1440),
     params:
         config=settings("seed", "device", "dar"),
         recipe=1,

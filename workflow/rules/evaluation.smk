@@ -44,8 +44,8 @@ rule evaluate:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         config=settings("seed"),
         config_hash=CONFIG_HASH,
@@ -99,7 +99,7 @@ rule summarize:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     script:
         "../scripts/summarize.py"

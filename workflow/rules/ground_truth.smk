@@ -20,8 +20,8 @@ rule sample_pairs:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         config=settings("seed", "pairs"),
         recipe=1,

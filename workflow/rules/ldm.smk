@@ -21,11 +21,11 @@ rule train_ldm:
         ENVIRONMENT
     threads: 8
     resources:
-        gpu=GPU,
-        mem_mb=16000,
-        runtime=2880,
+        **TOGETHER,
+        mem_mb=growing(16000),
+        runtime=growing(2880),
     params:
-        config=settings("seed", "device", "ldm"),
+        config=settings(*HARDWARE, "seed", "ldm"),
         recipe=2,
     script:
         "../scripts/train_ldm.py"

@@ -24,8 +24,8 @@ rule score_images:
     threads: 8
     resources:
         gpu=GPU,
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
     params:
         config=scoring_settings,
         recipe=2,
@@ -53,8 +53,8 @@ rule score_embeddings:
     threads: 8
     resources:
         gpu=0,
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         config=scoring_settings,
         recipe=2,
@@ -77,8 +77,8 @@ rule gather_matrix:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     script:
         "../scripts/gather_matrix.py"
 
@@ -101,8 +101,8 @@ rule verify_copies:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(240),
     params:
         config=settings("verification"),
         recipe=1,

@@ -20,8 +20,8 @@ rule plot_metric:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     script:
         "../scripts/plot_metric.py"
 
@@ -99,8 +99,8 @@ rule plot_summary:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     script:
         "../scripts/plot_summary.py"
 
@@ -123,7 +123,7 @@ rule plot_copies:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     script:
         "../scripts/plot_copies.py"

@@ -22,7 +22,7 @@ rule report:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     script:
         "../scripts/report.py"

@@ -2,7 +2,7 @@
 
 
 rule generate:
-    """Generate the images of one shard of the training records."""
+    """Generate one shard of the synthetic images."""
     input:
         train_used="results/ldm/train_used.csv",
         latents="results/vae/latents.h5",
@@ -19,8 +19,8 @@ rule generate:
     threads: 8
     resources:
         gpu=GPU,
-        mem_mb=16000,
-        runtime=720,
+        mem_mb=growing(16000),
+        runtime=growing(720),
     params:
         config=lambda wildcards: settings("seed", "device", "shards", "synthesis")
         | {"dataset": {"bit_depth": config["dataset"]["bit_depth"]}},
@@ -45,7 +45,7 @@ rule export_images:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=growing(8000),
+        runtime=growing(120),
     script:
         "../scripts/export_images.py"

@@ -20,11 +20,11 @@ rule train_vae:
         ENVIRONMENT
     threads: 8
     resources:
-        gpu=GPU,
-        mem_mb=16000,
-        runtime=1440,
+        **TOGETHER,
+        mem_mb=growing(16000),
+        runtime=growing(1440),
     params:
-        config=settings("seed", "device", "vae"),
+        config=settings(*HARDWARE, "seed", "vae"),
         recipe=2,
     script:
         "../scripts/train_vae.py"
@@ -47,8 +47,8 @@ rule encode_latents:
     threads: 8
     resources:
         gpu=GPU,
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         config=settings("device") | {"ldm": {name: config["ldm"][name] for name in LATENT_SETTINGS}},
         recipe=2,

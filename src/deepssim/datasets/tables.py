@@ -3,13 +3,15 @@
 Not here: pixels (images/), how pairs are chosen (pairs.py).
 """
 
+import warnings
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from deepssim.errors import DataError
+from deepssim.errors import DataError, readable
 from deepssim.images.keys import require_unique
 
 
@@ -56,11 +58,16 @@ def read_csv(path: str | Path, *, needs: Sequence[str]) -> pd.DataFrame:
         DataError: if the file cannot be read, lacks a column of `needs` or has an empty entry in one of them.
     """
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, str), keep_default_na=True)
+        # Opened here, since pandas would also fetch addresses and unpack archives.
+        with Path(path).open("rb") as file, readable(path, "CSV", "mend it"), warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
+            table = pd.read_csv(
+                file, dtype=dict.fromkeys(_TEXT_COLUMNS, str), keep_default_na=True, index_col=False, compression=None
+            )
     except FileNotFoundError:
         raise DataError(f"{path}: does not exist; name an existing CSV file") from None
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise DataError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as CSV ({error.strerror}); name a CSV file") from None
     missing = [name for name in needs if name not in table.columns]
     if missing:
         raise DataError(
@@ -96,12 +103,27 @@ def read_train_used(path: str | Path) -> list[str]:
 
 def read_pairs(path: str | Path) -> pd.DataFrame:
     """Read a table of training pairs: columns `PAIR_COLUMNS`."""
-    return read_csv(path, needs=PAIR_COLUMNS)
+    return _with_numbers(read_csv(path, needs=PAIR_COLUMNS), path, "ssim")
 
 
 def read_test_set(path: str | Path) -> pd.DataFrame:
     """Read a labelled test set: columns `TEST_COLUMNS`; labels as in evaluation/labels.py."""
-    return read_csv(path, needs=TEST_COLUMNS)
+    return _with_numbers(read_csv(path, needs=TEST_COLUMNS), path, "ssim", "label")
+
+
+def _with_numbers(table: pd.DataFrame, path: str | Path, *names: str) -> pd.DataFrame:
+    """Return the table unchanged if the named columns hold finite numbers."""
+    for name in names:
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        wrong = table.index[~np.isfinite(numbers.to_numpy(np.float64))]
+        if len(wrong):
+            raise DataError(
+                f"{path}: column {name!r} has {len(wrong)} of {len(table)} entries that are not finite numbers, first in "
+                f"line {wrong[0] + 2}; mend or remove these rows"
+            )
+        if numbers.dtype != table[name].dtype:  # of an empty table, whose columns have no type
+            table[name] = numbers
+    return table
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:

@@ -91,6 +91,12 @@ def architecture(backbone: Backbone) -> dict[str, Any]:
     return {"model_type": backbone.model.config.model_type, **backbone.model.config.to_diff_dict()}  # type: ignore[operator, union-attr]
 
 
+def layers_of(settings: dict[str, Any]) -> int:
+    """Return how many layers such settings ask for."""
+    depths = settings.get("depths")
+    return sum(depths) if depths else int(settings.get("num_hidden_layers", 0))
+
+
 def rebuild_backbone(settings: dict[str, Any]) -> Backbone:
     """Build a backbone from what `architecture` returned; its weights are random."""
     from transformers import AutoConfig, AutoModel

@@ -27,8 +27,9 @@ from deepssim.images import augment
 from deepssim.images.packs import ImagePack
 from deepssim.provenance import file_checksum
 from deepssim.settings import as_settings
-from deepssim.training import Batched, Trained, train, with_decay
+from deepssim.training import Trained, train, with_decay
 from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS
+from deepssim.training_data import Batched
 from deepssim.weights import about, load_weights, read_state_dict, save_weights
 
 NAME = MetricName.DAR.value
@@ -109,7 +110,7 @@ class DarTraining(lightning.LightningModule):
         embeddings = self.network(augment.apply(both, changes))
         first, second = embeddings.chunk(2)
         loss = nt_xent(first, second, self.options.temperature)
-        self.log(name, loss, on_step=False, on_epoch=True, batch_size=len(images))
+        self.log(name, loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(images))
         return loss
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deepssim.choices import Device, Precision
 from deepssim.config import EncoderConfig, parse_config
 from deepssim.devices import resolve_device
-from deepssim.encoders.backbones import Backbone, architecture, build_backbone, rebuild_backbone
+from deepssim.encoders.backbones import Backbone, architecture, build_backbone, layers_of, rebuild_backbone
 from deepssim.encoders.canonical import Canonicalizer, Pose
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.encoders.extraction import extract
@@ -23,7 +23,7 @@ from deepssim.images.standardize import zscore_batch
 from deepssim.provenance import file_checksum
 from deepssim.settings import as_settings
 from deepssim.similarity.ssim import WINDOW
-from deepssim.weights import load_weights, save_weights
+from deepssim.weights import load_weights, rebuild, save_weights
 
 NAME = "deepssim"
 
@@ -130,11 +130,11 @@ def load_encoder(path: str | Path) -> DeepSSIM:
     Raises:
         DataError: if the file is damaged or of another kind.
     """
-    weights, options = load_weights(path, NAME)
-    backbone = rebuild_backbone(options.pop(_ARCHITECTURE)) if _ARCHITECTURE in options else None
-    network = DeepSSIM(parse_config({"encoder": options}).encoder, backbone)
-    network.load_state_dict(weights)
-    return network.eval()
+    weights, settings = load_weights(path, NAME)
+    known = settings.pop(_ARCHITECTURE, None)
+    options = parse_config({"encoder": settings}).encoder
+    layers = sum(options.depths) if known is None else layers_of(known)
+    return rebuild(path, weights, layers, lambda: DeepSSIM(options, known and rebuild_backbone(known)))
 
 
 def embed(

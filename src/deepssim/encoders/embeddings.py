@@ -9,8 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from deepssim.errors import readable
 from deepssim.images.keys import require_unique
-from deepssim.storage import open_hdf5, read_keys, write_keys
+from deepssim.storage import dataset, open_hdf5, read_keys, write_keys
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def read_embeddings(path: str | Path) -> Embeddings:
     Raises:
         DataError: if the file is damaged or something else.
     """
-    with open_hdf5(path, needs=("embeddings", "keys")) as file:
-        values = file["embeddings"][:]
+    with open_hdf5(path, needs=("embeddings", "keys")) as file, readable(path, "embeddings"):
+        values = dataset(file, "embeddings", ndim=2, kinds="f")[:]
         return Embeddings(
             values,
             read_keys(file, "keys", expected=len(values)),

@@ -23,7 +23,7 @@ from deepssim.images.vary import vary_families
 from deepssim.seeds import derive_seed, numpy_generator
 from deepssim.similarity.ssim import SsimComparison
 from deepssim.similarity.topk import top_k
-from deepssim.training import Batched
+from deepssim.training_data import Batched
 
 MEMBERS = 8  # images of a family in a batch
 

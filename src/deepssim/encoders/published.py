@@ -103,13 +103,27 @@ def save_torchscript(path: str | Path, network: nn.Module, size: Sequence[int]) 
 
     Args:
         path: file to write.
-        network: `deepssim.DeepSSIM`; z-scoring what is z-scored changes nothing, so it takes such images as they are.
+        network: `deepssim.DeepSSIM`, which z-scores images itself.
         size: height and width of the images.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: transformers compares channel counts, which are fixed
-        traced = torch.jit.trace(network.cpu().eval(), torch.randn(2, 3, *size), check_trace=False)
+        traced = torch.jit.trace(FromZScored(network.cpu()).eval(), torch.randn(2, 3, *size), check_trace=False)
     traced.save(str(path))
+
+
+class FromZScored(nn.Module):
+    """DeepSSIM for z-scored images, (N, 3, H, W); each is stretched to 0 to 1, so that its darkest value is black again."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed a batch."""
+        grey = images[:, :1]
+        low, high = grey.amin((1, 2, 3), keepdim=True), grey.amax((1, 2, 3), keepdim=True)
+        return self.network((grey - low) / (high - low).clamp_min(1e-6))
 
 
 class ZScored(nn.Module):

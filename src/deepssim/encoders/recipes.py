@@ -21,8 +21,10 @@ from deepssim.encoders.families import Families, example_pairs
 from deepssim.errors import ConfigError, DataError
 from deepssim.images import augment
 from deepssim.images.packs import ImagePack
-from deepssim.training import Batched, Trained, train, with_decay
+from deepssim.processes import Processes
+from deepssim.training import Trained, train, with_decay
 from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS
+from deepssim.training_data import Batched
 
 # Most pairs of a batch are strangers. Chosen by macro-F1 on chest X-rays; see docs/encoder.md.
 _CLOSE_PAIR_WEIGHT = 4.0  # of pairs above the similar range, beside 1 for strangers, with a slope between
@@ -82,6 +84,13 @@ class DeepSSIMTraining(lightning.LightningModule):
             self, torch.optim.AdamW(groups, lr=rate, weight_decay=self.options.weight_decay, fused=True), self.options
         )
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by the norm, also where Lightning refuses a fused optimiser: bfloat16 has no scale to be undone before."""
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def _cosines(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cosines of all misaligned images, (N, N), and the loss of their pose."""
         changes = augment.draw(len(images), self.options.augmentation).to(images.device)
@@ -94,14 +103,16 @@ class DeepSSIMTraining(lightning.LightningModule):
             return torch.zeros((), device=self.device)
         loss = _POSE_WEIGHT * pose.loss(changes)
         if self.training:
-            self.log("train_loss_pose", loss, on_step=False, on_epoch=True, batch_size=len(changes.degrees))
+            self.log(
+                "train_loss_pose", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(changes.degrees)
+            )
         return loss
 
     def _log(self, predicted: Tensor, target: Tensor, name: str, weights: Tensor | None = None) -> Tensor:
         weights = torch.ones_like(target) if weights is None else weights
         loss = (weights * (predicted - target) ** 2).sum() / weights.sum()
         figures = {name: loss, f"{name}_absolute_error": (predicted - target).abs().mean()}
-        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(target))
+        self.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
         return loss
 
 
@@ -146,6 +157,7 @@ def train_deepssim(
     seed: int,
     device: Device,
     state: Path,
+    processes: Processes | None = None,
 ) -> tuple[DeepSSIM, Trained]:
     """Fit the encoder so that cosine similarity predicts SSIM.
 
@@ -153,7 +165,7 @@ def train_deepssim(
         train_data: families for the recipe `all_pairs`, pairs for `paper`.
         valid_pairs: pairs without a common subject.
         options: section `encoder`.
-        seed, device, state: see `training.train`.
+        seed, device, state, processes: see `training.train`.
 
     Raises:
         ConfigError: if the images are too small for the network.
@@ -177,6 +189,7 @@ def train_deepssim(
         device=device,
         state=state,
         gradient_norm=options.gradient_norm,
+        processes=processes,
     )
     return module.network, trained
 

@@ -24,7 +24,7 @@ def read_figures(path: str | Path) -> dict[str, Any]:
     """
     try:
         figures = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); evaluate the metric again") from None
     if not isinstance(figures, dict) or "macro_f1" not in figures:
         raise DataError(f"{path}: holds no evaluation; evaluate the metric again")

@@ -22,6 +22,7 @@ from deepssim.errors import ConfigError
 from deepssim.generative.losses import kl_divergence, perceptual_loss
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
+from deepssim.processes import Processes
 from deepssim.reporting.pictures import save_pairs
 from deepssim.seeds import torch_generator
 from deepssim.settings import as_settings
@@ -29,7 +30,7 @@ from deepssim.similarity.metrics import METRICS
 from deepssim.similarity.tiles import pair_scores
 from deepssim.training import Batched, Trained, train, with_decay
 from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS, Inspection
-from deepssim.weights import load_weights, save_weights
+from deepssim.weights import load_weights, rebuild, save_weights
 
 KIND = "autoencoder"
 
@@ -141,7 +142,7 @@ class VaeTraining(lightning.LightningModule):
         return self.options.adversarial_weight * loss
 
     def _log(self, figures: dict[str, Tensor], count: int) -> None:
-        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=count)
+        self.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
 
 
 def build_discriminator(options: VaeConfig) -> PatchDiscriminator:
@@ -163,6 +164,7 @@ def train_autoencoder(
     device: Device,
     state: Path,
     tracking: TrackingConfig | None = None,
+    processes: Processes | None = None,
 ) -> tuple[AutoencoderKL, Trained]:
     """Train the autoencoder on real images.
 
@@ -170,7 +172,7 @@ def train_autoencoder(
         train_images: images of the train split.
         valid_images: images of the valid split; may be empty.
         options: section `vae`.
-        seed, device, state, tracking: see `training.train`.
+        seed, device, state, tracking, processes: see `training.train`.
 
     Returns:
         The network and its history, which has SSIM and PSNR of reconstructions beside the losses.
@@ -191,6 +193,7 @@ def train_autoencoder(
         state=state,
         inspection=_inspection(valid_images if valid_images.keys else train_images, options),
         tracking=tracking,
+        processes=processes,
     )
     return module.network, trained
 
@@ -244,9 +247,8 @@ def load_autoencoder_with_options(path: str | Path) -> tuple[AutoencoderKL, VaeC
     """Do the same and return the options of its training, too."""
     weights, settings = load_weights(path, KIND)
     options = parse_config({"vae": settings}).vae
-    network = build_autoencoder(options)
-    network.load_state_dict(weights)
-    return network.eval(), options
+    layers = options.residual_blocks * len(options.channels)
+    return rebuild(path, weights, layers, lambda: build_autoencoder(options)), options
 
 
 def check_size(size: tuple[int, ...], options: VaeConfig) -> None:

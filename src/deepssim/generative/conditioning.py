@@ -3,7 +3,6 @@
 Not here: the attention that reads it (diffusion.py).
 """
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +13,10 @@ from tqdm import tqdm
 from deepssim.choices import Conditioning
 from deepssim.config import LdmConfig
 from deepssim.datasets.tables import CAPTION_COLUMN
-from deepssim.errors import ConfigError, DataError
+from deepssim.errors import ConfigError, DataError, readable
+from deepssim.storage import read_npz
 
+_MOST_BYTES = 1_000_000  # of a caption's embedding; 512 numbers take 4,096
 _LARGE = 10.0  # covariates beyond this drown the others in an attention that is linear in them
 
 
@@ -67,14 +68,11 @@ def _captions(images: pd.DataFrame, source: str | Path) -> np.ndarray:
     _require_columns(images, (CAPTION_COLUMN,), source, "ldm.conditioning 'text'")
     rows: list[np.ndarray] = []
     for key, path in zip(images["key"], images[CAPTION_COLUMN], strict=True):
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                values = np.asarray(file["data"], np.float64).ravel()
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"{path}: the caption embedding of {key!r} cannot be read ({' '.join(str(error).split())}); it must be an "
-                "npz whose `data` holds numbers, as `deepssim embed-captions` makes them"
-            ) from None
+        advice = (
+            f"the caption embedding of {key!r} must be an npz whose `data` holds numbers (`deepssim embed-captions`)"
+        )
+        with readable(path, "npz", advice):
+            values = np.asarray(read_npz(path, "data", most_bytes=_MOST_BYTES), np.float64).ravel()
         if rows and len(values) != len(rows[0]):
             raise DataError(
                 f"{path}: has {len(values)} numbers, the first caption embedding {len(rows[0])}; make all with one model"

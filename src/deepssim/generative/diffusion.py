@@ -16,13 +16,14 @@ from torch import Tensor
 
 from deepssim.choices import Conditioning, Device, Duplication
 from deepssim.config import LdmConfig, TrackingConfig, parse_config
-from deepssim.errors import DataError
+from deepssim.errors import DataError, readable
 from deepssim.generative.latents import Latents, pad
+from deepssim.processes import Processes
 from deepssim.seeds import numpy_generator
 from deepssim.settings import as_settings
 from deepssim.training import Batched, Trained, train, with_decay
 from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS, Inspection
-from deepssim.weights import about, load_weights, save_weights
+from deepssim.weights import about, load_weights, rebuild, save_weights
 
 KIND = "diffusion"
 _FACTS = ("latent_channels", "condition_features", "latent_scale")  # kept beside the options in a weight file
@@ -105,7 +106,7 @@ class LdmTraining(lightning.LightningModule):
         steps = torch.randint(self.options.timesteps, (len(latents),)).to(latents.device)
         noisy = self.noise_schedule.add_noise(latents, noise, steps)
         loss = F.mse_loss(self.network(noisy, timesteps=steps, context=context).float(), noise)
-        self.log(name, loss, on_step=False, on_epoch=True, batch_size=len(latents))
+        self.log(name, loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(latents))
         return loss
 
 
@@ -130,6 +131,7 @@ def train_diffusion(
     initial: dict[str, Tensor] | None = None,
     inspection: Inspection | None = None,
     tracking: TrackingConfig | None = None,
+    processes: Processes | None = None,
 ) -> tuple[DiffusionModelUNet, Trained]:
     """Train the diffusion model on latents of real images.
 
@@ -137,7 +139,7 @@ def train_diffusion(
         train_latents: latents of the train split, each once; `options` say how often they occur.
         valid_latents: latents of the valid split; may be empty.
         options: section `ldm`.
-        seed, device, state, inspection, tracking: see `training.train`.
+        seed, device, state, inspection, tracking, processes: see `training.train`.
         initial: weights to start from; random ones unless given.
 
     Raises:
@@ -160,6 +162,7 @@ def train_diffusion(
         ema_decay=options.ema_decay,
         inspection=inspection,
         tracking=tracking,
+        processes=processes,
     )
     return module.network, trained
 
@@ -203,11 +206,11 @@ def load_unet(path: str | Path) -> tuple[DiffusionModelUNet, LdmConfig]:
         DataError: if the file is damaged or of another kind.
     """
     weights, settings = load_weights(path, KIND)
-    channels, features, _ = (settings.pop(name) for name in _FACTS)
+    with readable(path, "a diffusion model"):
+        channels, features, _ = (settings.pop(name) for name in _FACTS)
     options = parse_config({"ldm": settings}).ldm
-    network = build_unet(options, channels, features)
-    network.load_state_dict(weights)
-    return network.eval(), options
+    layers = options.residual_blocks * len(options.channels)
+    return rebuild(path, weights, layers, lambda: build_unet(options, channels, features)), options
 
 
 def _prepared(latents: Latents, divisor: int) -> list[Tensor]:

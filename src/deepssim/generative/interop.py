@@ -15,7 +15,7 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor
 
 from deepssim.config import LdmConfig, VaeConfig
-from deepssim.errors import DataError
+from deepssim.errors import DataError, readable
 from deepssim.generative.autoencoder import KIND as AUTOENCODER
 from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder_with_options
 from deepssim.generative.diffusion import KIND as DIFFUSION
@@ -93,7 +93,7 @@ def _load(network: AutoencoderKL | DiffusionModelUNet, path: str | Path, section
             f"{section!r}, first {name!r}, which {told} (expected: "
             f"{tuple(expected[name]) if name in expected else 'no such entry'}); use the config of its training"
         )
-    with contextlib.redirect_stdout(io.StringIO()):  # MONAI prints
+    with contextlib.redirect_stdout(io.StringIO()), readable(path, f"weights of section {section!r}"):  # MONAI prints
         network.load_old_state_dict(weights)
 
 

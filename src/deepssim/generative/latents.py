@@ -12,8 +12,8 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepssim.errors import DataError
-from deepssim.storage import open_hdf5, read_keys, write_keys
+from deepssim.errors import DataError, readable
+from deepssim.storage import dataset, open_hdf5, read_keys, write_keys
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,14 @@ def read_latents(path: str | Path) -> Latents:
     Raises:
         DataError: if the file is damaged or something else.
     """
-    with open_hdf5(path, needs=("latents", "keys")) as file:
-        values = file["latents"][:]
-        conditions = file["conditions"][:] if "conditions" in file else None
+    with open_hdf5(path, needs=("latents", "keys")) as file, readable(path, "latents"):
+        values = dataset(file, "latents", ndim=4, kinds="f")[:]
+        conditions = dataset(file, "conditions", ndim=3, kinds="f")[:] if "conditions" in file else None
         keys = read_keys(file, "keys", expected=len(values))
-        return Latents(values, keys, float(file.attrs["scale"]), conditions)
+        scale = float(file.attrs["scale"])
+        if not 0 < scale < float("inf") or (conditions is not None and len(conditions) != len(values)):
+            raise DataError(f"{path}: its scale {scale} or its conditions do not fit its latents; encode them again")
+        return Latents(values, keys, scale, conditions)
 
 
 def padding(size: Sequence[int], divisor: int) -> tuple[int, int, int, int]:

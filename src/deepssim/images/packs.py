@@ -12,9 +12,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from deepssim.errors import DataError
+from deepssim.errors import DataError, readable
 from deepssim.images.keys import require_unique
-from deepssim.storage import open_hdf5, read_keys, write_keys
+from deepssim.storage import dataset, open_hdf5, read_keys, write_keys
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def read_pack(path: str | Path) -> ImagePack:
     Raises:
         DataError: if the file is damaged or not an image pack.
     """
-    with open_pack(path) as pack:
+    with open_pack(path) as pack, readable(path, "an image pack"):
         return ImagePack(pack.images[:], pack.keys)
 
 
@@ -95,7 +95,7 @@ def open_pack(path: str | Path) -> Iterator[ImagePack]:
         DataError: if the file is damaged or not an image pack.
     """
     with open_hdf5(path, needs=("images", "keys")) as file:
-        images = file["images"]
+        images = dataset(file, "images")
         if images.ndim != 3 or images.dtype not in (np.uint8, np.uint16):
             raise DataError(f"{path}: holds {images.dtype} of shape {images.shape}, expected uint8 or uint16 (N, H, W)")
         yield ImagePack(images, read_keys(file, "keys", expected=len(images)))

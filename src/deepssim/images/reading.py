@@ -3,8 +3,9 @@
 Not here: which files belong to a dataset (datasets/sources.py).
 """
 
+import gzip
+import math
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,10 +15,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from deepssim.errors import DataError
+from deepssim.errors import DataError, readable
 from deepssim.images.standardize import window
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+# By content, whatever the name says: Pillow would hand a file that begins like PostScript to another program.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_MOST_VOXELS = 2**28  # a CT of the whole body has half of that; float32 takes 1 GB
+_MOST_BYTES, _PIECE = 2**31, 2**24
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
 
 Item = TypeVar("Item")
@@ -71,20 +76,20 @@ def read_image(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:
     Raises:
         DataError: if the file cannot be decoded in full.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+    with readable(path, "an image", "replace it"), warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path, formats=_FORMATS) as image:
                 image.load()
                 if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-                    return window(np.asarray(image, dtype=np.float32), percentiles)
+                    return window(_finite(np.asarray(image, dtype=np.float32), path), percentiles)
                 return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: is not an image") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error})") from None
-    except Image.DecompressionBombWarning as error:
-        raise DataError(f"{path}: is too large to be a slice or a radiograph ({error})") from None
+        except UnidentifiedImageError:
+            raise DataError(f"{path}: is not an image") from None
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise DataError(f"{path}: cannot be decoded ({error})") from None
+        except Image.DecompressionBombWarning as error:
+            raise DataError(f"{path}: is too large to be a slice or a radiograph ({error})") from None
 
 
 def read_volume(path: str | Path, *, percentiles: Sequence[float], planes: bool = False) -> np.ndarray:
@@ -102,17 +107,39 @@ def read_volume(path: str | Path, *, percentiles: Sequence[float], planes: bool 
         DataError: if the file is damaged or not 3D.
     """
     import nibabel
-    from nibabel.filebasedimages import ImageFileError
 
-    try:
-        volume = nibabel.as_closest_canonical(nibabel.load(path))
-        values = np.squeeze(np.asarray(volume.dataobj, dtype=np.float32))
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read as NIfTI ({error})") from None
+    with readable(path, "NIfTI", "replace it"):
+        content = _unpacked(path)
+        # The two versions differ in the length that their headers begin with.
+        kind = nibabel.Nifti2Image if {content[:4]} & {b"\x1c\x02\0\0", b"\0\0\x02\x1c"} else nibabel.Nifti1Image
+        volume = kind.from_bytes(content)
+        if math.prod(volume.shape) > _MOST_VOXELS:
+            raise DataError(
+                f"{path}: has the shape {volume.shape}, more than {_MOST_VOXELS:,} voxels; cut it into parts"
+            )
+        values = np.squeeze(np.asarray(nibabel.as_closest_canonical(volume).dataobj, dtype=np.float32))
     if planes and values.ndim == 2:
         values = values[:, :, None]
     if values.ndim != 3:
         raise DataError(f"{path}: has {values.ndim} dimensions; expected one 3D volume")
+    return window(_finite(values, path), percentiles)
+
+
+def _unpacked(path: str | Path) -> bytes:
+    """Return the content of a file, unpacked if its name ends in `.gz`, and not more of it than a volume can have."""
+    content = bytearray()
+    with gzip.open(path) if str(path).endswith(".gz") else Path(path).open("rb") as file:
+        while piece := file.read(_PIECE):  # asked for at once, all of it would be set aside
+            content += piece
+            if len(content) > _MOST_BYTES:
+                raise DataError(
+                    f"{path}: has more than {_MOST_BYTES / 1e9:.1f} GB, too much for one volume; cut it into parts"
+                )
+    return bytes(content)
+
+
+def _finite(values: np.ndarray, path: str | Path) -> np.ndarray:
+    """Return the values unchanged if all are finite."""
     if not np.isfinite(values).all():
         raise DataError(f"{path}: has {np.count_nonzero(~np.isfinite(values))} values that are not finite")
-    return window(values, percentiles)
+    return values

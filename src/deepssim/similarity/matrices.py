@@ -16,15 +16,17 @@ import numpy as np
 
 from deepssim.choices import Layout
 from deepssim.config import SimilarityConfig
-from deepssim.errors import ConfigError, DataError
+from deepssim.errors import ConfigError, DataError, readable
 from deepssim.images.keys import require_unique
 from deepssim.seeds import numpy_generator
 from deepssim.similarity.scores import ScoreMatrix, TopScores, look_up
 from deepssim.similarity.tiles import Comparison, Tile, score_tiles
 from deepssim.similarity.topk import TopK, merge, update_columns, update_rows
-from deepssim.storage import open_hdf5, read_keys, write_keys
+from deepssim.storage import dataset, open_hdf5, read_keys, write_keys
 
 _BLOCK = 4_000_000  # scores copied together
+_LISTS = {"scores": "f", "partners": "iu"}  # datasets of top-k lists and kinds of their numbers
+_PAIRS = {"codes": "iu", "scores": "f"}
 _SAMPLED_PER_COLUMN = 32  # pairs of each synthetic image that a top-k file keeps besides its best ones
 
 
@@ -142,30 +144,48 @@ def read_scores(path: str | Path) -> ScoreMatrix | TopScores:
     Raises:
         DataError: if the file is damaged or holds something else.
     """
-    with open_hdf5(path, needs=("real_keys", "synth_keys")) as file:
+    with open_hdf5(path, needs=("real_keys", "synth_keys")) as file, readable(path, "scores"):
         if "scores" not in file and "of_rows" not in file:
             raise DataError(f"{path}: holds neither a score matrix nor top-k lists; make it again")
-        if "scores" in file:
-            shape = file["scores"].shape
-            keys = _read_keys(file, *shape)
-            offset = file["scores"].id.get_offset()
-            if offset is None or file["scores"].dtype != np.float32:  # of a chunked matrix that others wrote
-                scores = file["scores"][:].astype(np.float32)
-            else:
-                scores = np.memmap(path, np.float32, "r", offset, shape)
-            return ScoreMatrix(*keys, str(file.attrs["metric"]), scores)
-        lists = {side: TopK(file[side]["scores"][:], file[side]["partners"][:]) for side in ("of_rows", "of_columns")}
-        keys = _read_keys(file, len(lists["of_rows"].scores), len(lists["of_columns"].scores))
-        return TopScores(
-            *keys,
-            str(file.attrs["metric"]),
-            lists["of_rows"],
-            lists["of_columns"],
-            file["pairs/codes"][:],
-            file["pairs/scores"][:],
-            train_images=int(file.attrs["train_images"]),
-            top_k=int(file.attrs["top_k"]),
-        )
+        if "scores" not in file:
+            return _read_top(file)
+        scores = dataset(file, "scores", ndim=2, kinds="f")
+        keys = _read_keys(file, *scores.shape)
+        offset = scores.id.get_offset()
+        if offset is None or scores.dtype != np.float32:  # of a chunked matrix that others wrote
+            values = scores[:].astype(np.float32)
+        else:
+            values = np.memmap(path, np.float32, "r", offset, scores.shape)
+        return ScoreMatrix(*keys, str(file.attrs["metric"]), values)
+
+
+def _read_top(file: Any) -> TopScores:
+    """Read top-k lists, whose numbers of rows and columns must be those of items that are there."""
+    of_rows, of_columns = (
+        TopK(*(dataset(file, f"{side}/{name}", ndim=2, kinds=kinds)[:] for name, kinds in _LISTS.items()))
+        for side in ("of_rows", "of_columns")
+    )
+    keys = _read_keys(file, len(of_rows.scores), len(of_columns.scores))
+    codes, values = (dataset(file, f"pairs/{name}", ndim=1, kinds=kinds)[:] for name, kinds in _PAIRS.items())
+    rows, columns = (len(part) for part in keys)
+    bounds = ((of_rows.partners, columns), (of_columns.partners, rows), (codes, rows * columns))
+    outside = any(part.size and not 0 <= part.min() <= part.max() < count for part, count in bounds)
+    if (
+        outside
+        or len(codes) != len(values)
+        or any(one.scores.shape != one.partners.shape for one in (of_rows, of_columns))
+    ):
+        raise DataError(f"{file.filename}: its lists name images that it does not hold; make it again")
+    return TopScores(
+        *keys,
+        str(file.attrs["metric"]),
+        of_rows,
+        of_columns,
+        codes,
+        values,
+        train_images=int(file.attrs["train_images"]),
+        top_k=int(file.attrs["top_k"]),
+    )
 
 
 def gather(path: str | Path, shards: Sequence[str | Path], metric: str) -> None:
@@ -233,7 +253,7 @@ def _copy(source: np.ndarray, target: Any, start: int) -> None:
 def _require_all_shards(shards: Sequence[str | Path], metric: str) -> None:
     found = {}
     for path in shards:
-        with open_hdf5(path, needs=("real_keys", "synth_keys")) as file:
+        with open_hdf5(path, needs=("real_keys", "synth_keys")) as file, readable(path, "a shard of scores"):
             if file.attrs["metric"] != metric:
                 raise DataError(
                     f"{path}: holds scores of {file.attrs['metric']}, not {metric}; name shards of one metric"

@@ -43,6 +43,7 @@ def train_deepssim(
     from deepssim.encoders.recipes import PairImages
     from deepssim.encoders.recipes import train_deepssim as fit
     from deepssim.images.packs import read_pack
+    from deepssim.processes import Processes
     from deepssim.provenance import state_folder
 
     pairs, packs = read_pairs(train), (read_pack(real), join_packs(synthetic))
@@ -60,10 +61,11 @@ def train_deepssim(
         device=config.device,
         state=state_folder(
             weights,
-            [as_settings(config.encoder), config.seed, config.device],
+            [as_settings(config.encoder), config.seed, config.device, config.devices, config.nodes],
             [images, train, valid, real, *synthetic, autoencoder],
             recipe=ENCODER_RECIPE,
         ),
+        processes=Processes(config.devices, config.nodes),
     )
     trained.write_history(history)
     save_encoder(weights, network)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from deepssim.errors import ConfigError
 from deepssim.settings import as_settings
 from deepssim.stages.shards import join_packs, shard_of
 
@@ -53,6 +54,7 @@ def train_vae(*, images: str, pack: str, weights: str, history: str, reconstruct
     )
     from deepssim.images.packs import ImagePack, read_pack
     from deepssim.images.standardize import quantise
+    from deepssim.processes import Processes
     from deepssim.provenance import state_folder
 
     table, content = read_images(images), read_pack(pack)
@@ -64,9 +66,13 @@ def train_vae(*, images: str, pack: str, weights: str, history: str, reconstruct
         seed=config.seed,
         device=config.device,
         state=state_folder(
-            weights, [as_settings(config.vae), config.seed, config.device], [images, pack], recipe=VAE_RECIPE
+            weights,
+            [as_settings(config.vae), config.seed, config.device, config.devices, config.nodes],
+            [images, pack],
+            recipe=VAE_RECIPE,
         ),
         tracking=config.tracking,
+        processes=Processes(config.devices, config.nodes),
     )
     shown = train_images.select(train_images.keys[:12])
     decoded = quantise(reconstruct(network, shown, device=resolve_device(config.device)), 8)
@@ -119,6 +125,7 @@ def train_ldm(
     from deepssim.generative.latents import read_latents
     from deepssim.generative.monitoring import keys_to_draw, memorization_inspection
     from deepssim.images.packs import read_pack
+    from deepssim.processes import Processes
     from deepssim.provenance import state_folder
     from deepssim.reporting.pictures import save_sheet
 
@@ -138,7 +145,7 @@ def train_ldm(
         device=config.device,
         state=state_folder(
             weights,
-            [as_settings(config.ldm), config.seed, config.device],
+            [as_settings(config.ldm), config.seed, config.device, config.devices, config.nodes],
             [images, latents, *([initial] if initial else [])],
             recipe=LDM_RECIPE,
         ),
@@ -147,6 +154,7 @@ def train_ldm(
             read_pack(pack).select(train_keys), train_latents, decoder, config.ldm, seed=config.seed, device=target
         ),
         tracking=config.tracking,
+        processes=Processes(config.devices, config.nodes),
     )
     preview = sampling.generate(
         keys_to_draw(train_keys, 12),
@@ -168,7 +176,11 @@ def train_ldm(
 def generate(
     *, train_used: str, latents: str, autoencoder: str, unet: str, pack: str, config: Any, shard: int = 0
 ) -> None:
-    """Generate the synthetic images of one shard of the training records."""
+    """Generate one shard of the synthetic images.
+
+    Raises:
+        ConfigError: if there are more shards than images.
+    """
     from deepssim.datasets.tables import read_train_used
     from deepssim.devices import resolve_device
     from deepssim.generative import sampling
@@ -179,11 +191,11 @@ def generate(
     from deepssim.images.packs import write_pack
 
     records = [split_key(key)[0] for key in read_train_used(train_used)]
-    keys = [
-        synthetic_key(record, number)
-        for record in shard_of(records, shard, config.shards)
-        for number in range(config.synthesis.images_per_record)
-    ]
+    count = config.synthesis.images_per_record
+    wanted = [synthetic_key(record, number) for record in records for number in range(count)]
+    keys = shard_of(wanted, shard, config.shards)
+    if not keys:
+        raise ConfigError(f"shards is {config.shards}, but only {len(wanted)} images are generated; lower it")
     network, options = load_unet(unet)
     images = sampling.generate(
         keys,

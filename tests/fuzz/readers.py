@@ -1,0 +1,250 @@
+"""Every reader of files, each with a valid small file to start from, and ways to spoil it.
+
+A reader must give something or raise the project's own error: no other exception, no hang, no memory without bound.
+"""
+
+import gzip
+import json
+import signal
+import struct
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from PIL import Image
+
+from deepssim.choices import MetricName
+from deepssim.config import SimilarityConfig, VaeConfig, load_config
+from deepssim.datasets.tables import read_images, read_test_set
+from deepssim.encoders.embeddings import Embeddings, read_embeddings, write_embeddings
+from deepssim.errors import DeepssimError
+from deepssim.evaluation.summary import read_figures
+from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder, save_autoencoder
+from deepssim.generative.interop import read_state_dict
+from deepssim.generative.latents import Latents, read_latents, write_latents
+from deepssim.images.packs import ImagePack, read_pack, write_pack
+from deepssim.images.reading import read_image, read_volume
+from deepssim.similarity.matrices import read_scores, write_dense, write_top
+from deepssim.similarity.metrics import METRICS
+from deepssim.storage import read_npz
+from deepssim.training import read_checkpoint
+from tests.conftest import ROOT
+
+SECONDS = 20  # for one input; a hang is anything beyond
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads one kind of file.
+
+    Attributes:
+        suffix: of the file.
+        make: writes a valid file.
+        read: reads it.
+    """
+
+    suffix: str
+    make: Callable[[Path], object]
+    read: Callable[[Path], object]
+
+
+_PERCENTILES = (0.5, 99.5)
+_VAE = VaeConfig(channels=(4, 4), norm_groups=2, latent_channels=2)
+
+
+def _pixels(kind=np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(kind).max, (16, 12)).astype(kind)
+
+
+def _image(kind: str, **options) -> Reader:
+    dtype = options.pop("dtype", np.uint8)
+    return Reader(
+        f".{kind.lower()}",
+        lambda path: Image.fromarray(_pixels(np.uint16 if dtype is np.float32 else dtype).astype(dtype)).save(
+            path, kind, **options
+        ),
+        lambda path: read_image(path, percentiles=_PERCENTILES),
+    )
+
+
+def _volume(suffix: str) -> Reader:
+    def make(path: Path) -> None:
+        values = np.random.default_rng(0).integers(0, 999, (6, 5, 4)).astype(np.int16)
+        content = nibabel.Nifti1Image(values, np.eye(4)).to_bytes()
+        path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+
+    return Reader(suffix, make, lambda path: read_volume(path, percentiles=_PERCENTILES))
+
+
+def _packs() -> tuple[ImagePack, ImagePack]:
+    images = np.random.default_rng(0).integers(0, 256, (10, 16, 12), dtype=np.uint8)
+    keys = [f"r{row}___training" for row in range(4)], [f"r{row % 4}___gen-{row}" for row in range(6)]
+    return ImagePack(images[:4], keys[0]), ImagePack(images[4:], keys[1])
+
+
+def _scores(path: Path, top: bool) -> None:
+    real, synthetic = _packs()
+    comparison = METRICS[MetricName.SSIM].compare(real, synthetic, 1, "cpu")
+    if top:
+        write_top(
+            path, comparison, real.keys, synthetic.keys, "ssim", train_keys=real.keys, labelled=([], []),
+            options=SimilarityConfig(top_k=2), seed=0,
+        )  # fmt: skip
+    else:
+        write_dense(path, comparison, real.keys, synthetic.keys, "ssim", max_memory_gb=1)
+
+
+def _state(legacy: bool) -> Callable[[Path], object]:
+    def make(path: Path) -> None:
+        content = {"state_dict": {"a.weight": torch.ones(3, 2), "b": torch.zeros(4)}}
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+
+    return make
+
+
+def _text(content: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(content, encoding="utf-8")
+
+
+_VALUES = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+_FIGURES = {"macro_f1": 0.5, "metric": "ssim", "per_class": {"different": {"f1": 1.0}}, "pairs": 3}
+READERS = {
+    "png": _image("PNG"),
+    "png of 16 bits": _image("PNG", dtype=np.uint16),
+    "jpeg": _image("JPEG"),
+    "tiff": _image("TIFF", compression="tiff_lzw", dtype=np.uint16),
+    "tiff of floats": _image("TIFF", dtype=np.float32),
+    "bmp": _image("BMP"),
+    "nifti": _volume(".nii"),
+    "nifti, packed": _volume(".nii.gz"),
+    "test set": Reader(
+        ".csv", _text("real_key,synth_key,ssim,label\na___training,a___gen-0,0.5,0\nb___training,a___gen-1,0.9,1\n"),
+        read_test_set,
+    ),
+    "image table": Reader(
+        ".csv", _text("key,path,role,subject,split\na___training,a.png,real,007,train\nb___training,,real,8,valid\n"),
+        read_images,
+    ),
+    "image pack": Reader(".h5", lambda path: write_pack(path, _packs()[0]), read_pack),
+    "embeddings": Reader(
+        ".h5", lambda path: write_embeddings(path, Embeddings(_VALUES, [f"k{row}" for row in range(6)], "x", "y")),
+        read_embeddings,
+    ),
+    "latents": Reader(
+        ".h5", lambda path: write_latents(path, Latents(_VALUES.reshape(3, 2, 2, 2), ["a", "b", "c"], 0.5)),
+        read_latents,
+    ),
+    "scores": Reader(".h5", lambda path: _scores(path, False), lambda path: read_scores(path).pair_scores([], [])),
+    "top-k lists": Reader(".h5", lambda path: _scores(path, True), lambda path: read_scores(path).pair_scores([], [])),
+    "npz": Reader(
+        ".npz", lambda path: np.savez_compressed(path, data=_VALUES), lambda path: read_npz(path, "data", most_bytes=10**6)
+    ),
+    "state dict": Reader(".pth", _state(False), read_state_dict),
+    "old state dict": Reader(".pth", _state(True), read_state_dict),
+    "checkpoint": Reader(".ckpt", _state(False), read_checkpoint),
+    "autoencoder": Reader(
+        ".safetensors", lambda path: save_autoencoder(path, build_autoencoder(_VAE), _VAE), load_autoencoder
+    ),
+    "config": Reader(".yaml", _text((ROOT / "config" / "config.yaml").read_text()), load_config),
+    "figures": Reader(".json", _text(json.dumps(_FIGURES)), read_figures),
+}  # fmt: skip
+
+# Numbers at which lengths, offsets and signs go wrong.
+_EDGES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1]
+_TEXTS = [
+    b"nan",
+    b"inf",
+    b"-1",
+    b"1e999",
+    b'"',
+    b"\n",
+    b",",
+    b"\0",
+    b"../../x",
+    b"&a [*a]",
+    b"[" * 200,
+    b"!!python/object:os.system",
+]
+
+
+@st.composite
+def spoiled(draw, content: bytes) -> bytes:
+    """Spoil a file: change, cut out, repeat, move or insert parts, or cut its end off."""
+    for _ in range(draw(st.integers(1, 4))):
+        place, length = draw(st.integers(0, max(0, len(content) - 1))), draw(st.integers(1, 64))
+        before, part, after = content[:place], content[place : place + length], content[place + length :]
+        how = draw(st.integers(0, 7))
+        if how == 0:
+            content = before + draw(st.binary(min_size=1, max_size=8)) + content[place + 1 :]
+        elif how == 1:
+            code = draw(st.sampled_from("<>")) + draw(st.sampled_from("BHIQ"))
+            size = struct.calcsize(code)
+            value = struct.pack(code, draw(st.sampled_from(_EDGES)) % 256**size)
+            content = before + value + content[place + size :]
+        elif how == 2:
+            content = (
+                before + bytes([content[place] ^ 1 << draw(st.integers(0, 7))]) + content[place + 1 :]
+                if content
+                else b""
+            )
+        elif how == 3:
+            content = before + after
+        elif how == 4:
+            content = before + part * draw(st.integers(2, 20)) + after
+        elif how == 5:
+            content = before
+        elif how == 6:
+            content = before + draw(st.sampled_from(_TEXTS)) + content[place:]
+        else:
+            other = draw(st.integers(0, len(content)))
+            content = content[:other] + part + content[other:]
+    return content
+
+
+class Hang(BaseException):
+    """No end in time; no `except Exception` of a reader catches it."""
+
+
+@contextmanager
+def limited(seconds: int):
+    """Raise `Hang` in the block after so many seconds."""
+
+    def stop(number, frame):
+        raise Hang(f"no end after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def valid(reader: Reader) -> bytes:
+    """Return a valid file of a reader, after reading it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"valid{reader.suffix}")
+        reader.make(path)
+        reader.read(path)
+        return path.read_bytes()
+
+
+def attempt(reader: Reader, path: Path, content: bytes) -> bool:
+    """Read spoiled content; return whether it was refused. Anything but the project's own error gets through."""
+    path.write_bytes(content)
+    try:
+        with limited(SECONDS):
+            reader.read(path)
+    except DeepssimError as error:
+        sentence = str(error)
+    else:
+        return False
+    assert 0 < len(sentence) < 2000
+    return True

@@ -1,0 +1,139 @@
+"""What dies, fills up or is damaged: the same command again ends like an undisturbed run, or one sentence says why not."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+import yaml
+
+from benchmarks.faults import durations, figures, finish, kill_once, repeated_epochs, start
+from deepssim.records import verify
+from tests.workflow.conftest import TINY
+from tests.workflow.running import snakemake
+
+WEIGHTS = "results/vae/autoencoder.safetensors"
+
+
+@pytest.fixture
+def folder(results, tmp_path):
+    """A copy of the folder of the undisturbed run."""
+    shutil.copytree(results.parent, tmp_path / "run", symlinks=True)
+    return tmp_path / "run"
+
+
+def run_tiny(folder, *arguments):
+    return snakemake(folder, *arguments, "--configfile", str(TINY))
+
+
+def wait_for_checkpoint(folder, run):
+    end = time.monotonic() + 300
+    while not list((folder / "results" / "vae" / "state").glob("*/last.ckpt")):
+        assert run.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_kills_lose_nothing(results, tmp_path):
+    """Job, run and Snakemake alone are killed in the stages in which most time passes (`benchmarks.faults`: in all)."""
+    quota = Counter(["prepare_dataset", "train_vae", "train_ldm", "generate", "train_deepssim", "evaluate"])
+    lasts, chosen = durations(results.parent), random.Random(0)
+    killed = []
+    while quota.total() and (what := kill_once(tmp_path, quota, lasts, chosen, len(killed))) is not None:
+        killed.append(what)
+    finish(tmp_path)
+    assert len(killed) >= 4, killed  # a stage can be over before it is killed
+    assert figures(tmp_path) == figures(results.parent)
+    assert not any(repeated_epochs(tmp_path).values()), killed
+    assert not list((tmp_path / "results").rglob(".part-*"))
+    assert verify(tmp_path / "results")[1] == []
+
+
+def test_a_deleted_shard_is_made_again_and_nothing_else(results, folder):
+    (folder / "results" / "synthetic" / "000.h5").unlink()
+    run = run_tiny(folder)
+    assert run.returncode == 0, run.stdout[-3000:]
+    assert "rule generate:" in run.stdout
+    assert "rule train_vae:" not in run.stdout
+    assert figures(folder) == figures(results.parent)
+
+
+def test_a_truncated_output_is_named_and_made_again(results, folder):
+    matrix = folder / "results" / "matrices" / "ssim.h5"
+    os.truncate(matrix, 2000)
+    assert f"{matrix}: has changed since it was made" in verify(folder / "results")[1]
+    run = run_tiny(folder)
+    assert run.returncode != 0
+    assert "results/matrices/ssim.h5: is damaged or not HDF5" in run.stdout
+    assert "make it again" in run.stdout
+    matrix.unlink()
+    assert run_tiny(folder).returncode == 0
+    assert figures(folder) == figures(results.parent)
+
+
+def test_a_config_changed_half_way_starts_afresh(results, tmp_path):
+    """Snakemake is killed, its job works on with the old config: the new run waits for it and uses nothing of it."""
+    other = tmp_path / "other.yaml"
+    settings = yaml.safe_load(TINY.read_text())
+    settings["vae"] |= {"learning_rate": 0.001}
+    other.write_text(yaml.safe_dump(settings))
+    run = start(tmp_path, "--configfile", str(other), WEIGHTS)
+    wait_for_checkpoint(tmp_path, run)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    again = run_tiny(tmp_path, WEIGHTS)
+    assert again.returncode == 0, again.stdout[-3000:]
+    assert len(list((tmp_path / "results" / "vae" / "state").iterdir())) == 2
+    assert (tmp_path / WEIGHTS).read_bytes() == (results / "vae" / "autoencoder.safetensors").read_bytes()
+
+
+def test_a_second_run_in_a_folder_stops_at_once(tmp_path):
+    first = start(tmp_path, WEIGHTS)
+    wait_for_checkpoint(tmp_path, first)
+    second = run_tiny(tmp_path, WEIGHTS)
+    assert second.returncode != 0
+    assert "Directory cannot be locked" in second.stdout
+    assert "Traceback" not in second.stdout
+    assert first.wait(300) == 0
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Mount a small disk as results folder; gives a function that changes it."""
+    place = tmp_path / "results"
+    place.mkdir()
+
+    def mount(options):
+        return subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, text=True
+        )
+
+    mounted = mount("size=2500k")
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr}")
+    try:
+        yield lambda options: mount(f"remount,{options}")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_stops_with_one_sentence_and_the_run_goes_on_when_there_is_room(disk, results, tmp_path):
+    run = run_tiny(tmp_path, WEIGHTS)
+    assert run.returncode != 0
+    assert "no space is left on the disk" in run.stdout
+    assert "Traceback" not in run.stdout
+    assert disk("size=200m").returncode == 0
+    assert run_tiny(tmp_path, WEIGHTS).returncode == 0
+    assert (tmp_path / WEIGHTS).read_bytes() == (results / "vae" / "autoencoder.safetensors").read_bytes()
+
+
+def test_a_read_only_results_folder_is_named(disk, tmp_path):
+    assert disk("ro").returncode == 0
+    run = run_tiny(tmp_path, WEIGHTS)
+    assert run.returncode != 0
+    assert "Read-only file system" in run.stdout
+    assert "results" in run.stdout
