@@ -96,21 +96,27 @@ def read_keys(file: Any, name: str, *, expected: int) -> list[str]:
     return keys
 
 
-def read_npz(path: str | Path, name: str, *, most_bytes: int) -> np.ndarray:
+def read_npz(path: str | Path, name: str, *, most_bytes: int, advice: str = "make it again") -> np.ndarray:
     """Read one array of an npz file; no code in the file is run, and nothing is unpacked beyond `most_bytes`.
+
+    Args:
+        path: the file.
+        name: of the array.
+        most_bytes: that can be meant.
+        advice: the way out, for messages.
 
     Raises:
         DataError: if the file is absent or damaged, has no such array, or that is too large or no array of numbers.
     """
-    with readable(path, "npz"), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+    with readable(path, "npz", advice), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
         content = member.read(most_bytes + 1)
         if len(content) > most_bytes:
-            raise DataError(f"{path}: {name!r} has more than the {most_bytes:,} bytes that can be meant; make it again")
+            raise DataError(f"{path}: {name!r} has more than the {most_bytes:,} bytes that can be meant; {advice}")
         file = io.BytesIO(content)
         version = np.lib.format.read_magic(file)
         header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, _, kind = header(file)
         if int(np.prod([int(side) for side in shape], dtype=object)) * kind.itemsize > len(content):
-            raise DataError(f"{path}: {name!r} claims the shape {shape}, but the data is not there; make it again")
+            raise DataError(f"{path}: {name!r} claims the shape {shape}, but the data is not there; {advice}")
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
