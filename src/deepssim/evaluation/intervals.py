@@ -145,7 +145,8 @@ def excess_share(
 
     Source: Rogan and Gladen 1978, doi:10.1093/oxfordjournals.aje.a112510, with a sensitivity of 1.
     """
-    if total == 0 or controls == 0:
+    # Where nothing was flagged no false alarm can be taken off, and a limit below the rule of three would claim too much.
+    if total == 0 or controls == 0 or flagged == 0:
         return share_interval(flagged, total, confidence)
     random = numpy_generator(seed, "excess", flagged, total, alarms, controls)
     rate = random.beta(flagged + 0.5, total - flagged + 0.5, _DRAWS)
@@ -195,6 +196,8 @@ def share_with_missed(
     low, high = np.percentile(sure + (1 - sure) * hidden, [tail, 100 - tail])
     share = float(_corrected(flagged / max(rest, 1), alarms[0] / alarms[1], found[0] / found[1]))
     value = (certain + rest * share) / total
+    if certain + flagged == 0:  # as in `excess_share`
+        high = max(float(high), share_interval(0, total, confidence).high)
     method = "false alarms taken off, missed copies added"
     return Interval(value, min(float(low), value), max(float(high), value), method, certain + flagged, total)
 
