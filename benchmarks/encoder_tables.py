@@ -84,7 +84,7 @@ def _recipes(runs: Sequence[dict[str, Any]]) -> list[str]:
     rows = []
     for (name, seen), parts in _by_recipe(runs).items():
         minutes = np.mean([part["cpu_seconds"] for part in parts]) / 60
-        rows.append([f"{name} ({len(parts)} seeds)", f"{seen:,}", f"{minutes:.1f}", *_figures(parts)])
+        rows.append([f"{name} ({len(parts)} seed{"s"[: len(parts) > 1]})", f"{seen:,}", f"{minutes:.1f}", *_figures(parts)])
     return _table([HEAD[0], "images seen", "CPU minutes", *HEAD[1:]], rows)
 
 

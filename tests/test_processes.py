@@ -20,7 +20,7 @@ import os, sys, time
 from pathlib import Path
 import lightning.pytorch as lightning
 import torch
-from deepssim.choices import Device
+from deepssim.choices import Decay, Device, Keep
 from deepssim.config import TrainingConfig
 from deepssim.jobs import logged, short_errors
 from deepssim.processes import Processes
@@ -46,7 +46,7 @@ class Line(lightning.LightningModule):
 
 count, folder = int(sys.argv[1]), Path(sys.argv[2])
 data = Batched(torch.linspace(-1, 1, 36).reshape(12, 3), torch.linspace(0, 1, 24).reshape(12, 2))
-options = TrainingConfig(epochs=int(sys.argv[3]), batch_size=6, keep="last", decay="constant")
+options = TrainingConfig(epochs=int(sys.argv[3]), batch_size=6, keep=Keep.LAST, decay=Decay.CONSTANT)
 with logged(folder / "log.txt"), short_errors():
     trained = train(Line(), data, None, options=options, seed=1, device=Device.CPU, state=folder / "state",
                     processes=Processes(count))
@@ -90,7 +90,7 @@ def test_a_process_that_fails_ends_the_others_with_one_sentence(tmp_path):
 
 def test_a_killed_training_of_several_goes_on_when_its_processes_have_ended(tmp_path):
     """The processes outlive the program that was killed; the next one waits for them, and then nothing is left to do."""
-    run, folder = start(tmp_path, "x", 2, "slow", epochs=8)
+    run, folder = start(tmp_path, "x", 2, "slow", epochs=60)
     end = time.monotonic() + 120
     while not (folder / "state" / "last.ckpt").exists():
         assert run.poll() is None
@@ -98,11 +98,11 @@ def test_a_killed_training_of_several_goes_on_when_its_processes_have_ended(tmp_
         time.sleep(0.1)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    again, _ = start(tmp_path, "x", 2, "slow", epochs=8)
+    again, _ = start(tmp_path, "x", 2, "slow", epochs=60)
     _, messages = again.communicate(timeout=240)
     assert again.returncode == 0, messages
     assert "waiting for another training to end" in messages
-    assert len((folder / "history.csv").read_text().splitlines()) == 9
+    assert len((folder / "history.csv").read_text().splitlines()) == 61
     assert not processes_of(folder)
 
 
