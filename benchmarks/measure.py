@@ -68,6 +68,24 @@ def spread(values: list[float], digits: int = 3) -> str:
     return f"{statistics.median(values):.{digits}g} ({min(values):.{digits}g} to {max(values):.{digits}g})"
 
 
+def replace_rows(page: Path, rows: list[str], machine: str) -> None:
+    """Put rows in the place of those of the same jobs in a table that was written earlier, on the same machine.
+
+    Raises:
+        SystemExit: if the page is of another machine or has no such rows.
+    """
+    lines = page.read_text(encoding="utf-8").splitlines()
+    if not any(machine in line for line in lines):
+        raise SystemExit(f"{page}: is not of this machine ({machine}); measure all jobs")
+    for row in rows:
+        job = row[: row.index(" |", 2)]
+        places = [number for number, line in enumerate(lines) if line.startswith(job + " |")]
+        if not places:
+            raise SystemExit(f"{page}: has no row of this job; measure all:\n{row}")
+        lines[places[0]] = row
+    page.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
 def in_own_process(script: str, **arguments: object) -> dict[str, float]:
     """Run a job of jobs.py in a process of its own, so that its peak memory is its own.
 

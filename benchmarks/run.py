@@ -2,8 +2,8 @@
 
 Prints ratios, memory and growth, and writes docs/benchmarks.md with a plot. Both sides use the same number of cores.
 `--paper` adds the whole SSIM matrix at the paper's size (minutes on two cores), `--quick` does it all on small sizes to
-see that it works. Needs `pip install -e ".[bench]"`. Real images come from DEEPSSIM_REAL_DATA, if set, else from virtual
-patients.
+see that it works, `--only top-10` measures one job again. Needs `pip install -e ".[bench]"`. Real images come from
+DEEPSSIM_REAL_DATA, if set, else from virtual patients.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from benchmarks.jobs import SIZE  # noqa: E402
-from benchmarks.measure import Comparison, Outcome, compare, in_own_process, spread  # noqa: E402
+from benchmarks.measure import Comparison, Outcome, compare, in_own_process, replace_rows, seconds, spread  # noqa: E402
 from deepssim.choices import Device, MetricName, Precision  # noqa: E402
 from deepssim.config import VirtualPatientsConfig  # noqa: E402
 from deepssim.devices import computes_bfloat16  # noqa: E402
@@ -194,6 +194,20 @@ def embedding_comparisons(scale: float) -> Iterator[Comparison]:
     yield join_comparison(scale)
 
 
+def least_time(scale: float) -> str:
+    """Say what the products of embeddings take at least on this machine, from one that stays within the caches."""
+    count, other = round(2195 * scale), round(65_850 * scale)
+    comparison = EmbeddingComparison(embeddings(600, 1024, 0), embeddings(1024, 1024, 1), threads=THREADS)
+    rows, columns = comparison.prepare_rows(slice(None)), comparison.prepare_columns(slice(None))
+    fastest = min(seconds(lambda: comparison.compare(rows, columns)) for _ in range(50))
+    rate = 2 * 600 * 1024 * 1024 / fastest
+    return (
+        f"Multiplying alone reaches {rate / 1e9:.0f} GFLOP/s in float32 here, so that products of {count:,} x {other:,} "
+        f"embeddings take {2 * count * other * 128 / rate:.3g} s (128 values) and {2 * count * other * 256 / rate:.3g} s (256), "
+        "whatever is done with them; the matrix has to be written, too."
+    )
+
+
 def join_comparison(scale: float) -> Comparison:
     """Compare looking labelled pairs up by a join with searching for each."""
     count, other, pairs = round(2583 * scale), round(14_223 * scale), round(15_498 * scale)
@@ -325,6 +339,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="small sizes, once, to see that it works")
     parser.add_argument("--paper", action="store_true", help="add the SSIM matrix of 2,195 x 65,850 images")
+    parser.add_argument(
+        "--only", metavar="TEXT", help="measure jobs whose name has this, and keep the page's other rows"
+    )
     options = parser.parse_args()
     scale, repetitions = (0.05, 1) if options.quick else (1.0, options.repetitions)
     torch.set_num_threads(THREADS)
@@ -332,8 +349,13 @@ def main() -> None:
     outcomes = []
     with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(THREADS) as pool:
         for comparison in comparisons(Path(folder), pool, images, scale):
+            if options.only and options.only not in comparison.job:
+                continue
             outcomes.append(compare(comparison, repetitions))
             print(*table(outcomes)[-1:], sep="\n", flush=True)
+    if options.only:
+        replace_rows(options.out, table(outcomes)[2:], machine())
+        return
     found = growth(scale)
     print(*growth_table(found), sep="\n", flush=True)
     text = [
@@ -346,6 +368,8 @@ def main() -> None:
         f"each are left out. Images: {source}; embeddings: random.",
         "",
         *table(outcomes),
+        "",
+        least_time(scale),
         "",
         "## How cost grows",
         "",

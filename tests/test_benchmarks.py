@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import pytest
+
+from benchmarks.measure import replace_rows
 from tests.conftest import ROOT
 
 
@@ -18,3 +21,14 @@ def test_all_of_them_run(tmp_path):
         assert rival in text
     assert text.count("| SSIM matrix |") == text.count("| top-10 of embeddings |") == 4
     assert (tmp_path / "benchmarks.svg").stat().st_size > 5000
+
+
+def test_one_job_can_be_measured_again(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n\nOn a processor.\n\n| job | s |\n| --- | --- |\n| a, 2 x 3 | 1 |\n| a, 2 x 30 | 2 |\n")
+    replace_rows(page, ["| a, 2 x 3 | 7 |"], "a processor")
+    assert page.read_text().splitlines()[-2:] == ["| a, 2 x 3 | 7 |", "| a, 2 x 30 | 2 |"]
+    with pytest.raises(SystemExit, match="has no row of this job"):
+        replace_rows(page, ["| a, 2 | 7 |"], "a processor")
+    with pytest.raises(SystemExit, match="is not of this machine"):
+        replace_rows(page, [], "another processor")

@@ -1,12 +1,23 @@
 """Every stage can be run by hand; wrong input is one sentence."""
 
 import inspect
+import json
 import re
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from deepssim import stages
+from deepssim.choices import Device, Layout, MetricName
 from deepssim.cli import STAGES, main
+from deepssim.config import SimilarityConfig, SynthesisConfig
+from deepssim.evaluation.labels import TRUTH
+from deepssim.images.keys import real_key, synthetic_key
+from deepssim.images.packs import ImagePack, write_pack
+from deepssim.similarity.ssim import SsimComparison
+from deepssim.similarity.tiles import all_scores
 from tests.conftest import ROOT
 
 
@@ -14,8 +25,8 @@ def test_every_rule_has_a_subcommand_and_the_other_way_round():
     rules = set()
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
         rules |= set(re.findall(r"^rule (\w+):", path.read_text(), re.MULTILINE))
-    # the workflow scores all pairs, so the scores of a few are for people only
-    assert {name.replace("-", "_") for name in STAGES} - {"score_pairs"} == rules
+    # the workflow scores all pairs, so the scores of a few are for people only; the audit has a parser of its own
+    assert {name.replace("-", "_") for name in STAGES} - {"score_pairs"} | {"audit"} == rules
     assert {path.stem for path in (ROOT / "workflow" / "scripts").glob("*.py")} == rules
 
 
@@ -42,6 +53,47 @@ def test_stages_run_by_hand(tmp_path, capsys):
     from deepssim.similarity.matrices import read_scores
 
     assert read_scores(f"{results}/matrices/ssim.h5").scores.shape == (12, 12)
+
+
+def test_thresholds_are_fitted_by_hand_also_where_not_all_scores_are_kept(tmp_path, random, capsys):
+    """FSIM of synthetic images that are more or less noisy copies, as a top-k file with the pairs of two tables."""
+    real = ImagePack(random.integers(0, 256, (6, 24, 24), dtype=np.uint8), [real_key(f"r{n}") for n in range(6)])
+    noisy = [real.images[n // 3] + random.normal(0, (2, 26, 90)[n % 3], (24, 24)) for n in range(18)]
+    copies = ImagePack(np.clip(noisy, 0, 255).astype(np.uint8), [synthetic_key(f"r{n // 3}", n % 3) for n in range(18)])
+    write_pack(tmp_path / "real.h5", real)
+    write_pack(tmp_path / "copies.h5", copies)
+    rows, columns = np.divmod(np.arange(6 * 18), 18)
+    ssim = all_scores(SsimComparison(real, copies)).ravel().astype(float)
+    table = pd.DataFrame(
+        {"real_key": np.array(real.keys)[rows], "synth_key": np.array(copies.keys)[columns], "ssim": ssim}
+    )
+    table = table.assign(split="valid", label=TRUTH.classify(ssim))
+    for name, half in (("valid", rows < 3), ("test", rows >= 3)):
+        table[half & (columns // 9 == rows // 3)].to_csv(tmp_path / f"{name}.csv", index=False)
+    config = SimpleNamespace(device=Device.CPU, shards=1, seed=0, synthesis=SynthesisConfig(),
+                             similarity=SimilarityConfig(layout=Layout.TOP_K, top_k=1))  # fmt: skip
+    stages.score_images(real=str(tmp_path / "real.h5"), synthetic=str(tmp_path / "copies.h5"), matrix=str(tmp_path / "fsim.h5"),
+                        metric=MetricName.FSIM, config=config, pairs=[str(tmp_path / f"{n}.csv") for n in ("valid", "test")])  # fmt: skip
+    pd.DataFrame({"key": real.keys}).to_csv(tmp_path / "used.csv")
+    fit = [
+        "fit-thresholds",
+        "--metric",
+        "fsim",
+        "--matrix",
+        str(tmp_path / "fsim.h5"),
+        "--valid",
+        str(tmp_path / "valid.csv"),
+    ]
+    main([*fit, "--thresholds", str(tmp_path / "t.json")])
+    judge = ["evaluate", "--metric", "fsim", "--matrix", str(tmp_path / "fsim.h5"), "--test", str(tmp_path / "test.csv"),
+             "--train-used", str(tmp_path / "used.csv"), "--figures", str(tmp_path / "f.json")]  # fmt: skip
+    main([*judge, "--thresholds", str(tmp_path / "t.json")])
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["macro_f1"] > 0.8
+    assert figures["thresholds"]["source"].startswith("fitted on 27 valid pairs")
+    with pytest.raises(SystemExit):
+        main(judge)
+    assert "fsim has no published thresholds; fit some (`deepssim fit-thresholds`)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from deepssim.choices import Axis, DatasetKind
+from deepssim.choices import Axis, DatasetKind, Distortion
 from deepssim.config import Config, json_schema, load_config, parse_config, sections
 from deepssim.errors import ConfigError
 from deepssim.settings import as_settings
@@ -28,8 +28,10 @@ def test_schema_is_closed_everywhere():
             yield schema
             for part in schema["properties"].values():
                 yield from objects(part)
+        elif schema.get("type") == "array":
+            yield from objects(schema["items"])
 
-    assert len(list(objects(json_schema()))) == 15
+    assert len(list(objects(json_schema()))) == 20
     assert all(schema["additionalProperties"] is False for schema in objects(json_schema()))
 
 
@@ -47,8 +49,15 @@ def test_settings_survive_a_round_trip():
 
 
 def test_a_nested_section_keeps_its_own_defaults():
-    changed = parse_config({"evaluation": {"misalignment": {"gamma_probability": 0.5}}}).evaluation.misalignment
-    assert (changed.gamma_probability, changed.flip_probability) == (0.5, 0.8)  # 0.33 is the default of training
+    changed = parse_config({"ldm": {"memorization": {"images": 5}}}).ldm.memorization
+    assert (changed.images, changed.every) == (5, 2)
+
+
+def test_a_list_of_sections_replaces_the_default():
+    config = parse_config({"encoder": {"augmentation": [{"kind": "noise", "probability": 0.2, "strength": 0.1}]}})
+    assert [(entry.kind, entry.strength) for entry in config.encoder.augmentation] == [(Distortion.NOISE, 0.1)]
+    assert len(config.evaluation.misalignment) == 3
+    assert parse_config(as_settings(config)) == config
 
 
 @pytest.mark.parametrize(
@@ -57,6 +66,8 @@ def test_a_nested_section_keeps_its_own_defaults():
         ({"ldm": {"epoch": 3}}, "'epoch' is not a setting of section 'ldm'; did you mean 'epochs'"),
         ({"lmd": {}}, "'lmd' is not a setting of the config; did you mean 'ldm'"),
         ({"vae": {"epochs": "many"}}, "vae.epochs is not usable: 'many' is not of type 'integer'"),
+        ({"encoder": {"augmentation": [{"kind": "gamma", "strength": 1.5}]}}, "strength 1.5 of 'gamma' is not usable"),
+        ({"encoder": {"augmentation": [{"kind": "flop"}]}}, "encoder.augmentation.0.kind is not usable: 'flop'"),
         ({"seed": -1}, "seed is not usable: -1 is less than the minimum"),
         ({"dataset": {"kind": "folder"}}, "dataset.path is not set"),
         ({"dataset": {"valid_fraction": 0.6, "holdout_fraction": 0.6}}, "leave no subject"),
@@ -67,6 +78,8 @@ def test_a_nested_section_keeps_its_own_defaults():
         ({"ldm": {"beta_start": 0.5}}, "must be below ldm.beta_end"),
         ({"pairs": {"valid_fraction": 0.5, "test_fraction": 0.5}}, "leave no subject to train the encoder"),
         ({"evaluation": {"metrics": ["psnr"]}}, "'psnr' is not one of"),
+        ({"audit": {"real": "x"}}, "audit.real and audit.synthetic belong together"),
+        ({"audit": {"intensity_percentiles": [99, 1]}}, "audit.intensity_percentiles is [99"),
     ],
 )
 def test_bad_settings_are_named(settings, message):

@@ -1,3 +1,22 @@
-"""Find out whether a generative model of medical images has memorized patients."""
+"""Find out whether a generative model of medical images has memorized patients.
+
+In a notebook: `deepssim.audit("real", "synthetic", "report")`, or step by step `load_images`, `embed`, `score_matrix`.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from deepssim.notebook import audit, embed, load_encoder, load_images, score_matrix
+
+__all__ = ["load_images", "load_encoder", "embed", "score_matrix", "audit"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the calls for a notebook when one is used, so that importing the package stays cheap."""
+    if name in __all__:
+        from deepssim import notebook
+
+        return getattr(notebook, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -105,13 +105,36 @@ class WandbMode(StrEnum):
 class Recipe(StrEnum):
     """How the DeepSSIM encoder is trained.
 
-    `paper` takes each pair of the table with its SSIM. `all_pairs` varies the images first (a smooth deformation that
-    both images of a pair share, blends) and computes the exact SSIM of every real with every synthetic image of a batch:
-    far more targets per step, and anatomies that the table does not hold.
+    `paper` takes each pair of the table with its SSIM. `all_pairs` draws families (a real image, its neighbours, copies of
+    it, variations of all of them) and computes the exact SSIM of every image of a batch with every other: far more targets
+    per step, over the whole range, and of anatomies that the table does not hold.
     """
 
     ALL_PAIRS = "all_pairs"
     PAPER = "paper"
+
+
+class Distortion(StrEnum):
+    """What can happen to an image on its way; images/augment.py says what the strength of each means."""
+
+    FLIP = "flip"
+    ROTATION = "rotation"
+    TRANSLATION = "translation"
+    SCALE = "scale"
+    CROP = "crop"
+    GAMMA = "gamma"
+    BIAS_FIELD = "bias_field"
+    BLUR = "blur"
+    NOISE = "noise"
+    JPEG = "jpeg"
+
+
+class Registration(StrEnum):
+    """How candidates are brought onto each other, after trying all flips; all but `shift` need SimpleITK."""
+
+    SHIFT = "shift"
+    RIGID = "rigid"
+    AFFINE = "affine"
 
 
 class Precision(StrEnum):
@@ -130,8 +153,22 @@ class Layout(StrEnum):
     TOP_K = "top_k"
 
 
+class FsimVariant(StrEnum):
+    """What FSIM takes for phase congruency.
+
+    `simplified` is what the reference code of arXiv:2509.16582 does: the gradient magnitude, divided by its maximum.
+    """
+
+    PHASE_CONGRUENCY = "phase_congruency"
+    SIMPLIFIED = "simplified"
+
+
 class MetricName(StrEnum):
-    """Similarity scores that this version computes."""
+    """Similarity scores; the four first compare embeddings, the last two pixels."""
 
     DEEPSSIM = "deepssim"
+    CHEN = "chen"
+    DAR = "dar"
+    SEMDEDUP = "semdedup"
     SSIM = "ssim"
+    FSIM = "fsim"

@@ -14,7 +14,9 @@ from typing import Any
 
 from deepssim import stages
 from deepssim.choices import MetricName
+from deepssim.cli_audit import add_audit_command
 from deepssim.cli_reference import add_reference_commands
+from deepssim.cli_scores import add_score_commands
 from deepssim.config import Config, json_schema, load_config
 from deepssim.errors import DataError
 from deepssim.jobs import RESULTS, logged, record, set_threads, short_errors, whole_outputs
@@ -139,6 +141,11 @@ STAGES = {
         },
         outputs={"weights": "encoders/deepssim.safetensors", "history": "encoders/deepssim_history.csv"},
     ),
+    "train-dar": Stage(
+        help="train Dar's encoder on the real images, without labels",
+        inputs={"images": "dataset/images.csv", "real": "dataset/real.h5"},
+        outputs={"weights": "encoders/dar.safetensors", "history": "encoders/dar_history.csv"},
+    ),
     "embed": Stage(
         help="embed all images of a pack",
         inputs={"weights": "encoders/{metric}.safetensors", "pack": ""},
@@ -161,15 +168,36 @@ STAGES = {
         outputs={"scores": ""},
         extras=("config", "metric", "threads"),
     ),
+    "fit-thresholds": Stage(
+        help="fit the thresholds of a metric to the valid pairs",
+        inputs={"matrix": "matrices/{metric}.h5", "valid": "pairs/valid.csv"},
+        outputs={"thresholds": "eval/thresholds/{metric}.json"},
+        extras=("metric",),
+    ),
     "evaluate": Stage(
         help="judge a metric on the labelled test pairs",
         inputs={
             "matrix": "matrices/{metric}{variant}.h5",
             "test": "pairs/test.csv",
             "train_used": "ldm/train_used.csv",
+            "images": "dataset/images.csv",
         },
+        optional={"thresholds": "fitted thresholds (JSON); the published ones unless named"},
         outputs={"figures": "eval/{metric}{variant}.json"},
-        extras=("metric", "misaligned", "config_hash"),
+        extras=("config", "metric", "misaligned", "config_hash"),
+    ),
+    "compare-metrics": Stage(
+        help="compare metrics in pairs, and list the pairs on which they disagree",
+        inputs={
+            "matrices": "matrices/*[!d].h5",
+            "figures": "eval/*[!d].json",
+            "test": "pairs/test.csv",
+            "images": "dataset/images.csv",
+        },
+        outputs={
+            "comparison": "eval/comparison/metrics.json",
+            "disagreements": "eval/comparison/disagreements.csv",
+        },
     ),
     "summarize": Stage(
         help="collect the main figures of all metrics in one table",
@@ -183,9 +211,36 @@ STAGES = {
             "aligned": "matrices/{metric}.h5",
             "misaligned": "matrices/{metric}_misaligned.h5",
             "test": "pairs/test.csv",
+            "figures": "eval/{metric}.json",
         },
         outputs={"png": "plots/{metric}.png", "svg": "plots/{metric}.svg"},
         extras=("metric",),
+    ),
+    "plot-benchmark": Stage(
+        help="draw the histograms of metrics in one figure; give each list in the same order",
+        inputs={
+            "aligned": "matrices/*[!d].h5",
+            "misaligned": "matrices/*_misaligned.h5",
+            "test": "pairs/test.csv",
+            "figures": "eval/*[!d].json",
+        },
+        outputs={"png": "plots/benchmark.png", "svg": "plots/benchmark.svg"},
+        extras=(),
+    ),
+    "plot-evaluation": Stage(
+        help="draw ROC and precision-recall curves, confusion, calibration and copy rates of all metrics",
+        inputs={
+            "aligned": "matrices/*[!d].h5",
+            "misaligned": "matrices/*_misaligned.h5",
+            "test": "pairs/test.csv",
+            "figures": _EVALUATIONS,
+        },
+        outputs={
+            f"{name}_{kind}": f"plots/{name}.{kind}"
+            for name in ("ranking", "confusion", "calibration", "copy_rate")
+            for kind in ("png", "svg")
+        },
+        extras=(),
     ),
     "plot-summary": Stage(
         help="draw macro-F1 of all metrics",
@@ -203,6 +258,17 @@ STAGES = {
         },
         outputs={"png": "plots/copies.png"},
         extras=(),
+    ),
+    "verify-copies": Stage(
+        help="register the most similar synthetic images to their training images and compute exact SSIM",
+        inputs={
+            "matrix": "matrices/{metric}.h5",
+            "train_used": "ldm/train_used.csv",
+            "real": "dataset/real.h5",
+            "synthetic": _SYNTHETIC,
+        },
+        outputs={"verified": "eval/{metric}_verified.csv"},
+        extras=("config", "metric"),
     ),
     "report": Stage(
         help="write the report",
@@ -245,7 +311,9 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="compute the hashes of results again and say what does not match")
     verify.add_argument("results", nargs="?", default=str(RESULTS), metavar="DIR", help="default: %(default)s")
     verify.set_defaults(call=_verify)
+    add_audit_command(commands)
     add_reference_commands(commands)
+    add_score_commands(commands)
     schema = commands.add_parser("schema", help="print the schema of config files")
     schema.set_defaults(call=_schema)
     check = commands.add_parser("check-config", help="check a config file")

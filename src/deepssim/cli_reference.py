@@ -23,6 +23,8 @@ class Option:
     choices: tuple[str, ...] | None = None
     default: Any = None
     required: bool = False
+    flag: bool = False  # true if given
+    many: bool = False  # any number of values
     setting: str | None = None  # where in the config it goes: "section.name"
 
 
@@ -103,7 +105,7 @@ def add_reference_commands(commands: Any) -> None:
     for name, (purpose, options) in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
         for option, record in (options | _COMMON).items():
-            _add(command, option, record)
+            add_option(command, option, record)
         command.set_defaults(call=_run, command=name)
     export = commands.add_parser("export", help="write weights as a state dict that monai-generative loads")
     export.add_argument("weights", metavar="FILE", help="autoencoder.safetensors or unet.safetensors")
@@ -116,14 +118,19 @@ def add_reference_commands(commands: Any) -> None:
         "model": Option(help="text model of transformers: a folder, or a name on the hub", required=True),
         "output_dir": Option(help="folder for the embeddings and the table that names them", required=True),
     }.items():
-        _add(captions, option, record)
+        add_option(captions, option, record)
     captions.set_defaults(call=_embed_captions)
 
 
-def _add(command: argparse.ArgumentParser, name: str, option: Option) -> None:
+def add_option(command: argparse.ArgumentParser, name: str, option: Option) -> None:
+    """Add an option under both spellings."""
     names = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
+    if option.flag:
+        command.add_argument(*names, dest=name, help=option.help, action="store_true")
+        return
+    several = {"nargs": "+", "default": []} if option.many else {"default": option.default}
     command.add_argument(
-        *names, dest=name, help=option.help, type=option.kind, choices=option.choices, default=option.default,
+        *names, dest=name, help=option.help, type=option.kind, choices=option.choices, **several,
         required=option.required, metavar=None if option.choices else name.upper(),
     )  # fmt: skip
 

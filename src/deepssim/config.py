@@ -19,7 +19,9 @@ from deepssim.choices import (
     DatasetKind,
     Decay,
     Device,
+    Distortion,
     Duplication,
+    FsimVariant,
     Intensity,
     Keep,
     Layout,
@@ -27,6 +29,7 @@ from deepssim.choices import (
     Perceptual,
     Precision,
     Recipe,
+    Registration,
     Sampler,
     WandbMode,
 )
@@ -238,24 +241,47 @@ class PairsConfig:
             raise ConfigError("pairs.valid_fraction and pairs.test_fraction leave no subject to train the encoder on")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
-    """Random misalignment of one image; each part happens with its own probability."""
+# An exponent of the intensities must stay positive, a part of the image must remain, a blur has a window of bounded size.
+MOST_STRENGTH = {
+    Distortion.GAMMA: 0.99, Distortion.SCALE: 0.9, Distortion.CROP: 0.9, Distortion.TRANSLATION: 1.0, Distortion.JPEG: 1.0,
+    Distortion.BIAS_FIELD: 0.99, Distortion.ROTATION: 180.0, Distortion.BLUR: 5.0,
+}  # fmt: skip
 
-    flip_probability: float = setting(0.33, **_FRACTION)  # of each axis
-    rotation_probability: float = setting(0.33, **_FRACTION)
-    rotation_degrees: float = setting(9.74, minimum=0, maximum=180)  # 0.17 rad, arXiv:2509.16582
-    gamma_probability: float = setting(0.33, **_FRACTION)
-    gamma_range: tuple[float, ...] = setting((0.5, 1.5), minItems=2, maxItems=2, items={"exclusiveMinimum": 0})
+
+@dataclass(frozen=True, kw_only=True)
+class DistortionConfig:
+    """One entry of a list of random changes of an image, each with its own probability; see images/augment.py."""
+
+    kind: Distortion = setting(Distortion.FLIP)
+    probability: float = setting(0.5, **_FRACTION)
+    strength: float = setting(1.0, minimum=0)  # the most that happens; its unit depends on the kind
+
+    def __post_init__(self) -> None:
+        most = MOST_STRENGTH.get(self.kind)
+        if most is not None and self.strength > most:
+            raise ConfigError(
+                f"strength {self.strength:g} of {self.kind.value!r} is not usable; it is at most {most:g}"
+            )
+
+
+def _distortions(**probability_and_strength: tuple[float, float]) -> tuple[DistortionConfig, ...]:
+    return tuple(
+        DistortionConfig(kind=Distortion(kind), probability=probability, strength=strength)
+        for kind, (probability, strength) in probability_and_strength.items()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig(TrainingConfig):
     """Section `encoder`: the DeepSSIM network and its training."""
 
-    depths: tuple[int, ...] = setting((1, 1, 1, 1), minItems=4, maxItems=4, items={"minimum": 1})
+    backbone: str | None = setting(None, minLength=1)  # folder or hub name of a vision model of transformers
+    frozen_stages: int = setting(0, minimum=0)  # of the backbone, after its stem, which is frozen with them
+    depths: tuple[int, ...] = setting((1, 1, 2, 1), minItems=4, maxItems=4, items={"minimum": 1})
     widths: tuple[int, ...] = setting((24, 48, 96, 192), minItems=4, maxItems=4, items={"minimum": 1})
     patch_size: int = setting(4, minimum=1)
+    canonicalize: bool = setting(True)  # bring every image to a common pose first
+    pixel_projection: bool = setting(True)  # add a linear view of the locally normalised pixels
     hidden_features: int = setting(512, minimum=1)
     embedding_features: int = setting(256, minimum=2)
     dropout: float = setting(0.0, minimum=0, exclusiveMaximum=1)
@@ -263,17 +289,44 @@ class EncoderConfig(TrainingConfig):
     gradient_norm: float = setting(1.0, exclusiveMinimum=0)
     recipe: Recipe = setting(Recipe.ALL_PAIRS)
     epochs: int = setting(6, minimum=1)
-    batch_size: int = setting(32, minimum=2)  # image pairs per optimiser step
+    passes: int = setting(25, minimum=1)
+    batch_size: int = setting(48, minimum=2)  # image pairs per optimiser step; all_pairs has as many images in families
     keep: Keep = setting(Keep.LAST)
     learning_rate: float = setting(2e-3, exclusiveMinimum=0)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-
-
-def _misalignment() -> AugmentationConfig:
-    """The misaligned evaluation of arXiv:2509.16582."""
-    return AugmentationConfig(
-        flip_probability=0.8, rotation_probability=0.8, rotation_degrees=10.0, gamma_probability=0.8
+    augmentation: tuple[DistortionConfig, ...] = setting(
+        _distortions(flip=(0.5, 1.0), rotation=(0.5, 11.0), gamma=(0.5, 0.5))
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DarConfig(TrainingConfig):
+    """Section `dar`: the contrastive ResNet of arXiv:2402.01054 and its training on the real images."""
+
+    bottleneck: bool = setting(False)  # blocks of three convolutions, as in ResNet-50
+    depths: tuple[int, ...] = setting((1, 1, 1, 1), minItems=4, maxItems=4, items={"minimum": 1})
+    width: int = setting(16, minimum=1)  # channels of the first stage; each later one doubles them
+    embedding_features: int = setting(128, minimum=2)
+    temperature: float = setting(0.1, exclusiveMinimum=0)
+    weight_decay: float = setting(1e-4, minimum=0)
+    epochs: int = setting(10, minimum=1)
+    passes: int = setting(10, minimum=1)
+    batch_size: int = setting(64, minimum=2)  # images, each in two views
+    keep: Keep = setting(Keep.LAST)
+    learning_rate: float = setting(2e-3, exclusiveMinimum=0)
+    augmentation: tuple[DistortionConfig, ...] = setting(
+        _distortions(flip=(0.8, 1.0), rotation=(0.8, 10.0), gamma=(0.8, 0.5))
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedConfig:
+    """Section `published`: encoders that others trained; no file is loaded that could run code unless it is trusted."""
+
+    deepssim: str | None = setting(None, minLength=1)
+    chen: str | None = setting(None, minLength=1)
+    dar: str | None = setting(None, minLength=1)
+    semdedup: str | None = setting(None, minLength=1)
+    trust: tuple[str, ...] = setting((), uniqueItems=True, items={"pattern": "^[0-9a-f]{64}$"})  # SHA-256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,16 +337,64 @@ class SimilarityConfig:
     layout: Layout = setting(Layout.AUTO)
     dense_limit: int = setting(500_000_000, minimum=1)  # scores; 2 GB
     top_k: int = setting(10, minimum=1)
+    fsim_variant: FsimVariant = setting(FsimVariant.PHASE_CONGRUENCY)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """Section `evaluation`: which scores are judged and against what misalignment."""
 
-    metrics: tuple[MetricName, ...] = setting((MetricName.DEEPSSIM, MetricName.SSIM), minItems=1, uniqueItems=True)
+    metrics: tuple[MetricName, ...] = setting(
+        (MetricName.DEEPSSIM, MetricName.DAR, MetricName.SSIM, MetricName.FSIM), minItems=1, uniqueItems=True
+    )
     embedding_batch_size: int = setting(256, minimum=1)
     embedding_precision: Precision = setting(Precision.FLOAT32)
-    misalignment: AugmentationConfig = field(default_factory=_misalignment)
+    # The misaligned evaluation of arXiv:2509.16582.
+    misalignment: tuple[DistortionConfig, ...] = setting(
+        _distortions(flip=(0.8, 1.0), rotation=(0.8, 10.0), gamma=(0.8, 0.5))
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationConfig:
+    """Section `verification`: exact SSIM of the encoder's best candidates after registration."""
+
+    candidates: int = setting(0, minimum=0)  # synthetic images with the highest scores; 0 leaves this out
+    registration: Registration = setting(Registration.SHIFT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """Section `audit`: folders of images that `deepssim audit` judges without labels, and how strictly."""
+
+    real: str | None = setting(None, minLength=1)
+    synthetic: str | None = setting(None, minLength=1)
+    holdout: str | None = setting(None, minLength=1)
+    subjects: str | None = setting(None, minLength=1)  # CSV with image_path and subject
+    subject_pattern: str | None = setting(None)
+    encoder: str | None = setting(None, minLength=1)  # null trains one on the real images
+    autoencoder: str | None = setting(None, minLength=1)  # of the generator, for one more control
+    image_size: tuple[int, ...] = setting((64, 64), minItems=2, maxItems=2, items={"minimum": 8})
+    intensity_percentiles: tuple[float, ...] = setting(
+        (0.5, 99.5), minItems=2, maxItems=2, items={"minimum": 0, "maximum": 100}
+    )
+    false_positive_rate: float = setting(0.01, exclusiveMinimum=0, exclusiveMaximum=1)
+    confidence: float = setting(0.95, exclusiveMinimum=0, exclusiveMaximum=1)
+    bootstrap: int = setting(1000, minimum=10)
+    top_k: int = setting(50, minimum=1)  # the neighbourhood of Carlini et al. 2023, arXiv:2301.13188
+    controls: int = setting(200, minimum=1)  # training images copied for each distortion
+    verified: int = setting(200, minimum=0)  # best candidates whose exact SSIM is computed after alignment
+    gallery: int = setting(60, minimum=1)  # pairs shown in the report
+    borderline: int = setting(12, minimum=0)  # pairs next to the limit shown in the report
+    de_identified: bool = setting(False)
+
+    def __post_init__(self) -> None:
+        if (self.real is None) is not (self.synthetic is None):
+            raise ConfigError("audit.real and audit.synthetic belong together; name both folders or none")
+        if self.intensity_percentiles[0] >= self.intensity_percentiles[1]:
+            raise ConfigError(
+                f"audit.intensity_percentiles is {list(self.intensity_percentiles)}; the first must be the smaller"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,8 +420,12 @@ class Config:
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    dar: DarConfig = field(default_factory=DarConfig)
+    published: PublishedConfig = field(default_factory=PublishedConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    verification: VerificationConfig = field(default_factory=VerificationConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
@@ -345,6 +450,10 @@ def parse_config(settings: Mapping[str, Any]) -> Config:
             f"synthesis.guidance_scale is {config.synthesis.guidance_scale}, but ldm.condition_dropout is 0; guidance "
             "needs a model that was trained without condition now and then, so set it to about 0.1"
         )
+    from deepssim.similarity.metrics import weights_of  # it reads the settings too
+
+    for metric in config.evaluation.metrics:
+        weights_of(metric, config.published)
     return config
 
 

@@ -94,6 +94,11 @@ def set_threads(threads: int) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def available_threads() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def logged(path: str | Path | None) -> Iterator[None]:
     """Show this package's messages on the terminal and, with a path, keep them in a file.

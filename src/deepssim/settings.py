@@ -34,6 +34,19 @@ def as_settings(config: Any) -> Any:
     return config.value if isinstance(config, StrEnum) else config
 
 
+def as_plain(value: Any) -> Any:
+    """Return figures as what JSON has: intervals and other dataclasses as dicts, NumPy's numbers as numbers, NaN as None."""
+    if dataclasses.is_dataclass(value):
+        return {item.name: as_plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): as_plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_plain(entry) for entry in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def schema_of(section: type) -> dict[str, Any]:
     """Return the JSON schema of a section and those in it; closed, so that a misspelt key is found."""
     hints = typing.get_type_hints(section)
@@ -75,7 +88,12 @@ def _schema_of_type(hint: Any, rule: dict[str, Any]) -> dict[str, Any]:
         base = _schema_of_type(next(part for part in typing.get_args(hint) if part is not type(None)), rule)
         return base | {"type": [base["type"], "null"]}
     if typing.get_origin(hint) is tuple:
-        entry = _schema_of_type(typing.get_args(hint)[0], rule.pop("items", {}))
+        kind = typing.get_args(hint)[0]
+        entry = (
+            schema_of(typing.cast(type, kind))
+            if dataclasses.is_dataclass(kind)
+            else _schema_of_type(kind, rule.pop("items", {}))
+        )
         return {"type": "array", "items": entry, **rule}
     if issubclass(hint, StrEnum):
         return {"type": "string", "enum": [choice.value for choice in hint], **rule}
@@ -103,7 +121,8 @@ def _convert(hint: Any, value: Any) -> Any:
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     if typing.get_origin(hint) is tuple:
-        return tuple(_convert(typing.get_args(hint)[0], entry) for entry in value)
+        kind = typing.get_args(hint)[0]
+        return tuple(build(kind, entry) if dataclasses.is_dataclass(kind) else _convert(kind, entry) for entry in value)
     return hint(value)
 
 

@@ -26,7 +26,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from deepssim.choices import Decay, Device, Keep
 from deepssim.config import TrackingConfig, TrainingConfig
-from deepssim.devices import resolve_device, training_precision
+from deepssim.devices import resolve_device, training_precision, weights_of
 from deepssim.errors import DataError
 from deepssim.locks import held
 from deepssim.processes import Processes, in_slurm, is_worker, train_together
@@ -241,7 +241,7 @@ def _trainer(
         strategy=_strategy(module) if together else "auto",
         use_distributed_sampler=False,  # training_data.py divides every batch
         sync_batchnorm=together and target.type == "cuda",
-        precision=training_precision(target, options.precision),
+        precision=training_precision(target, options.precision, weights_of(module)),
         max_epochs=_whole_intervals(options),
         check_val_every_n_epoch=options.validate_every,
         # A module that steps its optimisers itself adds up gradients itself, too.

@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, TQDMProgressBar
 from torch import nn
 
-from deepssim.devices import peak_memory_gb
+from deepssim.devices import peak_memory_gb, weights_of
 from deepssim.errors import DataError
 from deepssim.seeds import derive_seed
 from deepssim.tracking import show_picture
@@ -210,7 +210,7 @@ class _Cost(Callback):
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
         self.first_epoch = trainer.current_epoch
-        weights = sum(value.numel() for value in module.parameters() if value.requires_grad)
+        weights = weights_of(module)
         # float32 weights, their gradients and two moments of Adam; activations come on top
         logger.info(
             "%.3g million weights take %.3g GB with gradients and optimiser, the data %.3g GB; %d batches an epoch, "

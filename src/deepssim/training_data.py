@@ -35,6 +35,10 @@ class Batched(Dataset):
         chosen = rows if self.rows is None else self.rows[list(rows)].tolist()
         return tuple(tensor[chosen] for tensor in self.tensors)
 
+    def rows_for(self, batch_size: int) -> int:
+        """Return how many rows make a batch; a row of some data stands for several images."""
+        return batch_size
+
     @property
     def bytes_held(self) -> int:
         """Memory that the tensors take."""
@@ -49,13 +53,13 @@ class Batched(Dataset):
 def train_loader(data: Batched, options: TrainingConfig, seed: int, trainer: lightning.Trainer) -> DataLoader:
     """Return shuffled batches; of processes that train together each gets its part of every batch."""
     order = _Shuffled(data, options.passes, seed, trainer)
-    batches = BatchSampler(order, options.batch_size, drop_last=False)
+    batches = BatchSampler(order, data.rows_for(options.batch_size), drop_last=False)
     return DataLoader(data, sampler=_Part(batches, trainer), batch_size=None)
 
 
 def valid_loader(data: Batched, options: TrainingConfig) -> DataLoader:
     """Return batches in order; processes that train together all see all of them, and so agree on what is best."""
-    batches = BatchSampler(SequentialSampler(data), options.batch_size, drop_last=False)
+    batches = BatchSampler(SequentialSampler(data), data.rows_for(options.batch_size), drop_last=False)
     return DataLoader(data, sampler=batches, batch_size=None)
 
 

@@ -1,10 +1,11 @@
-"""Weight files: safetensors with the options and versions that made them.
+"""Weight files: safetensors with the options and versions that made them, and state dicts of other programs.
 
 Not here: building networks from options (generative/, encoders/).
 """
 
 import json
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,3 +80,32 @@ def about(path: str | Path) -> dict[str, Any]:
             return found if isinstance(found, dict) else {}
     except Exception:  # whatever it is, it is no file of this project
         return {}
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a file of torch or safetensors; no code in the file is run.
+
+    Raises:
+        DataError: if it is neither, or holds more than tensors.
+    """
+    if not Path(path).exists():
+        raise DataError(f"{path}: does not exist; name an existing checkpoint")
+    with readable(path, "a state dict of tensors", "save `network.state_dict()`"):
+        if Path(path).suffix == ".safetensors":
+            return load_file(path)
+        _require_not_packed(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise DataError(f"{path}: holds no state dict; save `network.state_dict()`")
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def _require_not_packed(path: str | Path) -> None:
+    """Refuse an archive that unpacks to much more than it is; torch stores tensors as they are."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > 2 * Path(path).stat().st_size + 1_000_000:
+            raise DataError(f"{path}: would unpack to {unpacked:,} bytes, which no checkpoint does; save it again")

@@ -1,117 +1,60 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from deepssim.choices import Device, Recipe
-from deepssim.config import AugmentationConfig, EncoderConfig
-from deepssim.encoders.deepssim import DeepSSIM, PairImages, embed, load_encoder, save_encoder, train_deepssim
-from deepssim.errors import ConfigError, DataError
+from deepssim.choices import Device
+from deepssim.config import EncoderConfig
+from deepssim.encoders.deepssim import DeepSSIM, PixelProjection, embed, load_encoder, save_encoder
+from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
+from deepssim.images.reading import read_image
+from deepssim.images.standardize import fit
 from deepssim.similarity.embedding_scores import EmbeddingComparison
-from deepssim.similarity.ssim import SsimComparison
+from deepssim.similarity.ssim import ssim_of_arrays
 from deepssim.similarity.tiles import all_scores
 
-TINY = EncoderConfig(
-    depths=(1, 1, 1, 1), widths=(8, 8, 16, 16), patch_size=2, hidden_features=16, embedding_features=8, epochs=25,
-    batch_size=8, learning_rate=3e-3, validate_every=5, dropout=0.0, recipe=Recipe.PAPER,
-    augmentation=AugmentationConfig(flip_probability=0.5),
-)  # fmt: skip
-
-
-@pytest.fixture
-def pairs(packs):
-    """Images that are either light blobs or fine stripes; equal kinds score 0.9, others 0.1."""
-    real, synthetic = packs
-    rows, columns = np.mgrid[:16, :24]
-    kinds = [np.hypot(rows - 8, columns - 12) * 12, (columns % 2) * 200 + rows]
-
-    def draw(pack):
-        return ImagePack(
-            np.stack([(kinds[n % 2] + pack.images[n] % 20).astype(np.uint8) for n in range(len(pack.keys))]), pack.keys
-        )
-
-    real, synthetic = draw(real), draw(synthetic)
-    table = pd.DataFrame(
-        [(r, s, 0.9 if i % 2 == j % 2 else 0.1) for i, r in enumerate(real.keys) for j, s in enumerate(synthetic.keys)],
-        columns=["real_key", "synth_key", "ssim"],
-    )
-    return table, real, synthetic
+PAPER = EncoderConfig(canonicalize=False, pixel_projection=False)
+TINY = EncoderConfig(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16), patch_size=2, hidden_features=16, embedding_features=8)
 
 
 def test_the_head_is_that_of_the_paper():
-    network = DeepSSIM(EncoderConfig()).eval()
+    network = DeepSSIM(PAPER).eval()
     assert [type(layer).__name__ for layer in network.head] == ["BatchNorm1d", "Linear", "GELU", "Dropout", "Linear"]
     assert (network.head[1].out_features, network.head[4].out_features) == (512, 256)
+    assert {name.split(".")[0] for name in network.state_dict()} == {"features", "head"}
     with torch.inference_mode():
         image = torch.rand(1, 1, 64, 48)
         assert network(image).shape == (1, 256)
         torch.testing.assert_close(network(0.3 * image + 0.2), network(image), atol=1e-3, rtol=1e-3)  # z-scored
 
 
-def test_training_predicts_the_scores_and_sees_through_flips(tmp_path, pairs):
-    table, real, synthetic = pairs
-    data = PairImages(table, real, synthetic)
-    network, trained = train_deepssim(data, data, TINY, seed=0, device=Device.CPU, state=tmp_path / "state")
-    assert trained.history[-1]["valid_loss_absolute_error"] < 0.12
-    path = tmp_path / "encoder.safetensors"
-    save_encoder(path, network)
-    flipped = ImagePack(synthetic.images[:, ::-1, ::-1].copy(), synthetic.keys)
-    for pack in (synthetic, flipped):
-        scores = all_scores(
-            EmbeddingComparison(embed(path, real, device=Device.CPU), embed(path, pack, device=Device.CPU))
-        )
-        expected = np.where(np.arange(6)[:, None] % 2 == np.arange(12)[None] % 2, 0.9, 0.1)
-        assert np.abs(scores - expected).mean() < 0.15
-
-
-def test_all_pairs_learns_exact_ssim_without_being_told(tmp_path, pairs):
-    table, real, synthetic = pairs
-    truth = all_scores(SsimComparison(real, synthetic))
-    table["ssim"] = truth.ravel()
-    data = PairImages(table, real, synthetic)
-    options = replace(TINY, recipe=Recipe.ALL_PAIRS)
-    trained, _ = train_deepssim(data, data, options, seed=0, device=Device.CPU, state=tmp_path / "state")
+def test_the_pixel_projection_is_near_ssim_and_nearer_when_fitted(real_data):
+    files = sorted((real_data / "chest_xray").glob("*.png"))[:120]
+    images = np.stack([fit(read_image(file, percentiles=(0, 100)), (64, 64)) for file in files])
+    blends = np.concatenate([share * images + (1 - share) * images[::-1] for share in (0.6, 0.8)]).astype(np.float32)
+    truth = ssim_of_arrays(images, blends)
     torch.manual_seed(0)
+    projection = PixelProjection(256)
     errors = []
-    for network in (DeepSSIM(options).eval(), trained):
-        save_encoder(tmp_path / "encoder", network)
-        scores = all_scores(
-            EmbeddingComparison(*(embed(tmp_path / "encoder", pack, device=Device.CPU) for pack in (real, synthetic)))
-        )
-        errors.append(np.abs(scores - truth).mean())
-    assert errors[1] < 0.15
-    assert errors[1] < 0.5 * errors[0]
+    for fitted in (False, True):
+        if fitted:
+            projection.fit(torch.from_numpy(images)[:, None])
+        sides = (torch.from_numpy(part)[:, None] for part in (images, blends))
+        real, synthetic = (torch.nn.functional.normalize(projection(part)).detach() for part in sides)
+        errors.append(np.abs((real @ synthetic.T).numpy() - truth).mean())
+    assert errors[1] < errors[0] < 0.15
 
 
-def test_rare_classes_are_repeated(pairs):
-    table, real, synthetic = pairs
-    table["ssim"] = [0.9] * 2 + [0.7] * 10 + [0.1] * 60
-    balanced = PairImages(table, real, synthetic).balanced()
-    values, counts = balanced.tensors[3].unique(return_counts=True)
-    np.testing.assert_allclose(values, [0.1, 0.7, 0.9], atol=1e-6)
-    assert counts.tolist() == [60, 60, 60]
-    assert len(balanced) == 180
-
-
-def test_lone_images_have_partners_of_their_own(pairs):
-    table, real, synthetic = pairs
-    lone = real.select(real.keys[4:])
-    darker = ImagePack(lone.images // 2, lone.keys)
-    data = PairImages(table[:2], real, synthetic, lone=[lone, darker])
-    assert len(data) == 6
-    np.testing.assert_allclose(255 * data[[5]][1][0, 0], darker.images[1], atol=1e-4)
-    np.testing.assert_allclose(255 * data[[5]][0][0, 0], lone.images[1], atol=1e-4)
-    first, second, target = data[[1, 2, 3]]
-    assert target.isnan().tolist() == [False, True, True]
-    np.testing.assert_allclose(255 * second[0, 0], synthetic.images[1], atol=1e-4)
-    for row in (1, 2):
-        np.testing.assert_allclose(255 * first[row, 0], real.images[3 + row], atol=1e-4)
-        assert torch.equal(first[row], second[row])
-    target = data.balanced().tensors[3]
-    assert target.isnan().sum() == round(1.5 * (~target.isnan()).sum().item())
+def test_a_flipped_image_has_the_same_embedding_whatever_was_learned():
+    torch.manual_seed(0)
+    network = DeepSSIM(TINY).eval()
+    images = torch.rand(5, 1, 40, 32)
+    with torch.inference_mode():
+        expected = network(images)
+        for axes in ((2,), (3,), (2, 3)):
+            torch.testing.assert_close(network(images.flip(axes)), expected, atol=1e-4, rtol=1e-3)
 
 
 def test_the_file_rebuilds_the_network(tmp_path, packs):
@@ -130,15 +73,17 @@ def test_the_file_rebuilds_the_network(tmp_path, packs):
     assert path.read_bytes() == first  # the checksum identifies the weights
 
 
-def test_too_small_images_are_refused(tmp_path, pairs):
-    data = PairImages(*pairs)
-    options = EncoderConfig(patch_size=4)
-    with pytest.raises(ConfigError, match="16x24 are too small for the encoder, which needs 32x32"):
-        train_deepssim(data, data, options, seed=0, device=Device.CPU, state=tmp_path)
+def test_a_copy_scores_one(tmp_path, packs):
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(path, DeepSSIM(replace(TINY, canonicalize=False)).eval())
+    real = packs[0]
+    copy = ImagePack(real.images[::-1].copy(), real.keys[::-1])
+    scores = all_scores(EmbeddingComparison(*(embed(path, pack, device=Device.CPU) for pack in (real, copy))))
+    np.testing.assert_allclose(np.diag(scores[:, ::-1]), 1, atol=1e-5)
 
 
-def test_pairs_without_image_are_named(pairs):
-    table, real, synthetic = pairs
-    table.loc[3, "synth_key"] = "lost___gen-0"
-    with pytest.raises(DataError, match="1 keys have no image, first 'lost___gen-0'"):
-        PairImages(table, real, synthetic)
+def test_another_file_is_refused(tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    path.write_bytes(b"not safetensors")
+    with pytest.raises(DataError, match=r"encoder\.safetensors: cannot be read as safetensors"):
+        load_encoder(path)

@@ -15,6 +15,7 @@ def figures(metric, misaligned, f1):
     return {
         "metric": metric, "misaligned": misaligned, "pairs": 90, "macro_f1": f1, "weighted_f1": f1, "silhouette": 0.5,
         "classes": list(per_class), "per_class": per_class, "mean_absolute_difference_to_ssim": 0.1, "copies": copies,
+        "thresholds": {"different_up_to": 0.6, "duplicate_above": 0.85, "source": "published"},
     }  # fmt: skip
 
 
@@ -35,6 +36,7 @@ def test_the_table_has_a_row_per_evaluation():
     assert set(SUMMARY_COLUMNS) < set(table.columns)
     assert table["images"].tolist() == ["aligned", "misaligned"]
     assert table["f1_duplicate"].tolist() == [1.0, 0.4]
+    assert table["thresholds"].tolist() == ["published"] * 2
 
 
 def test_the_headline_gives_three_numbers_and_three_places(results):

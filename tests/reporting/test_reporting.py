@@ -9,8 +9,11 @@ from PIL import Image
 
 from deepssim.choices import MetricName
 from deepssim.errors import DataError
+from deepssim.evaluation.fitting import PUBLISHED, Origin
+from deepssim.evaluation.labels import TRUTH, Thresholds
 from deepssim.evaluation.summary import summary_table
 from deepssim.images.packs import ImagePack
+from deepssim.reporting.benchmark import MetricScores, plot_benchmark
 from deepssim.reporting.page import write_report
 from deepssim.reporting.pictures import save_nearest, save_pairs, save_sheet
 from deepssim.reporting.plots import plot_f1, plot_histograms
@@ -19,6 +22,7 @@ from deepssim.similarity.scores import ScoreMatrix
 from tests.evaluation.test_summary import figures
 
 METRIC = METRICS[MetricName.DEEPSSIM]
+USED = Origin(TRUTH, "fitted on 3 pairs")
 
 
 @pytest.fixture
@@ -29,18 +33,47 @@ def scores(random):
 
 def test_histograms_are_reproducible_and_show_classes_and_thresholds(tmp_path, scores):
     paths = [tmp_path / name for name in ("a.png", "a.svg", "b.svg")]
-    plot_histograms(paths[:2], *scores, METRIC)
-    plot_histograms(paths[2:], *scores, METRIC)
+    plot_histograms(paths[:2], *scores, METRIC, USED)
+    plot_histograms(paths[2:], *scores, METRIC, USED)
     assert paths[1].read_bytes() == paths[2].read_bytes()
     text = paths[1].read_text()
-    for part in ("duplicate (20 pairs)", "different (20 pairs)", "0.85", "0.6", "test pairs"):
+    for part in (
+        "duplicate (20 pairs)",
+        "different (20 pairs)",
+        "0.85",
+        "0.6",
+        "test pairs",
+        "fitted on 3 pairs",
+        "-1 to 1, higher",
+    ):
         assert part in text
     assert Image.open(paths[0]).size[0] > 400
 
 
 def test_histograms_of_equal_scores_do_not_fail(tmp_path):
-    plot_histograms([tmp_path / "a.svg"], {"aligned": np.full(4, 0.5)}, np.zeros(4, int), METRIC)
+    plot_histograms([tmp_path / "a.svg"], {"aligned": np.full(4, 0.5)}, np.zeros(4, int), METRIC, USED)
     assert (tmp_path / "a.svg").exists()
+
+
+def test_the_benchmark_shows_every_metric_with_its_thresholds(tmp_path, scores):
+    values, labels = scores
+    both = {"aligned": values["aligned"], "misaligned": values["aligned"] / 2}
+    columns = [
+        MetricScores(METRIC, Origin(TRUTH, PUBLISHED), both),
+        MetricScores(METRICS[MetricName.FSIM], Origin(Thresholds(0.5, 0.5), "fitted on 3 pairs"), both),
+    ]
+    plot_benchmark([tmp_path / "a.png", tmp_path / "a.svg"], columns, labels)
+    text = (tmp_path / "a.svg").read_text()
+    for part in (
+        "DeepSSIM (cosine)",
+        "FSIM",
+        "published thresholds",
+        "fitted thresholds",
+        "score, 0 to 1",
+        "misaligned",
+    ):
+        assert part in text
+    assert text.count(">0.5<") >= 2  # one line where both thresholds are equal, in two panels
 
 
 def test_f1_shows_every_value(tmp_path):
@@ -74,7 +107,7 @@ def test_the_nearest_images_are_paired(tmp_path, monkeypatch, packs):
 @pytest.fixture
 def page_arguments(tmp_path, scores):
     save_sheet(tmp_path / "x.png", ImagePack(np.zeros((2, 8, 8), np.uint8), ["a", "b"]))
-    plot_histograms([tmp_path / "x.svg"], *scores, METRIC)
+    plot_histograms([tmp_path / "x.svg"], *scores, METRIC, USED)
     versions = {"config_sha256": "c" * 64, "versions": {"torch": "2"}}
     truth = figures("ssim", False, 1.0) | {"thresholds": {"duplicate_above": 0.85}, "provenance": versions}
     return {

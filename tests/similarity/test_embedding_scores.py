@@ -6,6 +6,7 @@ from deepssim.encoders.embeddings import Embeddings, read_embeddings, write_embe
 from deepssim.errors import DataError
 from deepssim.similarity.embedding_scores import EmbeddingComparison, Likeness
 from deepssim.similarity.tiles import all_scores, pair_scores
+from deepssim.similarity.topk import top_k
 
 
 def embeddings(rows, checksum="c" * 64, source="") -> Embeddings:
@@ -52,7 +53,20 @@ def test_pairs_score_as_in_the_matrix(random):
     real, synthetic = embeddings(random.normal(size=(20, 64))), embeddings(random.normal(size=(30, 64)))
     rows, columns = random.integers(0, 20, 100), random.integers(0, 30, 100)
     scores = pair_scores(EmbeddingComparison(real, synthetic), rows, columns)
-    np.testing.assert_allclose(scores, compare(real, synthetic)[rows, columns], rtol=0, atol=3e-7)
+    np.testing.assert_array_equal(scores, compare(real, synthetic)[rows, columns])
+
+
+def test_the_best_are_those_of_the_matrix_in_any_tiles(random):
+    """Columns alone are searched without a matrix, rows and columns in tiles of it."""
+    real, synthetic = embeddings(random.normal(size=(300, 33))), embeddings(random.normal(size=(500, 33)))
+    real.values[100:200] = real.values[:100]  # ties
+    expected = compare(real, synthetic)
+    order = np.argsort(-expected, axis=0, kind="stable")[:7].T
+    # 0.4505 GB leave room for 64 columns at a time.
+    for options in ({"rows": False}, {"rows": False, "threads": 2, "max_memory_gb": 0.4505}, {"threads": 2}):
+        _, best = top_k(EmbeddingComparison(real, synthetic, threads=2), 7, **options)
+        np.testing.assert_array_equal(best.partners, order)
+        np.testing.assert_array_equal(best.scores, np.take_along_axis(expected.T, order, axis=1))
 
 
 def test_comparing_leaves_the_number_of_threads_alone(random):

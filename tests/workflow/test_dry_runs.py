@@ -17,13 +17,22 @@ OWN = {
     "shards": {"shards": 3},
     "one metric": {"evaluation": {"metrics": ["ssim"]}},
     "no gpu": {"device": "cpu"},
+    "published": {
+        "published": {
+            "chen": "sscd.pt",
+            "deepssim": "deepssim.pt",
+            "dar": "dar.pth",
+            "semdedup": "openai/clip-vit-base-patch32",
+        }
+    },
 }
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Empty stand-ins for the data that configs name."""
-    for path in ("data/brain/dataset.csv", "data/chest/dataset.csv", "own.csv", "images/a.png", "volumes/a.nii.gz"):
+    for path in ("data/brain/dataset.csv", "data/chest/dataset.csv", "own.csv", "images/a.png", "volumes/a.nii.gz",
+                 "sscd.pt", "deepssim.pt", "dar.pth"):  # fmt: skip
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     return tmp_path
@@ -36,10 +45,22 @@ def assert_complete(run, *rules):
         assert rule in run.stdout
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.stem != "audit"))
 def test_shipped_configs(folder, name):
     run = snakemake(folder, "--dry-run", "--configfile", str(ROOT / "config" / name))
     assert_complete(run, "train_vae", "train_ldm", "generate", "train_deepssim", "embed")
+
+
+def test_an_audit_trains_no_generator(folder):
+    for name in ("real", "synthetic", "holdout"):
+        (folder / "data" / name).mkdir(parents=True)
+    arguments = ("--dry-run", "--configfile", str(ROOT / "config" / "audit.yaml"))
+    for targets in ((), ("results/report/index.html",)):
+        run = snakemake(folder, *targets, *arguments)
+        assert run.returncode == 0, run.stdout
+        assert "rule audit:" in run.stdout
+        for rule in ("train_vae", "prepare_dataset", "report", "train_deepssim"):
+            assert f"rule {rule}:" not in run.stdout
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -48,7 +69,14 @@ def test_own_configs(folder, name):
     config.write_text(json.dumps(OWN[name]))
     run = snakemake(folder, "--dry-run", "--configfile", str(config))
     assert_complete(run)
-    assert ("train_deepssim" in run.stdout) is (name != "one metric")
+    trained = name not in ("one metric", "published")
+    assert ("train_deepssim" in run.stdout) is trained
+    assert ("train_dar" in run.stdout) is trained
+    for metric in ("chen", "semdedup"):  # which join when their weights are named
+        assert (f"results/eval/{metric}_misaligned.json" in run.stdout) is (name == "published")
+    # Dar's published weights have published thresholds; FSIM never has.
+    assert ("results/eval/thresholds/dar.json" in run.stdout) is trained
+    assert ("results/eval/thresholds/fsim.json" in run.stdout) is (name != "one metric")
     if name == "shards":
         assert "results/synthetic/002.h5" in run.stdout
 
@@ -59,6 +87,19 @@ def test_one_result_needs_only_its_part(folder):
     assert "train_deepssim" in run.stdout
     for rule in ("report", "plot_metric", "export_images", "misalign"):
         assert f"rule {rule}:" not in run.stdout
+
+
+def test_a_metric_without_its_weights_stops_before_any_job(folder):
+    config = folder / "own.json"
+    config.write_text(json.dumps({"evaluation": {"metrics": ["chen"]}}))
+    run = snakemake(folder, "--dry-run", "--configfile", str(config))
+    assert run.returncode != 0
+    assert "metric 'chen' needs published weights; download a TorchScript file of SSCD" in run.stdout
+    config.write_text(json.dumps({"published": {"chen": "none.pt"}}))
+    run = snakemake(folder, "--dry-run", "--configfile", str(config))
+    assert run.returncode != 0
+    assert "none.pt: no such weights for metric 'chen'; download a TorchScript file of SSCD" in run.stdout
+    assert "Traceback" not in run.stdout
 
 
 def test_a_misspelt_key_stops_before_any_job(folder):

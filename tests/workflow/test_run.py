@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import pandas as pd
 import pytest
@@ -20,12 +21,14 @@ def test_every_documented_result_is_there(results):
         "report/index.html", "dataset/images.csv", "dataset/real.h5", "dataset/real_misaligned.h5",
         "vae/autoencoder.safetensors", "vae/history.csv", "vae/reconstructions.png", "vae/latents.h5",
         "ldm/unet.safetensors", "ldm/history.csv", "ldm/samples.png", "ldm/train_used.csv",
-        "encoders/deepssim.safetensors", "pairs/train.csv", "eval/summary.csv",
+        "encoders/deepssim.safetensors", "encoders/dar.safetensors", "pairs/train.csv", "eval/summary.csv",
+        "plots/benchmark.png", "plots/benchmark.svg",
+        "eval/comparison/metrics.json", "eval/comparison/disagreements.csv",
     ]  # fmt: skip
     for name in expected:
         assert f"`{name}`" in text
         assert (results / name).stat().st_size > 0
-    for metric in ("deepssim", "ssim"):
+    for metric in ("deepssim", "dar", "ssim", "fsim"):
         for name in (
             f"matrices/{metric}.h5",
             f"eval/{metric}_misaligned.json",
@@ -33,7 +36,39 @@ def test_every_documented_result_is_there(results):
             f"plots/{metric}.svg",
         ):
             assert (results / name).stat().st_size > 0
+    for name in ("ranking", "confusion", "calibration", "copy_rate"):
+        assert (results / "plots" / f"{name}.svg").stat().st_size > 0
+        assert (results / "plots" / f"{name}.png").stat().st_size > 0
     assert not list(results.rglob(".part-*"))
+
+
+def test_evaluations_say_how_sure_they_are(results):
+    judged = json.loads((results / "eval" / "deepssim.json").read_text())["judged"]
+    for name in ("macro_f1", "auroc", "auprc", "precision_at_recall", "fpr_at_recall"):
+        assert judged[name]["low"] <= judged[name]["value"] <= judged[name]["high"]
+    comparison = json.loads((results / "eval" / "comparison" / "metrics.json").read_text())
+    difference = next(row for row in comparison["differences"] if {row["first"], row["second"]} == {"deepssim", "ssim"})
+    figures = [json.loads((results / "eval" / f"{difference[side]}.json").read_text()) for side in ("first", "second")]
+    expected = figures[0]["macro_f1"] - figures[1]["macro_f1"]
+    assert difference["macro_f1_difference"]["value"] == pytest.approx(expected)
+    assert comparison["agreement"]["deepssim"]["ssim"] == difference["agreement"]
+    apart = pd.read_csv(results / "eval" / "comparison" / "disagreements.csv")
+    assert (1 - difference["agreement"]) * comparison["pairs"] <= len(apart) + 1e-9 <= comparison["pairs"] + 1
+    assert len(comparison["differences"]) == 6
+
+
+def test_the_report_of_snakemake_carries_plots_and_captions(results, tmp_path):
+    run = snakemake(results.parent, "--configfile", str(TINY), "--report", str(tmp_path / "report.zip"))
+    assert run.returncode == 0, run.stdout[-2000:]
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        text = "".join(
+            archive.read(name).decode("utf-8", "replace") for name in archive.namelist() if name.endswith(".html")
+        )
+        names = "\n".join(archive.namelist())
+    for name in ("ranking.svg", "confusion.svg", "calibration.svg", "copy_rate.svg", "disagreements.csv"):
+        assert name in names
+    for part in ("Evaluation", "Copies", "Generative model", "Mean SSIM of test pairs by score"):
+        assert part in text
 
 
 def test_images_and_scores_fit_together(results):
@@ -55,6 +90,20 @@ def test_ssim_on_aligned_images_is_the_truth(results):
     misaligned = json.loads((results / "eval" / "ssim_misaligned.json").read_text())
     assert misaligned["macro_f1"] < 0.8
     assert figures["provenance"]["config_sha256"] == misaligned["provenance"]["config_sha256"]
+
+
+def test_every_metric_is_in_the_summary_and_says_where_its_thresholds_come_from(results):
+    table = pd.read_csv(results / "eval" / "summary.csv")
+    assert table["metric"].tolist() == [name for name in ("deepssim", "dar", "ssim", "fsim") for _ in range(2)]
+    assert table["images"].tolist() == ["aligned", "misaligned"] * 4
+    fitted = table["metric"].isin(["dar", "fsim"])
+    assert (table["thresholds"] == "published").tolist() == (~fitted).tolist()
+    assert table.loc[fitted, "thresholds"].str.contains("valid pairs, whose subjects are in no test pair").all()
+    for _, both in table.groupby("metric"):
+        assert both["duplicate_above"].nunique() == 1  # misaligned scores are judged by the thresholds of aligned ones
+    pairs = {name: pd.read_csv(results / "pairs" / f"{name}.csv") for name in ("valid", "test")}
+    subjects = [set(one["real_key"].str.split("_t").str[0]) for one in pairs.values()]
+    assert not subjects[0] & subjects[1]
 
 
 def test_a_second_run_has_nothing_to_do(results):

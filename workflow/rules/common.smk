@@ -8,7 +8,8 @@ from deepssim.locks import join_folder, wait_for_jobs
 from deepssim.settings import as_settings
 from deepssim.errors import ConfigError
 from deepssim.provenance import fingerprint
-from deepssim.similarity.metrics import METRICS as KNOWN_METRICS, Compares
+from deepssim.similarity.metrics import METRICS as KNOWN_METRICS
+from deepssim.similarity.metrics import Compares, chosen_metrics, needs_fit, on_hub, require_weights
 
 try:
     config.update(as_settings(parse_config(config)))  # missing keys take their defaults
@@ -27,10 +28,17 @@ onstart:
 _library = [str(Path(workflow.basedir) / "src"), os.getenv("PYTHONPATH")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, _library)))
 
-METRICS = config["evaluation"]["metrics"]
+METRICS = chosen_metrics(config["evaluation"]["metrics"], config["published"])
 PIXEL_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.compares is Compares.PIXELS]
 EMBEDDING_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.compares is Compares.EMBEDDINGS]
 VARIANTS = ["", "_misaligned"]
+
+try:
+    for name in METRICS:
+        if config["published"].get(name):
+            require_weights(MetricName(name), config["published"][name])
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
 SHARDS = [f"{shard:03d}" for shard in range(config["shards"])]
 GPU = 0 if config["device"] == Device.CPU else 1
 HARDWARE = ("device", "devices", "nodes")
@@ -43,6 +51,15 @@ CONFIG_HASH = fingerprint(config)
 # Of section `ldm`, what decides how latents are stored; the rest must not encode them again.
 LATENT_SETTINGS = ("conditioning", "condition_columns", "scale_latents")
 ENVIRONMENT = "../../envs/deepssim.yaml"
+# An audit judges folders that the config names and trains no generator.
+AUDIT_INPUTS = ("real", "synthetic", "holdout", "subjects", "encoder", "autoencoder")
+IS_AUDIT = config["audit"]["real"] is not None
+TARGETS = ["results/report/index.html"]
+if not IS_AUDIT:
+    TARGETS += ["results/synthetic/images", "results/plots/benchmark.png", "results/plots/ranking.svg"]
+    TARGETS += ["results/eval/comparison/metrics.json"]
+    TARGETS += ["results/eval/deepssim_verified.csv"] if config["verification"]["candidates"] else []
+    TARGETS += [f"results/plots/{metric}.png" for metric in METRICS]
 
 
 wildcard_constraints:
@@ -68,7 +85,42 @@ def pack_of(wildcards):
     return f"results/{folder}/{wildcards.part}{wildcards.variant}.h5"
 
 
+def is_fitted(metric):
+    """Say whether a metric's thresholds are fitted here."""
+    return needs_fit(MetricName(metric), config["published"].get(metric))
+
+
+def fitted_thresholds(wildcards):
+    """Return the thresholds of a metric as an input if they are fitted: those of aligned images for both variants."""
+    return {"thresholds": f"results/eval/thresholds/{wildcards.metric}.json"} if is_fitted(wildcards.metric) else {}
+
+
 def labelled_pairs(wildcards):
-    """Return the test pairs as an input, but not for the metric that they are sampled by."""
+    """Return the pairs whose scores are needed later as an input, but not for the metric that they are sampled by."""
     truth = wildcards.metric == MetricName.SSIM and not wildcards.variant
-    return {} if truth else {"pairs": "results/pairs/test.csv"}
+    sets = ["test", "valid"] if is_fitted(wildcards.metric) else ["test"]
+    return {} if truth else {"pairs": [f"results/pairs/{name}.csv" for name in sets]}
+
+
+def scoring_settings(wildcards):
+    """Return what scores depend on; the variant of FSIM is nothing to the other metrics."""
+    similarity = dict(config["similarity"])
+    if wildcards.metric != MetricName.FSIM:
+        del similarity["fsim_variant"]
+    return settings("seed", "device", "shards", "synthesis") | {"similarity": similarity}
+
+
+def weights_file(wildcards):
+    """Return the weights of a metric: those of section `published` if there are some, or those trained here."""
+    weights = config["published"].get(wildcards.metric)
+    if weights is None:
+        return f"results/encoders/{wildcards.metric}.safetensors"
+    return [] if on_hub(weights) else weights
+
+
+def embedding_settings(wildcards):
+    """Return what embeddings of a metric depend on: weights named for other metrics are nothing to it."""
+    return settings("device") | {
+        "evaluation": {name: config["evaluation"][name] for name in ("embedding_batch_size", "embedding_precision")},
+        "published": {name: config["published"][name] for name in (wildcards.metric, "trust")},
+    }

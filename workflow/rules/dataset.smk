@@ -46,7 +46,7 @@ rule misalign:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        config=settings("seed", "evaluation"),
+        config=settings("seed") | {"evaluation": {"misalignment": config["evaluation"]["misalignment"]}},
         recipe=1,
     script:
         "../scripts/misalign.py"

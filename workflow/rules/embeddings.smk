@@ -4,7 +4,7 @@
 rule embed:
     """Embed the real images or one shard of synthetic ones."""
     input:
-        weights="results/encoders/{metric}.safetensors",
+        weights=weights_file,
         pack=pack_of,
     output:
         embeddings="results/embeddings/{metric}/{part}{variant}.h5",
@@ -20,7 +20,7 @@ rule embed:
         mem_mb=growing(8000),
         runtime=growing(240),
     params:
-        config=settings("device", "evaluation"),
+        config=embedding_settings,
         recipe=1,
     script:
         "../scripts/embed.py"

@@ -1,4 +1,4 @@
-"""The DeepSSIM encoder."""
+"""The encoders that are trained here."""
 
 
 rule train_deepssim:
@@ -26,6 +26,32 @@ rule train_deepssim:
         runtime=growing(1440),
     params:
         config=settings(*HARDWARE, "seed", "encoder") | {"dataset": {"bit_depth": config["dataset"]["bit_depth"]}},
-        recipe=2,
+        recipe=3,
     script:
         "../scripts/train_deepssim.py"
+
+
+rule train_dar:
+    """Fit Dar's encoder to tell misaligned copies of a real image from other real images, without labels."""
+    input:
+        images="results/dataset/images.csv",
+        real="results/dataset/real.h5",
+    output:
+        weights="results/encoders/dar.safetensors",
+        history="results/encoders/dar_history.csv",
+    log:
+        "results/logs/train_dar.log",
+    benchmark:
+        "results/benchmarks/train_dar.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=GPU,
+        mem_mb=growing(16000),
+        runtime=growing(1440),
+    params:
+        config=settings("seed", "device", "dar"),
+        recipe=1,
+    script:
+        "../scripts/train_dar.py"

@@ -1,12 +1,38 @@
 """Figures: how well each metric finds the classes, and how much copying it sees."""
 
 
+rule fit_thresholds:
+    """Fit thresholds to the valid pairs, which share no subject with the test pairs."""
+    input:
+        matrix="results/matrices/{metric}.h5",
+        valid="results/pairs/valid.csv",
+    output:
+        thresholds="results/eval/thresholds/{metric}.json",
+    log:
+        "results/logs/fit_thresholds_{metric}.log",
+    benchmark:
+        "results/benchmarks/fit_thresholds_{metric}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=30,
+    params:
+        recipe=1,
+    script:
+        "../scripts/fit_thresholds.py"
+
+
 rule evaluate:
     """Judge one metric on the labelled test pairs."""
     input:
+        unpack(fitted_thresholds),
         matrix="results/matrices/{metric}{variant}.h5",
         test="results/pairs/test.csv",
         train_used="results/ldm/train_used.csv",
+        images="results/dataset/images.csv",
     output:
         figures="results/eval/{metric}{variant}.json",
     log:
@@ -21,10 +47,41 @@ rule evaluate:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
+        config=settings("seed"),
         config_hash=CONFIG_HASH,
-        recipe=1,
+        recipe=2,
     script:
         "../scripts/evaluate.py"
+
+
+rule compare_metrics:
+    """Compare metrics on the same test pairs, and list those on which they disagree."""
+    input:
+        matrices=expand("results/matrices/{metric}.h5", metric=METRICS),
+        figures=expand("results/eval/{metric}.json", metric=METRICS),
+        test="results/pairs/test.csv",
+        images="results/dataset/images.csv",
+    output:
+        comparison="results/eval/comparison/metrics.json",
+        disagreements=report(
+            "results/eval/comparison/disagreements.csv", caption="../report/disagreements.rst", category="Evaluation"
+        ),
+    log:
+        "results/logs/compare_metrics.log",
+    benchmark:
+        "results/benchmarks/compare_metrics.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        config=settings("seed"),
+        recipe=1,
+    script:
+        "../scripts/compare_metrics.py"
 
 
 rule summarize:

@@ -27,7 +27,7 @@ rule score_images:
         mem_mb=growing(8000),
         runtime=growing(720),
     params:
-        config=settings("seed", "device", "shards", "synthesis", "similarity"),
+        config=scoring_settings,
         recipe=2,
     script:
         "../scripts/score_images.py"
@@ -56,7 +56,7 @@ rule score_embeddings:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        config=settings("seed", "device", "shards", "synthesis", "similarity"),
+        config=scoring_settings,
         recipe=2,
     script:
         "../scripts/score_embeddings.py"
@@ -81,3 +81,30 @@ rule gather_matrix:
         runtime=growing(60),
     script:
         "../scripts/gather_matrix.py"
+
+
+rule verify_copies:
+    """Register the synthetic images with the highest scores to their training images and compute exact SSIM."""
+    input:
+        matrix="results/matrices/deepssim.h5",
+        train_used="results/ldm/train_used.csv",
+        real="results/dataset/real.h5",
+        synthetic=expand("results/synthetic/{shard}.h5", shard=SHARDS),
+    output:
+        verified="results/eval/deepssim_verified.csv",
+    log:
+        "results/logs/verify_copies.log",
+    benchmark:
+        "results/benchmarks/verify_copies.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=growing(4000),
+        runtime=growing(240),
+    params:
+        config=settings("verification"),
+        recipe=1,
+    script:
+        "../scripts/verify_copies.py"

@@ -7,6 +7,7 @@ rule plot_metric:
         aligned="results/matrices/{metric}.h5",
         misaligned="results/matrices/{metric}_misaligned.h5",
         test="results/pairs/test.csv",
+        figures="results/eval/{metric}.json",
     output:
         png="results/plots/{metric}.png",
         svg=report("results/plots/{metric}.svg", caption="../report/histogram.rst", category="Evaluation"),
@@ -23,6 +24,64 @@ rule plot_metric:
         runtime=growing(30),
     script:
         "../scripts/plot_metric.py"
+
+
+rule plot_benchmark:
+    """Draw the histograms of all metrics in one figure."""
+    input:
+        aligned=expand("results/matrices/{metric}.h5", metric=METRICS),
+        misaligned=expand("results/matrices/{metric}_misaligned.h5", metric=METRICS),
+        test="results/pairs/test.csv",
+        figures=expand("results/eval/{metric}.json", metric=METRICS),
+    output:
+        png="results/plots/benchmark.png",
+        svg=report("results/plots/benchmark.svg", caption="../report/benchmark.rst", category="Evaluation"),
+    log:
+        "results/logs/plot_benchmark.log",
+    benchmark:
+        "results/benchmarks/plot_benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/plot_benchmark.py"
+
+
+rule plot_evaluation:
+    """Draw ROC and precision-recall curves, confusion, calibration and copy rates of all metrics."""
+    input:
+        aligned=expand("results/matrices/{metric}.h5", metric=METRICS),
+        misaligned=expand("results/matrices/{metric}_misaligned.h5", metric=METRICS),
+        test="results/pairs/test.csv",
+        figures=expand("results/eval/{metric}{variant}.json", metric=METRICS, variant=VARIANTS),
+    output:
+        ranking_png="results/plots/ranking.png",
+        ranking_svg=report("results/plots/ranking.svg", caption="../report/ranking.rst", category="Evaluation"),
+        confusion_png="results/plots/confusion.png",
+        confusion_svg=report("results/plots/confusion.svg", caption="../report/confusion.rst", category="Evaluation"),
+        calibration_png="results/plots/calibration.png",
+        calibration_svg=report(
+            "results/plots/calibration.svg", caption="../report/calibration.rst", category="Evaluation"
+        ),
+        copy_rate_png="results/plots/copy_rate.png",
+        copy_rate_svg=report("results/plots/copy_rate.svg", caption="../report/copy_rate.rst", category="Copies"),
+    log:
+        "results/logs/plot_evaluation.log",
+    benchmark:
+        "results/benchmarks/plot_evaluation.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/plot_evaluation.py"
 
 
 rule plot_summary:

@@ -9,5 +9,6 @@ with job(snakemake) as run:
         **run.files,
         metric=MetricName(snakemake.wildcards.metric),
         misaligned=bool(snakemake.wildcards.variant),
+        config=run.config,
         config_hash=snakemake.params.config_hash,
     )

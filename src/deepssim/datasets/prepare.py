@@ -5,20 +5,19 @@ Not here: where images come from (sources.py), how subjects are split (splits.py
 
 import logging
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from deepssim.choices import DatasetKind
 from deepssim.config import DatasetConfig
-from deepssim.datasets.sources import Slice, Source, find_sources
+from deepssim.datasets.sources import Source, find_sources
 from deepssim.datasets.splits import require_subjects, split_by_subject
 from deepssim.datasets.tables import IMAGE_COLUMNS, Role, Split
 from deepssim.errors import DataError
 from deepssim.images.keys import real_key, require_unique
 from deepssim.images.packs import ImagePack
+from deepssim.images.reading import read_each
 from deepssim.images.standardize import fit, quantise
 
 logger = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> t
     place = options.path or "dataset"
     # Before minutes of decoding: a split that cannot be used.
     splits = _splits(options, sources, seed, place)
-    found = _read_all(sources, threads, place)
+    found = read_each(sources, lambda source: source.read(), threads=threads, place=place)
     rows: list[dict[str, float | str]] = []
     images = []
     for source, split, slices in zip(sources, splits, found, strict=True):
@@ -79,25 +78,6 @@ def _splits(options: DatasetConfig, sources: Sequence[Source], seed: int, place:
     return split_by_subject(
         subjects, valid_fraction=options.valid_fraction, holdout_fraction=options.holdout_fraction, seed=seed
     )
-
-
-def _read_all(sources: Sequence[Source], threads: int, place: str) -> list[list[Slice]]:
-    """Read every source, and only then report the unreadable ones together, so that the user mends them in one go."""
-
-    def attempt(source: Source) -> list[Slice] | DataError:
-        try:
-            return source.read()
-        except DataError as error:
-            return error
-
-    with ThreadPoolExecutor(threads) as pool:
-        results = list(tqdm(pool.map(attempt, sources), total=len(sources), desc="reading", unit="file", disable=None))
-    failures = [result for result in results if isinstance(result, DataError)]
-    if failures:
-        raise DataError(
-            f"{place}: {len(failures)} of {len(sources)} files cannot be used, first {failures[0]}; replace or remove them"
-        )
-    return [result for result in results if not isinstance(result, DataError)]
 
 
 def _standardise(images: Sequence[np.ndarray], keys: Sequence[str], options: DatasetConfig, place: str) -> np.ndarray:

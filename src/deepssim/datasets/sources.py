@@ -103,7 +103,7 @@ def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
 
 def _folder(options: DatasetConfig, seed: int) -> list[Source]:
     root = Path(str(options.path))
-    subject_of = _subject_finder(options.subject_pattern)
+    subject_of = subject_finder(options.subject_pattern)
 
     def source(path: Path) -> Source:
         relative = path.relative_to(root)
@@ -128,7 +128,7 @@ def _table(options: DatasetConfig, seed: int) -> list[Source]:
             f"{csv}: column 'split' has {len(wrong)} of {len(table)} entries that are not one of {', '.join(allowed)}, "
             f"first {splits[wrong[0]]!r} in line {wrong[0] + 2}"
         )
-    subject_of = _subject_finder(options.subject_pattern)
+    subject_of = subject_finder(options.subject_pattern)
     extra = [
         name
         for name in table.columns
@@ -149,7 +149,7 @@ def _table(options: DatasetConfig, seed: int) -> list[Source]:
 
 def _volumes(options: DatasetConfig, seed: int) -> list[Source]:
     root = Path(str(options.path))
-    subject_of = _subject_finder(options.subject_pattern)
+    subject_of = subject_finder(options.subject_pattern)
 
     def source(path: Path) -> Source:
         relative = path.relative_to(root).as_posix()
@@ -183,25 +183,26 @@ def _files(root: Path, patterns: Sequence[str], suffixes: Sequence[str]) -> list
     return files
 
 
-def _subject_finder(pattern: str | None) -> Callable[[str, str], str]:
-    """Return a function that finds the subject in a relative path; without a pattern every image is its own subject."""
+def subject_finder(pattern: str | None, setting: str = "dataset.subject_pattern") -> Callable[[str, str], str]:
+    """Return a function that finds the subject in a relative path; without a pattern every image is its own subject.
+
+    `setting` is where the pattern is from, for messages.
+    """
     if pattern is None:
         return lambda path, uid: uid
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise ConfigError(f"dataset.subject_pattern {pattern!r} is not a regular expression ({error})") from None
+        raise ConfigError(f"{setting} {pattern!r} is not a regular expression ({error})") from None
     if expression.groups != 1:
         raise ConfigError(
-            f"dataset.subject_pattern {pattern!r} has {expression.groups} groups; put one pair of brackets around the subject"
+            f"{setting} {pattern!r} has {expression.groups} groups; put one pair of brackets around the subject"
         )
 
     def find(path: str, uid: str) -> str:
         match = expression.search(path)
         if not match or not match[1]:
-            raise DataError(
-                f"{path}: no subject found by dataset.subject_pattern {pattern!r}; change the pattern or the name"
-            )
+            raise DataError(f"{path}: no subject found by {setting} {pattern!r}; change the pattern or the name")
         return match[1]
 
     return find

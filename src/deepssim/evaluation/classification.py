@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from deepssim.evaluation.labels import Label, Thresholds
+from deepssim.evaluation.silhouette import silhouette
 from deepssim.similarity.scores import Scores
 
 NAMES = {label: label.name.lower() for label in Label}
@@ -26,7 +27,7 @@ def classification_figures(scores: np.ndarray, labels: np.ndarray, thresholds: T
         Macro and weighted F1, precision, recall and F1 of each class, confusion matrix (rows true, columns predicted, in
         the order of `classes`), counts and the silhouette of the true classes along the score.
     """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, silhouette_score
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     codes = [int(label) for label in Label]
     predicted = thresholds.classify(scores)
@@ -49,7 +50,7 @@ def classification_figures(scores: np.ndarray, labels: np.ndarray, thresholds: T
             for row, label in enumerate(Label)
         },
         "confusion": confusion_matrix(labels, predicted, labels=codes).tolist(),
-        "silhouette": float(silhouette_score(scores[:, None], labels)) if 1 < groups < len(labels) else None,
+        "silhouette": silhouette(scores, labels) if 1 < groups < len(labels) else None,
         "thresholds": {"different_up_to": thresholds.low, "duplicate_above": thresholds.high},
     }
 

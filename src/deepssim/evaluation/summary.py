@@ -32,7 +32,7 @@ def read_figures(path: str | Path) -> dict[str, Any]:
 
 
 def summary_table(figures: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Return one row per evaluation: `SUMMARY_COLUMNS`, F1 of each class, silhouette, error and copy shares."""
+    """Return one row per evaluation: `SUMMARY_COLUMNS`, F1 of each class, thresholds, silhouette, error, copy shares."""
     return pd.DataFrame(
         {
             "metric": item["metric"],
@@ -42,6 +42,9 @@ def summary_table(figures: Sequence[dict[str, Any]]) -> pd.DataFrame:
             "weighted_f1": item["weighted_f1"],
             **{f"f1_{name}": item["per_class"][name]["f1"] for name in item["classes"]},
             "silhouette": item["silhouette"],
+            "different_up_to": item["thresholds"]["different_up_to"],
+            "duplicate_above": item["thresholds"]["duplicate_above"],
+            "thresholds": item["thresholds"]["source"],
             "mean_absolute_difference_to_ssim": item["mean_absolute_difference_to_ssim"],
             "share_of_synthetic_that_copy": item["copies"]["share_of_synthetic_that_copy"],
             "share_of_training_copied": item["copies"]["share_of_training_copied"],

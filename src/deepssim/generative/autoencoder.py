@@ -24,6 +24,7 @@ from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
 from deepssim.processes import Processes
 from deepssim.reporting.pictures import save_pairs
+from deepssim.seeds import torch_generator
 from deepssim.settings import as_settings
 from deepssim.similarity.metrics import METRICS
 from deepssim.similarity.tiles import pair_scores
@@ -286,8 +287,32 @@ def encode(network: AutoencoderKL, pack: ImagePack, *, device: torch.device, bat
 
 
 @torch.inference_mode()
-def reconstruct(network: AutoencoderKL, pack: ImagePack, *, device: torch.device, batch_size: int = 64) -> np.ndarray:
-    """Return every image after encoding and decoding, float32 (N, H, W), about 0 to 1."""
+def reconstruct(
+    network: AutoencoderKL,
+    pack: ImagePack,
+    *,
+    device: torch.device,
+    batch_size: int = 64,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return every image after encoding and decoding, float32 (N, H, W), about 0 to 1.
+
+    Args:
+        network: the autoencoder.
+        pack: N images.
+        device: where to compute.
+        batch_size: images at a time.
+        noise: standard deviation of what is added to latents, as a share of theirs; a generator's latents are not exact.
+        seed: of the noise, which is each image's own.
+    """
     network = network.to(device).eval()
     images = to_tensor(pack)
-    return torch.cat([network.reconstruct(part.to(device))[:, 0].cpu() for part in images.split(batch_size)]).numpy()
+    if not noise:
+        return torch.cat(
+            [network.reconstruct(part.to(device))[:, 0].cpu() for part in images.split(batch_size)]
+        ).numpy()
+    latents = torch.from_numpy(encode(network, pack, device=device, batch_size=batch_size))
+    drawn = [torch.randn(latents.shape[1:], generator=torch_generator(seed, "latents", key)) for key in pack.keys]
+    latents = latents + noise * latents.std() * torch.stack(drawn)
+    return torch.cat([network.decode(part.to(device))[:, 0].cpu() for part in latents.split(batch_size)]).numpy()

@@ -7,14 +7,11 @@ Not here: this project's own weight files (weights.py).
 
 import contextlib
 import io
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from monai.networks.nets.autoencoderkl import AutoencoderKL
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
-from safetensors.torch import load_file
 from torch import Tensor
 
 from deepssim.config import LdmConfig, VaeConfig
@@ -23,7 +20,7 @@ from deepssim.generative.autoencoder import KIND as AUTOENCODER
 from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder_with_options
 from deepssim.generative.diffusion import KIND as DIFFUSION
 from deepssim.generative.diffusion import build_unet, load_unet
-from deepssim.weights import about
+from deepssim.weights import about, read_state_dict
 
 # MONAI's name of a layer, and monai-generative's. The first that fits a key is used.
 _RENAMED = (
@@ -33,35 +30,6 @@ _RENAMED = (
     (".postconv.", ".conv."),
 )
 _CROSS_ATTENTION = "transformer_blocks"
-
-
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict from a file of torch or safetensors; no code in the file is run.
-
-    Raises:
-        DataError: if it is neither, or holds more than tensors.
-    """
-    if not Path(path).exists():
-        raise DataError(f"{path}: does not exist; name an existing checkpoint")
-    with readable(path, "a state dict of tensors", "save `network.state_dict()`"):
-        if Path(path).suffix == ".safetensors":
-            return load_file(path)
-        _require_not_packed(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise DataError(f"{path}: holds no state dict; save `network.state_dict()`")
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
-
-
-def _require_not_packed(path: str | Path) -> None:
-    """Refuse an archive that unpacks to much more than it is; torch stores tensors as they are."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > 2 * Path(path).stat().st_size + 1_000_000:
-            raise DataError(f"{path}: would unpack to {unpacked:,} bytes, which no checkpoint does; save it again")
 
 
 def load_any_autoencoder(path: str | Path, options: VaeConfig) -> tuple[AutoencoderKL, VaeConfig]:

@@ -4,7 +4,7 @@ Source: file formats of the DeepSSIM reference code (arXiv:2509.16582).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from deepssim.errors import DataError
 
@@ -49,6 +49,23 @@ def checked_uid(image_uid: str) -> str:
             "characters, other than '.' and '..'"
         )
     return image_uid
+
+
+def checked_keys(keys: Sequence[str], source: str) -> list[str]:
+    """Return the keys unchanged if none could lead out of an images folder.
+
+    Raises:
+        DataError: naming the first that could, and how many there are.
+    """
+    reasons = []
+    for key in keys:
+        try:
+            split_key(key)
+        except DataError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise DataError(f"{source}: {len(reasons)} of {len(keys)} keys cannot be used, first: {reasons[0]}")
+    return list(keys)
 
 
 def require_unique(keys: Iterable[str], source: str) -> None:

@@ -6,11 +6,14 @@ Not here: which files belong to a dataset (datasets/sources.py).
 import gzip
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
 
 from deepssim.errors import DataError, readable
 from deepssim.images.standardize import window
@@ -21,6 +24,42 @@ _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _MOST_VOXELS = 2**28  # a CT of the whole body has half of that; float32 takes 1 GB
 _MOST_BYTES, _PIECE = 2**31, 2**24
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
+
+Item = TypeVar("Item")
+Content = TypeVar("Content")
+
+
+def read_each(
+    items: Sequence[Item], read: Callable[[Item], Content], *, threads: int, place: str, total: int | None = None
+) -> list[Content]:
+    """Read every item, and only then report the unreadable ones together, so that the user mends them in one go.
+
+    Args:
+        items: files, or what stands for them.
+        read: raises DataError naming the file.
+        threads: items read at a time.
+        place: where they are, for the message.
+        total: how many there are with those that need no reading; all unless given.
+
+    Raises:
+        DataError: with the number of unreadable files and the first of them.
+    """
+
+    def attempt(item: Item) -> Content | DataError:
+        try:
+            return read(item)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(tqdm(pool.map(attempt, items), total=len(items), desc="reading", unit="file", disable=None))
+    failures = [result for result in results if isinstance(result, DataError)]
+    if failures:
+        raise DataError(
+            f"{place}: {len(failures)} of {total or len(items)} files cannot be used, first {failures[0]}; "
+            "replace or remove them"
+        )
+    return [result for result in results if not isinstance(result, DataError)]
 
 
 def read_image(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:
@@ -53,12 +92,13 @@ def read_image(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:
             raise DataError(f"{path}: is too large to be a slice or a radiograph ({error})") from None
 
 
-def read_volume(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:
+def read_volume(path: str | Path, *, percentiles: Sequence[float], planes: bool = False) -> np.ndarray:
     """Read a 3D NIfTI volume, reoriented so that axes point right, anterior and superior.
 
     Args:
         path: `.nii` or `.nii.gz`.
         percentiles: intensity window over the whole volume (see `window`).
+        planes: also accept a file of one plane, as a volume with one slice.
 
     Returns:
         float32, shape (X, Y, Z), 0 to 1.
@@ -78,6 +118,8 @@ def read_volume(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray
                 f"{path}: has the shape {volume.shape}, more than {_MOST_VOXELS:,} voxels; cut it into parts"
             )
         values = np.squeeze(np.asarray(nibabel.as_closest_canonical(volume).dataobj, dtype=np.float32))
+    if planes and values.ndim == 2:
+        values = values[:, :, None]
     if values.ndim != 3:
         raise DataError(f"{path}: has {values.ndim} dimensions; expected one 3D volume")
     return window(_finite(values, path), percentiles)

@@ -1,47 +1,69 @@
-"""New aligned image pairs from old ones, so that an encoder sees more anatomies than there are patients.
+"""New aligned images from old ones, so that an encoder sees more anatomies, and more ways to resemble, than there are.
 
-Not here: misalignment (augment.py), which changes each image of a pair on its own.
+Not here: misalignment (augment.py), which changes how an image lies and not what it shows; which images belong together
+(encoders/families.py).
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Chosen on virtual patients; displacements are shares of half the image side, as `grid_sample` counts.
+from deepssim.choices import Distortion
+from deepssim.config import DistortionConfig
+from deepssim.images import augment
+
+# Displacements are shares of half the image side, as `grid_sample` counts.
 _BEND = 0.06  # standard deviation of the displacement at 4x4 control points
 _SCALE = 0.06  # standard deviation of the change of size and of shear
-_DEFORMED = 0.5  # share of pairs; the others keep their sharpness, which resampling takes
-_BLENDED = 0.3  # share of pairs whose synthetic image is mixed with another one
-_BLENDED_ALONE = 0.8  # the same for images that are their own partner
+_DEFORMED = (
+    0.5  # share of families that are deformed as a whole; the others keep their sharpness, which resampling takes
+)
+_BLENDED = 0.2  # share of members that are mixed with any other image
 _LEAST_SHARE = 0.4  # of its own that a mixed image keeps
+_BENT = 0.12  # share of members that are deformed on their own
+_MOST_BENT = 0.4  # of a whole deformation
+_NOISY = 0.3
+_LEAST_NOISE, _MOST_NOISE = (
+    0.002,
+    0.06,
+)  # standard deviation, even on a logarithmic scale: the least counts most in SSIM
+_BLUR_AND_CONTRAST = (
+    DistortionConfig(kind=Distortion.BLUR, probability=0.15, strength=1.3),
+    DistortionConfig(kind=Distortion.GAMMA, probability=0.15, strength=0.4),
+)
 
 
-def vary_pairs(real: Tensor, synthetic: Tensor, alone: Tensor) -> tuple[Tensor, Tensor]:
-    """Deform both images of some pairs alike, and blend some synthetic images with others.
+def vary_families(images: Tensor, members: int) -> Tensor:
+    """Deform families as wholes, and each member but the first in ways that a generator may change an image.
 
-    The SSIM of the results is unknown and must be computed; it covers the range between copies and strangers evenly.
+    The SSIM of the results is unknown and must be computed; it covers the range between copies and strangers.
 
     Args:
-        real: floating point, shape (N, 1, H, W), 0 to 1.
-        synthetic: the same shape; the partner of each real image.
-        alone: bool, shape (N,); the partner is the image itself, so it is blended more often.
+        images: floating point, shape (G * members, 1, H, W), 0 to 1; a family's members follow each other.
+        members: images per family; the first of each is what the others are like.
 
     Returns:
-        Both, changed; random numbers come from torch's global generator.
+        The same shape, 0 to 1; random numbers come from torch's global generator.
     """
-    grid = _deformation(real)
-    count = len(real)
-    deformed = _choose(count, _DEFORMED, real)
-    real, synthetic = (
-        torch.where(deformed, F.grid_sample(images, grid, align_corners=False), images) for images in (real, synthetic)
-    )
-    other = torch.where(_choose(count, 0.5, real), synthetic[torch.randperm(count)], real)
-    share = torch.where(
-        _choose(count, torch.where(alone, _BLENDED_ALONE, _BLENDED), real),
-        _LEAST_SHARE + (1 - _LEAST_SHARE) * torch.rand(count, 1, 1, 1).to(real),
-        1.0,
-    )
-    return real, share * synthetic + (1 - share) * other
+    count = len(images)
+    free = torch.arange(count) % members != 0
+    whole = _deformation(images[::members]).repeat_interleave(members, dim=0)
+    deformed = (torch.rand(count // members) < _DEFORMED).repeat_interleave(members)
+    images = augment.change_some(deformed.to(images.device), images, _sample(whole))
+    share = (_LEAST_SHARE + (1 - _LEAST_SHARE) * torch.rand(count, 1, 1, 1)).to(images)
+    mixed = share * images + (1 - share) * images[torch.randint(count, (count,))]
+    images = torch.where((free & (torch.rand(count) < _BLENDED))[:, None, None, None].to(images.device), mixed, images)
+    straight = F.affine_grid(torch.eye(2, 3).expand(count, 2, 3), list(images.shape), align_corners=False).to(images)
+    amount = _MOST_BENT * torch.rand(count, 1, 1, 1).to(images)
+    bent = straight + amount * (_deformation(images) - straight)
+    images = augment.change_some((free & (torch.rand(count) < _BENT)).to(images.device), images, _sample(bent))
+    drawn = augment.draw(count, _BLUR_AND_CONTRAST)
+    noise = _LEAST_NOISE * (_MOST_NOISE / _LEAST_NOISE) ** torch.rand(count, 1, 1, 1)
+    noise = noise * (torch.rand(count, 1, 1, 1) < _NOISY) * torch.randn(images.shape)
+    changed = (augment.apply(images, drawn.to(images.device)) + noise.to(images)).clamp(0, 1)
+    return torch.where(free[:, None, None, None].to(images.device), changed, images.clamp(0, 1))
 
 
 def _deformation(images: Tensor) -> Tensor:
@@ -54,6 +76,5 @@ def _deformation(images: Tensor) -> Tensor:
     return grid.to(images)
 
 
-def _choose(count: int, probability: float | Tensor, images: Tensor) -> Tensor:
-    """Choose images at random, by one probability or one for each: bool (N, 1, 1, 1)."""
-    return (torch.rand(count) < torch.as_tensor(probability).cpu())[:, None, None, None].to(images.device)
+def _sample(grid: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda images, rows: F.grid_sample(images, grid[rows], align_corners=False)

@@ -9,18 +9,25 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepssim.evaluation.labels import LABELS_BY_SCORE, Label
+from deepssim.evaluation.fitting import Origin
+from deepssim.evaluation.labels import LABELS_BY_SCORE, Label, Thresholds
 from deepssim.similarity.metrics import Metric
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = {Label.DIFFERENT: "#0072B2", Label.SIMILAR: "#E69F00", Label.DUPLICATE: "#D55E00"}
 _BINS = 60
+_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 def plot_histograms(
-    paths: Sequence[str | Path], scores: Mapping[str, np.ndarray], labels: np.ndarray, metric: Metric
+    paths: Sequence[str | Path],
+    scores: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    metric: Metric,
+    used: Origin,
 ) -> None:
     """Draw the scores of the test pairs by true class, one panel per kind of evaluation.
 
@@ -28,30 +35,60 @@ def plot_histograms(
         paths: files to write; the ending `.png` or `.svg` decides the format.
         scores: by name of the panel, float (N,).
         labels: codes of `Label`, (N,).
-        metric: its thresholds are drawn as lines.
+        metric: its title and range stand below.
+        used: thresholds to draw as lines.
     """
     figure = Figure(figsize=(5.2 * len(scores), 3.4), layout="constrained")
     panels = figure.subplots(1, len(scores), sharex=True, sharey=True, squeeze=False)[0]
-    values = np.concatenate(list(scores.values()))
-    edges = np.linspace(values.min(), max(values.max(), metric.thresholds.high), _BINS + 1)
+    edges = bin_edges(list(scores.values()), used.thresholds)
     for panel, (name, these) in zip(panels, scores.items(), strict=True):
-        for label in LABELS_BY_SCORE:
-            chosen = these[labels == label]
-            panel.hist(
-                chosen, bins=edges, color=COLOURS[label], alpha=0.6, label=f"{label.name.lower()} ({len(chosen)} pairs)"
-            )
-        for threshold in (metric.thresholds.low, metric.thresholds.high):
-            panel.axvline(threshold, color="black", linestyle="--", linewidth=1)
-            panel.annotate(f"{threshold:g}", (threshold, 1), xycoords=("data", "axes fraction"), fontsize=8,
-                           xytext=(2, -9), textcoords="offset points")  # fmt: skip
+        draw_classes(panel, these, labels, edges, used.thresholds)
         panel.set_title(f"{name} images")
-        panel.set_xlabel(f"{metric.title}, higher is more similar")
-        panel.spines[["top", "right"]].set_visible(False)
+        panel.set_xlabel(metric.axis)
     panels[0].set_ylabel("test pairs")
-    handles, names = panels[0].get_legend_handles_labels()
+    figure.suptitle(f"thresholds: {used.source}", fontsize=9)
+    name_classes(figure, panels[0])
+    save_figure(figure, paths)
+
+
+def plot_labelled(path: str | Path, scores: np.ndarray, labels: np.ndarray, thresholds: Thresholds, title: str) -> None:
+    """Draw the scores of labelled pairs of any metric by true class, with given thresholds and title."""
+    figure = Figure(figsize=(5.6, 3.8), layout="constrained")
+    panel = figure.subplots()
+    draw_classes(panel, scores, labels, bin_edges([scores], thresholds), thresholds)
+    panel.set_title(title)
+    panel.set_xlabel("score, higher is more similar")
+    panel.set_ylabel("test pairs")
+    name_classes(figure, panel)
+    save_figure(figure, [path])
+
+
+def bin_edges(scores: Sequence[np.ndarray], thresholds: Thresholds) -> np.ndarray:
+    """Return edges of bins that all panels of a metric share and that reach the thresholds."""
+    values = np.concatenate(scores)
+    return np.linspace(values.min(), max(values.max(), thresholds.high), _BINS + 1)
+
+
+def draw_classes(
+    panel: Axes, scores: np.ndarray, labels: np.ndarray, edges: np.ndarray, thresholds: Thresholds
+) -> None:
+    """Draw the histogram of each class into a panel, and the thresholds."""
+    for label in LABELS_BY_SCORE:
+        chosen = scores[labels == label]
+        name = f"{label.name.lower()} ({len(chosen)} pairs)"
+        panel.hist(chosen, bins=edges.tolist(), color=COLOURS[label], alpha=0.6, label=name)
+    for threshold in dict.fromkeys((thresholds.low, thresholds.high)):
+        panel.axvline(threshold, color="black", linestyle="--", linewidth=1)
+        panel.annotate(f"{threshold:.4g}", (threshold, 1), xycoords=("data", "axes fraction"), fontsize=8,
+                       xytext=(2, -9), textcoords="offset points")  # fmt: skip
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def name_classes(figure: Figure, panel: Axes) -> None:
+    """Put one legend of the classes of `panel` below a figure."""
+    handles, names = panel.get_legend_handles_labels()
     figure.legend(handles, names, title="class by SSIM", frameon=False, fontsize=8, title_fontsize=8, ncols=3,
                   loc="outside lower center")  # fmt: skip
-    _save(figure, paths)
 
 
 def plot_f1(path: str | Path, summary: pd.DataFrame) -> None:
@@ -68,12 +105,13 @@ def plot_f1(path: str | Path, summary: pd.DataFrame) -> None:
     panel.set_ylabel("macro-F1")
     panel.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
-    _save(figure, [path])
+    save_figure(figure, [path])
 
 
-def _save(figure: Figure, paths: Sequence[str | Path]) -> None:
+def save_figure(figure: Figure, paths: Sequence[str | Path]) -> None:
+    """Save a figure under all paths, each in the format of its ending."""
     # Without date and random ids the same numbers give the same file.
     with mpl.rc_context({"svg.hashsalt": "deepssim", "svg.fonttype": "none"}):
         for path in paths:
             kind = Path(path).suffix.removeprefix(".")
-            figure.savefig(path, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+            figure.savefig(path, format=kind, dpi=150, metadata=_UNDATED.get(kind))

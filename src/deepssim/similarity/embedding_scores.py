@@ -3,23 +3,19 @@
 Not here: making embeddings (encoders/embeddings.py), tiles and memory (tiles.py).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
-import torch
 from numba import njit, prange
 
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.errors import DataError
+from deepssim.similarity.instructions import COLUMNS, ROWS
 from deepssim.similarity.lanes import numba_threads
-
-# Products are computed in blocks filled up with zeros to multiples of these sizes, so that every score is added up by the
-# same loop of the library, in the same order, whatever tile it is in. (MKL, with which PyTorch multiplies on x86, keeps to this;
-# OpenBLAS, with which numpy multiplies, was seen to add in another order in every second group of six rows.)
-_ROWS, _COLUMNS = 256, 512
+from deepssim.similarity.products import Panels, enter_products, multiply, multiply_pairs
+from deepssim.similarity.topk import TopK
 
 
 class Likeness(StrEnum):
@@ -58,43 +54,46 @@ class EmbeddingComparison:
         self.likeness, self.threads = likeness, threads
         self.shape = len(real.keys), len(synthetic.keys)
         self.bytes_held = real.values.nbytes + synthetic.values.nbytes
-        self.bytes_per_item = real.values.shape[1] * 12  # as they are, normalised, and filled up to blocks
-        self._scores = torch.empty(0)
+        self.bytes_per_item = real.values.shape[1] * 8  # as they are and normalised
+        self._scores = np.empty(0, np.float32)
 
-    def prepare_rows(self, rows: Any) -> np.ndarray:
-        """Normalise real embeddings: float32 (r, D)."""
-        return self._directions(self.real, rows)
+    def prepare_rows(self, rows: Any) -> Panels:
+        """Normalise real embeddings."""
+        return self._directions(self.real, rows, ROWS)
 
-    def prepare_columns(self, columns: Any) -> np.ndarray:
-        """Normalise synthetic embeddings: float32 (s, D)."""
-        return self._directions(self.synthetic, columns)
+    def prepare_columns(self, columns: Any) -> Panels:
+        """Normalise synthetic embeddings."""
+        return self._directions(self.synthetic, columns, COLUMNS)
 
-    def compare(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    def compare(self, rows: Panels, columns: Panels) -> np.ndarray:
         """Score all pairs of normalised embeddings: float32 (r, s), in memory that the next call uses again."""
-        height, width = (-(-len(side) // step) * step for side, step in ((rows, _ROWS), (columns, _COLUMNS)))
-        if len(self._scores) < height * width:
-            self._scores = torch.empty(height * width)
-        scores = self._scores[: height * width].reshape(height, width)
-        left, right = torch.from_numpy(_filled(rows, height)), torch.from_numpy(_filled(columns, width))
-        with _torch_threads(self.threads):
-            for start in range(0, width, _COLUMNS):
-                block = scores[:, start : start + _COLUMNS]
-                torch.mm(left, right[start : start + _COLUMNS].T, out=block)
-                block.clamp_(-1, 1)  # while it is in the cache
-        return scores[: len(rows), : len(columns)].numpy()
+        shape = rows.count, columns.count
+        if len(self._scores) < math.prod(shape):
+            self._scores = np.empty(math.prod(shape), np.float32)
+        scores = self._scores[: math.prod(shape)].reshape(shape)
+        self.compare_into(rows, columns, scores)
+        return scores
 
-    def compare_pairs(
-        self, rows: np.ndarray, columns: np.ndarray, row_of: np.ndarray, column_of: np.ndarray
-    ) -> np.ndarray:
-        """Score pairs of normalised embeddings: float32 (N,); equal to the matrix up to rounding of the last bit."""
-        products = rows[row_of].astype(np.float64) * columns[column_of]
-        return np.clip(products.sum(axis=1), -1, 1).astype(np.float32)
-
-    def _directions(self, embeddings: Embeddings, part: Any) -> np.ndarray:
-        values = np.asarray(embeddings.values[part], np.float32)
-        directions, usable = np.empty_like(values), np.empty(len(values), np.bool_)
+    def compare_into(self, rows: Panels, columns: Panels, scores: np.ndarray) -> None:
+        """Write the same into a part of a matrix."""
         with numba_threads(self.threads):
-            _normalise(values, self.likeness is Likeness.PEARSON, directions, usable)
+            multiply(rows, columns, scores, self.threads)
+
+    def enter_columns(self, rows: Panels, columns: Panels, first_row: int, best: TopK) -> None:
+        """Enter the same into lists of the columns."""
+        with numba_threads(self.threads):
+            enter_products(rows, columns, first_row, best, self.threads)
+
+    def compare_pairs(self, rows: Panels, columns: Panels, row_of: np.ndarray, column_of: np.ndarray) -> np.ndarray:
+        """Score pairs of normalised embeddings: float32 (N,), the same as in the matrix."""
+        with numba_threads(self.threads):
+            return multiply_pairs(rows, columns, row_of, column_of)
+
+    def _directions(self, embeddings: Embeddings, part: Any, width: int) -> Panels:
+        values = np.asarray(embeddings.values[part], np.float32)
+        directions, usable = Panels.empty(len(values), values.shape[1], width), np.empty(len(values), np.bool_)
+        with numba_threads(self.threads):
+            _normalise(values, self.likeness is Likeness.PEARSON, directions.values, usable)
         if not usable.all():
             unusable = np.flatnonzero(~usable)
             row = int(np.arange(len(embeddings.keys))[part][unusable[0]])
@@ -106,40 +105,32 @@ class EmbeddingComparison:
         return directions
 
 
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 @njit(parallel=True, cache=True)
-def _normalise(values: np.ndarray, centred: bool, directions: np.ndarray, usable: np.ndarray) -> None:
-    """Divide rows by their length, less their mean if `centred`; say which rows have a direction."""
-    count, features = values.shape
-    for row in prange(count):
-        mean, magnitude, length = 0.0, 0.0, 0.0
+def _normalise(values: np.ndarray, centred: bool, panels: np.ndarray, usable: np.ndarray) -> None:
+    """Write rows divided by their length, less their mean if `centred`, in panels; say which have a direction."""
+    features, width = panels.shape[1:]
+    for number in prange(len(panels)):
+        panel = panels[number]
+        rows = values[number * width : (number + 1) * width]
+        for lane in range(width):
+            for feature in range(features):
+                panel[feature, lane] = rows[lane, feature] if lane < len(rows) else 0
+        # Sums of all lanes beside each other, each from the first feature to the last.
+        means, magnitudes, lengths = np.zeros(width), np.zeros(width), np.zeros(width)
+        if centred:
+            for feature in range(features):
+                for lane in range(width):
+                    means[lane] += panel[feature, lane]
+            means /= features
         for feature in range(features):
-            mean += values[row, feature]
-        mean = mean / features if centred else 0.0
-        for feature in range(features):
-            value = np.float64(values[row, feature])
-            magnitude += value * value
-            length += (value - mean) ** 2
+            for lane in range(width):
+                value = np.float64(panel[feature, lane])
+                magnitudes[lane] += value * value
+                lengths[lane] += (value - means[lane]) ** 2
         # What is left of a constant embedding after subtracting its mean is rounding, and its direction is chance.
-        usable[row] = np.isfinite(length) and length > magnitude * 1e-14
-        factor = 1 / np.sqrt(length) if usable[row] else 0.0
+        directed = np.isfinite(lengths) & (lengths > magnitudes * 1e-14)
+        usable[number * width : (number + 1) * width] = directed[: len(rows)]
+        factors = np.where(directed, 1 / np.sqrt(lengths), 0.0)
         for feature in range(features):
-            directions[row, feature] = (values[row, feature] - mean) * factor
-
-
-def _filled(values: np.ndarray, rows: int) -> np.ndarray:
-    """Add rows of zeros up to `rows`."""
-    if len(values) == rows:
-        return values
-    filled = np.zeros((rows, values.shape[1]), np.float32)
-    filled[: len(values)] = values
-    return filled
+            for lane in range(width):
+                panel[feature, lane] = (panel[feature, lane] - means[lane]) * factors[lane]

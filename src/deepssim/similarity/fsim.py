@@ -10,7 +10,6 @@ Not here: tiles and memory (tiles.py), SSIM (ssim.py).
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from typing import Any
 
@@ -19,6 +18,7 @@ from numba import njit, prange
 from scipy.fft import fft2, fftfreq, ifft2
 from scipy.ndimage import convolve, uniform_filter
 
+from deepssim.choices import FsimVariant
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack, require_same_size
 from deepssim.images.standardize import require_zscore
@@ -37,14 +37,6 @@ _ANGLE_ON_SIGMA = 1.2  # spacing of orientations over the angular filter's stand
 _NOISE_DEVIATIONS = 2.0
 _EPSILON = 1e-4
 _SCHARR = np.array([[3, 0, -3], [10, 0, -10], [3, 0, -3]]) / 16
-
-
-class FsimVariant(StrEnum):
-    """What FSIM takes for phase congruency."""
-
-    PHASE_CONGRUENCY = "phase_congruency"
-    # The reference code of arXiv:2509.16582 puts the gradient magnitude, divided by its maximum, in its place.
-    SIMPLIFIED = "simplified"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ Not here: the metrics (ssim.py, fsim.py, embedding_scores.py), files (matrices.p
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from tqdm import tqdm
@@ -50,6 +50,26 @@ class Comparison(Protocol):
 
     def compare_pairs(self, rows: Any, columns: Any, row_of: np.ndarray, column_of: np.ndarray) -> np.ndarray:
         """Score pair n of prepared items `row_of[n]` and `column_of[n]`: float32 (N,)."""
+
+
+@runtime_checkable
+class Direct(Comparison, Protocol):
+    """A comparison that can put scores to use while they are in the processor's cache."""
+
+    def compare_into(self, rows: Any, columns: Any, scores: np.ndarray) -> None:
+        """Write the scores of all pairs of prepared items into a part of a matrix, float32 (r, s)."""
+
+    def enter_columns(self, rows: Any, columns: Any, first_row: int, best: Any) -> None:
+        """Enter the scores of all pairs into `topk.TopK` lists of the columns; `first_row` is the number of the first row."""
+
+
+@dataclass(frozen=True)
+class PreparedTile:
+    """Prepared items of consecutive rows and columns, in numbers `place`."""
+
+    place: tuple[slice, slice]
+    rows: Any
+    columns: Any
 
 
 @dataclass(frozen=True)
@@ -96,10 +116,8 @@ def _available(comparison: Comparison, max_memory_gb: float) -> float:
     return max_memory_gb * GIGABYTE - _PROGRAM - comparison.bytes_held
 
 
-def score_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[Tile]:
-    """Yield all scores tile by tile: column tiles in order and, within each, row tiles in order.
-
-    A tile's scores are there until the next tile is asked for.
+def prepared_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[PreparedTile]:
+    """Yield what all scores need tile by tile: column tiles in order and, within each, row tiles in order.
 
     Raises:
         ConfigError: if not even the smallest tile fits into the memory.
@@ -116,19 +134,32 @@ def score_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[Til
         kept = {part.start: comparison.prepare_rows(part) for part in parts}
     with tqdm(total=rows * columns, desc="scoring", unit="pair", unit_scale=True, disable=None) as progress:
         for first_column in range(0, columns, tile_columns):
-            prepared = comparison.prepare_columns(slice(first_column, min(columns, first_column + tile_columns)))
+            chosen = slice(first_column, min(columns, first_column + tile_columns))
+            prepared = comparison.prepare_columns(chosen)
             for part in parts:
-                chosen = comparison.prepare_rows(part) if kept is None else kept[part.start]
-                tile = Tile(part.start, first_column, comparison.compare(chosen, prepared))
-                yield tile
-                progress.update(tile.scores.size)
+                of_rows = comparison.prepare_rows(part) if kept is None else kept[part.start]
+                yield PreparedTile((part, chosen), of_rows, prepared)
+                progress.update((part.stop - part.start) * (chosen.stop - chosen.start))
+
+
+def score_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[Tile]:
+    """Yield all scores tile by tile, in the order of `prepared_tiles`, which says what it raises.
+
+    A tile's scores are there until the next tile is asked for.
+    """
+    for part in prepared_tiles(comparison, max_memory_gb=max_memory_gb):
+        rows, columns = part.place
+        yield Tile(rows.start, columns.start, comparison.compare(part.rows, part.columns))
 
 
 def all_scores(comparison: Comparison, *, max_memory_gb: float = 2.0) -> np.ndarray:
     """Return the whole matrix, float32 (R, S); the memory is that of the computation, without the result."""
     scores = np.empty(comparison.shape, np.float32)
-    for tile in score_tiles(comparison, max_memory_gb=max_memory_gb):
-        scores[tile.place] = tile.scores
+    for part in prepared_tiles(comparison, max_memory_gb=max_memory_gb):
+        if isinstance(comparison, Direct):
+            comparison.compare_into(part.rows, part.columns, scores[part.place])
+        else:
+            scores[part.place] = comparison.compare(part.rows, part.columns)
     return scores
 
 

@@ -15,7 +15,7 @@ from numba import njit, prange
 
 from deepssim.errors import DataError
 from deepssim.similarity.lanes import numba_threads
-from deepssim.similarity.tiles import Comparison, Tile, score_tiles
+from deepssim.similarity.tiles import Comparison, Direct, Tile, prepared_tiles, score_tiles
 
 _CHUNK = 256  # scores compared together; columns that one thread looks after
 
@@ -62,6 +62,12 @@ def top_k(
     count, other = comparison.shape
     best_of_rows = TopK.empty(count, min(k, other)) if rows else None
     best_of_columns = TopK.empty(other, min(k, count)) if columns else None
+    if best_of_columns and not rows and isinstance(comparison, Direct):
+        for part in prepared_tiles(comparison, max_memory_gb=max_memory_gb):
+            of_rows, of_columns = part.place
+            lists = TopK(best_of_columns.scores[of_columns], best_of_columns.partners[of_columns])
+            comparison.enter_columns(part.rows, part.columns, of_rows.start, lists)
+        return None, best_of_columns
     for tile in score_tiles(comparison, max_memory_gb=max_memory_gb):
         if best_of_rows:
             update_rows(best_of_rows, tile, threads)
@@ -131,19 +137,24 @@ def _enter_rows(tile: np.ndarray, first: int, scores: np.ndarray, partners: np.n
 
 @njit(parallel=True, cache=True)
 def _enter_columns(tile: np.ndarray, first: int, scores: np.ndarray, partners: np.ndarray) -> None:
-    rows, columns = tile.shape
-    for chunk in prange(-(-columns // _CHUNK)):
-        left = chunk * _CHUNK
-        least = scores[left : left + _CHUNK, -1].copy()  # beside each other, as the scores of a row are
-        above = np.zeros(_CHUNK, np.uint8)
-        groups = above.view(np.uint64)
-        for row in range(rows):
-            line = tile[row, left : left + len(least)]
-            for place in range(len(line)):
-                above[place] = line[place] > least[place]
-            for group in range((len(line) + 7) // 8):
-                if groups[group]:
-                    for place in range(group * 8, min(len(line), group * 8 + 8)):
-                        if line[place] > least[place]:
-                            _insert(scores, partners, left + place, line[place], first + row)
-                            least[place] = scores[left + place, -1]
+    for chunk in prange(-(-tile.shape[1] // _CHUNK)):
+        part = slice(chunk * _CHUNK, (chunk + 1) * _CHUNK)
+        least = scores[part, -1].copy()  # beside each other, as the scores of a row are
+        enter_lines(tile[:, part], first, least, scores[part], partners[part])
+
+
+@njit(inline="always")
+def enter_lines(lines: np.ndarray, first: int, least: np.ndarray, scores: np.ndarray, partners: np.ndarray) -> None:
+    """Enter rows from `first` on into the lists of their columns, whose last scores are kept in `least`, too."""
+    above = np.zeros(-(-lines.shape[1] // 8) * 8, np.uint8)
+    groups = above.view(np.uint64)
+    for row in range(len(lines)):
+        line = lines[row]
+        for place in range(len(line)):
+            above[place] = line[place] > least[place]
+        for group in range(len(groups)):
+            if groups[group]:
+                for place in range(group * 8, min(len(line), group * 8 + 8)):
+                    if line[place] > least[place]:
+                        _insert(scores, partners, place, line[place], first + row)
+                        least[place] = scores[place, -1]

@@ -5,16 +5,25 @@ rule declares. What a stage needs is imported inside it: networks take ten secon
 nor a stage that only compares numbers should wait for them.
 """
 
+from deepssim.stages.audit import audit
 from deepssim.stages.comparison import (
-    embed,
     gather_matrix,
     sample_pairs,
     score_embeddings,
     score_images,
     score_pairs,
-    train_deepssim,
 )
-from deepssim.stages.evaluation import evaluate, plot_copies, plot_metric, plot_summary, report, summarize
+from deepssim.stages.encoders import embed, train_dar, train_deepssim
+from deepssim.stages.evaluation import (
+    evaluate,
+    fit_thresholds,
+    plot_benchmark,
+    plot_copies,
+    plot_metric,
+    plot_summary,
+    report,
+    summarize,
+)
 from deepssim.stages.generation import (
     encode_latents,
     export_images,
@@ -24,16 +33,23 @@ from deepssim.stages.generation import (
     train_ldm,
     train_vae,
 )
+from deepssim.stages.judging import compare_metrics, plot_evaluation
+from deepssim.stages.verification import verify_copies
 
 __all__ = [
+    "audit",
+    "compare_metrics",
     "embed",
     "encode_latents",
     "evaluate",
     "export_images",
+    "fit_thresholds",
     "gather_matrix",
     "generate",
     "misalign",
+    "plot_benchmark",
     "plot_copies",
+    "plot_evaluation",
     "plot_metric",
     "plot_summary",
     "prepare_dataset",
@@ -43,7 +59,9 @@ __all__ = [
     "score_images",
     "score_pairs",
     "summarize",
+    "train_dar",
     "train_deepssim",
     "train_ldm",
     "train_vae",
+    "verify_copies",
 ]

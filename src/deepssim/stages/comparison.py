@@ -1,6 +1,6 @@
-"""Stages that score real against synthetic images, and train the encoder that some scores need.
+"""Stages that score real against synthetic images.
 
-Not here: what is concluded from scores (evaluation.py).
+Not here: training encoders and embedding images (encoders.py), what is concluded from scores (evaluation.py).
 """
 
 from __future__ import annotations
@@ -9,17 +9,13 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from deepssim.choices import Layout, MetricName, Recipe
+from deepssim.choices import Layout, MetricName
 from deepssim.errors import ConfigError
-from deepssim.settings import as_settings
-from deepssim.stages.shards import join_packs
 
 if TYPE_CHECKING:
     from deepssim.similarity.tiles import Comparison
 
 logger = logging.getLogger(__name__)
-
-ENCODER_RECIPE = 2  # as in generation.py
 
 
 def score_images(
@@ -30,7 +26,7 @@ def score_images(
     metric: MetricName,
     config: Any,
     train_used: str | None = None,
-    pairs: str | None = None,
+    pairs: str | Sequence[str] | None = None,
     shard: int = 0,
     threads: int = 1,
 ) -> None:
@@ -41,7 +37,7 @@ def score_images(
     if METRICS[metric].compares is not Compares.PIXELS:
         raise ConfigError(f"{metric.value} compares embeddings; embed the images and use `deepssim score-embeddings`")
     with open_pack(real) as rows, open_pack(synthetic) as columns:
-        comparison = METRICS[metric].compare(rows, columns, threads, config.device)
+        comparison = METRICS[metric].compare(rows, columns, threads, config.device, config.similarity)
         _write_scores(
             matrix, comparison, rows.keys, columns.keys, metric, train_used, pairs, config, shard=shard, threads=threads
         )
@@ -55,7 +51,7 @@ def score_embeddings(
     metric: MetricName,
     config: Any,
     train_used: str | None = None,
-    pairs: str | None = None,
+    pairs: str | Sequence[str] | None = None,
     shard: int = 0,
     threads: int = 1,
 ) -> None:
@@ -66,7 +62,7 @@ def score_embeddings(
     if METRICS[metric].compares is not Compares.EMBEDDINGS:
         raise ConfigError(f"{metric.value} reads pixels and has no embeddings; use `deepssim score-images`")
     rows, columns = read_embeddings(real), read_embeddings(synthetic)
-    comparison = METRICS[metric].compare(rows, columns, threads, config.device)
+    comparison = METRICS[metric].compare(rows, columns, threads, config.device, config.similarity)
     _write_scores(
         matrix, comparison, rows.keys, columns.keys, metric, train_used, pairs, config, shard=shard, threads=threads
     )
@@ -79,7 +75,7 @@ def _write_scores(
     synth_keys: list[str],
     metric: MetricName,
     train_used: str | None,
-    pairs: str | None,
+    pairs: str | Sequence[str] | None,
     config: Any,
     *,
     shard: int,
@@ -101,7 +97,8 @@ def _write_scores(
         )
         return
     logger.info("keeping the best %d of each image, not all scores", options.top_k)
-    labelled = read_csv(pairs, needs=("real_key", "synth_key")) if pairs else None
+    paths = [pairs] if isinstance(pairs, str) else pairs or []
+    labelled = [read_csv(path, needs=("real_key", "synth_key")) for path in paths]
     matrices.write_top(
         matrix,
         comparison,
@@ -109,7 +106,7 @@ def _write_scores(
         synth_keys,
         metric.value,
         train_keys=train_keys,
-        labelled=([], []) if labelled is None else (labelled["real_key"].tolist(), labelled["synth_key"].tolist()),
+        labelled=tuple([key for table in labelled for key in table[side]] for side in ("real_key", "synth_key")),  # type: ignore[arg-type]
         options=options,
         seed=config.seed,
         threads=threads,
@@ -149,7 +146,7 @@ def score_pairs(
         look_up(table[f"{side}_key"].tolist(), {key: place for place, key in enumerate(items.keys)}, name)
         for side, name, items in (("real", "real", rows), ("synth", "synthetic", columns))
     )
-    comparison = METRICS[metric].compare(rows, columns, threads, config.device)
+    comparison = METRICS[metric].compare(rows, columns, threads, config.device, config.similarity)
     table["score"] = pair_scores(comparison, *places, max_memory_gb=config.similarity.max_memory_gb)
     write_csv(scores, table)
 
@@ -172,68 +169,3 @@ def sample_pairs(*, images: str, train_used: str, matrix: str, train: str, valid
     for path, table in ((train, sampled.train), (valid, sampled.valid), (test, sampled.test)):
         write_csv(path, table)
     logger.info("%d train, %d valid and %d test pairs", len(sampled.train), len(sampled.valid), len(sampled.test))
-
-
-def train_deepssim(
-    *,
-    images: str,
-    train: str,
-    valid: str,
-    real: str,
-    synthetic: Sequence[str],
-    autoencoder: str,
-    weights: str,
-    history: str,
-    config: Any,
-) -> None:
-    """Fit the encoder so that cosine similarity predicts SSIM."""
-    from deepssim.datasets.tables import Split, keys_of, read_images, read_pairs
-    from deepssim.devices import resolve_device
-    from deepssim.encoders.deepssim import PairImages, save_encoder
-    from deepssim.encoders.deepssim import train_deepssim as fit
-    from deepssim.generative.autoencoder import load_autoencoder, reconstruct
-    from deepssim.images.packs import ImagePack, read_pack
-    from deepssim.images.standardize import quantise
-    from deepssim.processes import Processes
-    from deepssim.provenance import state_folder
-
-    packs = read_pack(real), join_packs(synthetic)
-    # The generator never saw the valid split, so its patients are in no pair, least of all in a test pair. Their partners
-    # are themselves and what the generator's autoencoder makes of them, which is how its images look at best.
-    lone = [packs[0].select(keys_of(read_images(images), Split.VALID))]
-    if lone[0].keys and config.encoder.recipe is Recipe.ALL_PAIRS:
-        decoded = reconstruct(load_autoencoder(autoencoder), lone[0], device=resolve_device(config.device))
-        lone.append(ImagePack(quantise(decoded, config.dataset.bit_depth), lone[0].keys))
-    network, trained = fit(
-        PairImages(read_pairs(train), *packs, lone=lone),
-        PairImages(read_pairs(valid), *packs),
-        config.encoder,
-        seed=config.seed,
-        device=config.device,
-        state=state_folder(
-            weights,
-            [as_settings(config.encoder), config.seed, config.device, config.devices, config.nodes],
-            [images, train, valid, real, *synthetic, autoencoder],
-            recipe=ENCODER_RECIPE,
-        ),
-        processes=Processes(config.devices, config.nodes),
-    )
-    trained.write_history(history)
-    save_encoder(weights, network)
-
-
-def embed(*, weights: str, pack: str, embeddings: str, metric: MetricName, config: Any) -> None:
-    """Embed all images of a pack with the encoder of a metric."""
-    from deepssim.encoders.embeddings import write_embeddings
-    from deepssim.images.packs import open_pack
-    from deepssim.similarity.metrics import METRICS
-
-    encode = METRICS[metric].embed
-    if encode is None:
-        raise ConfigError(f"{metric.value} reads pixels and has no embeddings; use `deepssim score-images`")
-    options = config.evaluation
-    with open_pack(pack) as images:
-        write_embeddings(
-            embeddings,
-            encode(weights, images, config.device, options.embedding_batch_size, options.embedding_precision),
-        )

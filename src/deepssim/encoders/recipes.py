@@ -1,0 +1,226 @@
+"""How the DeepSSIM encoder is trained: so that cosines of misaligned images predict the SSIM of the aligned ones.
+
+Not here: the network (deepssim.py), how batches are composed (families.py), the trainer (training.py).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deepssim.choices import Device, Recipe
+from deepssim.config import EncoderConfig
+from deepssim.encoders.canonical import Pose
+from deepssim.encoders.deepssim import DeepSSIM
+from deepssim.encoders.families import Families, example_pairs
+from deepssim.errors import ConfigError, DataError
+from deepssim.images import augment
+from deepssim.images.packs import ImagePack
+from deepssim.processes import Processes
+from deepssim.training import Trained, train, with_decay
+from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS
+from deepssim.training_data import Batched
+
+# Most pairs of a batch are strangers. Chosen by macro-F1 on chest X-rays; see docs/encoder.md.
+_CLOSE_PAIR_WEIGHT = 4.0  # of pairs above the similar range, beside 1 for strangers, with a slope between
+_SLOPE = (0.4, 0.8)  # SSIM where the weight begins and ends to rise
+_BOTH_COPIES_WEIGHT = 0.15  # of pairs of two copies: what is asked later is real against synthetic
+_POSE_WEIGHT = 0.1
+_PIXEL_RATE = 0.05  # learning rate of the pixel projection, whose start is good, as a share of the others'
+_FITTED = 2048  # images that the pixel projection starts from
+
+
+class DeepSSIMTraining(lightning.LightningModule):
+    """Squared error between cosines and SSIM, by one of the recipes of `choices.Recipe`.
+
+    Images are misaligned independently while the target stays the SSIM of the aligned pair: that is what the encoder
+    learns to see through. Validation judges the pairs of a table, misaligned in the same way every time.
+    """
+
+    def __init__(self, options: EncoderConfig, families: Families | None = None) -> None:
+        super().__init__()
+        self.options = options
+        self.families = families
+        self.network = DeepSSIM(options)
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        """Log and return the loss of one batch: families (see `Families`), or pairs with their SSIM."""
+        if self.families is None:
+            real, synthetic, target = batch
+            cosines, pose_loss = self._cosines(torch.cat([real, synthetic]))
+            half = cosines[: len(real), len(real) :]
+            return self._log(half.diagonal(), target, TRAIN_LOSS) + pose_loss
+        drawn = self.families.draw(batch[0], self.device)
+        cosines, pose_loss = self._cosines(drawn.images)
+        low, high = _SLOPE
+        weights = 1 + (_CLOSE_PAIR_WEIGHT - 1) * ((drawn.ssim - low) / (high - low)).clamp(0, 1)
+        copies = ~drawn.first
+        weights = torch.where(copies[:, None] & copies[None], _BOTH_COPIES_WEIGHT * weights, weights)
+        weights = weights.fill_diagonal_(0)
+        return self._log(cosines, drawn.ssim, TRAIN_LOSS, weights) + pose_loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Log and return the loss of one batch."""
+        real, synthetic, target = batch
+        cosines, _ = self._cosines(torch.cat([real, synthetic]))
+        return self._log(cosines[: len(real), len(real) :].diagonal(), target, VALID_LOSS)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with weight decay, as in the paper."""
+        pixels = [] if self.network.pixels is None else list(self.network.pixels.parameters())
+        own = {id(value) for value in pixels}
+        others = [value for value in self.parameters() if value.requires_grad and id(value) not in own]
+        rate = self.options.learning_rate
+        groups: list[dict[str, Any]] = [
+            {"params": others},
+            *([{"params": pixels, "lr": _PIXEL_RATE * rate}] if pixels else []),
+        ]
+        return with_decay(
+            self, torch.optim.AdamW(groups, lr=rate, weight_decay=self.options.weight_decay, fused=True), self.options
+        )
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by the norm, also where Lightning refuses a fused optimiser: bfloat16 has no scale to be undone before."""
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
+    def _cosines(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cosines of all misaligned images, (N, N), and the loss of their pose."""
+        changes = augment.draw(len(images), self.options.augmentation).to(images.device)
+        embedded, pose = self.network.with_pose(augment.apply(images, changes))
+        directions = F.normalize(embedded.float())
+        return directions @ directions.T, self._pose_loss(pose, changes)
+
+    def _pose_loss(self, pose: Pose | None, changes: augment.Misalignment) -> Tensor:
+        if pose is None:
+            return torch.zeros((), device=self.device)
+        loss = _POSE_WEIGHT * pose.loss(changes)
+        if self.training:
+            self.log(
+                "train_loss_pose", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(changes.degrees)
+            )
+        return loss
+
+    def _log(self, predicted: Tensor, target: Tensor, name: str, weights: Tensor | None = None) -> Tensor:
+        weights = torch.ones_like(target) if weights is None else weights
+        loss = (weights * (predicted - target) ** 2).sum() / weights.sum()
+        figures = {name: loss, f"{name}_absolute_error": (predicted - target).abs().mean()}
+        self.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
+        return loss
+
+
+class PairImages(Batched):
+    """Image pairs with their SSIM; images are stored once as integers and gathered per batch.
+
+    Args:
+        pairs: table with `real_key`, `synth_key` and `ssim`.
+        real, synthetic: packs that hold these keys.
+
+    Raises:
+        DataError: if a key has no image.
+    """
+
+    def __init__(self, pairs: pd.DataFrame, real: ImagePack, synthetic: ImagePack) -> None:
+        absent = [key for key in pairs["real_key"] if key not in real.index]
+        absent += [key for key in pairs["synth_key"] if key not in synthetic.index]
+        if absent:
+            raise DataError(f"pairs: {len(absent)} keys have no image, first {absent[0]!r}; sample the pairs again")
+        self.real, self.synthetic = real, synthetic
+        super().__init__(
+            torch.tensor([real.index[key] for key in pairs["real_key"]]),
+            torch.tensor([synthetic.index[key] for key in pairs["synth_key"]]),
+            torch.tensor(pairs["ssim"].to_numpy(), dtype=torch.float32),
+        )
+
+    def __getitem__(self, rows: list[int]) -> tuple[Tensor, ...]:  # type: ignore[override]
+        real_rows, synthetic_rows, target = super().__getitem__(rows)
+        return _gather(self.real, real_rows), _gather(self.synthetic, synthetic_rows), target
+
+
+def _gather(pack: ImagePack, rows: Tensor) -> Tensor:
+    """Return images of a pack as float32 (N, 1, H, W), 0 to 1."""
+    return torch.from_numpy(pack.images[rows.cpu().numpy()].astype(np.float32) / np.float32(pack.maximum))[:, None]
+
+
+def train_deepssim(
+    train_data: Families | PairImages,
+    valid_pairs: PairImages,
+    options: EncoderConfig,
+    *,
+    seed: int,
+    device: Device,
+    state: Path,
+    processes: Processes | None = None,
+) -> tuple[DeepSSIM, Trained]:
+    """Fit the encoder so that cosine similarity predicts SSIM.
+
+    Args:
+        train_data: families for the recipe `all_pairs`, pairs for `paper`.
+        valid_pairs: pairs without a common subject.
+        options: section `encoder`.
+        seed, device, state, processes: see `training.train`.
+
+    Raises:
+        ConfigError: if the images are too small for the network.
+    """
+    families = train_data if isinstance(train_data, Families) else None
+    if (families is not None) != (options.recipe is Recipe.ALL_PAIRS):
+        raise ValueError(f"recipe {options.recipe.value} does not fit {type(train_data).__name__}")
+    torch.manual_seed(seed)  # initial weights
+    module = DeepSSIMTraining(options, families)
+    pack = train_data.pack if isinstance(train_data, Families) else train_data.real
+    _require_size(pack.images.shape[1:], module.network.features.least_side)
+    if module.network.pixels is not None:
+        chosen = np.unique(np.linspace(0, len(pack.keys) - 1, min(len(pack.keys), _FITTED)).astype(int))
+        module.network.pixels.fit(_gather(pack, torch.from_numpy(chosen)))
+    trained = train(
+        module,
+        train_data,
+        valid_pairs,
+        options=options,
+        seed=seed,
+        device=device,
+        state=state,
+        gradient_norm=options.gradient_norm,
+        processes=processes,
+    )
+    return module.network, trained
+
+
+def train_on_images(
+    train_images: ImagePack, valid_images: ImagePack, options: EncoderConfig, *, seed: int, device: Device, state: Path
+) -> tuple[DeepSSIM, Trained]:
+    """Fit the encoder on real images alone, varied in the ways in which a generator may change them.
+
+    Args:
+        train_images, valid_images: real images without a common subject, at least two of each.
+        options: section `encoder`.
+        seed, device, state: see `training.train`.
+
+    Raises:
+        ConfigError: if the images are too small for the network.
+    """
+    threads = torch.get_num_threads()
+    data: Families | PairImages
+    if options.recipe is Recipe.ALL_PAIRS:
+        data = Families(train_images, threads=threads)
+    else:
+        table, varied = example_pairs(train_images, seed=seed, threads=threads)
+        data = PairImages(table, train_images, varied)
+    table, varied = example_pairs(valid_images, seed=seed, threads=threads)
+    return train_deepssim(data, PairImages(table, valid_images, varied), options, seed=seed, device=device, state=state)
+
+
+def _require_size(size: tuple[int, ...], least: int) -> None:
+    if min(size) < least:
+        raise ConfigError(
+            f"images of {size[0]}x{size[1]} are too small for the encoder, which needs {least}x{least}; "
+            "lower encoder.patch_size or raise dataset.image_size"
+        )

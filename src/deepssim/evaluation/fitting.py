@@ -1,0 +1,106 @@
+"""Thresholds for scores that have no published ones: those that tell labelled pairs apart best.
+
+Not here: published thresholds (similarity/metrics.py), which pairs are labelled (datasets/pairs.py).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepssim.errors import DataError
+from deepssim.evaluation.labels import Label, Thresholds
+
+PUBLISHED = "published"
+_CANDIDATES = 400  # thresholds tried for each of the two
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Thresholds and where they come from, for people: published, or fitted on which pairs."""
+
+    thresholds: Thresholds
+    source: str
+
+
+def fit_thresholds(scores: np.ndarray, labels: np.ndarray) -> Thresholds:
+    """Find the thresholds of highest macro-F1.
+
+    Args:
+        scores: float64 (N,).
+        labels: int (N,), codes of `Label`.
+
+    Returns:
+        Thresholds half way between scores of different classes; at most 400 of each are tried, evenly by rank. Of equally
+        good ones the pair with the largest gaps around it.
+
+    Raises:
+        DataError: if there are fewer than two classes.
+    """
+    present = [label for label in Label if (labels == label).any()]
+    if len(present) < 2:
+        raise DataError(f"thresholds cannot be fitted on {len(scores)} pairs of {len(present)} class; label more pairs")
+    values, places = np.unique(scores, return_inverse=True)
+    if len(values) < 2:
+        raise DataError(f"thresholds cannot be fitted on {len(scores)} pairs of one score {values[0]:g}")
+    cuts = _cuts(values, places, labels)
+    # Pairs of each class up to each cut, (cuts, classes).
+    below = np.stack([np.cumsum(np.bincount(places[labels == c], minlength=len(values)))[cuts] for c in Label], axis=1)
+    total = np.array([(labels == label).sum() for label in Label])
+    above = total - below
+    inside = below[None] - below[:, None]  # [low, high]
+    f1 = {
+        Label.DIFFERENT: _f1(below[:, Label.DIFFERENT], below.sum(1), total[Label.DIFFERENT])[:, None],
+        Label.DUPLICATE: _f1(above[:, Label.DUPLICATE], above.sum(1), total[Label.DUPLICATE])[None, :],
+        Label.SIMILAR: _f1(inside[..., Label.SIMILAR], inside.sum(2), total[Label.SIMILAR]),
+    }
+    mean = sum(np.broadcast_to(f1[label], inside.shape[:2]) for label in present) / len(present)
+    mean = np.where(np.tri(len(cuts), k=-1, dtype=bool), -1.0, mean)  # low above high
+    gaps = values[cuts + 1] - values[cuts]
+    best = np.argwhere(mean >= mean.max() - 1e-12)
+    low, high = best[np.argmax(gaps[best].min(axis=1))]
+    return Thresholds(*(float(values[cuts[at]] + gaps[at] / 2) for at in (low, high)))
+
+
+def _cuts(values: np.ndarray, places: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the places of scores after which another class begins; a cut inside a run of one class is never better."""
+    kinds = np.zeros(len(values), np.int64)
+    np.bitwise_or.at(kinds, places, 1 << labels)
+    changes = (kinds[1:] != kinds[:-1]) | (kinds[1:] & (kinds[1:] - 1) != 0)
+    cuts = np.flatnonzero(changes)
+    if len(cuts) > _CANDIDATES:
+        cuts = cuts[np.linspace(0, len(cuts) - 1, _CANDIDATES).astype(int)]
+    return cuts
+
+
+def _f1(hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return 2 * hits / np.maximum(predicted + true, 1)
+
+
+def write_thresholds(path: str | Path, origin: Origin, metric: str) -> None:
+    """Write fitted thresholds as JSON."""
+    content = {
+        "metric": metric,
+        "different_up_to": origin.thresholds.low,
+        "duplicate_above": origin.thresholds.high,
+        "source": origin.source,
+    }
+    Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_thresholds(path: str | Path, metric: str) -> Origin:
+    """Read fitted thresholds.
+
+    Raises:
+        DataError: if the file cannot be read or is of another metric.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        found, source = content["metric"], content["source"]
+        thresholds = Thresholds(float(content["different_up_to"]), float(content["duplicate_above"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: holds no thresholds ({error!r}); fit them again") from None
+    if found != metric:
+        raise DataError(f"{path}: holds thresholds of {found}, not {metric}; fit those of {metric}")
+    return Origin(thresholds, source)

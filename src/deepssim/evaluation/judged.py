@@ -1,0 +1,182 @@
+"""Labelled pairs judged with intervals: published and fitted thresholds, ranking figures, metrics compared in pairs.
+
+Not here: single classes and copy counts (classification.py), which pairs there are (datasets/pairs.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deepssim.evaluation.fitting import fit_thresholds
+from deepssim.evaluation.intervals import Interval, bootstrap_weights, percentile_interval
+from deepssim.evaluation.labels import LABELS_BY_SCORE, Label, Thresholds
+from deepssim.evaluation.ranking import ranking_samples
+from deepssim.seeds import numpy_generator
+
+_CLASSES = len(Label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How intervals are found: `repetitions` bootstrap samples of subjects, their confidence and the seed."""
+
+    confidence: float = 0.95
+    repetitions: int = 1000
+    seed: int = 0
+
+
+def macro_f1(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Compute macro-F1 of weighted samples over the classes that a sample has.
+
+    Args:
+        labels, predicted: codes of `Label`, (N,).
+        weights: (B, N), how often a pair is in a sample.
+
+    Returns:
+        float64 (B,); NaN for an empty sample.
+    """
+    cell = labels * _CLASSES + predicted
+    cells = (cell[:, None] == np.arange(_CLASSES**2)).astype(np.float64)
+    confusion = (weights.astype(np.float64) @ cells).reshape(-1, _CLASSES, _CLASSES)
+    hits = np.einsum("bii->bi", confusion)
+    support = confusion.sum(axis=2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        f1 = 2 * hits / (support + confusion.sum(axis=1))
+        return np.where(support > 0, f1, 0).sum(axis=1) / (support > 0).sum(axis=1)
+
+
+def fitted_classes(
+    scores: np.ndarray, labels: np.ndarray, subjects: Sequence[str], seed: int
+) -> tuple[np.ndarray, list[Thresholds]]:
+    """Classify each half of the subjects with thresholds fitted on the other half.
+
+    Returns:
+        Codes of `Label` (N,), and the thresholds of both halves; both empty where a half has too little to fit on, which
+        is one class, one score or no subject.
+    """
+    names = sorted(set(subjects))
+    numpy_generator(seed, "threshold halves").shuffle(names)
+    first = set(names[: len(names) // 2])
+    half = np.array([subject in first for subject in subjects])
+    if any(len(np.unique(values[side])) < 2 for values in (scores, labels) for side in (half, ~half)):
+        return np.zeros(0, np.int64), []
+    predicted, fitted = np.zeros(len(scores), np.int64), []
+    for inside in (half, ~half):
+        thresholds = fit_thresholds(scores[~inside], labels[~inside])
+        predicted[inside] = thresholds.classify(scores[inside])
+        fitted.append(thresholds)
+    return predicted, fitted
+
+
+def judge(
+    scores: np.ndarray, labels: np.ndarray, subjects: Sequence[str], thresholds: Thresholds, sampling: Sampling
+) -> dict[str, Any]:
+    """Judge one metric on labelled pairs, every figure with its interval.
+
+    Args:
+        scores: float64 (N,), higher is more similar.
+        labels: codes of `Label`, (N,).
+        subjects: of the real image of each pair.
+        thresholds: published ones.
+        sampling: of the bootstrap by subject.
+
+    Returns:
+        `macro_f1` by published and `macro_f1_fitted` by fitted thresholds; `auroc`, `auprc`, `precision_at_recall` and
+        `fpr_at_recall` (at 95 % recall) of duplicates against all others; `fitted_thresholds`; `subjects`.
+    """
+    drawn = bootstrap_weights(subjects, sampling.repetitions, sampling.seed, "labelled pairs")
+    weights = np.vstack([np.ones(len(scores), drawn.dtype), drawn])
+
+    def interval(samples: np.ndarray) -> Interval:
+        return percentile_interval(float(samples[0]), samples[1:], sampling.confidence)
+
+    curves = ranking_samples(scores, labels == Label.DUPLICATE, weights)
+    predicted, fitted = fitted_classes(scores, labels, subjects, sampling.seed)
+    return {
+        "macro_f1": interval(macro_f1(labels, thresholds.classify(scores), weights)),
+        "macro_f1_fitted": interval(macro_f1(labels, predicted, weights)) if fitted else None,
+        "fitted_thresholds": [{"different_up_to": item.low, "duplicate_above": item.high} for item in fitted],
+        "auroc": interval(curves["auroc"]),
+        "auprc": interval(curves["auprc"]),
+        "precision_at_recall": interval(curves["precision"]),
+        "fpr_at_recall": interval(curves["fpr"]),
+        "recall": 0.95,
+        "subjects": len(set(subjects)),
+    }
+
+
+def compare_metrics(
+    scores: Mapping[str, np.ndarray],
+    thresholds: Mapping[str, Thresholds],
+    labels: np.ndarray,
+    subjects: Sequence[str],
+    sampling: Sampling,
+) -> list[dict[str, Any]]:
+    """Compare metrics two at a time on the same bootstrap samples, so that what is hard for both cancels.
+
+    Args:
+        scores: float64 (N,) by metric.
+        thresholds: published ones by metric.
+        labels, subjects, sampling: as for `judge`.
+
+    Returns:
+        For each pair of metrics the `difference` (first less second) of macro-F1 and of AUROC with intervals, and the
+        share of pairs to which both give the same class.
+    """
+    drawn = bootstrap_weights(subjects, sampling.repetitions, sampling.seed, "labelled pairs")
+    weights = np.vstack([np.ones(len(labels), drawn.dtype), drawn])
+    classes = {name: thresholds[name].classify(values) for name, values in scores.items()}
+    f1 = {name: macro_f1(labels, predicted, weights) for name, predicted in classes.items()}
+    auroc = {
+        name: ranking_samples(values, labels == Label.DUPLICATE, weights)["auroc"] for name, values in scores.items()
+    }
+    rows = []
+    for first, second in combinations(scores, 2):
+        differences = {name: figure[first] - figure[second] for name, figure in (("macro_f1", f1), ("auroc", auroc))}
+        rows.append(
+            {
+                "first": first,
+                "second": second,
+                "agreement": float((classes[first] == classes[second]).mean()),
+                **{
+                    f"{name}_difference": percentile_interval(float(both[0]), both[1:], sampling.confidence)
+                    for name, both in differences.items()
+                },
+            }
+        )
+    return rows
+
+
+def agreement_matrix(classes: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Return the share of pairs to which two metrics give the same class, metrics as rows and columns."""
+    names = list(classes)
+    shares = [[float((classes[row] == classes[column]).mean()) for column in names] for row in names]
+    return pd.DataFrame(shares, index=names, columns=names)
+
+
+def disagreements(
+    pairs: pd.DataFrame, scores: Mapping[str, np.ndarray], classes: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
+    """Return the pairs that metrics put into different classes, the widest apart first.
+
+    Args:
+        pairs: `real_key`, `synth_key`, `label`.
+        scores, classes: by metric, (N,).
+
+    Returns:
+        The columns of `pairs`, then score and class of each metric.
+    """
+    rank = np.array([LABELS_BY_SCORE.index(label) for label in Label])
+    ranks = np.stack([rank[values] for values in classes.values()])
+    apart = ranks.max(axis=0) - ranks.min(axis=0)
+    rows = np.flatnonzero(apart)
+    rows = rows[np.argsort(-apart[rows], kind="stable")]
+    table = pairs[["real_key", "synth_key", "label"]].iloc[rows].reset_index(drop=True)
+    for name in classes:
+        table[name] = scores[name][rows]
+        table[f"{name}_class"] = [Label(int(code)).name.lower() for code in classes[name][rows]]
+    return table

@@ -1,0 +1,81 @@
+"""Labelled test sets from elsewhere: check them before they are judged by, and take a part for fitting thresholds.
+
+Not here: the figures (classification.py), fitting (fitting.py).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from deepssim.datasets.tables import read_csv
+from deepssim.errors import DataError
+from deepssim.evaluation.labels import Label
+from deepssim.images.keys import checked_keys, split_key
+from deepssim.seeds import numpy_generator
+
+_NEEDED = ("real_key", "synth_key", "label")
+
+
+def read_labelled(path: str | Path) -> pd.DataFrame:
+    """Read a labelled test set: `real_key`, `synth_key` and `label`, 0 different, 1 duplicate, 2 similar.
+
+    Raises:
+        DataError: if a key could lead out of an images folder, a label is none of the three, a pair occurs twice or a
+            class has no pair.
+    """
+    table = read_csv(path, needs=_NEEDED)
+    for side in _NEEDED[:2]:
+        checked_keys(table[side].tolist(), f"{path}: column {side!r}")
+    labels = pd.to_numeric(table["label"], errors="coerce")
+    wrong = table.index[~labels.isin(list(Label))]
+    if len(wrong):
+        raise DataError(
+            f"{path}: {len(wrong)} of {len(table)} labels are not 0 (different), 1 (duplicate) or 2 (similar), first "
+            f"{table['label'].tolist()[wrong[0]]!r} in line {wrong[0] + 2}"
+        )
+    repeated = table.index[table.duplicated(list(_NEEDED[:2]))]
+    if len(repeated):
+        pair = table.loc[repeated[0], list(_NEEDED[:2])].tolist()
+        raise DataError(
+            f"{path}: {len(repeated)} of {len(table)} rows repeat a pair, first {pair[0]!r} and {pair[1]!r} in line "
+            f"{repeated[0] + 2}; remove them"
+        )
+    empty = [label.name.lower() for label in Label if not (labels == label).any()]
+    if empty:
+        raise DataError(
+            f"{path}: {len(empty)} of {len(Label)} classes have no pair, first {empty[0]!r}; add pairs of each class"
+        )
+    return table.assign(label=labels.astype(np.int64))
+
+
+def require_pairs(table: pd.DataFrame, real_keys: Sequence[str], synth_keys: Sequence[str], source: str | Path) -> None:
+    """Raise a DataError if pairs have no score: their keys are not in the index of the matrix."""
+    known = table["real_key"].isin(set(real_keys)) & table["synth_key"].isin(set(synth_keys))
+    absent = table.index[~known]
+    if len(absent):
+        pair = table.loc[absent[0], ["real_key", "synth_key"]].tolist()
+        raise DataError(
+            f"{source}: {len(absent)} of {len(table)} pairs are not in the index of the matrix, first {pair[0]!r} and "
+            f"{pair[1]!r} in line {absent[0] + 2}; name the index files of this matrix or remove these rows"
+        )
+
+
+def calibration_half(table: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide a test set by records, for metrics whose thresholds must be fitted.
+
+    Args:
+        table: labelled pairs.
+        seed: decides which half of the records is for fitting.
+
+    Returns:
+        Two bool arrays (N,): pairs to fit on, and pairs to judge by. They share no record, real or synthetic; pairs of
+        one record of each half are in neither.
+    """
+    records = {side: [split_key(key)[0] for key in table[f"{side}_key"]] for side in ("real", "synth")}
+    names = sorted(set(records["real"]) | set(records["synth"]))
+    numpy_generator(seed, "calibration half").shuffle(names)
+    chosen = set(names[: len(names) // 2])
+    real, synthetic = (np.array([record in chosen for record in side]) for side in records.values())
+    return real & synthetic, ~real & ~synthetic

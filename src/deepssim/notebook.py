@@ -1,0 +1,117 @@
+"""The calls for a notebook: from folders to images, embeddings, scores and an audit.
+
+Not here: what they call (images/, encoders/, similarity/, stages/audit.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepssim.encoders.deepssim import DeepSSIM
+    from deepssim.encoders.embeddings import Embeddings
+    from deepssim.images.packs import ImagePack
+    from deepssim.similarity.scores import ScoreMatrix
+
+
+def load_images(
+    folder: str | Path,
+    *,
+    size: Sequence[int] = (64, 64),
+    percentiles: Sequence[float] = (0.5, 99.5),
+    synthetic: bool = False,
+    threads: int = 2,
+) -> ImagePack:
+    """Read all images of a folder and below, of any format and size, and bring them to one size.
+
+    Args:
+        folder: with PNG, JPEG, TIFF, BMP, NIfTI or DICOM files.
+        size: height and width to reach; images are padded with black to this shape, then resized.
+        percentiles: intensity window of images with more than 8 bits.
+        synthetic: of an image tree, take the generated images and not the real ones.
+        threads: files decoded at a time.
+
+    Returns:
+        Images as uint8; keys are paths below the folder. Constant images are left out.
+    """
+    from deepssim.images.collection import collect, decode, list_files
+    from deepssim.images.reading import read_each
+
+    root = Path(folder)
+    files = list_files(root, synthetic=synthetic)
+    decoded = read_each(files, lambda path: decode(path, size, percentiles), threads=threads, place=str(root))
+    return collect(root, files, decoded).pack
+
+
+def load_encoder(path: str | Path) -> DeepSSIM:
+    """Read a trained encoder; it takes float32 (N, 1, H, W), 0 to 1, and is in evaluation mode."""
+    from deepssim.encoders.deepssim import load_encoder as load
+
+    return load(path)
+
+
+def embed(encoder: str | Path, images: ImagePack, *, device: str = "auto", batch_size: int = 256) -> Embeddings:
+    """Embed images with the encoder in a file.
+
+    Returns:
+        One vector per image with its key, and the checksum of the encoder, so that only what fits is compared.
+    """
+    from deepssim.choices import Device
+    from deepssim.encoders.deepssim import embed as embed_pack
+
+    return embed_pack(encoder, images, device=Device(device), batch_size=batch_size)
+
+
+def score_matrix(real: Embeddings, synthetic: Embeddings, *, threads: int = 2) -> ScoreMatrix:
+    """Compare every real with every synthetic embedding: cosines, [i, j] is real i against synthetic j."""
+    from deepssim.choices import MetricName
+    from deepssim.similarity.embedding_scores import EmbeddingComparison
+    from deepssim.similarity.scores import ScoreMatrix
+    from deepssim.similarity.tiles import all_scores
+
+    scores = all_scores(EmbeddingComparison(real, synthetic, threads=threads))
+    return ScoreMatrix(real.keys, synthetic.keys, MetricName.DEEPSSIM.value, scores)
+
+
+def audit(
+    real: str | Path,
+    synthetic: str | Path,
+    out: str | Path,
+    *,
+    encoder_settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    cache: str | Path | None = None,
+    threads: int = 2,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Find out which synthetic images copy training images, and write the report.
+
+    Args:
+        real, synthetic: folders of images.
+        out: folder of the report.
+        encoder_settings: section `encoder` of the config, for an encoder that is trained here.
+        seed, device, cache, threads: as of `deepssim audit`.
+        settings: keys of the config's section `audit`, for example `holdout`, `encoder` or `false_positive_rate`.
+
+    Returns:
+        What summary.json holds: verdict, figures with intervals, controls, settings.
+    """
+    from deepssim.config import parse_config
+    from deepssim.stages.audit import audit_folder
+
+    chosen = {
+        name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        for name, value in settings.items()
+    }
+    config = parse_config(
+        {
+            "seed": seed,
+            "device": device,
+            "encoder": encoder_settings or {},
+            "audit": chosen | {"real": str(real), "synthetic": str(synthetic)},
+        }
+    )
+    return audit_folder(out, config=config, cache=cache, threads=threads)

@@ -1,0 +1,57 @@
+"""The scores of all metrics by true class, side by side: one histogram per metric, aligned above misaligned.
+
+Not here: the histogram of one metric (plots.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from deepssim.evaluation.fitting import PUBLISHED, Origin
+from deepssim.reporting.plots import bin_edges, draw_classes, name_classes, save_figure
+from deepssim.similarity.metrics import Metric
+
+
+@dataclass(frozen=True)
+class MetricScores:
+    """What a column of the figure shows.
+
+    Attributes:
+        metric: the metric.
+        used: thresholds of its evaluation.
+        scores: of the test pairs, float (N,), by kind of images (aligned, misaligned).
+    """
+
+    metric: Metric
+    used: Origin
+    scores: Mapping[str, np.ndarray]
+
+
+def plot_benchmark(paths: Sequence[str | Path], columns: Sequence[MetricScores], labels: np.ndarray) -> None:
+    """Draw the figure.
+
+    Args:
+        paths: files to write; the ending decides the format.
+        columns: one metric each, all with the same kinds of images.
+        labels: codes of `Label`, (N,).
+    """
+    kinds = list(columns[0].scores)
+    figure = Figure(figsize=(3.1 * len(columns) + 0.6, 2.4 * len(kinds) + 0.8), layout="constrained")
+    panels = figure.subplots(len(kinds), len(columns), sharex="col", squeeze=False)
+    for place, column in enumerate(columns):
+        edges = bin_edges(list(column.scores.values()), column.used.thresholds)
+        for panel, kind in zip(panels[:, place], kinds, strict=True):
+            draw_classes(panel, column.scores[kind], labels, edges, column.used.thresholds)
+            panel.set_yticks([])  # heights of classes compare within a panel only
+        source = "published" if column.used.source == PUBLISHED else "fitted"
+        low, high = column.metric.score_range
+        panels[0, place].set_title(f"{column.metric.title}\n{source} thresholds", fontsize=9)
+        panels[-1, place].set_xlabel(f"score, {low:g} to {high:g}", fontsize=9)
+    for panel, kind in zip(panels[:, 0], kinds, strict=True):
+        panel.set_ylabel(f"{kind}: test pairs", fontsize=9)
+    figure.suptitle("Scores by class; higher is more similar", fontsize=10)
+    name_classes(figure, panels[0, 0])
+    save_figure(figure, paths)

@@ -1,0 +1,122 @@
+"""Plots of labelled evaluations: ranking curves, confusion, calibration, copy rates.
+
+Not here: histograms and F1 (plots.py), plots of an audit (audit_plots.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from deepssim.evaluation.intervals import share_interval
+from deepssim.evaluation.labels import Label
+from deepssim.reporting.plots import save_figure
+
+# Okabe and Ito's palette without yellow, which is too pale for lines; line styles tell metrics apart as well.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+_BINS = 10
+
+ByPanel = Mapping[str, Mapping[str, np.ndarray]]
+
+
+def plot_ranking(paths: Sequence[str | Path], scores: ByPanel, labels: np.ndarray) -> None:
+    """Draw ROC and precision-recall curves of duplicates against all other pairs.
+
+    Args:
+        paths: files to write; the ending decides the format.
+        scores: by kind of evaluation and metric, (N,).
+        labels: codes of `Label`, (N,).
+    """
+    from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
+
+    duplicate = labels == Label.DUPLICATE
+    figure = Figure(figsize=(8.4, 3.7 * len(scores)), layout="constrained")
+    axes = figure.subplots(len(scores), 2, squeeze=False)
+    for (roc, curve), (kind, by_metric) in zip(axes, scores.items(), strict=True):
+        for (metric, values), colour, style in zip(by_metric.items(), _COLOURS, _STYLES, strict=False):
+            fpr, tpr, _ = roc_curve(duplicate, values)
+            precision, recall, _ = precision_recall_curve(duplicate, values)
+            line: dict[str, Any] = {"color": colour, "linestyle": style}
+            roc.plot(fpr, tpr, label=f"{metric} (area {auc(fpr, tpr):.3f})", **line)
+            area = average_precision_score(duplicate, values)
+            curve.plot(recall, precision, label=f"{metric} (area {area:.3f})", **line)
+        roc.set(title=f"ROC, {kind} images", xlabel="false-positive rate", ylabel="true-positive rate")
+        curve.set(title=f"Precision and recall, {kind} images", xlabel="recall", ylabel="precision")
+        for axis in (roc, curve):
+            axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+            axis.legend(frameon=False, fontsize=8, loc="lower right" if axis is roc else "lower left")
+            axis.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, paths)
+
+
+def plot_calibration(paths: Sequence[str | Path], scores: ByPanel, ssim: np.ndarray) -> None:
+    """Draw the mean SSIM of pairs against their score; a metric that estimates SSIM lies on the diagonal."""
+    figure = Figure(figsize=(4.3 * len(scores), 4.0), layout="constrained")
+    axes = figure.subplots(1, len(scores), squeeze=False)[0]
+    for axis, (kind, by_metric) in zip(axes, scores.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+        for (metric, values), colour, style in zip(by_metric.items(), _COLOURS, _STYLES, strict=False):
+            order = np.argsort(values, kind="stable")
+            parts = [part for part in np.array_split(order, _BINS) if len(part)]
+            means = [[values[part].mean(), ssim[part].mean(), ssim[part].std()] for part in parts]
+            x, y, spread = np.array(means).T
+            axis.errorbar(x, y, spread, color=colour, linestyle=style, marker="o", markersize=4, linewidth=1.2,
+                          elinewidth=0.7, label=metric)  # fmt: skip
+        axis.set(
+            title=f"{kind} images",
+            xlabel="score, mean of a tenth of the pairs",
+            ylabel="SSIM (mean, standard deviation)",
+        )
+        axis.legend(frameon=False, fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, paths)
+
+
+def plot_confusion(paths: Sequence[str | Path], figures: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the confusion matrix of every evaluation, shares of each true class in colour and counts as numbers."""
+    columns = 2 if len(figures) > 1 else 1
+    rows = -(-len(figures) // columns)
+    figure = Figure(figsize=(3.9 * columns, 3.5 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes[len(figures) :]:
+        axis.set_visible(False)
+    for axis, item in zip(axes, figures, strict=False):
+        counts = np.array(item["confusion"])
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(*counts.shape):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
+        axis.set_xticks(range(len(counts)), item["classes"], fontsize=8)
+        axis.set_yticks(range(len(counts)), item["classes"], fontsize=8)
+        axis.set(title=_title(item), xlabel="class by score", ylabel="class by SSIM")
+    save_figure(figure, paths)
+
+
+def plot_copy_rate(paths: Sequence[str | Path], figures: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the share of synthetic images that copy and of training images copied, by metric, with exact intervals."""
+    figure = Figure(figsize=(7.0, 1.1 + 0.5 * len(figures)), layout="constrained")
+    axis = figure.subplots()
+    parts = (
+        ("synthetic images that copy", "synthetic_copies", "synthetic_images", "o", -0.12),
+        ("training images copied", "training_copied", "training_images", "s", 0.12),
+    )
+    for (label, count, total, marker, offset), colour in zip(parts, _COLOURS, strict=False):
+        shares = [share_interval(item["copies"][count], item["copies"][total]) for item in figures]
+        values = 100 * np.array([[share.value, share.low, share.high] for share in shares])
+        errors = np.abs(values[:, 1:] - values[:, :1]).T
+        axis.errorbar(values[:, 0], np.arange(len(figures)) + offset, xerr=errors, linestyle="", marker=marker,
+                      markersize=5, color=colour, label=label)  # fmt: skip
+    axis.set_yticks(range(len(figures)), [_title(item) for item in figures])
+    axis.invert_yaxis()
+    axis.set(xlabel="%, with 95 % interval", xlim=(-2, 102))
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside upper center")
+    save_figure(figure, paths)
+
+
+def _title(item: Mapping[str, Any]) -> str:
+    return f"{item['metric']}, {'misaligned' if item['misaligned'] else 'aligned'}"

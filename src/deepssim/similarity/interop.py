@@ -1,0 +1,88 @@
+"""Score matrices, index files and embeddings as npz files of the DeepSSIM reference code: read and write them.
+
+Not here: this project's own files (matrices.py, encoders/embeddings.py).
+
+Source: file formats of the reference code (arXiv:2509.16582).
+"""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deepssim.errors import DataError
+from deepssim.images.keys import checked_keys, require_unique
+from deepssim.similarity.scores import ScoreMatrix
+
+
+def read_array(path: str | Path, name: str = "data") -> np.ndarray:
+    """Read one array of an npz file; no code in the file is run.
+
+    Raises:
+        DataError: if there is none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file[name]
+    except FileNotFoundError:
+        raise DataError(f"{path}: does not exist; name an existing npz file") from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path}: holds no array {name!r} ({reason}); it must be an npz as `np.savez` writes it"
+        ) from None
+
+
+def read_index(path: str | Path) -> list[str]:
+    """Read the keys of a matrix's rows or columns.
+
+    Raises:
+        DataError: if it holds something else, a key twice, or one that could lead out of an images folder.
+    """
+    values = read_array(path)
+    if values.ndim != 1 or values.dtype.kind not in "US" or not len(values):
+        raise DataError(f"{path}: `data` is {values.dtype} of shape {values.shape}, expected a list of image keys")
+    keys = checked_keys([str(key) for key in values.astype(str)], str(path))
+    require_unique(keys, str(path))
+    return keys
+
+
+def read_matrix(path: str | Path, real_keys: list[str], synth_keys: list[str], metric: str) -> ScoreMatrix:
+    """Read a matrix whose rows and columns the index files name.
+
+    Returns:
+        Its scores as they are stored; they are compared in float64 (`Scores.pair_scores`).
+
+    Raises:
+        DataError: if its shape is not that of the index files, or it holds no floating-point numbers.
+    """
+    scores = read_array(path)
+    if scores.shape != (len(real_keys), len(synth_keys)) or scores.dtype.kind != "f":
+        raise DataError(
+            f"{path}: holds {scores.dtype} of shape {scores.shape}, but the index files name {len(real_keys)} real and "
+            f"{len(synth_keys)} synthetic images; name the files that belong together"
+        )
+    return ScoreMatrix(real_keys, synth_keys, metric, scores)
+
+
+def write_matrix(path: str | Path, scores: np.ndarray) -> None:
+    """Write scores as the reference code does, in float16: three digits, so a score next to a threshold may change sides."""
+    np.savez(path, data=scores.astype(np.float16))
+
+
+def write_index(path: str | Path, keys: Sequence[str]) -> None:
+    """Write the keys of rows or columns."""
+    np.savez(path, data=np.array(keys))
+
+
+def write_embeddings(folder: Path, keys: Sequence[str], values: np.ndarray) -> None:
+    """Write one file per image, `<key>.npz`, each whole or not at all; other files in the folder stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / ".part.npz"
+    try:
+        for key, row in zip(keys, values, strict=True):
+            np.savez(part, row)
+            part.replace(folder / f"{key}.npz")
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,253 @@
+"""Commands of the reference code that compute and judge scores: image trees, npz files and CSV in and out.
+
+Each takes the reference's options by name, makes the same files and prints the same lines.
+
+Not here: the commands of the generative model (reference.py), training (reference_training.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepssim.choices import Device, FsimVariant, MetricName, Precision
+from deepssim.config import EvaluationConfig, SimilarityConfig
+from deepssim.errors import ConfigError, DataError
+from deepssim.evaluation.fitting import PUBLISHED, Origin, fit_thresholds
+from deepssim.evaluation.labels import TRUTH, Thresholds
+from deepssim.images.keys import REAL_NAME, split_key
+from deepssim.jobs import whole_outputs
+from deepssim.similarity.metrics import METRICS, require_weights
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from deepssim.images.packs import ImagePack
+
+logger = logging.getLogger(__name__)
+
+
+def compute_matrix(
+    *,
+    metric_name: str,
+    model_path: str,
+    dataset_images_dir: str,
+    embeddings_dir: str,
+    matrices_dir: str,
+    indices_dir: str,
+    augment: bool,
+    batch_size: int,
+    use_gpu: bool,
+    trust: list[str],
+    seed: int,
+    threads: int,
+) -> None:
+    """Embed an image tree and score it: `<metric>/<key>.npz`, `<metric>.npz`, `real.npz` and `synth.npz`."""
+    from deepssim.images.augment import misalign_pack
+    from deepssim.images.tree import find_images, read_images
+    from deepssim.similarity import interop
+    from deepssim.similarity.tiles import all_scores
+
+    name = MetricName(metric_name)
+    require_weights(name, model_path)
+    pack = read_images(find_images(dataset_images_dir), threads=threads)
+    real = [key for key in pack.keys if split_key(key)[1] == REAL_NAME]
+    synthetic = [key for key in pack.keys if split_key(key)[1] != REAL_NAME]
+    if not real or not synthetic:
+        raise DataError(
+            f"{dataset_images_dir}: has {len(real)} real images ({REAL_NAME}.*) and {len(synthetic)} others; both are needed"
+        )
+    if augment:
+        pack = misalign_pack(pack, EvaluationConfig().misalignment, seed)
+    device = _device(use_gpu)
+    embed: Any = METRICS[name].embed
+    embeddings = embed(model_path, pack, device, batch_size, Precision.FLOAT32, trust)
+    place = pack.index
+    sides = [
+        dataclasses.replace(embeddings, values=embeddings.values[[place[key] for key in keys]], keys=keys)
+        for keys in (real, synthetic)
+    ]
+    scores = all_scores(METRICS[name].compare(*sides, threads, device))
+    interop.write_embeddings(Path(embeddings_dir, name.value), pack.keys, embeddings.values)
+    final = {
+        "matrix": Path(matrices_dir, f"{name.value}.npz"),
+        "real": Path(indices_dir, "real.npz"),
+        "synth": Path(indices_dir, "synth.npz"),
+    }
+    with whole_outputs(final) as files:
+        interop.write_matrix(files["matrix"], scores)
+        interop.write_index(files["real"], real)
+        interop.write_index(files["synth"], synthetic)
+    logger.info("%s: %d real x %d synthetic images, %s", final["matrix"], len(real), len(synthetic), METRICS[name].axis)
+
+
+def compute_ssim(**options: Any) -> None:
+    """Score all images of two index files by exact SSIM; see `compute_pixels`."""
+    _compute_pixels(MetricName.SSIM, SimilarityConfig(), **options)
+
+
+def compute_fsim(*, variant: str, **options: Any) -> None:
+    """Score all images of two index files by FSIM; see `compute_pixels`."""
+    _compute_pixels(MetricName.FSIM, SimilarityConfig(fsim_variant=FsimVariant(variant)), **options)
+
+
+def _compute_pixels(
+    name: MetricName,
+    similarity: SimilarityConfig,
+    *,
+    dataset_images_dir: str,
+    output_matrix_path: str,
+    real_indices_path: str,
+    synth_indices_path: str,
+    threads: int,
+) -> None:
+    """Write the scores of all pairs as npz, rows and columns in the order of the index files."""
+    from deepssim.similarity import interop
+    from deepssim.similarity.tiles import all_scores
+
+    packs = [_read_keys(dataset_images_dir, interop.read_index(path), threads)
+             for path in (real_indices_path, synth_indices_path)]  # fmt: skip
+    scores = all_scores(METRICS[name].compare(*packs, threads, Device.AUTO, similarity))
+    final = Path(output_matrix_path)
+    final = final if final.suffix == ".npz" else final.with_name(f"{final.name}.npz")  # as `np.savez` names it
+    with whole_outputs({"matrix": final}) as files:
+        interop.write_matrix(files["matrix"], scores)
+    logger.info("%s: %d real x %d synthetic images, %s", final, *scores.shape, METRICS[name].axis)
+
+
+def evaluate_matrix(
+    *,
+    metric_name: str,
+    matrix_path: str,
+    real_indices_path: str,
+    synth_indices_path: str,
+    testset_csv: str,
+    low_threshold: float | None,
+    upper_threshold: float | None,
+    json_path: str | None,
+    seed: int,
+) -> None:
+    """Judge a matrix on a labelled test set: print what the reference prints, and all figures as JSON."""
+    from deepssim.evaluation.testsets import calibration_half, read_labelled
+
+    name = MetricName(metric_name)
+    table = read_labelled(testset_csv)
+    scores = _scores_of(table, name, matrix_path, real_indices_path, synth_indices_path, testset_csv)
+    if (low_threshold is None) != (upper_threshold is None):
+        raise ConfigError("only one threshold is given; give both --low_threshold and --upper_threshold, or none")
+    published = METRICS[name].thresholds
+    judged = table.index >= 0
+    if low_threshold is not None and upper_threshold is not None:
+        used = Origin(_checked(low_threshold, upper_threshold), "given")
+    elif published is not None:
+        used = Origin(published, PUBLISHED)
+    else:
+        fitting, judged = calibration_half(table, seed)
+        thresholds = fit_thresholds(scores[fitting], table["label"].to_numpy()[fitting])
+        used = Origin(
+            thresholds, f"fitted on {fitting.sum()} pairs of half of the records (seed {seed}); judged by the rest"
+        )
+    _show_figures(name, scores[judged], table["label"].to_numpy()[judged], used, json_path)
+
+
+def evaluate_ssim(
+    *, augment: bool, testset_csv: str, dataset_images_dir: str, json_path: str | None, seed: int, threads: int
+) -> None:
+    """Judge exact SSIM, aligned or misaligned, on a labelled test set; prints the same as `evaluate_matrix`."""
+    from deepssim.evaluation.testsets import read_labelled
+    from deepssim.images.augment import misalign_pack
+    from deepssim.similarity.tiles import pair_scores
+
+    table = read_labelled(testset_csv)
+    packs = [
+        _read_keys(dataset_images_dir, list(dict.fromkeys(table[side])), threads) for side in ("real_key", "synth_key")
+    ]
+    if augment:
+        packs = [misalign_pack(pack, EvaluationConfig().misalignment, seed) for pack in packs]
+    places = (
+        table[side].map(pack.index).to_numpy() for side, pack in zip(("real_key", "synth_key"), packs, strict=True)
+    )
+    scores = pair_scores(METRICS[MetricName.SSIM].compare(*packs, threads, Device.AUTO), *places).astype("float64")
+    _show_figures(MetricName.SSIM, scores, table["label"].to_numpy(), Origin(TRUTH, PUBLISHED), json_path)
+
+
+def plot_reports(
+    *,
+    matrix_path: str,
+    output_path: str,
+    exp_title: str,
+    low_threshold: float,
+    upper_threshold: float,
+    testset_csv: str,
+    real_indices_path: str,
+    synth_indices_path: str,
+) -> None:
+    """Draw the histogram of a matrix's scores by class."""
+    from deepssim.evaluation.testsets import read_labelled
+    from deepssim.reporting.plots import plot_labelled
+
+    table = read_labelled(testset_csv)
+    scores = _scores_of(table, None, matrix_path, real_indices_path, synth_indices_path, testset_csv)
+    final = Path(output_path) if Path(output_path).suffix else Path(f"{output_path}.png")
+    with whole_outputs({"plot": final}) as files:
+        plot_labelled(
+            files["plot"], scores, table["label"].to_numpy(), _checked(low_threshold, upper_threshold), exp_title
+        )
+
+
+def _device(use_gpu: bool) -> Device:
+    # As in the reference, a GPU that is asked for but absent is no error.
+    return Device.AUTO if use_gpu else Device.CPU
+
+
+def _read_keys(root: str, keys: list[str], threads: int) -> ImagePack:
+    from deepssim.images.tree import image_path, read_images
+
+    return read_images({key: image_path(root, key) for key in keys}, threads=threads)
+
+
+def _scores_of(
+    table: pd.DataFrame, name: MetricName | None, matrix: str, real_index: str, synth_index: str, source: str
+) -> np.ndarray:
+    """Return the scores of labelled pairs, float64."""
+    import numpy as np
+
+    from deepssim.evaluation.testsets import require_pairs
+    from deepssim.similarity import interop
+
+    real_keys, synth_keys = (interop.read_index(path) for path in (real_index, synth_index))
+    require_pairs(table, real_keys, synth_keys, source)
+    content = interop.read_matrix(matrix, real_keys, synth_keys, name.value if name else "")
+    scores = content.pair_scores(table["real_key"].tolist(), table["synth_key"].tolist())
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if bad.size:
+        pair = table.loc[bad[0], ["real_key", "synth_key"]].tolist()
+        raise DataError(
+            f"{matrix}: {bad.size} of {len(scores)} scores are not finite, first of {pair[0]!r} and {pair[1]!r}"
+        )
+    return scores
+
+
+def _checked(low: float, high: float) -> Thresholds:
+    if not low <= high:
+        raise ConfigError(f"--low_threshold {low:g} is above --upper_threshold {high:g}")
+    return Thresholds(low, high)
+
+
+def _show_figures(name: MetricName, scores: np.ndarray, labels: np.ndarray, used: Origin, path: str | None) -> None:
+    from deepssim.evaluation.classification import classification_figures
+    from deepssim.evaluation.printed import reference_lines
+
+    figures = classification_figures(scores, labels, used.thresholds)
+    figures["thresholds"]["source"] = used.source
+    low, high = METRICS[name].score_range
+    figures |= {"metric": name.value, "range": [low, high], "direction": "higher is more similar"}
+    text = json.dumps(figures, indent=2)
+    print(*reference_lines(figures), text, sep="\n")
+    if path:
+        with whole_outputs({"figures": path}) as files:
+            Path(files["figures"]).write_text(f"{text}\n", encoding="utf-8")

@@ -1,0 +1,58 @@
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from deepssim.errors import DataError
+from deepssim.evaluation.fitting import Origin, fit_thresholds, read_thresholds, write_thresholds
+from deepssim.evaluation.labels import TRUTH, Thresholds
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_thresholds_are_better(seed):
+    """Against trying every pair of cuts, with scikit-learn's F1; many scores are equal."""
+    random = np.random.default_rng(seed)
+    labels = random.choice([0, 1, 2], 60)
+    scores = (np.array([0.2, 0.8, 0.5])[labels] + random.normal(0, 0.2, 60)).round(2)
+    values = np.unique(scores)
+    cuts = [values[0] - 1, *(values[1:] + values[:-1]) / 2]
+
+    def quality(thresholds):
+        return f1_score(labels, thresholds.classify(scores), average="macro")
+
+    best = max(quality(Thresholds(*pair)) for pair in itertools.combinations_with_replacement(cuts, 2))
+    assert quality(fit_thresholds(scores, labels)) == pytest.approx(best)
+
+
+def test_separate_classes_are_told_apart_in_the_middle_of_the_gaps():
+    scores = np.array([0.1, 0.2, 0.6, 0.7, 0.9, 1.0])
+    fitted = fit_thresholds(scores, np.array([0, 0, 2, 2, 1, 1]))
+    assert (fitted.low, fitted.high) == pytest.approx((0.4, 0.8))
+    two = fit_thresholds(scores, np.array([0, 0, 0, 1, 1, 1]))  # nothing is similar
+    assert (two.low, two.high) == pytest.approx((0.65, 0.65))
+
+
+def test_true_thresholds_are_found_again(random):
+    scores = random.random(20_000)  # more scores of changing class than are tried
+    fitted = fit_thresholds(scores, TRUTH.classify(scores + random.normal(0, 0.02, 20_000)))
+    assert (fitted.low, fitted.high) == pytest.approx((TRUTH.low, TRUTH.high), abs=0.02)
+
+
+def test_one_class_or_one_score_is_refused():
+    with pytest.raises(DataError, match="cannot be fitted on 3 pairs of 1 class"):
+        fit_thresholds(np.array([0.1, 0.2, 0.3]), np.zeros(3, int))
+    with pytest.raises(DataError, match=r"on 2 pairs of one score 0\.5"):
+        fit_thresholds(np.array([0.5, 0.5]), np.array([0, 1]))
+
+
+def test_thresholds_in_a_file(tmp_path):
+    path = tmp_path / "fsim.json"
+    origin = Origin(Thresholds(0.1, 0.7), "fitted on 3 pairs")
+    write_thresholds(path, origin, "fsim")
+    assert read_thresholds(path, "fsim") == origin
+    with pytest.raises(DataError, match="holds thresholds of fsim, not dar"):
+        read_thresholds(path, "dar")
+    path.write_text("{}")
+    with pytest.raises(DataError, match="holds no thresholds"):
+        read_thresholds(path, "fsim")
