@@ -48,6 +48,11 @@ def test_settings_survive_a_round_trip():
     assert parse_config(as_settings(config)) == config
 
 
+def test_sections_survive_a_round_trip():
+    settings = {"seed": 3, "similarity": as_settings(Config().similarity)}
+    assert as_settings(sections(settings)) == settings
+
+
 def test_a_nested_section_keeps_its_own_defaults():
     changed = parse_config({"ldm": {"memorization": {"images": 5}}}).ldm.memorization
     assert (changed.images, changed.every) == (5, 2)

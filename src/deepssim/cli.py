@@ -180,9 +180,11 @@ STAGES = {
             "matrix": "matrices/{metric}{variant}.h5",
             "test": "pairs/test.csv",
             "train_used": "ldm/train_used.csv",
-            "images": "dataset/images.csv",
         },
-        optional={"thresholds": "fitted thresholds (JSON); the published ones unless named"},
+        optional={
+            "thresholds": "fitted thresholds (JSON); the published ones unless named",
+            "images": "image table with subjects (CSV); every real image is one of its own unless named",
+        },
         outputs={"figures": "eval/{metric}{variant}.json"},
         extras=("config", "metric", "misaligned", "config_hash"),
     ),

@@ -26,7 +26,12 @@ def setting(default: Any, **rule: Any) -> Any:
 
 
 def as_settings(config: Any) -> Any:
-    """Return a config object as plain dicts, lists, strings and numbers, the inverse of `parse_config`."""
+    """Return a config object, or some sections of one, as plain dicts, lists, strings and numbers.
+
+    The inverse of `config.parse_config` and `config.sections`.
+    """
+    if isinstance(config, types.SimpleNamespace):
+        return {name: as_settings(value) for name, value in vars(config).items()}
     if dataclasses.is_dataclass(config):
         return {item.name: as_settings(getattr(config, item.name)) for item in dataclasses.fields(config)}
     if isinstance(config, tuple):

@@ -96,22 +96,28 @@ def read_keys(file: Any, name: str, *, expected: int) -> list[str]:
     return keys
 
 
-def read_npz(path: str | Path, name: str, *, most_bytes: int | None = None) -> np.ndarray:
+def read_npz(
+    path: str | Path,
+    name: str,
+    *,
+    most_bytes: int | None = None,
+    advice: str = "it must be an npz as `np.savez` writes it",
+) -> np.ndarray:
     """Read one array of an npz file; no code in the file is run, and nothing is unpacked beyond `most_bytes`.
 
     Args:
         path: of the file.
         name: of the array.
         most_bytes: that the array may have; a hundred times the file unless given.
+        advice: the way out, for messages.
 
     Raises:
         DataError: if the file is absent or damaged, has no such array, or that is too large or no array of numbers.
     """
     if not Path(path).exists():
-        raise DataError(f"{path}: does not exist; name an existing npz file")
+        raise DataError(f"{path}: does not exist; {advice}")
     if most_bytes is None:
         most_bytes = _SMALL + 100 * Path(path).stat().st_size
-    advice = "it must be an npz as `np.savez` writes it"
     with (
         readable(path, repr(name), advice, verdict="holds no array"),
         zipfile.ZipFile(path) as archive,
@@ -119,12 +125,12 @@ def read_npz(path: str | Path, name: str, *, most_bytes: int | None = None) -> n
     ):
         content = member.read(most_bytes + 1)
         if len(content) > most_bytes:
-            raise DataError(f"{path}: {name!r} has more than the {most_bytes:,} bytes that can be meant; make it again")
+            raise DataError(f"{path}: {name!r} has more than the {most_bytes:,} bytes that can be meant; {advice}")
         file = io.BytesIO(content)
         version = np.lib.format.read_magic(file)
         header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, _, kind = header(file)
         if int(np.prod([int(side) for side in shape], dtype=object)) * kind.itemsize > len(content):
-            raise DataError(f"{path}: {name!r} claims the shape {shape}, but the data is not there; make it again")
+            raise DataError(f"{path}: {name!r} claims the shape {shape}, but the data is not there; {advice}")
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)

@@ -66,7 +66,8 @@ def test_unreadable_captions_are_named(tmp_path, content):
     else:
         path.write_bytes(content)
     with pytest.raises(
-        DataError, match=r"x\.npz: the caption embedding of 'a' cannot be read .*whose `data` holds numbers"
+        DataError,
+        match=r"x\.npz: holds no array 'data' .*caption embedding of 'a' must be an npz whose `data` holds numbers",
     ):
         read_conditions(IMAGES.assign(caption_emb_path=str(path)), TEXT, "images.csv")
 

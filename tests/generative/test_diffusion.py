@@ -128,7 +128,8 @@ def test_each_record_is_told_its_own_condition(networks, random):
         ).images.astype(int)  # fmt: skip
 
     whole = draw(KEYS)
-    np.testing.assert_array_equal(draw(KEYS[3:]), whole[3:])
+    # One of 65,535 levels: on some processors the last bit of a number depends on its place in a batch.
+    np.testing.assert_allclose(draw(KEYS[3:]), whole[3:], atol=1, rtol=0)
     swapped = Latents(values, names, 1.0, latents.conditions[[1, 0, 2]])
     changed = np.abs(draw(KEYS, swapped) - whole).max(axis=(1, 2)) > 100
     assert changed.tolist() == [True] * 4 + [False] * 2

@@ -27,7 +27,11 @@ OFTEN = distortions(0.8, **ALL)
 
 
 def change(**parts) -> Misalignment:
-    return replace(Misalignment.none(1), **{name: torch.tensor(np.asarray([value])) for name, value in parts.items()})
+    values = {name: torch.from_numpy(np.asarray([value])) for name, value in parts.items()}
+    return replace(
+        Misalignment.none(1),
+        **{name: value.float() if value.is_floating_point() else value for name, value in values.items()},
+    )
 
 
 def square() -> torch.Tensor:

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from deepssim.evaluation.labels import Thresholds
 
 
-def judged_figures(matrix: str, test: str, images: str, used: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def judged_figures(matrix: str, test: str, images: str | None, used: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Judge a metric with intervals by subject.
 
     Args:
-        matrix, test, images: files of scores, labelled pairs and real images.
+        matrix, test, images: files of scores, labelled pairs and real images; without the last every real image counts as a
+            subject of its own.
         used: thresholds as an evaluation has them, `different_up_to` and `duplicate_above`.
         seed: the config's seed.
     """
@@ -100,8 +101,10 @@ def _labels(table: pd.DataFrame) -> np.ndarray:
     return table["label"].to_numpy(dtype="int64")
 
 
-def _subjects(images: str, table: pd.DataFrame) -> list[str]:
+def _subjects(images: str | None, table: pd.DataFrame) -> list[str]:
     """Return the subject of the real image of each pair."""
+    if images is None:
+        return table["real_key"].tolist()
     from deepssim.datasets.tables import read_images
 
     return read_images(images).set_index("key")["subject"].loc[table["real_key"]].astype(str).tolist()
