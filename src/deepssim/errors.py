@@ -21,7 +21,9 @@ class DataError(DeepssimError):
 
 
 @contextmanager
-def readable(path: str | Path, kind: str, advice: str = "make it again") -> Iterator[None]:
+def readable(
+    path: str | Path, kind: str, advice: str = "make it again", verdict: str = "cannot be read as"
+) -> Iterator[None]:
     """Turn whatever a decoder raises for the bytes of a file into one sentence; use it around nothing but reading.
 
     Damaged and hostile files make libraries raise nearly every exception that there is.
@@ -35,4 +37,4 @@ def readable(path: str | Path, kind: str, advice: str = "make it again") -> Iter
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"{path}: cannot be read as {kind} ({reason}); {advice}") from None
+        raise DataError(f"{path}: {verdict} {kind} ({reason}); {advice}") from None

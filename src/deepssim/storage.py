@@ -96,19 +96,33 @@ def read_keys(file: Any, name: str, *, expected: int) -> list[str]:
     return keys
 
 
-def read_npz(path: str | Path, name: str, *, most_bytes: int, advice: str = "make it again") -> np.ndarray:
+def read_npz(
+    path: str | Path,
+    name: str,
+    *,
+    most_bytes: int | None = None,
+    advice: str = "it must be an npz as `np.savez` writes it",
+) -> np.ndarray:
     """Read one array of an npz file; no code in the file is run, and nothing is unpacked beyond `most_bytes`.
 
     Args:
-        path: the file.
+        path: of the file.
         name: of the array.
-        most_bytes: that can be meant.
+        most_bytes: that the array may have; a hundred times the file unless given.
         advice: the way out, for messages.
 
     Raises:
         DataError: if the file is absent or damaged, has no such array, or that is too large or no array of numbers.
     """
-    with readable(path, "npz", advice), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+    if not Path(path).exists():
+        raise DataError(f"{path}: does not exist; {advice}")
+    if most_bytes is None:
+        most_bytes = _SMALL + 100 * Path(path).stat().st_size
+    with (
+        readable(path, repr(name), advice, verdict="holds no array"),
+        zipfile.ZipFile(path) as archive,
+        archive.open(f"{name}.npy") as member,
+    ):
         content = member.read(most_bytes + 1)
         if len(content) > most_bytes:
             raise DataError(f"{path}: {name!r} has more than the {most_bytes:,} bytes that can be meant; {advice}")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import torch
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,14 +27,16 @@ from deepssim.encoders.embeddings import Embeddings, read_embeddings, write_embe
 from deepssim.errors import DeepssimError
 from deepssim.evaluation.summary import read_figures
 from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder, save_autoencoder
-from deepssim.generative.interop import read_state_dict
 from deepssim.generative.latents import Latents, read_latents, write_latents
+from deepssim.images.dicom import patient_hash, read_dicom
 from deepssim.images.packs import ImagePack, read_pack, write_pack
 from deepssim.images.reading import read_image, read_volume
+from deepssim.similarity.interop import read_index, read_matrix
 from deepssim.similarity.matrices import read_scores, write_dense, write_top
 from deepssim.similarity.metrics import METRICS
 from deepssim.storage import read_npz
 from deepssim.training import read_checkpoint
+from deepssim.weights import read_state_dict
 from tests.conftest import ROOT
 
 SECONDS = 20  # for one input; a hang is anything beyond
@@ -82,6 +85,28 @@ def _volume(suffix: str) -> Reader:
     return Reader(suffix, make, lambda path: read_volume(path, percentiles=_PERCENTILES))
 
 
+def _dicom(path: Path, *, packed: bool) -> None:
+    """Write a secondary capture of 12 bits, as it is or run-length encoded."""
+    pixels = _pixels(np.uint16) >> 4
+    data = pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    data.PatientID, data.PhotometricInterpretation, data.SamplesPerPixel = "007", "MONOCHROME2", 1
+    data.RescaleSlope, data.RescaleIntercept, data.PixelRepresentation = 2, -1024, 0
+    data.Rows, data.Columns = pixels.shape
+    data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
+    data.PixelData = pixels.tobytes()
+    if packed:
+        data.compress(pydicom.uid.RLELossless)
+    data.save_as(path, enforce_file_format=True)
+
+
+def _read_dicom(path: Path) -> object:
+    return patient_hash(path, b"salt"), read_dicom(path, percentiles=_PERCENTILES)
+
+
 def _packs() -> tuple[ImagePack, ImagePack]:
     images = np.random.default_rng(0).integers(0, 256, (10, 16, 12), dtype=np.uint8)
     keys = [f"r{row}___training" for row in range(4)], [f"r{row % 4}___gen-{row}" for row in range(6)]
@@ -123,6 +148,8 @@ READERS = {
     "bmp": _image("BMP"),
     "nifti": _volume(".nii"),
     "nifti, packed": _volume(".nii.gz"),
+    "dicom": Reader(".dcm", lambda path: _dicom(path, packed=False), _read_dicom),
+    "dicom, packed": Reader(".dcm", lambda path: _dicom(path, packed=True), _read_dicom),
     "test set": Reader(
         ".csv", _text("real_key,synth_key,ssim,label\na___training,a___gen-0,0.5,0\nb___training,a___gen-1,0.9,1\n"),
         read_test_set,
@@ -145,6 +172,11 @@ READERS = {
     "npz": Reader(
         ".npz", lambda path: np.savez_compressed(path, data=_VALUES), lambda path: read_npz(path, "data", most_bytes=10**6)
     ),
+    "matrix of the reference": Reader(
+        ".npz", lambda path: np.savez(path, data=_VALUES.astype(np.float16)),
+        lambda path: read_matrix(path, [f"r{row}" for row in range(6)], ["a", "b", "c", "d"], "ssim"),
+    ),
+    "index of the reference": Reader(".npz", lambda path: np.savez(path, data=np.array(["a___training"])), read_index),
     "state dict": Reader(".pth", _state(False), read_state_dict),
     "old state dict": Reader(".pth", _state(True), read_state_dict),
     "checkpoint": Reader(".ckpt", _state(False), read_checkpoint),

@@ -67,7 +67,7 @@ def test_unreadable_captions_are_named(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(
         DataError,
-        match=r"x\.npz: cannot be read as npz .*caption embedding of 'a' must be an npz whose `data` holds numbers",
+        match=r"x\.npz: holds no array 'data' .*caption embedding of 'a' must be an npz whose `data` holds numbers",
     ):
         read_conditions(IMAGES.assign(caption_emb_path=str(path)), TEXT, "images.csv")
 

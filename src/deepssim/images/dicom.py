@@ -5,13 +5,15 @@ Not here: other formats (reading.py).
 
 import hashlib
 import hmac
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepssim.errors import DataError
+from deepssim.errors import DataError, readable
+from deepssim.images.reading import MOST_VALUES
 from deepssim.images.standardize import window
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -48,11 +50,13 @@ def read_dicom(path: str | Path, *, percentiles: Sequence[float]) -> list[np.nda
     data = _dataset(path)
     if "PixelData" not in data:
         raise DataError(f"{path}: has no pixel data; leave it out")
-    pixels = _decoded(data, path)
-    colour = int(data.get("SamplesPerPixel", 1)) > 1
-    if colour or data.PhotometricInterpretation == "PALETTE COLOR":
-        return [_luminance(frame) for frame in _frames(_rgb(data, pixels), 3)]
-    return [_grey(frame, data, percentiles) for frame in _frames(pixels, 2)]
+    with readable(path, "DICOM", "replace it"):
+        _require_room(data, path)
+        pixels = _decoded(data, path)
+        colour = int(data.get("SamplesPerPixel", 1)) > 1
+        if colour or data.PhotometricInterpretation == "PALETTE COLOR":
+            return [_luminance(frame) for frame in _frames(_rgb(data, pixels), 3)]
+        return [_grey(frame, data, percentiles) for frame in _frames(pixels, 2)]
 
 
 def patient_hash(path: str | Path, salt: bytes) -> str | None:
@@ -68,12 +72,23 @@ def patient_hash(path: str | Path, salt: bytes) -> str | None:
 
 def _dataset(path: str | Path, **options: Any) -> Any:
     import pydicom
-    from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_file_meta_info
 
-    try:
+    with readable(path, "DICOM", "replace it"):
+        # Unpacked as a whole before anything can be asked, and hardly ever used for images.
+        if read_file_meta_info(path).get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
+            raise DataError(
+                f"{path}: cannot be read as DICOM, since all of it is packed; unpack it, for example with dcmconv"
+            )
         return pydicom.dcmread(path, **options)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise DataError(f"{path}: cannot be read as DICOM ({' '.join(str(error).split())[:160]})") from None
+
+
+def _require_room(data: Any, path: str | Path) -> None:
+    """Refuse a file whose header claims more pixels than a study can have."""
+    sides = (data.Rows, data.Columns, data.get("SamplesPerPixel", 1), data.get("NumberOfFrames", 1) or 1)
+    claimed = math.prod(int(side) for side in sides)
+    if claimed > MOST_VALUES:
+        raise DataError(f"{path}: claims {claimed:,} pixels, more than {MOST_VALUES:,}; cut it into parts")
 
 
 def _decoded(data: Any, path: str | Path) -> np.ndarray:

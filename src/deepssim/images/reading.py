@@ -21,7 +21,7 @@ from deepssim.images.standardize import window
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 # By content, whatever the name says: Pillow would hand a file that begins like PostScript to another program.
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
-_MOST_VOXELS = 2**28  # a CT of the whole body has half of that; float32 takes 1 GB
+MOST_VALUES = 2**28  # of a volume or of all frames; a CT of the whole body has half of that, and float32 takes 1 GB
 _MOST_BYTES, _PIECE = 2**31, 2**24
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
 
@@ -113,9 +113,9 @@ def read_volume(path: str | Path, *, percentiles: Sequence[float], planes: bool 
         # The two versions differ in the length that their headers begin with.
         kind = nibabel.Nifti2Image if {content[:4]} & {b"\x1c\x02\0\0", b"\0\0\x02\x1c"} else nibabel.Nifti1Image
         volume = kind.from_bytes(content)
-        if math.prod(volume.shape) > _MOST_VOXELS:
+        if math.prod(volume.shape) > MOST_VALUES:
             raise DataError(
-                f"{path}: has the shape {volume.shape}, more than {_MOST_VOXELS:,} voxels; cut it into parts"
+                f"{path}: has the shape {volume.shape}, more than {MOST_VALUES:,} voxels; cut it into parts"
             )
         values = np.squeeze(np.asarray(nibabel.as_closest_canonical(volume).dataobj, dtype=np.float32))
     if planes and values.ndim == 2:

@@ -5,7 +5,6 @@ Not here: this project's own files (matrices.py, encoders/embeddings.py).
 Source: file formats of the reference code (arXiv:2509.16582).
 """
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from deepssim.errors import DataError
 from deepssim.images.keys import checked_keys, require_unique
 from deepssim.similarity.scores import ScoreMatrix
+from deepssim.storage import read_npz
 
 
 def read_array(path: str | Path, name: str = "data") -> np.ndarray:
@@ -22,16 +22,7 @@ def read_array(path: str | Path, name: str = "data") -> np.ndarray:
     Raises:
         DataError: if there is none.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file[name]
-    except FileNotFoundError:
-        raise DataError(f"{path}: does not exist; name an existing npz file") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{path}: holds no array {name!r} ({reason}); it must be an npz as `np.savez` writes it"
-        ) from None
+    return read_npz(path, name)
 
 
 def read_index(path: str | Path) -> list[str]:

@@ -94,12 +94,15 @@ class AuditCache:
         """Return the nearest images, found anew only where an image, a subject or the encoder is another."""
         from deepssim.evaluation.neighbours import Neighbours
         from deepssim.similarity.topk import TopK
-        from deepssim.storage import open_hdf5
+        from deepssim.storage import dataset, open_hdf5
 
         path = self.root / "neighbours" / f"{fingerprint(inputs)[:32]}.h5"
         if path.exists():
             with open_hdf5(path, needs=()) as file:
-                lists = {name: TopK(file[name]["scores"][:], file[name]["partners"][:]) for name in file}
+                lists = {
+                    name: TopK(dataset(file, f"{name}/scores")[:], dataset(file, f"{name}/partners")[:])
+                    for name in file
+                }
             return Neighbours(**{name: lists.get(name) for name in Neighbours.__dataclass_fields__})  # type: ignore[arg-type]
         found = find()
         with whole_outputs({"lists": path}) as outputs:
