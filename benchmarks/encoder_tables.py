@@ -84,7 +84,8 @@ def _recipes(runs: Sequence[dict[str, Any]]) -> list[str]:
     rows = []
     for (name, seen), parts in _by_recipe(runs).items():
         minutes = np.mean([part["cpu_seconds"] for part in parts]) / 60
-        rows.append([f"{name} ({len(parts)} seed{"s"[: len(parts) > 1]})", f"{seen:,}", f"{minutes:.1f}", *_figures(parts)])
+        seeds = "one seed" if len(parts) == 1 else f"{len(parts)} seeds"
+        rows.append([f"{name} ({seeds})", f"{seen:,}", f"{minutes:.1f}", *_figures(parts)])
     return _table([HEAD[0], "images seen", "CPU minutes", *HEAD[1:]], rows)
 
 
