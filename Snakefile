@@ -31,6 +31,8 @@ localrules:
     summarize,
     plot_metric,
     plot_summary,
+    plot_evaluation,
+    plot_benchmark,
     report,
 
 

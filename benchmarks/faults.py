@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -23,12 +24,6 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
-# In the order in which a run comes to them.
-STAGES = (
-    "prepare_dataset", "train_vae", "encode_latents", "train_ldm", "generate", "misalign", "score_images", "gather_matrix",
-    "sample_pairs", "train_deepssim", "embed", "score_embeddings", "export_images", "evaluate", "plot_copies", "plot_metric",
-    "summarize", "plot_summary", "report",
-)  # fmt: skip
 _LONG = {
     "train_vae": 4,
     "train_ldm": 5,
@@ -101,13 +96,21 @@ def kill_once(
     return None
 
 
-def durations(folder: Path) -> dict[str, float]:
+def stages_of(folder: Path) -> list[str]:
+    """Return the stages that a run went through, as its log tells."""
+    found = re.findall(r"^(?:local)?rule (\w+):", (folder / "snakemake.log").read_text(), re.MULTILINE)
+    return sorted(set(found) - {"all"})
+
+
+def durations(folder: Path, stages: Sequence[str]) -> dict[str, float]:
     """Return the seconds of the longest job of each stage of a run."""
-    found: dict[str, float] = {}
+    found = dict.fromkeys(stages, 0.0)
     for path in (folder / "results" / "benchmarks").glob("*.tsv"):
-        stage = next((name for name in STAGES if path.stem.startswith(name)), "plot_metric")  # named by its metric
-        found[stage] = max(found.get(stage, 0.0), float(path.read_text().splitlines()[1].split("\t")[0]))
-    return found
+        named = [stage for stage in stages if path.stem.startswith(stage)]
+        if named:
+            stage = max(named, key=len)
+            found[stage] = max(found[stage], float(path.read_text().splitlines()[1].split("\t")[0]))
+    return {stage: seconds for stage, seconds in found.items() if seconds}
 
 
 def repeated_epochs(folder: Path) -> dict[str, int]:
@@ -129,16 +132,16 @@ def repeated_epochs(folder: Path) -> dict[str, int]:
 def figures(folder: Path) -> dict[str, bytes]:
     """Return the content of what must be the same after any number of kills."""
     results = folder / "results"
-    files = [*results.glob("eval/*"), *results.glob("*/*.safetensors"), *results.glob("*/history.csv")]
-    files += [*results.glob("*/deepssim_history.csv"), *results.glob("pairs/*.csv")]
+    patterns = ("eval/**/*", "*/*.safetensors", "*/*history.csv", "pairs/*.csv")
+    files = [path for pattern in patterns for path in results.glob(pattern) if path.is_file()]
     return {path.relative_to(results).as_posix(): path.read_bytes() for path in files}
 
 
-def quotas(kills: int, chosen: random.Random) -> Counter:
+def quotas(stages: Sequence[str], kills: int, chosen: random.Random) -> Counter:
     """Return how often each stage is to be killed: at least once, the long ones more often, `kills` in all at least."""
-    times = Counter({stage: _LONG.get(stage, 1) for stage in STAGES})
+    times = Counter({stage: _LONG.get(stage, 1) for stage in stages})
     while times.total() < kills:
-        times[chosen.choice(STAGES)] += 1
+        times[chosen.choice(stages)] += 1
     return times
 
 
@@ -148,7 +151,8 @@ def measure(kills: int, seed: int, place: Path) -> dict:
     whole = place / "whole"
     whole.mkdir(parents=True)
     finish(whole)
-    lasts, expected, quota = durations(whole), figures(whole), quotas(kills, chosen)
+    stages, expected = stages_of(whole), figures(whole)
+    lasts, quota = durations(whole, stages), quotas(stages, kills, chosen)
     done: list[str] = []
     differ: list[str] = []
     again: Counter = Counter()
@@ -166,17 +170,17 @@ def measure(kills: int, seed: int, place: Path) -> dict:
         remains += len(list((folder / "results").rglob(".part-*")))
         if not quota.total():
             break
-    stages, kinds = (Counter(text.split(", ", 1)[side] for text in done) for side in (0, 1))
+    killed_stages, kinds = (Counter(text.split(", ", 1)[side] for text in done) for side in (0, 1))
     return {
         "kills": len(done),
-        "by_stage": dict(sorted(stages.items())),
+        "by_stage": dict(sorted(killed_stages.items())),
         "by_kind": dict(sorted(kinds.items())),
         "folders": number + 1,
         "files_compared": len(expected),
         "files_that_differ": sorted(differ),
         "finished_epochs_trained_again": dict(again),
         "part_files_that_remain": remains,
-        "seconds_undisturbed": {stage: round(lasts[stage], 1) for stage in STAGES if stage in lasts},
+        "seconds_undisturbed": {stage: round(seconds, 1) for stage, seconds in lasts.items()},
     }
 
 

@@ -3,13 +3,16 @@
 import json
 import re
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmarks.scaling import dry_run
 from tests.conftest import ROOT
 from tests.workflow.running import snakemake
 
+RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 OWN = {
     "folder": {"dataset": {"kind": "folder", "path": "images"}},
     "table": {"dataset": {"kind": "table", "path": "own.csv"}},
@@ -145,3 +148,9 @@ def test_a_thousand_shards_are_planned_in_a_minute():
     assert jobs > 8000
     assert seconds < 60  # of a processor, whatever else the machine does
     assert memory_gb < 4
+
+
+def test_every_rule_with_a_gpu_asks_for_it_as_a_generic_resource():
+    rules = re.findall(r"^rule (\w+):(.*?)(?=^rule|\Z)", "".join(map(Path.read_text, RULES)), re.MULTILINE | re.DOTALL)
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm-gres" / "config.yaml").read_text())
+    assert set(profile["set-resources"]) == {name for name, text in rules if "gpu=GPU" in text or "**TOGETHER" in text}

@@ -46,7 +46,7 @@ def assert_same(folder, results, *names):
 def test_kills_lose_nothing(results, tmp_path):
     """Job, run and Snakemake alone are killed where most time passes (`benchmarks.faults`: in every stage)."""
     quota = Counter(["prepare_dataset", "train_vae", "train_ldm", "generate", "train_deepssim"])
-    lasts, chosen = durations(results.parent), random.Random(0)
+    lasts, chosen = durations(results.parent, list(quota)), random.Random(0)
     killed = []
     while quota.total() and (what := kill_once(tmp_path, quota, lasts, chosen, len(killed), ENCODER)) is not None:
         killed.append(what)

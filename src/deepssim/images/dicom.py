@@ -64,7 +64,8 @@ def patient_hash(path: str | Path, salt: bytes) -> str | None:
 
     Without the salt nobody can find the id by trying out all that there are.
     """
-    patient = str(_dataset(path, stop_before_pixels=True).get("PatientID", "")).strip()
+    with readable(path, "DICOM", "replace it"):  # elements are decoded when they are asked for
+        patient = str(_dataset(path, stop_before_pixels=True).get("PatientID", "")).strip()
     if not patient:
         return None
     return "subject-" + hmac.new(salt, patient.encode(), hashlib.sha256).hexdigest()[:_HASH_LENGTH]
