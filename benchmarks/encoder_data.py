@@ -27,6 +27,7 @@ from deepssim.images.reading import read_image
 from deepssim.images.standardize import fit, quantise
 from deepssim.similarity.ssim import SsimComparison
 from deepssim.similarity.tiles import all_scores
+from deepssim.stages.encoders import LATENT_NOISE
 
 ROOT = Path(__file__).parents[1]
 SIZE = (64, 64)
@@ -34,7 +35,6 @@ SAME = 0.6  # SSIM above which images without a patient's name count as the same
 SHARES = {Label.DIFFERENT: 0.58, Label.DUPLICATE: 0.23, Label.SIMILAR: 0.19}  # of the published test sets
 LARGE = 20  # images of one patient, or of one group of near duplicates, from which on it only trains
 PAIRS = 3000
-TRIPS = (0.0, 0.1, 0.2, 0.3, 0.45)  # noise on latents of the autoencoder's round trips, as in the workflow
 # What a generator may do to an image besides: each for itself, on every test image.
 CHANGES = [(Distortion.NOISE, 0.01), (Distortion.NOISE, 0.03), (Distortion.NOISE, 0.06), (Distortion.GAMMA, 0.2),
            (Distortion.GAMMA, 0.4)]  # fmt: skip
@@ -115,7 +115,7 @@ def round_trips(pack: ImagePack, autoencoder: Path) -> list[ImagePack]:
     network = load_autoencoder(autoencoder)
     return [
         ImagePack(quantise(reconstruct(network, pack, device=torch.device("cpu"), noise=noise), 8), pack.keys)
-        for noise in TRIPS
+        for noise in LATENT_NOISE
     ]
 
 
