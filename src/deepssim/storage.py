@@ -6,6 +6,7 @@ Not here: what the files hold (images/packs.py, encoders/embeddings.py, similari
 """
 
 import io
+import mmap
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ def open_hdf5(path: str | Path, *, needs: Sequence[str]) -> Iterator[Any]:
         raise DataError(f"{path}: {reason}; make it again") from None
     with file:
         with readable(path, "HDF5"):
+            _require_sound_heaps(file, path)
             missing = [name for name in needs if name not in file]
             if missing:
                 raise DataError(
@@ -46,6 +48,53 @@ def open_hdf5(path: str | Path, *, needs: Sequence[str]) -> Iterator[Any]:
             for name in needs:
                 dataset(file, name)
         yield file
+
+
+def _require_sound_heaps(file: Any, path: str | Path) -> None:
+    """Refuse a file whose heaps, in which texts lie, would keep the HDF5 library (at least to 1.14) in a loop for ever.
+
+    A heap is a list of objects, each of which says where the next begins; the library follows without looking.
+
+    Source: HDF5 File Format Specification 3.0, III.E. Global Heap.
+    """
+    if file.id.get_create_plist().get_sizes() != (8, 8):
+        raise DataError(f"{path}: has addresses of another size than h5py writes; make it again")
+    with Path(path).open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = 0
+        for end, beyond in [*_numbers(file), (len(content), 0)]:
+            while (start := content.find(b"GCOL", start, end)) >= 0:
+                if not _is_sound_heap(content, start):
+                    raise DataError(f"{path}: is damaged, its texts cannot be found; make it again")
+                start += 4
+            start = beyond
+
+
+def _numbers(file: Any) -> list[tuple[int, int]]:
+    """Return where the large arrays of numbers lie, in order: a matrix of gigabytes need not be looked through."""
+    places = []
+    for name in file:
+        if isinstance(file.get(name, getlink=True), h5py.HardLink) and isinstance(file[name], h5py.Dataset):
+            start, length = file[name].id.get_offset(), file[name].id.get_storage_size()
+            if start is not None and length > _SMALL and file[name].dtype.kind in "fiu":
+                places.append((start, start + length))
+    return sorted(places)
+
+
+def _is_sound_heap(content: mmap.mmap, start: int) -> bool:
+    if len(content) < start + 16 or content[start + 4] != 1:
+        return True  # the letters stand there by chance, or the library refuses them itself
+    end = start + int.from_bytes(content[start + 8 : start + 16], "little")
+    if end > len(content):
+        return True  # as above
+    place = start + 16
+    while end - place >= 16:
+        used = any(content[place : place + 2])
+        size = int.from_bytes(content[place + 8 : place + 16], "little")
+        length = 16 + -(-size // 8) * 8 if used else size
+        if not 16 <= length <= end - place:
+            return False
+        place += length
+    return True
 
 
 def dataset(file: Any, name: str, *, ndim: int | None = None, kinds: str | None = None) -> Any:

@@ -3,6 +3,7 @@
 A reader must give something or raise the project's own error: no other exception, no hang, no memory without bound.
 """
 
+import faulthandler
 import gzip
 import json
 import signal
@@ -245,17 +246,19 @@ class Hang(BaseException):
 
 @contextmanager
 def limited(seconds: int):
-    """Raise `Hang` in the block after so many seconds."""
+    """Raise `Hang` in the block after so many seconds; end the process if it is in a library then, which sees no signal."""
 
     def stop(number, frame):
         raise Hang(f"no end after {seconds} s")
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
+    faulthandler.dump_traceback_later(2 * seconds, exit=True)
     try:
         yield
     finally:
         signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, before)
 
 

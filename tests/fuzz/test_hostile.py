@@ -277,3 +277,16 @@ def test_a_packed_scan_is_not_unpacked(scan, cheap):
     for read in (lambda: read_dicom(path, percentiles=PERCENTILES), lambda: patient_hash(path, b"salt")):
         with pytest.raises(DataError, match="all of it is packed; unpack it"):
             read()
+
+
+@pytest.mark.parametrize("size", [0, 2**64 - 16])
+def test_texts_that_would_be_looked_for_for_ever_are_refused(pack, size):
+    """The first object of the heap is marked as free, or as the last of all memory: the next one is itself."""
+    content = bytearray(pack.read_bytes())
+    heap = content.index(b"GCOL") + 16
+    content[heap + 8 : heap + 16] = size.to_bytes(8, "little")
+    if not size:
+        content[heap : heap + 2] = b"\0\0"
+    pack.write_bytes(content)
+    with pytest.raises(DataError, match="its texts cannot be found"), open_pack(pack):
+        pass
