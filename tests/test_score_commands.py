@@ -11,14 +11,15 @@ import pytest
 import yaml
 from PIL import Image
 from skimage.metrics import structural_similarity
-from sklearn.metrics import classification_report, silhouette_score
+from sklearn.metrics import classification_report, roc_auc_score, silhouette_score
 
 from deepssim.choices import FsimVariant
 from deepssim.cli import main
 from deepssim.cli_scores import COMMANDS
 from deepssim.config import load_config
 from deepssim.encoders.paper import PAPER_ENCODER
-from deepssim.evaluation.labels import TRUTH
+from deepssim.evaluation.labels import TRUTH, Label
+from deepssim.images.keys import split_key
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import zscore
 from deepssim.provenance import file_checksum
@@ -87,6 +88,29 @@ def test_eval_prints_what_scikit_learn_says(tmp_path, random, capsys):
     assert json.loads((tmp_path / "out.json").read_text()) == figures
 
 
+def test_eval_says_how_sure_it_is_by_subject(tmp_path, random, capsys):
+    scores, labels = write_scores(tmp_path, random)
+    main(["eval", "--metric_name", "deepssim", *inputs(tmp_path)])
+    _, alone = printed(capsys.readouterr().out)
+    assert alone["judged"]["auroc"]["value"] == pytest.approx(
+        roc_auc_score(labels == Label.DUPLICATE, scores), abs=1e-12
+    )
+    assert alone["judged"]["auroc"]["low"] < alone["judged"]["auroc"]["value"] < alone["judged"]["auroc"]["high"]
+    assert alone["judged"]["macro_f1"]["value"] == pytest.approx(alone["macro_f1"], abs=1e-12)
+    records = sorted({split_key(key)[0] for key in pd.read_csv(tmp_path / "test.csv")["real_key"]})
+    assert alone["judged"]["subjects"] == len(records)
+    table = pd.DataFrame({"image_uid": records, "subject": [f"p{n % 4}" for n in range(len(records))]})
+    table.to_csv(tmp_path / "subjects.csv", index=False)
+    command = ["eval", "--metric_name", "deepssim", *inputs(tmp_path), "--subjects", str(tmp_path / "subjects.csv")]
+    main(command)
+    _, grouped = printed(capsys.readouterr().out)
+    assert grouped["judged"]["subjects"] == 4
+    assert grouped["judged"]["macro_f1"] != alone["judged"]["macro_f1"]
+    assert grouped["judged"]["macro_f1"]["value"] == alone["judged"]["macro_f1"]["value"]
+    table[1:].to_csv(tmp_path / "subjects.csv", index=False)
+    fails(command, f"subjects.csv: names no subject for 1 of {len(records)} records, first '{records[0]}'", capsys)
+
+
 def test_eval_of_a_study_takes_less_than_five_seconds(tmp_path, random):
     """15,498 pairs on 2,583 x 14,223 scores; processor time, since other programs may run beside."""
     scores, labels = write_scores(tmp_path, random, 2583, 14223, 15498)
@@ -105,11 +129,11 @@ def test_eval_of_a_study_takes_less_than_five_seconds(tmp_path, random):
         )
 
 
-def test_fsim_is_judged_by_thresholds_of_other_records_or_given_ones(tmp_path, random, capsys):
+def test_fsim_is_judged_by_thresholds_of_other_subjects_or_given_ones(tmp_path, random, capsys):
     scores, labels = write_scores(tmp_path, random)
     main(["eval", "--metric_name", "fsim", *inputs(tmp_path)])
     _, figures = printed(capsys.readouterr().out)
-    assert "of half of the records (seed 42); judged by the rest" in figures["thresholds"]["source"]
+    assert "of half of the subjects (seed 42); judged by the rest" in figures["thresholds"]["source"]
     assert 50 < figures["pairs"] < 150
     main(["eval", "--metric_name", "fsim", *inputs(tmp_path), "--low_threshold", "0.5", "--upper-threshold", "0.8"])
     lines, figures = printed(capsys.readouterr().out)

@@ -33,11 +33,14 @@ _INDICES = {
     "synth_indices_path": Option(help="keys of the columns, npz with `data`", required=True),
 }
 _TEST = Option(help="CSV with real_key, synth_key, label (0 different, 1 duplicate, 2 similar)", required=True)
+_SUBJECTS = Option(
+    help="CSV with image_uid and subject, by which intervals are found (default: every record is a subject)"
+)
 _JSON = Option(help="file for the figures, which are printed too")
 _WORKERS = Option(help="processor threads (default: all)", kind=int)
 _GPU = Option(help="use a GPU if there is one", flag=True)
 _AUGMENT = Option(help="misalign every image first", flag=True)
-_SEED_OPTION = Option(help=f"of misalignment and of fitting (default: {_SEED})", kind=int, default=_SEED)
+_SEED_OPTION = Option(help=f"of misalignment, fitting and intervals (default: {_SEED})", kind=int, default=_SEED)
 _EMBEDDING_METRICS = tuple(name.value for name, metric in METRICS.items() if metric.compares is Compares.EMBEDDINGS)
 _PIXELS = {
     "dataset_images_dir": _IMAGES,
@@ -87,9 +90,10 @@ COMMANDS = {
             "matrix_path": _MATRIX,
             **_INDICES,
             "testset_csv": _TEST,
-            "low_threshold": Option(help="different up to this (default: published, or fitted on half of the records)",
+            "low_threshold": Option(help="different up to this (default: published, or fitted on half of the subjects)",
                                     kind=float),
             "upper_threshold": Option(help="duplicate above this", kind=float),
+            "subjects": _SUBJECTS,
             "json_path": _JSON,
             "seed": _SEED_OPTION,
         },
@@ -101,6 +105,7 @@ COMMANDS = {
             "augment": _AUGMENT,
             "testset_csv": _TEST,
             "dataset_images_dir": _IMAGES,
+            "subjects": _SUBJECTS,
             "json_path": _JSON,
             "num_workers": _WORKERS,
             "seed": _SEED_OPTION,

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from deepssim.errors import DataError
-from deepssim.evaluation.testsets import calibration_half, read_labelled, require_pairs
+from deepssim.evaluation.testsets import calibration_half, read_labelled, record_subjects, require_pairs
 
 ROWS = [("a___training", "a___gen-0", 1), ("a___training", "b___gen-0", 0), ("b___training", "b___gen-0", 2)]
 
@@ -48,12 +48,12 @@ def test_pairs_without_a_score_are_named(tmp_path):
         require_pairs(table, ["a___training", "b___training"], ["a___gen-0"], "x")
 
 
-def test_the_halves_share_no_record():
+def test_the_halves_share_no_subject():
     records = [f"r{n}" for n in range(20)]
     table = pd.DataFrame(
         [(f"{a}___training", f"{b}___gen-0") for a in records for b in records], columns=["real_key", "synth_key"]
     )
-    fitting, judged = calibration_half(table, 1)
+    fitting, judged = calibration_half(record_subjects(table, None), 1)
     sides = [
         set(table[part]["real_key"].str.split("___").str[0]) | set(table[part]["synth_key"].str.split("___").str[0])
         for part in (fitting, judged)
@@ -62,6 +62,23 @@ def test_the_halves_share_no_record():
     assert sides[0] | sides[1] == set(records)
     assert fitting.sum() == judged.sum() == 100
     shuffled = table.sample(frac=1, random_state=0)
-    again = pd.Series(calibration_half(shuffled.reset_index(drop=True), 1)[0], index=shuffled.index).sort_index()
+    again = pd.Series(calibration_half(record_subjects(shuffled, None), 1)[0], index=shuffled.index).sort_index()
     assert (again.to_numpy() == fitting).all()  # the order of rows decides nothing
-    assert (calibration_half(table, 2)[0] != fitting).any()
+    assert (calibration_half(record_subjects(table, None), 2)[0] != fitting).any()
+
+
+def test_subjects_come_from_a_table_and_divide_the_pairs(tmp_path):
+    records = [f"r{n}" for n in range(20)]
+    table = pd.DataFrame(
+        [(f"{a}___training", f"{b}___gen-0") for a in records for b in records], columns=["real_key", "synth_key"]
+    )
+    path = tmp_path / "subjects.csv"
+    pd.DataFrame({"image_uid": records, "subject": [n // 5 for n in range(20)]}).to_csv(path, index=False)
+    subjects = record_subjects(table, path)
+    assert subjects["real"][0] == "0"
+    assert subjects["synth"][399] == "3"
+    fitting, judged = calibration_half(subjects, 1)
+    sides = [{one for side in subjects.values() for one, is_in in zip(side, part, strict=True) if is_in}
+             for part in (fitting, judged)]  # fmt: skip
+    assert not sides[0] & sides[1]
+    assert sides[0] | sides[1] == {"0", "1", "2", "3"}

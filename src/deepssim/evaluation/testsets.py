@@ -62,20 +62,47 @@ def require_pairs(table: pd.DataFrame, real_keys: Sequence[str], synth_keys: Seq
         )
 
 
-def calibration_half(table: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide a test set by records, for metrics whose thresholds must be fitted.
+def record_subjects(table: pd.DataFrame, path: str | Path | None) -> dict[str, list[str]]:
+    """Return the subject of the record of both images of each pair.
 
     Args:
         table: labelled pairs.
-        seed: decides which half of the records is for fitting.
+        path: CSV with `image_uid` (the record, as in the keys) and `subject`; without it every record is a subject.
 
     Returns:
-        Two bool arrays (N,): pairs to fit on, and pairs to judge by. They share no record, real or synthetic; pairs of
-        one record of each half are in neither.
+        Subjects (N,) by side, `real` and `synth`.
+
+    Raises:
+        DataError: if the CSV names no subject for a record.
     """
     records = {side: [split_key(key)[0] for key in table[f"{side}_key"]] for side in ("real", "synth")}
-    names = sorted(set(records["real"]) | set(records["synth"]))
+    if path is None:
+        return records
+    rows = read_csv(path, needs=("image_uid", "subject"))
+    of_record = dict(zip(rows["image_uid"].astype(str), rows["subject"].astype(str), strict=True))
+    known = set(records["real"]) | set(records["synth"])
+    absent = sorted(known - set(of_record))
+    if absent:
+        raise DataError(
+            f"{path}: names no subject for {len(absent)} of {len(known)} records, first {absent[0]!r}; add rows with "
+            "image_uid and subject"
+        )
+    return {side: [of_record[record] for record in of_side] for side, of_side in records.items()}
+
+
+def calibration_half(subjects: dict[str, list[str]], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide a test set by subjects, for metrics whose thresholds must be fitted.
+
+    Args:
+        subjects: of both sides, as `record_subjects` gives them.
+        seed: decides which half of the subjects is for fitting.
+
+    Returns:
+        Two bool arrays (N,): pairs to fit on, and pairs to judge by. They share no subject, real or synthetic; pairs of
+        one subject of each half are in neither.
+    """
+    names = sorted(set(subjects["real"]) | set(subjects["synth"]))
     numpy_generator(seed, "calibration half").shuffle(names)
     chosen = set(names[: len(names) // 2])
-    real, synthetic = (np.array([record in chosen for record in side]) for side in records.values())
+    real, synthetic = (np.array([subject in chosen for subject in subjects[side]]) for side in ("real", "synth"))
     return real & synthetic, ~real & ~synthetic

@@ -20,6 +20,7 @@ from deepssim.evaluation.fitting import PUBLISHED, Origin, fit_thresholds
 from deepssim.evaluation.labels import TRUTH, Thresholds
 from deepssim.images.keys import REAL_NAME, split_key
 from deepssim.jobs import whole_outputs
+from deepssim.settings import as_plain
 from deepssim.similarity.metrics import METRICS, require_weights
 
 if TYPE_CHECKING:
@@ -128,11 +129,12 @@ def evaluate_matrix(
     testset_csv: str,
     low_threshold: float | None,
     upper_threshold: float | None,
+    subjects: str | None,
     json_path: str | None,
     seed: int,
 ) -> None:
     """Judge a matrix on a labelled test set: print what the reference prints, and all figures as JSON."""
-    from deepssim.evaluation.testsets import calibration_half, read_labelled
+    from deepssim.evaluation.testsets import calibration_half, read_labelled, record_subjects
 
     name = MetricName(metric_name)
     table = read_labelled(testset_csv)
@@ -140,25 +142,35 @@ def evaluate_matrix(
     if (low_threshold is None) != (upper_threshold is None):
         raise ConfigError("only one threshold is given; give both --low_threshold and --upper_threshold, or none")
     published = METRICS[name].thresholds
+    whose = record_subjects(table, subjects)
     judged = table.index >= 0
     if low_threshold is not None and upper_threshold is not None:
         used = Origin(_checked(low_threshold, upper_threshold), "given")
     elif published is not None:
         used = Origin(published, PUBLISHED)
     else:
-        fitting, judged = calibration_half(table, seed)
+        fitting, judged = calibration_half(whose, seed)
         thresholds = fit_thresholds(scores[fitting], table["label"].to_numpy()[fitting])
         used = Origin(
-            thresholds, f"fitted on {fitting.sum()} pairs of half of the records (seed {seed}); judged by the rest"
+            thresholds, f"fitted on {fitting.sum()} pairs of half of the subjects (seed {seed}); judged by the rest"
         )
-    _show_figures(name, scores[judged], table["label"].to_numpy()[judged], used, json_path)
+    _show_figures(
+        name, scores[judged], table[judged], [whose["real"][row] for row in judged.nonzero()[0]], used, json_path, seed
+    )
 
 
 def evaluate_ssim(
-    *, augment: bool, testset_csv: str, dataset_images_dir: str, json_path: str | None, seed: int, threads: int
+    *,
+    augment: bool,
+    testset_csv: str,
+    dataset_images_dir: str,
+    subjects: str | None,
+    json_path: str | None,
+    seed: int,
+    threads: int,
 ) -> None:
     """Judge exact SSIM, aligned or misaligned, on a labelled test set; prints the same as `evaluate_matrix`."""
-    from deepssim.evaluation.testsets import read_labelled
+    from deepssim.evaluation.testsets import read_labelled, record_subjects
     from deepssim.images.augment import misalign_pack
     from deepssim.similarity.tiles import pair_scores
 
@@ -172,7 +184,8 @@ def evaluate_ssim(
         table[side].map(pack.index).to_numpy() for side, pack in zip(("real_key", "synth_key"), packs, strict=True)
     )
     scores = pair_scores(METRICS[MetricName.SSIM].compare(*packs, threads, Device.AUTO), *places).astype("float64")
-    _show_figures(MetricName.SSIM, scores, table["label"].to_numpy(), Origin(TRUTH, PUBLISHED), json_path)
+    whose = record_subjects(table, subjects)["real"]
+    _show_figures(MetricName.SSIM, scores, table, whose, Origin(TRUTH, PUBLISHED), json_path, seed)
 
 
 def plot_reports(
@@ -238,12 +251,24 @@ def _checked(low: float, high: float) -> Thresholds:
     return Thresholds(low, high)
 
 
-def _show_figures(name: MetricName, scores: np.ndarray, labels: np.ndarray, used: Origin, path: str | None) -> None:
+def _show_figures(
+    name: MetricName,
+    scores: np.ndarray,
+    table: pd.DataFrame,
+    subjects: list[str],
+    used: Origin,
+    path: str | None,
+    seed: int,
+) -> None:
+    """Print the figures of labelled pairs, and write them to a file if one is named."""
     from deepssim.evaluation.classification import classification_figures
+    from deepssim.evaluation.judged import Sampling, judge
     from deepssim.evaluation.printed import reference_lines
 
+    labels = table["label"].to_numpy()
     figures = classification_figures(scores, labels, used.thresholds)
     figures["thresholds"]["source"] = used.source
+    figures["judged"] = as_plain(judge(scores, labels, subjects, used.thresholds, Sampling(seed=seed)))
     low, high = METRICS[name].score_range
     figures |= {"metric": name.value, "range": [low, high], "direction": "higher is more similar"}
     text = json.dumps(figures, indent=2)
