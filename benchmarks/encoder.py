@@ -38,7 +38,7 @@ from deepssim.similarity.tiles import pair_scores
 
 OURS = EncoderConfig(epochs=8)
 PAPER = replace(
-    OURS, recipe=Recipe.PAPER, canonicalize=False, pixel_projection=False, dropout=0.33, learning_rate=1e-3,
+    OURS, recipe=Recipe.PAPER, canonicalize=False, ssim_features=False, embedding_features=256, dropout=0.33, learning_rate=1e-3,
     decay=Decay.CONSTANT, batch_size=32, keep=Keep.BEST,
     augmentation=tuple(
         DistortionConfig(kind=kind, probability=0.33, strength=strength)
@@ -47,10 +47,10 @@ PAPER = replace(
 )  # fmt: skip
 RECIPES = {
     "paper": PAPER,
-    "paper, our schedule": replace(OURS, recipe=Recipe.PAPER, canonicalize=False, pixel_projection=False),
-    "all pairs": replace(OURS, canonicalize=False, pixel_projection=False),
-    "all pairs, pixels": replace(OURS, canonicalize=False),
-    "all pairs, pose": replace(OURS, pixel_projection=False),
+    "paper, our schedule": replace(OURS, recipe=Recipe.PAPER, canonicalize=False, ssim_features=False),
+    "all pairs": replace(OURS, canonicalize=False, ssim_features=False),
+    "all pairs, SSIM features": replace(OURS, canonicalize=False),
+    "all pairs, pose": replace(OURS, ssim_features=False),
     "ours": OURS,
 }
 
@@ -58,8 +58,9 @@ RECIPES = {
 def options_for(recipe: str, images_seen: int, data: Families | PairImages) -> EncoderConfig:
     """Return the recipe's options with as many passes over the data as make about so many images."""
     options = RECIPES[recipe]
-    per_pass = len(data) * (MEMBERS if isinstance(data, Families) else 2)
-    return replace(options, passes=max(1, round(images_seen / per_pass / options.epochs)))
+    passes = max(1, round(images_seen / (len(data) * (MEMBERS if isinstance(data, Families) else 2))))
+    epochs = min(options.epochs, passes)
+    return replace(options, epochs=epochs, passes=round(passes / epochs))
 
 
 class Lessons:

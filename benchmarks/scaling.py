@@ -8,8 +8,8 @@ stages before, take the next free slot, and some fail and are repeated. The page
 import argparse
 import heapq
 import json
+import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -224,14 +224,15 @@ def dry_run(shards: int) -> tuple[int, float, float]:
         Path(folder, "shards.json").write_text(json.dumps({"shards": shards}))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", folder]
         command += ["--cores", "1", "--dry-run", "--configfile", str(Path(folder, "shards.json")), "--quiet", "rules"]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+            assert run.stdout is not None
+            output = run.stdout.read()
+            _, code, used = os.wait4(run.pid, 0)  # of this process: other children may have taken more
+            run.returncode = os.waitstatus_to_exitcode(code)
     if run.returncode:
-        raise SystemExit(run.stdout[-3000:])
-    total = next(line for line in run.stdout.splitlines() if line.startswith("total"))
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return int(total.split()[1]), seconds, after.ru_maxrss / 2**20
+        raise SystemExit(output[-3000:])
+    total = next(line for line in output.splitlines() if line.startswith("total"))
+    return int(total.split()[1]), used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
 
 
 def tables(stages: dict[str, Stage], slots: Sequence[int]) -> str:

@@ -280,10 +280,10 @@ class EncoderConfig(TrainingConfig):
     depths: tuple[int, ...] = setting((1, 1, 2, 1), minItems=4, maxItems=4, items={"minimum": 1})
     widths: tuple[int, ...] = setting((24, 48, 96, 192), minItems=4, maxItems=4, items={"minimum": 1})
     patch_size: int = setting(4, minimum=1)
-    canonicalize: bool = setting(True)  # bring every image to a common pose first
-    pixel_projection: bool = setting(True)  # add a linear view of the locally normalised pixels
+    canonicalize: bool = setting(True)  # bring every image to a common pose and contrast first
+    ssim_features: bool = setting(True)  # start from embeddings whose cosines are near to SSIM
     hidden_features: int = setting(512, minimum=1)
-    embedding_features: int = setting(256, minimum=2)
+    embedding_features: int = setting(512, minimum=2)
     dropout: float = setting(0.0, minimum=0, exclusiveMaximum=1)
     weight_decay: float = setting(1e-3, minimum=0)
     gradient_norm: float = setting(1.0, exclusiveMinimum=0)

@@ -139,10 +139,36 @@ def write_keys(file: Any, name: str, keys: Sequence[str]) -> None:
 def read_keys(file: Any, name: str, *, expected: int) -> list[str]:
     """Read a list of keys that must have `expected` entries."""
     with readable(file.filename, "HDF5"):
-        keys = [str(key) for key in dataset(file, name, ndim=1).asstr()[:]]
+        found = dataset(file, name, ndim=1)
+        _require_texts(file, name, found)
+        keys = [str(key) for key in found.asstr()[:]]
     if len(keys) != expected:
         raise DataError(f"{file.filename}: {len(keys)} {name} for {expected} rows of data; make the file again")
     return keys
+
+
+def _require_texts(file: Any, name: str, found: Any) -> None:
+    """Refuse texts that claim more bytes than the file has, before the HDF5 library takes memory for them.
+
+    Source: HDF5 File Format Specification 3.0, IV.B: length, address and number of each text's object in a heap.
+    """
+    start = found.id.get_offset()
+    if start is None or h5py.check_string_dtype(found.dtype) is None:
+        raise DataError(
+            f"{file.filename}: {name!r} holds no texts in one piece, as this program writes them; make it again"
+        )
+    parts = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])
+    with Path(file.filename).open("rb") as raw:
+        raw.seek(start)
+        content = raw.read(found.size * parts.itemsize)
+    claimed, size = (
+        int(np.frombuffer(content, parts)["length"].sum(dtype=np.uint64)),
+        Path(file.filename).stat().st_size,
+    )
+    if claimed > size:
+        raise DataError(
+            f"{file.filename}: {name!r} claims texts of {claimed:,} bytes in a file of {size:,}; make the file again"
+        )
 
 
 def read_npz(

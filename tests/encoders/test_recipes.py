@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from deepssim.choices import Decay, Device, Distortion, Precision, Recipe
+from deepssim.choices import Device, Distortion, Precision, Recipe
 from deepssim.config import DistortionConfig, EncoderConfig
 from deepssim.encoders.deepssim import DeepSSIM, embed, save_encoder
 from deepssim.encoders.families import Families
@@ -20,7 +20,7 @@ from deepssim.similarity.tiles import all_scores
 TINY = EncoderConfig(
     depths=(1, 1, 1, 1), widths=(8, 8, 16, 16), patch_size=2, hidden_features=16, embedding_features=16, epochs=25,
     passes=1, batch_size=8, learning_rate=3e-3, validate_every=5, recipe=Recipe.PAPER, canonicalize=False,
-    pixel_projection=False, augmentation=(DistortionConfig(kind=Distortion.FLIP, probability=0.5),),
+    ssim_features=False, augmentation=(DistortionConfig(kind=Distortion.FLIP, probability=0.5),),
 )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def test_all_pairs_learns_exact_ssim_from_images_alone(tmp_path, random, parts):
     train, valid = shapes(24, random), shapes(12, random, 24)
     options = replace(
         TINY, recipe=Recipe.ALL_PAIRS, epochs=4, passes=10, batch_size=24, validate_every=1, widths=(16, 16, 24, 32),
-        canonicalize=parts, pixel_projection=parts,
+        canonicalize=parts, ssim_features=parts,
     )  # fmt: skip
     network, trained = train_on_images(train, valid, options, seed=0, device=Device.CPU, state=tmp_path / "state")
     noisy = np.clip(valid.images + random.normal(0, 8, valid.images.shape), 0, 255).astype(np.uint8)
@@ -91,7 +91,7 @@ def test_all_pairs_learns_exact_ssim_from_images_alone(tmp_path, random, parts):
 def test_half_precision_trains_too(tmp_path, random):
     """Poses and distortions stay in float32, where a rotation would miss by pixels otherwise."""
     options = replace(
-        TINY, recipe=Recipe.ALL_PAIRS, epochs=1, validate_every=1, canonicalize=True, pixel_projection=True,
+        TINY, recipe=Recipe.ALL_PAIRS, epochs=1, validate_every=1, canonicalize=True, ssim_features=True,
         precision=Precision.BFLOAT16, augmentation=EncoderConfig().augmentation,
     )  # fmt: skip
     _, trained = train_on_images(
@@ -112,13 +112,6 @@ def test_what_is_asked_later_counts_most(random):
     assert (weights.diagonal() == 0).all()
     assert weights[0, 8] == pytest.approx(1 + 3 * min(1, max(0, (float(ssim[0, 8]) - 0.4) / 0.4)), rel=1e-5)
     assert weights[1, 9] == pytest.approx(0.15 * (1 + 3 * min(1, max(0, (float(ssim[1, 9]) - 0.4) / 0.4))), rel=1e-5)
-
-
-def test_pixels_learn_slower_than_the_rest(random):
-    module = DeepSSIMTraining(replace(TINY, pixel_projection=True, decay=Decay.CONSTANT))
-    groups = module.configure_optimizers()["optimizer"].param_groups
-    assert [group["lr"] for group in groups] == [3e-3, pytest.approx(1.5e-4)]
-    assert sum(len(group["params"]) for group in groups) == len(list(module.parameters()))
 
 
 def test_too_small_images_are_refused(tmp_path, pairs):

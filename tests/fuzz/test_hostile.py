@@ -27,7 +27,7 @@ from deepssim.images.keys import real_key, synthetic_key
 from deepssim.images.packs import open_pack, read_pack
 from deepssim.images.reading import read_image, read_volume
 from deepssim.images.tree import image_path
-from deepssim.storage import read_npz
+from deepssim.storage import open_hdf5, read_keys, read_npz
 from deepssim.training import read_checkpoint
 from deepssim.weights import read_state_dict
 from tests.fuzz.readers import READERS
@@ -290,3 +290,16 @@ def test_texts_that_would_be_looked_for_for_ever_are_refused(pack, size):
     pack.write_bytes(content)
     with pytest.raises(DataError, match="its texts cannot be found"), open_pack(pack):
         pass
+
+
+def test_texts_longer_than_the_file_take_no_memory(pack):
+    content = bytearray(pack.read_bytes())
+    with h5py.File(pack) as file:
+        start = file["keys"].id.get_offset()
+    content[start : start + 4] = (2**32 - 1).to_bytes(4, "little")
+    pack.write_bytes(content)
+    with (
+        open_hdf5(pack, needs=["keys"]) as file,
+        pytest.raises(DataError, match="'keys' claims texts of 4,294,967,295 bytes in a file of"),
+    ):
+        read_keys(file, "keys", expected=1)

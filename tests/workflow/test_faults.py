@@ -60,13 +60,18 @@ def test_kills_lose_nothing(results, tmp_path):
     assert verify(tmp_path / "results")[1] == []
 
 
-def test_a_deleted_shard_is_made_again_and_no_training(results, folder):
-    (folder / "results" / "synthetic" / "000.h5").unlink()
-    run = run_tiny(folder, "results/matrices/ssim.h5")
-    assert run.returncode == 0, run.stdout[-3000:]
-    assert "rule generate:" in run.stdout
-    assert "rule train_vae:" not in run.stdout
-    assert_same(folder, results, "results/synthetic/000.h5", "results/matrices/ssim.h5")
+def test_a_deleted_shard_is_named_and_made_again_without_training(results, folder):
+    """Nothing that is finished needs it any more, so it is made when it is asked for, or what is asked for needs it."""
+    shard, matrix = "results/synthetic/000.h5", "results/matrices/ssim.h5"
+    for deleted, asked in (([shard], shard), ([shard, matrix], matrix)):
+        for name in deleted:
+            (folder / name).unlink()
+        assert any(f"{folder / shard}: is missing" in line for line in verify(folder / "results")[1])
+        run = run_tiny(folder, asked)
+        assert run.returncode == 0, run.stdout[-3000:]
+        assert "rule generate:" in run.stdout
+        assert "rule train_vae:" not in run.stdout
+        assert_same(folder, results, shard, matrix)
 
 
 def test_a_truncated_output_is_named_and_made_again(results, folder):

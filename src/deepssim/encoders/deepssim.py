@@ -1,14 +1,12 @@
 """The DeepSSIM encoder: cosine similarity of two embeddings estimates the SSIM of the aligned images.
 
-Not here: how it is trained (recipes.py), its backbone (backbones.py), its sense of pose (canonical.py), other encoders,
-storing embeddings (embeddings.py).
+Not here: how it is trained (recipes.py), its backbone (backbones.py), its sense of pose (canonical.py), the part
+that is near SSIM untrained (ssim_features.py), other encoders, storing embeddings (embeddings.py).
 """
 
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepssim.choices import Device, Precision
@@ -18,11 +16,11 @@ from deepssim.encoders.backbones import Backbone, architecture, build_backbone, 
 from deepssim.encoders.canonical import Canonicalizer, Pose
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.encoders.extraction import extract
+from deepssim.encoders.ssim_features import SsimFeatures
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import zscore_batch
 from deepssim.provenance import file_checksum
 from deepssim.settings import as_settings
-from deepssim.similarity.ssim import WINDOW
 from deepssim.weights import load_weights, rebuild, save_weights
 
 NAME = "deepssim"
@@ -30,53 +28,12 @@ NAME = "deepssim"
 _ARCHITECTURE = "architecture"  # entry of the file that rebuilds a backbone of transformers
 
 
-class PixelProjection(nn.Module):
-    """A linear view of locally normalised pixels.
-
-    SSIM is the mean over small windows of a product of two images, each less its local mean and divided by its local
-    deviation, so the cosine of images that are normalised in this way already is near to it. The network beside needs to
-    learn only what is missing.
-
-    Input: float32 (N, 1, H, W), 0 to 1. Output: float32 (N, D).
-    """
-
-    _SIDE = 64  # pixels; of larger images a reduced copy is seen
-    _FLOOR = 0.05  # variance of a z-scored window that counts as none: noise of the background must not be blown up
-    _SHARE = 1 / 8  # makes its output as large as that of the network beside it
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.projection = nn.Linear(self._SIDE**2, features, bias=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Project a batch."""
-        return self.projection(self.normalised(images)) * self._SHARE
-
-    def normalised(self, images: Tensor) -> Tensor:
-        """Return the locally normalised pixels of a batch, (N, 64 * 64)."""
-        small = F.interpolate(
-            images, size=(self._SIDE, self._SIDE), mode="bilinear", antialias=True, align_corners=False
-        )
-        scored = F.pad(zscore_batch(small), [WINDOW // 2] * 4, mode="reflect")
-        mean = F.avg_pool2d(scored, WINDOW, 1)
-        variance = (F.avg_pool2d(scored**2, WINDOW, 1) - mean**2).clamp_min(0)
-        inner = scored[:, :, WINDOW // 2 : -(WINDOW // 2), WINDOW // 2 : -(WINDOW // 2)]
-        return ((inner - mean) / (variance + self._FLOOR).sqrt()).flatten(1)
-
-    @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
-        """Start from the principal directions of some images, which keep most of what distinguishes them."""
-        directions = torch.linalg.svd(F.normalize(self.normalised(images)), full_matrices=False)[2]
-        kept = min(len(directions), self.projection.out_features)
-        self.projection.weight.zero_()
-        self.projection.weight[:kept] = directions[:kept]
-
-
 class DeepSSIM(nn.Module):
     """Features of a backbone, averaged, and the paper's head (arXiv:2509.16582).
 
-    Two parts of ours can be switched on: images are brought to a common pose first (`canonicalize`), and a linear view
-    of locally normalised pixels is added to the embedding (`pixel_projection`). Without them it is the paper's network.
+    Two parts of ours can be switched on: images are brought to a common pose and contrast first (`canonicalize`), and
+    embeddings whose cosines are near to SSIM already are added (`ssim_features`), so that the network learns only what
+    is missing. Without them it is the paper's.
 
     Input: float32 (N, 1, H, W), 0 to 1; z-scored per image and repeated to three channels inside, so that weights from
     colour images fit. Output: float32 (N, D), not normalised.
@@ -85,8 +42,8 @@ class DeepSSIM(nn.Module):
     def __init__(self, options: EncoderConfig, backbone: Backbone | None = None) -> None:
         super().__init__()
         self.options = options
-        self.canonical = Canonicalizer() if options.canonicalize else None
-        self.pixels = PixelProjection(options.embedding_features) if options.pixel_projection else None
+        self.canonical = Canonicalizer(options.augmentation) if options.canonicalize else None
+        self.ssim = SsimFeatures(options.embedding_features) if options.ssim_features else None
         self.features = backbone or build_backbone(options)
         self.head = nn.Sequential(
             nn.BatchNorm1d(self.features.width),
@@ -95,6 +52,9 @@ class DeepSSIM(nn.Module):
             nn.Dropout(options.dropout),
             nn.Linear(options.hidden_features, options.embedding_features),
         )
+        if self.ssim is not None:  # learning starts where the features alone are
+            for value in self.head[-1].parameters():
+                nn.init.zeros_(value)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings of a batch."""
@@ -105,12 +65,12 @@ class DeepSSIM(nn.Module):
         if self.canonical is None:
             return self.embed_posed(images), None
         pose = self.canonical.pose(images)
-        return self.embed_posed(self.canonical.turn(images, pose)), pose
+        return self.embed_posed(self.canonical(images, pose)), pose
 
     def embed_posed(self, images: Tensor) -> Tensor:
         """Return the embeddings of images that are in a common pose."""
         embedded = self.head(self.features(zscore_batch(images).expand(-1, 3, -1, -1)))
-        return embedded if self.pixels is None else embedded + self.pixels(images)
+        return embedded if self.ssim is None else embedded + self.ssim(images)
 
 
 def save_encoder(path: str | Path, network: DeepSSIM) -> None:

@@ -17,7 +17,7 @@ from deepssim.choices import Device, Recipe
 from deepssim.config import EncoderConfig
 from deepssim.encoders.canonical import Pose
 from deepssim.encoders.deepssim import DeepSSIM
-from deepssim.encoders.families import Families, example_pairs
+from deepssim.encoders.families import MEMBERS, Families, example_pairs
 from deepssim.errors import ConfigError, DataError
 from deepssim.images import augment
 from deepssim.images.packs import ImagePack
@@ -31,8 +31,6 @@ _CLOSE_PAIR_WEIGHT = 4.0  # of pairs above the similar range, beside 1 for stran
 _SLOPE = (0.4, 0.8)  # SSIM where the weight begins and ends to rise
 _BOTH_COPIES_WEIGHT = 0.15  # of pairs of two copies: what is asked later is real against synthetic
 _POSE_WEIGHT = 0.1
-_PIXEL_RATE = 0.05  # learning rate of the pixel projection, whose start is good, as a share of the others'
-_FITTED = 2048  # images that the pixel projection starts from
 
 
 class DeepSSIMTraining(lightning.LightningModule):
@@ -72,17 +70,11 @@ class DeepSSIMTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with weight decay, as in the paper."""
-        pixels = [] if self.network.pixels is None else list(self.network.pixels.parameters())
-        own = {id(value) for value in pixels}
-        others = [value for value in self.parameters() if value.requires_grad and id(value) not in own]
-        rate = self.options.learning_rate
-        groups: list[dict[str, Any]] = [
-            {"params": others},
-            *([{"params": pixels, "lr": _PIXEL_RATE * rate}] if pixels else []),
-        ]
-        return with_decay(
-            self, torch.optim.AdamW(groups, lr=rate, weight_decay=self.options.weight_decay, fused=True), self.options
+        trained = [value for value in self.parameters() if value.requires_grad]
+        optimiser = torch.optim.AdamW(
+            trained, lr=self.options.learning_rate, weight_decay=self.options.weight_decay, fused=True
         )
+        return with_decay(self, optimiser, self.options)
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -101,7 +93,7 @@ class DeepSSIMTraining(lightning.LightningModule):
     def _pose_loss(self, pose: Pose | None, changes: augment.Misalignment) -> Tensor:
         if pose is None:
             return torch.zeros((), device=self.device)
-        loss = _POSE_WEIGHT * pose.loss(changes)
+        loss = _POSE_WEIGHT * pose.loss(changes, 1 if self.families is None or not self.training else MEMBERS)
         if self.training:
             self.log(
                 "train_loss_pose", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(changes.degrees)
@@ -177,9 +169,6 @@ def train_deepssim(
     module = DeepSSIMTraining(options, families)
     pack = train_data.pack if isinstance(train_data, Families) else train_data.real
     _require_size(pack.images.shape[1:], module.network.features.least_side)
-    if module.network.pixels is not None:
-        chosen = np.unique(np.linspace(0, len(pack.keys) - 1, min(len(pack.keys), _FITTED)).astype(int))
-        module.network.pixels.fit(_gather(pack, torch.from_numpy(chosen)))
     trained = train(
         module,
         train_data,

@@ -30,7 +30,7 @@ from deepssim.similarity.lanes import LANES, compare_by_row, in_lanes, numba_thr
 WINDOW = 7  # pixels, side of the uniform window
 _AREA = WINDOW**2
 _SAMPLE = _AREA * (_AREA - 1)  # covariances are those of a sample: 49 sum(xy) - sum(x) sum(y), divided by 49 * 48
-_K1, _K2 = 0.01, 0.03
+K1, K2 = 0.01, 0.03
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class SsimComparison:
 
 def constants_of() -> tuple[float, float, int]:
     """Return K1, K2 and the divisor of sample covariances, for the same score elsewhere."""
-    return _K1, _K2, _SAMPLE
+    return K1, K2, _SAMPLE
 
 
 def ssim_of_arrays(real: np.ndarray, synthetic: np.ndarray, *, threads: int = 1) -> np.ndarray:
@@ -212,7 +212,7 @@ def _kernel(wide: bool) -> Callable[..., Any]:
             for n in range(count):
                 for lane in range(LANES):
                     span = max(ranges[n], lane_ranges[block, lane])
-                    c1[lane], c2[lane] = (_K1 * span) ** 2, (_K2 * span) ** 2
+                    c1[lane], c2[lane] = (K1 * span) ** 2, (K2 * span) ** 2
                     scale[lane] = 2 * factors[n] * lane_factors[block, lane] / _SAMPLE
                     total[lane] = 0
                 strip[:] = 0

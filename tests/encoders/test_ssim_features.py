@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from deepssim.encoders.ssim_features import SsimFeatures
+from deepssim.images.reading import read_image
+from deepssim.images.standardize import fit
+from deepssim.similarity.ssim import ssim_of_arrays
+
+
+@pytest.fixture
+def xrays(real_data):
+    files = sorted((real_data / "chest_xray").glob("*.png"))[:80]
+    return np.stack([fit(read_image(file, percentiles=(0, 100)), (64, 64)) for file in files])
+
+
+def copies(images):
+    """Blends with other images, and noise."""
+    random = np.random.default_rng(0)
+    blends = [share * images + (1 - share) * images[::-1] for share in (0.6, 0.8)]
+    noisy = [images + random.normal(0, deviation, images.shape) for deviation in (0.01, 0.04)]
+    return np.clip(np.concatenate([*blends, *noisy]), 0, 1).astype(np.float32)
+
+
+def cosines(features, *sides):
+    with torch.inference_mode():
+        real, synthetic = (F.normalize(features(torch.from_numpy(part)[:, None])) for part in sides)
+    return (real @ synthetic.T).numpy()
+
+
+def test_cosines_of_real_images_are_near_to_ssim_without_training(xrays):
+    torch.manual_seed(0)
+    found = cosines(SsimFeatures(256), xrays, copies(xrays))
+    truth = ssim_of_arrays(xrays, copies(xrays))
+    assert np.abs(found - truth).mean() < 0.09
+    close = truth > 0.6
+    assert close.sum() > 100
+    assert np.abs(found - truth)[close].mean() < 0.05
+
+
+def test_windows_give_ssim_with_geometric_means(xrays):
+    """The formula, written down pixel by pixel for one window."""
+    features = SsimFeatures(16)
+    one, two = xrays[0], copies(xrays)[0]
+    with torch.inference_mode():
+        vectors = features.windows(torch.from_numpy(np.stack([one, two]))[:, None])[..., 7, 11].numpy()
+    parts = []
+    for image in (one, two):
+        scored = (image - image.mean()) / image.std()
+        window = scored[21:28, 33:40].ravel().astype(np.float64)
+        parts.append((window, window.mean(), window.var(ddof=1), np.ptp(scored)))
+    (x, mx, vx, rx), (y, my, vy, ry) = parts
+    a, b = (0.01 * rx / 2**0.5, 0.01 * ry / 2**0.5), (0.03 * rx / 2**0.5, 0.03 * ry / 2**0.5)
+    means = (mx * my + a[0] * a[1]) / np.sqrt((mx**2 + a[0] ** 2) * (my**2 + a[1] ** 2))
+    covariance = ((x - mx) * (y - my)).sum() / 48
+    structure = (covariance + b[0] * b[1]) / np.sqrt((vx + b[0] ** 2) * (vy + b[1] ** 2))
+    assert (vectors[0] * vectors[1]).sum() == pytest.approx(means * structure, abs=1e-4)
+    assert (vectors**2).sum(axis=(1, 2)) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 56), (136, 112)])
+def test_an_image_is_its_own_copy_at_every_size(size):
+    torch.manual_seed(1)
+    features = SsimFeatures(32)
+    images = torch.rand(3, 1, *size)
+    embedded = features(images)
+    assert embedded.shape == (3, 32)
+    torch.testing.assert_close(features(0.4 * images + 0.3), embedded, atol=1e-3, rtol=1e-2)  # z-scored
+
+
+def test_places_and_frequencies_can_be_learned():
+    torch.manual_seed(1)
+    features = SsimFeatures(32)
+    features(torch.rand(3, 1, 64, 64)).square().sum().backward()
+    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in features.parameters())
