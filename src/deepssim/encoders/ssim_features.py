@@ -40,6 +40,10 @@ class SsimFeatures(nn.Module):
     Input: float32 (N, 1, H, W), any intensity scale. Output: float32 (N, D), of length about 1.
     """
 
+    order: Tensor
+    signs: Tensor
+    basis: Tensor
+
     def __init__(self, features: int) -> None:
         super().__init__()
         self.features = features

@@ -22,7 +22,7 @@ from deepssim.stages.audit_cache import AuditCache
 if TYPE_CHECKING:
     import numpy as np
 
-    from deepssim.config import AuditConfig
+    from deepssim.config import AuditConfig, EncoderConfig
     from deepssim.encoders.embeddings import Embeddings
     from deepssim.evaluation.audit import Means, Side, Sides
     from deepssim.evaluation.neighbours import Neighbours
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-AUDIT_RECIPE = 1  # raise when a change of the library alters what an encoder learns
+AUDIT_RECIPE = 2  # raise when a change of the library alters what an encoder learns
 OUTPUTS = {
     "page": "index.html",
     "summary": "summary.json",
@@ -185,18 +185,21 @@ def _encoder(real: Collection, subjects: list[str], store: AuditCache, config: A
             f"{config.audit.real}: {count} subjects are too few to train an encoder, which needs {_LEAST_SUBJECTS}; name a "
             "trained one by --encoder (audit.encoder)"
         )
-    name = fingerprint(
-        [AUDIT_RECIPE, real.content, subjects, as_settings(config.encoder), config.seed, str(config.device)]
-    )[:32]
+    options = dataclasses.replace(
+        config.encoder, augmentation=(*config.encoder.augmentation, *config.audit.misalignment)
+    )
+    name = fingerprint([AUDIT_RECIPE, real.content, subjects, as_settings(options), config.seed, str(config.device)])[
+        :32
+    ]
     path = store.root / "encoders" / f"{name}.safetensors"
     if path.exists():
         logger.info("the encoder was trained on these images before")
         return path, {"source": "trained on the training images before", "training_seconds": None}
-    seconds = _train_encoder(path, real, subjects, config)
+    seconds = _train_encoder(path, real, subjects, options, config)
     return path, {"source": "trained on the training images", "training_seconds": round(seconds, 1)}
 
 
-def _train_encoder(path: Path, real: Collection, subjects: list[str], config: Any) -> float:
+def _train_encoder(path: Path, real: Collection, subjects: list[str], options: EncoderConfig, config: Any) -> float:
     """Train an encoder on the training images, apart by subject from those that validate it; return the seconds."""
     from deepssim.datasets.splits import split_by_subject
     from deepssim.datasets.tables import Split
@@ -216,7 +219,7 @@ def _train_encoder(path: Path, real: Collection, subjects: list[str], config: An
     logger.info("training an encoder on %d images; name one by --encoder to save this time", len(train.keys))
     started = time.perf_counter()
     network, _ = train_on_images(
-        train, valid, config.encoder, seed=config.seed, device=config.device, state=path.parent / f"state-{path.stem}"
+        train, valid, options, seed=config.seed, device=config.device, state=path.parent / f"state-{path.stem}"
     )
     seconds = time.perf_counter() - started
     with whole_outputs({"weights": path}) as outputs:
