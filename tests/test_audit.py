@@ -9,8 +9,11 @@ import pytest
 from PIL import Image
 
 import deepssim
+from deepssim.choices import Distortion
 from deepssim.cli import main
+from deepssim.config import Config
 from deepssim.errors import DataError
+from deepssim.stages.audit import _encoder_options
 from tests.audit_data import make_folders, picture, tiny_encoder, write
 
 QUICK = {"image_size": [32, 32], "controls": 6, "verified": 4, "gallery": 6, "borderline": 4, "bootstrap": 50}
@@ -127,6 +130,18 @@ def test_without_an_encoder_one_is_trained_once(tmp_path, folders):
     second = run(folders, tmp_path / "b", None, encoder_settings=tiny, device="cpu")
     assert second["encoder"]["source"] == "trained on the training images before"
     assert second["encoder"]["sha256"] == first["encoder"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "passes"),
+    [(100, 6, 16), (1000, 6, 1), (5000, 2, 1), (20_000, 1, 1), (10, 6, 25)],
+)
+def test_training_takes_about_as_long_for_many_images_as_for_few(images, epochs, passes):
+    options = _encoder_options(Config(), images)
+    assert (options.epochs, options.passes) == (epochs, passes)
+    assert {entry.kind for entry in options.augmentation} == {
+        Distortion.FLIP, Distortion.ROTATION, Distortion.GAMMA, Distortion.TRANSLATION, Distortion.CROP,
+    }  # fmt: skip
 
 
 def test_equal_names_in_different_folders_stay_apart(tmp_path, encoder, random):

@@ -375,6 +375,7 @@ class AuditConfig:
     encoder: str | None = setting(None, minLength=1)  # null trains one on the real images
     # what an encoder trained by the audit learns to see through, beside encoder.augmentation
     misalignment: tuple[DistortionConfig, ...] = setting(_distortions(translation=(0.4, 0.06), crop=(0.4, 0.15)))
+    training_images: int = setting(80_000, minimum=1)  # that it sees at most, in whole passes over the real images
     autoencoder: str | None = setting(None, minLength=1)  # of the generator, for one more control
     image_size: tuple[int, ...] = setting((64, 64), minItems=2, maxItems=2, items={"minimum": 8})
     intensity_percentiles: tuple[float, ...] = setting(

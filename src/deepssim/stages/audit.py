@@ -185,18 +185,30 @@ def _encoder(real: Collection, subjects: list[str], store: AuditCache, config: A
             f"{config.audit.real}: {count} subjects are too few to train an encoder, which needs {_LEAST_SUBJECTS}; name a "
             "trained one by --encoder (audit.encoder)"
         )
-    options = dataclasses.replace(
-        config.encoder, augmentation=(*config.encoder.augmentation, *config.audit.misalignment)
-    )
-    name = fingerprint([AUDIT_RECIPE, real.content, subjects, as_settings(options), config.seed, str(config.device)])[
-        :32
-    ]
+    options = _encoder_options(config, len(real.content))
+    known_by = [AUDIT_RECIPE, real.content, subjects, as_settings(options), config.seed, str(config.device)]
+    name = fingerprint(known_by)[:32]
     path = store.root / "encoders" / f"{name}.safetensors"
     if path.exists():
         logger.info("the encoder was trained on these images before")
         return path, {"source": "trained on the training images before", "training_seconds": None}
     seconds = _train_encoder(path, real, subjects, options, config)
     return path, {"source": "trained on the training images", "training_seconds": round(seconds, 1)}
+
+
+def _encoder_options(config: Any, images: int) -> EncoderConfig:
+    """Return section `encoder` with the misalignment of an audit, and fewer passes where there are many images."""
+    from deepssim.encoders.families import MEMBERS
+
+    encoder = config.encoder
+    passes = max(1, config.audit.training_images // (MEMBERS * images))
+    epochs = min(encoder.epochs, passes)
+    return dataclasses.replace(
+        encoder,
+        augmentation=(*encoder.augmentation, *config.audit.misalignment),
+        epochs=epochs,
+        passes=min(encoder.passes, passes // epochs),
+    )
 
 
 def _train_encoder(path: Path, real: Collection, subjects: list[str], options: EncoderConfig, config: Any) -> float:
