@@ -31,7 +31,7 @@ def test_schema_is_closed_everywhere():
         elif schema.get("type") == "array":
             yield from objects(schema["items"])
 
-    assert len(list(objects(json_schema()))) == 20
+    assert len(list(objects(json_schema()))) == 21
     assert all(schema["additionalProperties"] is False for schema in objects(json_schema()))
 
 
