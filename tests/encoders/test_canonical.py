@@ -82,32 +82,19 @@ def pose_of(flip=0, **values):
     of_image = torch.tensor(list((NOTHING | values).values()))
     # A flip turns a rotation around, two turn it back; rows turn what is down, columns what is right.
     signs = [[1, 1, 1, 1, 1, 1], [-1, 1, 1, -1, 1, 1], [-1, 1, -1, 1, 1, 1], [1, 1, -1, -1, 1, 1]]
-    return Pose(scores, (torch.tensor(signs) * of_image)[None], torch.zeros(1))
+    return Pose(scores, (torch.tensor(signs) * of_image)[None])
 
 
-def turned_by(image, flip=0, exponent=0.0, **values):
-    kinds = [Distortion.CROP, Distortion.GAMMA]
-    network = Canonicalizer([DistortionConfig(kind=kind, probability=1.0, strength=0.1) for kind in kinds]).train()
-    network._lifted = lambda images: (images, torch.zeros(1))
-    # Nothing is left to do at a second look, but for the exponent, which is undone at the end.
-    network._look = lambda images, lifts: pose_of(flip, exponent=exponent)
-    return network(image, pose_of(flip, exponent=exponent, **values))
+def turned_by(image, pose):
+    network = Canonicalizer([DistortionConfig(kind=Distortion.CROP, probability=1.0, strength=0.1)]).train()
+    network.pose = lambda images: pose_of(int(pose.scores.argmax()))  # nothing is left to do at a second look
+    return network(image, pose)
 
 
 def test_contrast_comes_back():
     image = faces(1)
-    found = turned_by(image**1.4, exponent=math.log(1.4))
+    found = turned_by(image**1.4, pose_of(exponent=math.log(1.4)))
     torch.testing.assert_close(found, image, atol=1e-4, rtol=1e-3)
-
-
-def test_images_that_differ_in_contrast_come_out_alike_whatever_was_learned():
-    gamma = [DistortionConfig(kind=Distortion.GAMMA, probability=1.0, strength=0.5)]
-    images = faces(4).clamp_min(0.05)
-    network = Canonicalizer(gamma).eval()
-    dark, bright = images**1.4, images**0.6
-    # But for what is interpolated before the exponent is undone.
-    assert (network(dark) - network(bright)).abs().mean() < 0.02 * (dark - bright).abs().mean()
-    torch.testing.assert_close(Canonicalizer().eval()._lifted(images)[0], images)  # not asked for: left alone
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(False, False), (True, False), (False, True), (True, True)])
@@ -127,16 +114,17 @@ def test_the_loss_is_least_for_the_true_pose(rows, columns):
     for wrong in ({"flip": 3 - truth["flip"]}, {"degrees": -7.0}, {"exponent": -0.2}, {"right": -0.06}, {"high": 0.2}):
         assert pose_of(**truth | wrong).loss(changes) > 0.05
     # And turning by it gives the image back, up to interpolating twice.
-    assert (turned_by(seen, **truth) - image).abs().mean() < 0.2 * (seen - image).abs().mean()
+    assert (turned_by(seen, pose) - image).abs().mean() < 0.2 * (seen - image).abs().mean()
 
 
 def test_looks_add_up():
     """Two looks that each see half of it undo the whole."""
     network = Canonicalizer([DistortionConfig(kind=Distortion.SCALE, probability=1.0, strength=0.1)]).train()
     changes = augment.Misalignment(**vars(augment.Misalignment.none(1)) | {
-        "degrees": torch.tensor([8.0]), "scale": torch.tensor([[1.21, 1.21]]),
+        "degrees": torch.tensor([8.0]), "scale": torch.tensor([[1.21, 1.21]]), "gamma": torch.tensor([1.44]),
     })  # fmt: skip
-    network._look = lambda images, lifts: pose_of(degrees=4.0, wide=math.log(1.1), high=math.log(1.1))
+    half = pose_of(degrees=4.0, wide=math.log(1.1), high=math.log(1.1), exponent=math.log(1.2))
+    network.pose = lambda images: half
     image = faces(1)
     seen = augment.apply(image, changes)
     assert (network(seen) - image).abs().mean() < 0.2 * (seen - image).abs().mean()

@@ -9,10 +9,6 @@ Which pose is common hardly matters, as long as images that resemble each other 
 network that has to say how each one lay in its data set guesses, and guesses differently for a copy. The loss therefore
 asks for agreement within a family (see families.py) and only a little for the truth.
 
-Contrast is undone in two steps. An exponent of intensities multiplies their logarithms, so the mean logarithm of the
-brighter half of an image tells its exponent against a fixed level, nearly without error, but for each image a level of its
-own would be right. The network estimates that one from the image at the fixed level, where copies look the same.
-
 Not here: the encoder (deepssim.py), the misalignment of training (images/augment.py).
 """
 
@@ -30,14 +26,10 @@ from deepssim.images.augment import Misalignment
 from deepssim.images.standardize import zscore_batch
 
 _FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))  # axes that each of the four flips turns around
-# What is said of each flip of an image: rotation, logarithm of the exponent at the fixed level, shift right and down, logarithm of the
+# What is said of each flip of an image: rotation, logarithm of the exponent, shift right and down, logarithm of the
 # enlargement along the width and the height. The signs are how the four flips turn them around.
 _SIGNS = ((1, 1, 1, 1, 1, 1), (-1, 1, 1, -1, 1, 1), (-1, 1, -1, 1, 1, 1), (1, 1, -1, -1, 1, 1))
-_MOST = (45.0, 2.0, 0.3, 0.3, 0.4, 0.4)  # degrees, natural logarithms, and shares of the sides
-_LEVEL = -0.5  # mean natural logarithm of the brighter half of an image, inside the disk that no rotation leaves
-_DARKEST = 0.02  # intensity that counts in it, at least
-_MOST_LIFT = 1.6  # natural logarithm of the exponent that brings an image to this level
-_RADIUS = 0.95  # of the disk, in halves of the sides
+_MOST = (45.0, 0.7, 0.3, 0.3, 0.4, 0.4)  # degrees, natural logarithms, and shares of the sides
 _ALWAYS = 2  # rotation and exponent; the others only where training moves images
 _MOVES = {Distortion.TRANSLATION, Distortion.SCALE, Distortion.CROP}
 _DEGREES = 10.0  # one unit of the network's output
@@ -49,8 +41,7 @@ _WIDTH = 16  # channels of its first layer
 _HIDDEN = 128
 _TRUTH_WEIGHT = 0.005  # of how an image really lay, beside one of agreement with its family
 _ANGLE_WEIGHT = 0.02  # of an error of one degree, beside one nat of the choice of a flip
-_EXPONENT_WEIGHT = 0.5  # of a squared error of the logarithm
-_OTHER_WEIGHTS = (20.0, 20.0, 4.0, 4.0)  # of squared errors of shifts and enlargements
+_OTHER_WEIGHTS = (0.9, 20.0, 20.0, 4.0, 4.0)  # of squared errors of the others
 
 
 @dataclass(frozen=True)
@@ -62,12 +53,10 @@ class Pose:
         values: float32 (N, 4, P), of each flip against the common pose: degrees of anti-clockwise rotation, natural
             logarithm of the exponent of intensities and, if P is 6, shift right and down as a share of the sides,
             natural logarithms of the enlargement along the width and the height.
-        lifts: float32 (N,), natural logarithm of the exponent that brought the image to the level at which it was seen.
     """
 
     scores: Tensor
     values: Tensor
-    lifts: Tensor
 
     def of_image(self) -> Tensor:
         """Return the values of the image itself, float32 (N, P): what all flips say on average."""
@@ -83,19 +72,17 @@ class Pose:
         flip = truth.flip_rows.long() + 2 * truth.flip_columns.long()
         # Flips are numbered so that undoing one is exclusive or: in this order a flip means the same for a whole family.
         order = torch.arange(len(_FLIPS), device=flip.device) ^ flip[:, None]
-        exponents = (truth.gamma.log() + self.lifts)[:, None]
-        true = torch.cat([truth.degrees[:, None], exponents, truth.shift, truth.scale.log()], dim=1)
+        true = torch.cat([truth.degrees[:, None], truth.gamma.log()[:, None], truth.shift, truth.scale.log()], dim=1)
         errors = self.values - true[:, None, : self.values.shape[2]] * self._signs()
         errors = errors.gather(1, order[:, :, None].expand_as(errors))
-        contrast = _EXPONENT_WEIGHT * errors[..., 1].square().mean()
         told = F.cross_entropy(self.scores, flip) + _of_errors(errors)
         if members == 1:
-            return told + contrast
+            return told
         shares = self.scores.softmax(1).gather(1, order).view(-1, members, len(_FLIPS)).mean(dim=1)
         disagreed = -shares.square().sum(dim=1).log().mean()
         of_family = errors.view(-1, members, *errors.shape[1:])
         apart = (of_family - of_family.mean(dim=1, keepdim=True)).flatten(0, 1)
-        return disagreed + _of_errors(apart) + _TRUTH_WEIGHT * told + contrast
+        return disagreed + _of_errors(apart) + _TRUTH_WEIGHT * told
 
     def _signs(self) -> Tensor:
         return self.values.new_tensor(_SIGNS)[:, : self.values.shape[2]]
@@ -103,7 +90,7 @@ class Pose:
 
 def _of_errors(errors: Tensor) -> Tensor:
     angle = F.smooth_l1_loss(errors[..., 0], torch.zeros_like(errors[..., 0]))
-    others = errors[..., _ALWAYS:].square().mean(dim=(0, 1))
+    others = errors[..., 1:].square().mean(dim=(0, 1))
     return _ANGLE_WEIGHT * angle + (others * others.new_tensor(_OTHER_WEIGHTS)[: len(others)]).sum()
 
 
@@ -113,14 +100,12 @@ class Canonicalizer(nn.Module):
     Input: float32 (N, 1, H, W), 0 to 1. Output: the same images, moved, flipped and to a power.
 
     Args:
-        misalignment: that training draws: contrast, shifts and changes of size are undone only if they are in it.
+        misalignment: that training draws: shifts and changes of size are undone only if they are in it.
     """
 
     def __init__(self, misalignment: Sequence[DistortionConfig] = ()) -> None:
         super().__init__()
-        kinds = {entry.kind for entry in misalignment}
-        self.contrast = Distortion.GAMMA in kinds
-        self.values = len(_MOST) if kinds & _MOVES else _ALWAYS
+        self.values = len(_MOST) if any(entry.kind in _MOVES for entry in misalignment) else _ALWAYS
         layers: list[nn.Module] = []
         channels = 1
         for width in (_WIDTH, 2 * _WIDTH, 4 * _WIDTH):
@@ -135,21 +120,14 @@ class Canonicalizer(nn.Module):
         )
 
     def pose(self, images: Tensor) -> Pose:
-        """Look at all four flips of every image, at the fixed level."""
-        return self._look(*self._lifted(images.float()))
-
-    def _lifted(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        lifts = _lifts(images) if self.contrast else images.new_zeros(len(images))
-        return images ** lifts.exp()[:, None, None, None], lifts
-
-    def _look(self, images: Tensor, lifts: Tensor) -> Pose:
+        """Look at all four flips of every image."""
         small = F.interpolate(images, size=(_SIDE, _SIDE), mode="bilinear", antialias=True, align_corners=False)
         flips = torch.cat([small.flip(axes) if axes else small for axes in _FLIPS])
         # A choice must not depend on rounding: in half precision it would differ between batches.
         with torch.autocast(images.device.type, enabled=False):
             seen = self.network(zscore_batch(flips.float())).view(len(_FLIPS), len(images), -1).transpose(0, 1)
         most = seen.new_tensor(_MOST)[1 : self.values]
-        return Pose(seen[..., 0], torch.cat([_DEGREES * seen[..., 1:2], most * seen[..., 2:].tanh()], dim=2), lifts)
+        return Pose(seen[..., 0], torch.cat([_DEGREES * seen[..., 1:2], most * seen[..., 2:].tanh()], dim=2))
 
     @torch.no_grad()
     def forward(self, images: Tensor, first: Pose | None = None) -> Tensor:
@@ -164,18 +142,14 @@ class Canonicalizer(nn.Module):
         """
         with torch.autocast(images.device.type, enabled=False):
             images = images.float()
-            level, lifts = self._lifted(images)
             way = _Way.none(images)
             for number, tilts in enumerate(_LOOKS[:_LOOKS_IN_TRAINING] if self.training else _LOOKS):
-                seen = way.back(level, "bilinear") if number else level
+                turned = way.back(images, "bilinear") if number else images
                 known = [] if first is None or number else [first]
-                poses = known or [self._look(_rotate(seen, tilt), lifts) for tilt in tilts]
+                poses = known or [self.pose(_rotate(turned, tilt)) for tilt in tilts]
                 scores = torch.stack([pose.scores for pose in poses]).mean(dim=0)
-                values = torch.stack([pose.of_image() for pose in poses]).mean(dim=0)
-                way = way.then(values)
+                way = way.then(torch.stack([pose.of_image() for pose in poses]).mean(dim=0))
             turned = way.back(images, "bicubic")
-            if self.contrast:
-                turned = turned ** (lifts - values[:, 1]).exp()[:, None, None, None]
             chosen = scores.argmax(dim=1)
             for number, axes in enumerate(_FLIPS):
                 if axes:
@@ -185,23 +159,27 @@ class Canonicalizer(nn.Module):
 
 @dataclass(frozen=True)
 class _Way:
-    """How N images were moved from the common pose, but for flips.
+    """How N images came from the common pose, but for flips.
 
     Attributes:
         matrix: float32 (N, 2, 2), where a pixel goes, from the middle of the image, right and down.
         shift: float32 (N, 2), pixels right and down.
+        exponents: float32 (N,), natural logarithms.
         size: float32 (2,), width and height less one.
     """
 
     matrix: Tensor
     shift: Tensor
+    exponents: Tensor
     size: Tensor
 
     @classmethod
     def none(cls, images: Tensor) -> "_Way":
         count, _, height, width = images.shape
-        size = images.new_tensor([width - 1, height - 1])
-        return cls(torch.eye(2).to(images).expand(count, 2, 2), images.new_zeros(count, 2), size)
+        still = images.new_zeros(count, 2)
+        return cls(
+            torch.eye(2).to(images).expand(count, 2, 2), still, still[:, 0], images.new_tensor([width - 1, height - 1])
+        )
 
     def then(self, values: Tensor) -> "_Way":
         """Return the way of images that, after undoing this one, still have these values (see `Pose`)."""
@@ -213,24 +191,16 @@ class _Way:
         shift = self.shift + (self.matrix @ (values[:, 2:4] * self.size)[:, :, None])[:, :, 0]
         # Several looks must not add up to more than any image needs, whatever they see.
         shift = torch.clamp(shift, -most[2:4] * self.size, most[2:4] * self.size)
-        return _Way(matrix, shift, self.size)
+        return _Way(matrix, shift, (self.exponents + values[:, 1]).clamp(-most[1], most[1]), self.size)
 
     def back(self, images: Tensor, mode: str) -> Tensor:
-        """Bring images back to the common pose."""
+        """Bring images back to the common pose: where they lie, then their exponent."""
         # Grids are in halves of the sides.
         matrix = self.matrix * self.size / self.size[:, None]
         theta = torch.cat([matrix, (2 * self.shift / self.size)[:, :, None]], dim=2)
         grid = F.affine_grid(theta, list(images.shape), align_corners=True)
-        return F.grid_sample(images, grid, mode=mode, align_corners=True).clamp(0, 1)
-
-
-def _lifts(images: Tensor) -> Tensor:
-    """Return the natural logarithms of the exponents that bring images to the fixed level, float32 (N,)."""
-    rows, columns = (torch.linspace(-1, 1, side, device=images.device) for side in images.shape[2:])
-    inside = images[:, 0, rows[:, None] ** 2 + columns**2 <= _RADIUS]
-    brighter = inside.topk(max(1, inside.shape[1] // 2), dim=1).values
-    level = brighter.clamp(_DARKEST, 1 - 1e-4).log().mean(dim=1)
-    return (_LEVEL / level).log().clamp(-_MOST_LIFT, _MOST_LIFT)
+        moved = F.grid_sample(images, grid, mode=mode, align_corners=True).clamp(0, 1)
+        return moved ** (-self.exponents).exp()[:, None, None, None]
 
 
 def _rotate(images: Tensor, degrees: float) -> Tensor:
