@@ -289,7 +289,7 @@ class EncoderConfig(TrainingConfig):
     gradient_norm: float = setting(1.0, exclusiveMinimum=0)
     recipe: Recipe = setting(Recipe.ALL_PAIRS)
     epochs: int = setting(6, minimum=1)
-    passes: int = setting(25, minimum=1)
+    passes: int = setting(8, minimum=1)
     batch_size: int = setting(48, minimum=2)  # image pairs per optimiser step; all_pairs has as many images in families
     keep: Keep = setting(Keep.LAST)
     learning_rate: float = setting(2e-3, exclusiveMinimum=0)

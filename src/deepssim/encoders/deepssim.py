@@ -25,6 +25,7 @@ from deepssim.weights import load_weights, rebuild, save_weights
 
 NAME = "deepssim"
 
+_CORRECTION = 0.1  # of the network beside the SSIM features, which it would drown before it has learned anything
 _ARCHITECTURE = "architecture"  # entry of the file that rebuilds a backbone of transformers
 
 
@@ -70,7 +71,7 @@ class DeepSSIM(nn.Module):
     def embed_posed(self, images: Tensor) -> Tensor:
         """Return the embeddings of images that are in a common pose."""
         embedded = self.head(self.features(zscore_batch(images).expand(-1, 3, -1, -1)))
-        return embedded if self.ssim is None else embedded + self.ssim(images)
+        return embedded if self.ssim is None else _CORRECTION * embedded + self.ssim(images)
 
 
 def save_encoder(path: str | Path, network: DeepSSIM) -> None:
