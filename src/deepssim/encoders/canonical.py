@@ -125,7 +125,7 @@ class Canonicalizer(nn.Module):
         flips = torch.cat([small.flip(axes) if axes else small for axes in _FLIPS])
         # A choice must not depend on rounding: in half precision it would differ between batches.
         with torch.autocast(images.device.type, enabled=False):
-            seen = self.network(zscore_batch(flips.float())).view(len(_FLIPS), len(images), -1).transpose(0, 1)
+            seen = self.network(zscore_batch(flips.float())).view(len(_FLIPS), -1, 1 + self.values).transpose(0, 1)
         most = seen.new_tensor(_MOST)[1 : self.values]
         return Pose(seen[..., 0], torch.cat([_DEGREES * seen[..., 1:2], most * seen[..., 2:].tanh()], dim=2))
 
@@ -206,4 +206,4 @@ class _Way:
 def _rotate(images: Tensor, degrees: float) -> Tensor:
     if not degrees:
         return images
-    return kornia.geometry.transform.rotate(images, images.new_full((len(images),), degrees)).clamp(0, 1)
+    return kornia.geometry.transform.rotate(images, images.new_full((images.shape[0],), degrees)).clamp(0, 1)

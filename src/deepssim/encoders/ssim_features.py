@@ -63,7 +63,7 @@ class SsimFeatures(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             parts = self.windows(images.float()) * (self.places + self.frequencies + self.means).exp()
             mixed = F.pad(parts.flatten(1), (0, self.padding))[:, self.order] * self.signs
-            return mixed.view(len(images), -1, self.features).sum(dim=1) / _PLACES
+            return mixed.unflatten(1, (-1, self.features)).sum(dim=1) / _PLACES
 
     def windows(self, images: Tensor) -> Tensor:
         """Return unit vectors of all windows, (N, 2, 49, 20, 20)."""
