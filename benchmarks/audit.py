@@ -11,8 +11,6 @@ docs/audit.md; `--size` adds the time and memory of 2,000 real against 20,000 sy
 import argparse
 import json
 import re
-import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +21,7 @@ import pandas as pd
 from PIL import Image
 
 import deepssim
+from benchmarks.measure import run_measured
 from deepssim.evaluation.intervals import share_interval
 from deepssim.images.distort import DISTORTIONS, distort
 from deepssim.images.packs import ImagePack
@@ -174,14 +173,13 @@ def measure_size(folder: Path, encoder: str, threads: int) -> str:
         "--encoder", encoder, "--out", str(report), "--threads", str(threads),
         "--cache", str(folder / f"cache-{time.time_ns()}"),
     ]  # fmt: skip
-    started = time.perf_counter()
-    subprocess.run(command, check=True)
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
+    used = run_measured(command)
+    if used.status:
+        raise SystemExit(f"the audit ended with status {used.status}")
     size = sum(path.stat().st_size for path in report.iterdir()) / 1e6
     return (
         f"{LARGE[0]:,} real against {LARGE[1]:,} synthetic PNG files of 64x64 pixels with a given encoder, {threads} "
-        f"threads, nothing cached: {seconds:.0f} seconds, at most {peak:.1f} GB of memory, report of {size:.1f} MB."
+        f"threads, nothing cached: {used.seconds:.0f} seconds, at most {used.peak_gb:.1f} GB of memory, report of {size:.1f} MB."
     )
 
 

@@ -4,10 +4,12 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,43 @@ def replace_rows(page: Path, rows: list[str], machine: str) -> None:
             raise SystemExit(f"{page}: has no row of this job; measure all:\n{row}")
         lines[places[0]] = row
     page.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a command took: wall and processor seconds, gigabytes at its peak, and its exit status."""
+
+    seconds: float
+    processor_seconds: float
+    peak_gb: float
+    status: int
+
+
+# A process begins with the peak of the one that started it, so a small one stands between.
+_BETWEEN = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+status = subprocess.run(sys.argv[2:]).returncode
+seconds = time.perf_counter() - start
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "w") as file:
+    json.dump([seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e9, status], file)
+"""
+
+
+def run_measured(command: Sequence[str], output: IO[str] | None = None) -> Used:
+    """Run a command and measure it with all its processes; the peak is of the largest of them.
+
+    Args:
+        command: program and arguments.
+        output: file for what it prints; otherwise this process's own output.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder, "used.json")
+        subprocess.run(
+            [sys.executable, "-c", _BETWEEN, str(record), *command], stdout=output, stderr=output, check=True
+        )
+        return Used(*json.loads(record.read_text()))
 
 
 def in_own_process(script: str, **arguments: object) -> dict[str, float]:

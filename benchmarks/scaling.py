@@ -8,9 +8,7 @@ stages before, take the next free slot, and some fail and are repeated. The page
 import argparse
 import heapq
 import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.jobs import SIZE
+from benchmarks.measure import run_measured
 from deepssim.choices import Contrast, Device, MetricName
 from deepssim.config import EncoderConfig, EvaluationConfig, SimilarityConfig, SynthesisConfig, VirtualPatientsConfig
 from deepssim.datasets.virtual_patients import make_patient, scan
@@ -224,15 +223,14 @@ def dry_run(shards: int) -> tuple[int, float, float]:
         Path(folder, "shards.json").write_text(json.dumps({"shards": shards}))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", folder]
         command += ["--cores", "1", "--dry-run", "--configfile", str(Path(folder, "shards.json")), "--quiet", "rules"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-            assert run.stdout is not None
-            output = run.stdout.read()
-            _, code, used = os.wait4(run.pid, 0)  # of this process: other children may have taken more
-            run.returncode = os.waitstatus_to_exitcode(code)
-    if run.returncode:
+        with Path(folder, "printed.txt").open("w+", encoding="utf-8") as file:
+            used = run_measured(command, file)
+            file.seek(0)
+            output = file.read()
+    if used.status:
         raise SystemExit(output[-3000:])
     total = next(line for line in output.splitlines() if line.startswith("total"))
-    return int(total.split()[1]), used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
+    return int(total.split()[1]), used.processor_seconds, used.peak_gb
 
 
 def tables(stages: dict[str, Stage], slots: Sequence[int]) -> str:
