@@ -21,13 +21,13 @@ import pandas as pd
 from PIL import Image
 
 import deepssim
+from benchmarks import ROOT
 from benchmarks.measure import run_measured
 from deepssim.evaluation.intervals import share_interval
 from deepssim.images.distort import DISTORTIONS, distort
 from deepssim.images.packs import ImagePack
 from deepssim.seeds import numpy_generator
 
-ROOT = Path(__file__).parents[1]
 RATES = (0.02, 0.10, 0.30)
 REPETITIONS = 3
 TRAIN, HOLDOUT = 130, 85  # patients

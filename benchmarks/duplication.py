@@ -21,10 +21,9 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
+from benchmarks import ROOT
 from deepssim.evaluation.labels import TRUTH, Label
 from deepssim.similarity.matrices import read_scores
-
-ROOT = Path(__file__).parents[1]
 
 ARMS = {"none": 96, "high": 13}  # passes over the data in an epoch, so that both make about 400 steps
 SETTINGS: dict[str, Any] = {

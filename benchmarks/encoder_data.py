@@ -16,6 +16,7 @@ import torch
 import yaml
 from scipy.sparse.csgraph import connected_components
 
+from benchmarks import ROOT
 from deepssim.choices import Distortion
 from deepssim.config import DistortionConfig
 from deepssim.evaluation.labels import TRUTH, Label
@@ -29,7 +30,6 @@ from deepssim.similarity.ssim import SsimComparison
 from deepssim.similarity.tiles import all_scores
 from deepssim.stages.encoders import LATENT_NOISE
 
-ROOT = Path(__file__).parents[1]
 SIZE = (64, 64)
 SAME = 0.6  # SSIM above which images without a patient's name count as the same patient's
 SHARES = {Label.DIFFERENT: 0.58, Label.DUPLICATE: 0.23, Label.SIMILAR: 0.19}  # of the published test sets

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[1]
+from benchmarks import ROOT
+
 PAGE = ROOT / "docs" / "encoder.md"
 GOALS = ["goal", "0.93", "0.90", "0.995", "0.95", "0.01", "0.04", "", ""]
 HEAD = ["", "macro-F1 aligned", "misaligned", "AUROC of duplicates", "precision at 95 % recall",

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).parents[1]
+from benchmarks import ROOT
+
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
 _LONG = {
     "train_vae": 4,

@@ -2,8 +2,8 @@
 
 Prints ratios, memory and growth, and writes docs/benchmarks.md with a plot. Both sides use the same number of cores.
 `--paper` adds the whole SSIM matrix at the paper's size (minutes on two cores), `--quick` does it all on small sizes to
-see that it works, `--only top-10` measures one job again. Needs `pip install -e ".[bench]"`. Real images come from
-DEEPSSIM_REAL_DATA, if set, else from virtual patients.
+see that it works, `--only top-10` measures one job again. Needs `pip install -e ".[bench]"`. Images are real
+ones from DEEPSSIM_REAL_DATA (default: ../shared/data) where that folder is, else of virtual patients; the page says which.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from benchmarks import REAL_DATA, ROOT  # noqa: E402
 from benchmarks.jobs import SIZE  # noqa: E402
 from benchmarks.measure import Comparison, Outcome, compare, in_own_process, replace_rows, seconds, spread  # noqa: E402
 from deepssim.choices import Device, MetricName, Precision  # noqa: E402
@@ -40,14 +41,11 @@ from deepssim.similarity.scores import ScoreMatrix  # noqa: E402
 from deepssim.similarity.tiles import all_scores  # noqa: E402
 from deepssim.similarity.topk import top_k  # noqa: E402
 
-ROOT = Path(__file__).parents[1]
-
 
 def images_of(count: int) -> tuple[np.ndarray, str]:
     """Return `count` images of the paper's size and where they come from."""
-    folder = os.environ.get("DEEPSSIM_REAL_DATA")
-    if folder:
-        files = sorted(Path(folder, "brain_slices").rglob("*.png"))[:count]
+    if REAL_DATA.is_dir():
+        files = sorted((REAL_DATA / "brain_slices").rglob("*.png"))[:count]
         shape = SIZE[1], SIZE[0]
         images = [np.asarray(Image.open(file).convert("L").resize(shape, Image.Resampling.BILINEAR)) for file in files]
         return np.stack(images), "brain MR slices (Bhuvaji et al. 2020)"

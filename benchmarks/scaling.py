@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import ROOT
 from benchmarks.jobs import SIZE
 from benchmarks.measure import run_measured
 from deepssim.choices import Contrast, Device, MetricName
@@ -41,7 +42,6 @@ from deepssim.similarity.embedding_scores import EmbeddingComparison
 from deepssim.similarity.matrices import gather, write_top
 from deepssim.similarity.metrics import METRICS
 from deepssim.similarity.tiles import score_tiles
-from tests.conftest import ROOT
 
 REAL = 2195
 FEATURES = 256

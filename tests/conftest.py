@@ -6,22 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import REAL_DATA, ROOT  # noqa: F401 - tests take the root from here
 from deepssim.images.keys import real_key, synthetic_key
 from deepssim.images.packs import ImagePack
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of real images; tests that need it skip where it is absent, unless that is declared a failure."""
-    folder = Path(os.environ.get("DEEPSSIM_REAL_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        reason = f"no real images at {folder}; set DEEPSSIM_REAL_DATA"
+    if not REAL_DATA.is_dir():
+        reason = f"no real images at {REAL_DATA}; set DEEPSSIM_REAL_DATA"
         if os.environ.get("DEEPSSIM_REQUIRE_REAL_DATA") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    return folder
+    return REAL_DATA
 
 
 @pytest.fixture

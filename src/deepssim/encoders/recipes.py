@@ -19,6 +19,7 @@ from deepssim.config import EncoderConfig
 from deepssim.encoders.canonical import Pose
 from deepssim.encoders.deepssim import DeepSSIM
 from deepssim.encoders.families import MEMBERS, Families, example_pairs
+from deepssim.encoders.ssim_features import LEAST_FEATURES
 from deepssim.errors import ConfigError, DataError
 from deepssim.images import augment
 from deepssim.images.packs import ImagePack
@@ -28,8 +29,6 @@ from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS
 from deepssim.training_data import Batched
 
 logger = logging.getLogger(__name__)
-
-_SKETCH_FEATURES = 128  # a sketch of fewer numbers is off by 0.09 and more: 1 / sqrt(numbers)
 
 # Most pairs of a batch are strangers. Chosen by macro-F1 on chest X-rays; see docs/encoder.md.
 _CLOSE_PAIR_WEIGHT = 4.0  # of pairs above the similar range, beside 1 for strangers, with a slope between
@@ -170,13 +169,13 @@ def train_deepssim(
     families = train_data if isinstance(train_data, Families) else None
     if (families is not None) != (options.recipe is Recipe.ALL_PAIRS):
         raise ValueError(f"recipe {options.recipe.value} does not fit {type(train_data).__name__}")
-    if options.ssim_features and options.embedding_features < _SKETCH_FEATURES:
+    if options.ssim_features and options.embedding_features < LEAST_FEATURES:
         logger.warning(
             "embeddings of %d numbers miss SSIM by %.2f by chance alone; set encoder.embedding_features to %d or more, or "
             "encoder.ssim_features to false",
             options.embedding_features,
             options.embedding_features**-0.5,
-            _SKETCH_FEATURES,
+            LEAST_FEATURES,
         )
     torch.manual_seed(seed)  # initial weights
     module = DeepSSIMTraining(options, families)

@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from deepssim.images.standardize import zscore_batch
 from deepssim.similarity.ssim import K1, K2, WINDOW
 
+LEAST_FEATURES = 128  # a sketch of fewer numbers is off by 0.09 and more: 1 / sqrt(numbers)
+
 _SIDE = 64  # pixels; of larger images a reduced copy is seen
 _STRIDE = 3  # pixels between windows
 _PLACES = (_SIDE - WINDOW) // _STRIDE + 1  # windows along each side
