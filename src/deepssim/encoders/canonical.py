@@ -199,11 +199,12 @@ class _Way:
         matrix = self.matrix * self.size / self.size[:, None]
         theta = torch.cat([matrix, (2 * self.shift / self.size)[:, :, None]], dim=2)
         grid = F.affine_grid(theta, list(images.shape), align_corners=True)
-        moved = F.grid_sample(images, grid, mode=mode, align_corners=True).clamp(0, 1)
+        moved = F.grid_sample(images, grid, mode=mode, padding_mode="reflection", align_corners=True).clamp(0, 1)
         return moved ** (-self.exponents).exp()[:, None, None, None]
 
 
 def _rotate(images: Tensor, degrees: float) -> Tensor:
     if not degrees:
         return images
-    return kornia.geometry.transform.rotate(images, images.new_full((images.shape[0],), degrees)).clamp(0, 1)
+    angles = images.new_full((images.shape[0],), degrees)
+    return kornia.geometry.transform.rotate(images, angles, padding_mode="reflection").clamp(0, 1)
