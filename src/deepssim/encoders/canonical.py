@@ -13,7 +13,7 @@ Not here: the encoder (deepssim.py), the misalignment of training (images/augmen
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import kornia.geometry.transform
 import torch
@@ -53,10 +53,12 @@ class Pose:
         values: float32 (N, 4, P), of each flip against the common pose: degrees of anti-clockwise rotation, natural
             logarithm of the exponent of intensities and, if P is 6, shift right and down as a share of the sides,
             natural logarithms of the enlargement along the width and the height.
+        undone: what had been done to the images before this look.
     """
 
     scores: Tensor
     values: Tensor
+    undone: "_Way"
 
     def of_image(self) -> Tensor:
         """Return the values of the image itself, float32 (N, P): what all flips say on average."""
@@ -72,7 +74,7 @@ class Pose:
         flip = truth.flip_rows.long() + 2 * truth.flip_columns.long()
         # Flips are numbered so that undoing one is exclusive or: in this order a flip means the same for a whole family.
         order = torch.arange(len(_FLIPS), device=flip.device) ^ flip[:, None]
-        true = torch.cat([truth.degrees[:, None], truth.gamma.log()[:, None], truth.shift, truth.scale.log()], dim=1)
+        true = self.undone.left_of(truth)
         errors = self.values - true[:, None, : self.values.shape[2]] * self._signs()
         errors = errors.gather(1, order[:, :, None].expand_as(errors))
         told = F.cross_entropy(self.scores, flip) + _of_errors(errors)
@@ -119,42 +121,43 @@ class Canonicalizer(nn.Module):
             nn.Linear(_HIDDEN, 1 + self.values),
         )
 
-    def pose(self, images: Tensor) -> Pose:
-        """Look at all four flips of every image."""
+    def pose(self, images: Tensor, undone: "_Way | None" = None) -> Pose:
+        """Look at all four flips of every image, after undoing something."""
         small = F.interpolate(images, size=(_SIDE, _SIDE), mode="bilinear", antialias=True, align_corners=False)
         flips = torch.cat([small.flip(axes) if axes else small for axes in _FLIPS])
         # A choice must not depend on rounding: in half precision it would differ between batches.
         with torch.autocast(images.device.type, enabled=False):
             seen = self.network(zscore_batch(flips.float())).view(len(_FLIPS), -1, 1 + self.values).transpose(0, 1)
         most = seen.new_tensor(_MOST)[1 : self.values]
-        return Pose(seen[..., 0], torch.cat([_DEGREES * seen[..., 1:2], most * seen[..., 2:].tanh()], dim=2))
+        values = torch.cat([_DEGREES * seen[..., 1:2], most * seen[..., 2:].tanh()], dim=2)
+        return Pose(seen[..., 0], values, undone or _Way.none(images))
 
-    @torch.no_grad()
-    def forward(self, images: Tensor, first: Pose | None = None) -> Tensor:
-        """Return the images in the common pose; no gradient passes.
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the images in the common pose."""
+        return self.turn_back(images)[0]
+
+    def turn_back(self, images: Tensor) -> tuple[Tensor, list[Pose]]:
+        """Return the images in the common pose, through which no gradient passes, and how they were seen, look by look.
 
         Every look after the first sees the images as the ones before would turn them, so that at the end two copies look
         nearly the same and are told to lie in the same way. Only then a flip is chosen.
-
-        Args:
-            images: float32 (N, 1, H, W), 0 to 1.
-            first: what `pose` said of them, if that is known.
         """
         with torch.autocast(images.device.type, enabled=False):
             images = images.float()
             way = _Way.none(images)
+            seen = []
             for number, tilts in enumerate(_LOOKS[:_LOOKS_IN_TRAINING] if self.training else _LOOKS):
                 turned = way.back(images, "bilinear") if number else images
-                known = [] if first is None or number else [first]
-                poses = known or [self.pose(_rotate(turned, tilt)) for tilt in tilts]
-                scores = torch.stack([pose.scores for pose in poses]).mean(dim=0)
-                way = way.then(torch.stack([pose.of_image() for pose in poses]).mean(dim=0))
+                poses = [self.pose(_rotate(turned, tilt), way) for tilt in tilts]
+                scores = torch.stack([pose.scores for pose in poses]).mean(dim=0).detach()
+                way = way.then(torch.stack([pose.of_image() for pose in poses]).mean(dim=0).detach())
+                seen += poses
             turned = way.back(images, "bicubic")
             chosen = scores.argmax(dim=1)
             for number, axes in enumerate(_FLIPS):
                 if axes:
                     turned = torch.where((chosen == number)[:, None, None, None], turned.flip(axes), turned)
-            return turned
+            return turned, seen
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,18 @@ class _Way:
         # Several looks must not add up to more than any image needs, whatever they see.
         shift = torch.clamp(shift, -most[2:4] * self.size, most[2:4] * self.size)
         return _Way(matrix, shift, (self.exponents + values[:, 1]).clamp(-most[1], most[1]), self.size)
+
+    def left_of(self, truth: Misalignment) -> Tensor:
+        """Return what is left of a misalignment after undoing this, float32 (N, 6), see `Pose`; flips are always left."""
+        values = torch.cat([truth.degrees[:, None], truth.gamma.log()[:, None], truth.shift, truth.scale.log()], dim=1)
+        whole = replace(self, matrix=torch.eye(2).to(values).expand_as(self.matrix), shift=0 * self.shift,
+                        exponents=0 * self.exponents).then(values)  # fmt: skip
+        inverse = torch.linalg.inv(self.matrix)
+        matrix = inverse @ whole.matrix
+        shift = (inverse @ (whole.shift - self.shift)[:, :, None])[:, :, 0] / self.size
+        angle = torch.atan2(-matrix[:, 1, 0], matrix[:, 0, 0]).rad2deg()
+        exponents = whole.exponents - self.exponents
+        return torch.cat([angle[:, None], exponents[:, None], shift, matrix.norm(dim=1).log()], dim=1)
 
     def back(self, images: Tensor, mode: str) -> Tensor:
         """Bring images back to the common pose: where they lie, then their exponent."""

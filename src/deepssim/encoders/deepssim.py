@@ -63,13 +63,12 @@ class DeepSSIM(nn.Module):
         """Return the embeddings of a batch."""
         return self.embed_posed(self.canonical(self._completed(images)) if self.canonical else images)
 
-    def with_pose(self, images: Tensor) -> tuple[Tensor, Pose | None]:
-        """Return the embeddings and how the images were seen to lie, for training."""
+    def with_poses(self, images: Tensor) -> tuple[Tensor, list[Pose]]:
+        """Return the embeddings and how the images were seen to lie, look by look, for training."""
         if self.canonical is None:
-            return self.embed_posed(images), None
-        images = self._completed(images)
-        pose = self.canonical.pose(images)
-        return self.embed_posed(self.canonical(images, pose)), pose
+            return self.embed_posed(images), []
+        turned, seen = self.canonical.turn_back(self._completed(images))
+        return self.embed_posed(turned), seen
 
     def _completed(self, images: Tensor) -> Tensor:
         turned = [entry.strength for entry in self.options.augmentation if entry.kind is Distortion.ROTATION]

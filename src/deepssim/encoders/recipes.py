@@ -90,14 +90,15 @@ class DeepSSIMTraining(lightning.LightningModule):
     def _cosines(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cosines of all misaligned images, (N, N), and the loss of their pose."""
         changes = augment.draw(len(images), self.options.augmentation).to(images.device)
-        embedded, pose = self.network.with_pose(augment.apply(images, changes))
+        embedded, poses = self.network.with_poses(augment.apply(images, changes))
         directions = F.normalize(embedded.float())
-        return directions @ directions.T, self._pose_loss(pose, changes)
+        return directions @ directions.T, self._pose_loss(poses, changes)
 
-    def _pose_loss(self, pose: Pose | None, changes: augment.Misalignment) -> Tensor:
-        if pose is None:
+    def _pose_loss(self, poses: list[Pose], changes: augment.Misalignment) -> Tensor:
+        if not poses:
             return torch.zeros((), device=self.device)
-        loss = _POSE_WEIGHT * pose.loss(changes, 1 if self.families is None or not self.training else MEMBERS)
+        members = 1 if self.families is None or not self.training else MEMBERS
+        loss = _POSE_WEIGHT * torch.stack([pose.loss(changes, members) for pose in poses]).sum()
         if self.training:
             self.log(
                 "train_loss_pose", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(changes.degrees)
