@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from deepssim.choices import Distortion
 from deepssim.config import DistortionConfig
+from deepssim.encoders.corners import fill_corners
 from deepssim.images.augment import Misalignment
 from deepssim.images.standardize import zscore_batch
 
@@ -32,6 +33,7 @@ _SIGNS = ((1, 1, 1, 1, 1, 1), (-1, 1, 1, -1, 1, 1), (-1, 1, -1, 1, 1, 1), (1, 1,
 _MOST = (45.0, 0.7, 0.3, 0.3, 0.4, 0.4)  # degrees, natural logarithms, and shares of the sides
 _ALWAYS = 2  # rotation and exponent; the others only where training moves images
 _MOVES = {Distortion.TRANSLATION, Distortion.SCALE, Distortion.CROP}
+_MORE_DEGREES = 1.2  # black corners are looked for a little beyond what training draws
 _DEGREES = 10.0  # one unit of the network's output
 # Tilts at which an image is looked at, look by look. They are even, so that a mirror image gives the same.
 _LOOKS = ((0.0,), (0.0,), (0.0,), (-4.0, 4.0))
@@ -107,6 +109,8 @@ class Canonicalizer(nn.Module):
 
     def __init__(self, misalignment: Sequence[DistortionConfig] = ()) -> None:
         super().__init__()
+        turned = [entry.strength for entry in misalignment if entry.kind is Distortion.ROTATION]
+        self.most_degrees = max(turned, default=0.0) * _MORE_DEGREES
         self.values = len(_MOST) if any(entry.kind in _MOVES for entry in misalignment) else _ALWAYS
         layers: list[nn.Module] = []
         channels = 1
@@ -143,11 +147,11 @@ class Canonicalizer(nn.Module):
         nearly the same and are told to lie in the same way. Only then a flip is chosen.
         """
         with torch.autocast(images.device.type, enabled=False):
-            images = images.float()
-            way = _Way.none(images)
+            images, degrees = fill_corners(images.float(), self.most_degrees)
+            way = _Way.none(images).then(degrees[:, None])
             seen = []
             for number, tilts in enumerate(_LOOKS[:_LOOKS_IN_TRAINING] if self.training else _LOOKS):
-                turned = way.back(images, "bilinear") if number else images
+                turned = way.back(images, "bilinear")
                 poses = [self.pose(_rotate(turned, tilt), way) for tilt in tilts]
                 scores = torch.stack([pose.scores for pose in poses]).mean(dim=0).detach()
                 way = way.then(torch.stack([pose.of_image() for pose in poses]).mean(dim=0).detach())

@@ -9,12 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deepssim.choices import Device, Distortion, Precision
+from deepssim.choices import Device, Precision
 from deepssim.config import EncoderConfig, parse_config
 from deepssim.devices import resolve_device
 from deepssim.encoders.backbones import Backbone, architecture, build_backbone, layers_of, rebuild_backbone
 from deepssim.encoders.canonical import Canonicalizer, Pose
-from deepssim.encoders.corners import fill_corners
 from deepssim.encoders.embeddings import Embeddings
 from deepssim.encoders.extraction import extract
 from deepssim.encoders.ssim_features import SsimFeatures
@@ -27,7 +26,6 @@ from deepssim.weights import load_weights, rebuild, save_weights
 NAME = "deepssim"
 
 _CORRECTION = 0.1  # of the network beside the SSIM features, which it would drown before it has learned anything
-_MORE_DEGREES = 1.2  # the frame of an image seems to be turned a little more than it is
 _ARCHITECTURE = "architecture"  # entry of the file that rebuilds a backbone of transformers
 
 
@@ -61,18 +59,14 @@ class DeepSSIM(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings of a batch."""
-        return self.embed_posed(self.canonical(self._completed(images)) if self.canonical else images)
+        return self.embed_posed(self.canonical(images) if self.canonical else images)
 
     def with_poses(self, images: Tensor) -> tuple[Tensor, list[Pose]]:
         """Return the embeddings and how the images were seen to lie, look by look, for training."""
         if self.canonical is None:
             return self.embed_posed(images), []
-        turned, seen = self.canonical.turn_back(self._completed(images))
+        turned, seen = self.canonical.turn_back(images)
         return self.embed_posed(turned), seen
-
-    def _completed(self, images: Tensor) -> Tensor:
-        turned = [entry.strength for entry in self.options.augmentation if entry.kind is Distortion.ROTATION]
-        return fill_corners(images, max(turned, default=0.0) * _MORE_DEGREES)
 
     def embed_posed(self, images: Tensor) -> Tensor:
         """Return the embeddings of images that are in a common pose."""
