@@ -283,7 +283,7 @@ class EncoderConfig(TrainingConfig):
     canonicalize: bool = setting(True)  # bring every image to a common pose and contrast first
     ssim_features: bool = setting(True)  # start from embeddings whose cosines are near to SSIM
     hidden_features: int = setting(512, minimum=1)
-    embedding_features: int = setting(512, minimum=2)
+    embedding_features: int = setting(1024, minimum=2)
     dropout: float = setting(0.0, minimum=0, exclusiveMaximum=1)
     weight_decay: float = setting(1e-3, minimum=0)
     gradient_norm: float = setting(1.0, exclusiveMinimum=0)

@@ -14,6 +14,7 @@ Not here: the encoder (deepssim.py), the misalignment of training (images/augmen
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import kornia.geometry.transform
 import torch
@@ -38,6 +39,7 @@ _DEGREES = 10.0  # one unit of the network's output
 # Tilts at which an image is looked at, look by look. They are even, so that a mirror image gives the same.
 _LOOKS = ((0.0,), (0.0,), (0.0,), (-4.0, 4.0))
 _LOOKS_IN_TRAINING = 2  # which saves a third of the time
+_LEAST_SHARE = 0.05  # of the flips that are likely
 _SIDE = 32  # pixels that the network sees; poses need no more
 _WIDTH = 16  # channels of its first layer
 _HIDDEN = 128
@@ -98,6 +100,22 @@ def _of_errors(errors: Tensor) -> Tensor:
     return _ANGLE_WEIGHT * angle + (others * others.new_tensor(_OTHER_WEIGHTS)[: len(others)]).sum()
 
 
+class Posed(NamedTuple):
+    """Images in the common pose, in every flip that is likely; in training, only in the likeliest.
+
+    Attributes:
+        images: float32 (M, 1, H, W), 0 to 1, at least one of every image that was given.
+        image: int64 (M,), which image that was.
+        shares: float32 (M,), how likely each flip is; they sum to 1 for each image.
+        poses: how the images were seen to lie, look by look.
+    """
+
+    images: Tensor
+    image: Tensor
+    shares: Tensor
+    poses: list[Pose]
+
+
 class Canonicalizer(nn.Module):
     """Turn images back to a common pose and contrast.
 
@@ -136,32 +154,29 @@ class Canonicalizer(nn.Module):
         values = torch.cat([_DEGREES * seen[..., 1:2], most * seen[..., 2:].tanh()], dim=2)
         return Pose(seen[..., 0], values, undone or _Way.none(images))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the images in the common pose."""
-        return self.turn_back(images)[0]
-
-    def turn_back(self, images: Tensor) -> tuple[Tensor, list[Pose]]:
-        """Return the images in the common pose, through which no gradient passes, and how they were seen, look by look.
+    def forward(self, images: Tensor) -> Posed:
+        """Bring images to the common pose; no gradient passes through the images, but through the poses.
 
         Every look after the first sees the images as the ones before would turn them, so that at the end two copies look
-        nearly the same and are told to lie in the same way. Only then a flip is chosen.
+        nearly the same and are told to lie in the same way. Only then flips are chosen.
         """
         with torch.autocast(images.device.type, enabled=False):
-            images, degrees = fill_corners(images.float(), self.most_degrees)
+            images, degrees = fill_corners(images.detach().float(), self.most_degrees)
             way = _Way.none(images).then(degrees[:, None])
             seen = []
-            for number, tilts in enumerate(_LOOKS[:_LOOKS_IN_TRAINING] if self.training else _LOOKS):
+            for tilts in _LOOKS[:_LOOKS_IN_TRAINING] if self.training else _LOOKS:
                 turned = way.back(images, "bilinear")
                 poses = [self.pose(_rotate(turned, tilt), way) for tilt in tilts]
                 scores = torch.stack([pose.scores for pose in poses]).mean(dim=0).detach()
                 way = way.then(torch.stack([pose.of_image() for pose in poses]).mean(dim=0).detach())
                 seen += poses
-            turned = way.back(images, "bicubic")
-            chosen = scores.argmax(dim=1)
+            shares = F.one_hot(scores.argmax(dim=1), len(_FLIPS)).float() if self.training else scores.softmax(dim=1)
+            shares = shares * (shares >= _LEAST_SHARE)
+            image, flip = shares.nonzero(as_tuple=True)
+            turned = way.back(images, "bicubic")[image]
             for number, axes in enumerate(_FLIPS):
-                if axes:
-                    turned = torch.where((chosen == number)[:, None, None, None], turned.flip(axes), turned)
-            return turned, seen
+                turned = torch.where((flip == number)[:, None, None, None], turned.flip(axes), turned)
+            return Posed(turned, image, (shares / shares.sum(dim=1, keepdim=True))[image, flip], seen)
 
 
 @dataclass(frozen=True)

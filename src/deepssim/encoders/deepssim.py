@@ -59,14 +59,22 @@ class DeepSSIM(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings of a batch."""
-        return self.embed_posed(self.canonical(images) if self.canonical else images)
+        return self.with_poses(images)[0]
 
     def with_poses(self, images: Tensor) -> tuple[Tensor, list[Pose]]:
-        """Return the embeddings and how the images were seen to lie, look by look, for training."""
+        """Return the embeddings and how the images were seen to lie, look by look.
+
+        Where more than one flip is likely, the embedding is the mean over these: the choice of one would be right or wrong
+        by chance, and a copy could get the other.
+        """
         if self.canonical is None:
             return self.embed_posed(images), []
-        turned, seen = self.canonical.turn_back(images)
-        return self.embed_posed(turned), seen
+        posed = self.canonical(images)
+        embedded = self.embed_posed(posed.images)
+        if len(embedded) > len(images):
+            mean = embedded.new_zeros(len(images), embedded.shape[1])
+            embedded = mean.index_add(0, posed.image, posed.shares.to(embedded)[:, None] * embedded)
+        return embedded, posed.poses
 
     def embed_posed(self, images: Tensor) -> Tensor:
         """Return the embeddings of images that are in a common pose."""

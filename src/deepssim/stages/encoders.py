@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from deepssim.encoders.recipes import PairImages
     from deepssim.images.packs import ImagePack
 
-ENCODER_RECIPE = 4  # as in generation.py
+ENCODER_RECIPE = 5  # as in generation.py
 LATENT_NOISE = (0.0, 0.1, 0.2, 0.3, 0.45)  # of the autoencoder's round trips, see `autoencoder.reconstruct`
 DAR_RECIPE = 1
 
