@@ -41,6 +41,16 @@ def test_a_failed_job_leaves_the_old_output_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [final]
 
 
+def test_a_failed_job_leaves_no_new_folder(tmp_path):
+    """But those that were there, and those that hold something else."""
+    (tmp_path / "old").mkdir()
+    files = {name: tmp_path / name / "report" / "out.csv" for name in ("old", "new", "shared")}
+    with pytest.raises(DataError), whole_outputs(files):
+        (tmp_path / "shared" / "log.txt").touch()
+        raise DataError("no")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["log.txt", "old", "shared"]
+
+
 def test_a_folder_replaces_the_one_before(tmp_path):
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "stale").touch()

@@ -171,13 +171,14 @@ def _advice(error: BaseException) -> str | None:
 
 @contextmanager
 def whole_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
-    """Give temporary paths to write to and rename them at the end; remove them if anything goes wrong.
+    """Give temporary paths to write to and rename them at the end; remove them, and new folders, if anything goes wrong.
 
     Args:
         paths: final files or folders by name.
     """
     final = {name: Path(path) for name, path in paths.items()}
     temporary = {name: path.with_name(f".part-{os.getpid()}-{path.name}") for name, path in final.items()}
+    new = {folder for path in final.values() for folder in path.parents if not folder.exists()}
     for path in final.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -189,6 +190,9 @@ def whole_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
     finally:
         for path in temporary.values():
             _remove(path)
+        for folder in sorted(new, key=lambda folder: len(folder.parts), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _remove(path: Path) -> None:
