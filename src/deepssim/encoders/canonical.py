@@ -43,7 +43,7 @@ _LEAST_SHARE = 0.05  # of the flips that are likely
 _SIDE = 32  # pixels that the network sees; poses need no more
 _WIDTH = 16  # channels of its first layer
 _HIDDEN = 128
-_TRUTH_WEIGHT = 0.005  # of how an image really lay, beside one of agreement with its family
+_TRUTH_WEIGHT = 0.05  # of how an image really lay, beside one of agreement with its family
 _ANGLE_WEIGHT = 0.02  # of an error of one degree, beside one nat of the choice of a flip
 _OTHER_WEIGHTS = (0.9, 20.0, 20.0, 4.0, 4.0)  # of squared errors of the others
 
