@@ -45,9 +45,14 @@ def test_a_failed_job_leaves_no_new_folder(tmp_path):
     """But those that were there, and those that hold something else."""
     (tmp_path / "old").mkdir()
     files = {name: tmp_path / name / "report" / "out.csv" for name in ("old", "new", "shared")}
-    with pytest.raises(DataError), whole_outputs(files):
-        (tmp_path / "shared" / "log.txt").touch()
-        raise DataError("no")
+
+    def fail():
+        with whole_outputs(files):
+            (tmp_path / "shared" / "log.txt").touch()
+            raise DataError("no")
+
+    with pytest.raises(DataError):
+        fail()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["log.txt", "old", "shared"]
 
 

@@ -2,8 +2,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepssim.choices import Distortion
-from deepssim.config import DistortionConfig
 from deepssim.encoders.corners import fill_corners
 from deepssim.images import augment
 

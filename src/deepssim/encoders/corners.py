@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepssim.images.augment import change_some
-
 _STEP = 0.25  # degrees between the angles that are tried
 _LEAST_DEGREES = 2.0  # corners of less are too small to be told from dark ones
 _BLACK = 1.5 / 255  # most that a pixel outside of an image has
@@ -39,11 +37,12 @@ def fill_corners(images: Tensor, most_degrees: float) -> tuple[Tensor, Tensor]:
     bright = (images.flatten(1) > _BLACK).to(images.dtype) @ outside
     # Of each direction, the largest angle; the corners of none have no pixels, so that 0 is always possible.
     number = torch.arange(steps + 1, device=images.device)
-    clockwise, anticlockwise = ((number * (part == 0)).amax(1) for part in bright.view(len(images), 2, -1).unbind(1))
+    clockwise, anticlockwise = ((number * (part == 0)).amax(1) for part in bright.unflatten(1, (2, -1)).unbind(1))
     turned = anticlockwise * (anticlockwise > clockwise) - clockwise * (clockwise > anticlockwise)
     degrees = (turned * _STEP).to(images.dtype)
-    chosen = degrees.abs() >= _LEAST_DEGREES
-    return change_some(chosen, images, lambda part, rows: _repeat(part, degrees[rows])), degrees * chosen
+    degrees = degrees * (degrees.abs() >= _LEAST_DEGREES)
+    # No branch depends on what is seen, so that a traced network does the same.
+    return _repeat(images, degrees), degrees
 
 
 @cache
@@ -56,7 +55,8 @@ def _outside(height: int, width: int, steps: int) -> Tensor:
 
 def _repeat(images: Tensor, degrees: Tensor) -> Tensor:
     """Give every pixel outside of the rotated frame the value of the nearest one inside."""
-    place, most = _frame(*images.shape[2:], degrees)
+    height, width = images.shape[2:]
+    place, most = _frame(height, width, degrees)
     nearest = torch.minimum(torch.maximum(place, _INWARD - most), most - _INWARD)
     grid = _rotated(nearest, degrees) / most
     repeated = F.grid_sample(images, grid, mode="nearest", padding_mode="border", align_corners=True)
@@ -69,11 +69,11 @@ def _frame(height: int, width: int, degrees: Tensor) -> tuple[Tensor, Tensor]:
     most = torch.tensor([width - 1, height - 1], device=degrees.device) / 2
     down, right = (torch.arange(side, device=degrees.device) - (side - 1) / 2 for side in (height, width))
     place = torch.stack(torch.meshgrid(right, down, indexing="xy"), dim=-1)
-    return _rotated(place.expand(len(degrees), -1, -1, -1), -degrees), most
+    return _rotated(place[None], -degrees), most
 
 
 def _rotated(place: Tensor, degrees: Tensor) -> Tensor:
-    """Turn points, (N, H, W, 2) right and down of the middle, anti-clockwise."""
+    """Turn points, (N or 1, H, W, 2) right and down of the middle, anti-clockwise by N angles."""
     angle = degrees.deg2rad()[:, None, None]
     right, down = place.unbind(-1)
     return torch.stack([angle.cos() * right + angle.sin() * down, angle.cos() * down - angle.sin() * right], dim=-1)

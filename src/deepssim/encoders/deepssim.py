@@ -71,10 +71,8 @@ class DeepSSIM(nn.Module):
             return self.embed_posed(images), []
         posed = self.canonical(images)
         embedded = self.embed_posed(posed.images)
-        if len(embedded) > len(images):
-            mean = embedded.new_zeros(len(images), embedded.shape[1])
-            embedded = mean.index_add(0, posed.image, posed.shares.to(embedded)[:, None] * embedded)
-        return embedded, posed.poses
+        mean = embedded.new_zeros(images.shape[0], embedded.shape[1])
+        return mean.index_add(0, posed.image, posed.shares.to(embedded)[:, None] * embedded), posed.poses
 
     def embed_posed(self, images: Tensor) -> Tensor:
         """Return the embeddings of images that are in a common pose."""
