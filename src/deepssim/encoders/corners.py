@@ -33,8 +33,8 @@ def fill_corners(images: Tensor, most_degrees: float) -> tuple[Tensor, Tensor]:
         rotation, exact to a tenth or two; 0 where there are no such corners.
     """
     steps = round(most_degrees / _STEP)
-    outside = _outside(*images.shape[2:], steps).to(images.device)
-    bright = (images.flatten(1) > _BLACK).to(images.dtype) @ outside
+    pixels, outside = (part.to(images.device) for part in _outside(*images.shape[2:], steps))
+    bright = (images.flatten(1)[:, pixels] > _BLACK).to(images.dtype) @ outside
     # Of each direction, the largest angle; the corners of none have no pixels, so that 0 is always possible.
     number = torch.arange(steps + 1, device=images.device)
     clockwise, anticlockwise = ((number * (part == 0)).amax(1) for part in bright.unflatten(1, (2, -1)).unbind(1))
@@ -46,11 +46,18 @@ def fill_corners(images: Tensor, most_degrees: float) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def _outside(height: int, width: int, steps: int) -> Tensor:
-    """Return which pixels get nothing of a rotated image: float32 (H * W, 2 * steps + 2), clockwise first, from 0 on."""
+def _outside(height: int, width: int, steps: int) -> tuple[Tensor, Tensor]:
+    """Return which pixels get nothing of a rotated image.
+
+    Returns:
+        int64 (P,), the pixels that any angle leaves black, and for each of these 0 or 1, float32 (P, 2 * steps + 2), by
+        angle: clockwise from 0 on, then anti-clockwise.
+    """
     degrees = torch.arange(steps + 1) * _STEP
     place, most = _frame(height, width, torch.cat([-degrees, degrees]))
-    return (place.abs() >= most + 1).any(-1).flatten(1).T.float().contiguous()
+    outside = (place.abs() >= most + 1).any(-1).flatten(1)
+    pixels = outside.any(0).nonzero()[:, 0]
+    return pixels, outside[:, pixels].T.float().contiguous()
 
 
 def _repeat(images: Tensor, degrees: Tensor) -> Tensor:
