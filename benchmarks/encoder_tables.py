@@ -31,8 +31,9 @@ def write_tables(works: Sequence[Path], page: Path = PAGE) -> None:
             "data": _data(runs[0]["data"]),
             "main": _main([run for run in runs if run["asked"] == most], pixels),
             "recipes": _recipes([run for run in runs if run["asked"] < most]),
-            "invariance": _invariance([run for run in runs if run["asked"] == most and "invariance" in run]),
         }
+        if distorted := [run for run in runs if run["asked"] == most and "invariance" in run]:
+            tables["invariance"] = _invariance(distorted)
         for name, lines in tables.items():
             text = _put(text, f"{work.name} {name}", lines)
     page.write_text(text, encoding="utf-8")
