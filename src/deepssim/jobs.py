@@ -191,7 +191,7 @@ def whole_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
         for path in temporary.values():
             _remove(path)
         for folder in sorted(new, key=lambda folder: len(folder.parts), reverse=True):
-            if not any(folder.iterdir()):
+            if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
 

@@ -95,14 +95,12 @@ class DeepSSIMTraining(lightning.LightningModule):
         return directions @ directions.T, self._pose_loss(poses, changes)
 
     def _pose_loss(self, poses: list[Pose], changes: augment.Misalignment) -> Tensor:
-        if not poses:
+        if not (poses and self.training):  # later looks are at tilted images, whose truth is another
             return torch.zeros((), device=self.device)
-        members = 1 if self.families is None or not self.training else MEMBERS
+        members = 1 if self.families is None else MEMBERS
         loss = _POSE_WEIGHT * torch.stack([pose.loss(changes, members) for pose in poses]).sum()
-        if self.training:
-            self.log(
-                "train_loss_pose", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(changes.degrees)
-            )
+        batch_size = len(changes.degrees)
+        self.log("train_loss_pose", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=batch_size)
         return loss
 
     def _log(self, predicted: Tensor, target: Tensor, name: str, weights: Tensor | None = None) -> Tensor:
