@@ -134,9 +134,9 @@ def table_lines(rows: list[dict[str, Any]]) -> list[str]:
     lines += [
         "",
         f"Encoder: {encoder['source']}, SHA-256 `{encoder['sha256'][:16]}…`. "
-        f"Rows of one rate differ in how patients were divided and what was copied. Stated rate of false alarms: "
-        f"{FALSE_POSITIVES:.0%}; over the {len(first)} divisions {alarms.count} of {alarms.total} images of other patients "
-        f"({alarms.value:.1%}, {alarms.low:.1%} to {alarms.high:.1%}), and as measured by the negative controls themselves "
+        f"Rows of one rate differ in the division of patients and in the images copied. Stated rate of false alarms: "
+        f"{FALSE_POSITIVES:.0%}; observed over the {len(first)} divisions: {alarms.count} of {alarms.total} images of other patients "
+        f"({alarms.value:.1%}, {alarms.low:.1%} to {alarms.high:.1%}); as measured by the negative controls of each audit: "
         + ", ".join(f"{item['value']:.1%}" for item in controls)
         + ".",
         "",

@@ -22,7 +22,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from benchmarks import ROOT
-from deepssim.evaluation.labels import TRUTH, Label
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label
 from deepssim.similarity.matrices import read_scores
 
 ARMS = {"none": 96, "high": 13}  # passes over the data in an epoch, so that both make about 400 steps
@@ -85,7 +85,7 @@ def copies(folder: Path) -> pd.DataFrame:
     used = pd.read_csv(results / "ldm" / "train_used.csv")
     scores = read_scores(results / "matrices" / "ssim.h5")
     _, best = scores.best(used["key"].tolist())
-    copied = TRUTH.classify(best.scores[:, 0]) == Label.DUPLICATE
+    copied = SSIM_THRESHOLDS.classify(best.scores[:, 0]) == Label.DUPLICATE
     used["synthetic_copies"] = np.bincount(best.partners[copied, 0], minlength=len(used))
     used["synthetic_images"] = len(copied)
     return used
@@ -117,21 +117,28 @@ def report(path: Path, histories: dict[str, pd.DataFrame], found: dict[str, pd.D
     none, high = histories["none"], histories["high"]
     share = len(found["none"]) / found["high"]["copies"].sum()  # of the steps of a pass, without duplicates
     as_often = none.iloc[(none["step"] - share * high["step"].iloc[-1]).abs().argmin()]
+    final_rates = {
+        arm: used["synthetic_copies"].sum() / used["synthetic_images"].iloc[0] for arm, used in found.items()
+    }
     lines = [
         "# Does duplication provoke memorization?",
         "",
+        f"After the same number of training steps, {final_rates['none']:.1%} of the synthetic images are copies of training images "
+        f"without duplication and {final_rates['high']:.1%} with it. How often a single image is copied depends on how many copies "
+        "of it the training data contain (last table).",
+        "",
         f"Written by `python -m benchmarks.duplication`. Chest X-rays of 64x64 pixels (Wang et al., CVPR 2017), "
         f"{len(found['none'])} training images; validation images are of other patients. One autoencoder (four levels, "
-        f"latents of 8x8x16), then a diffusion model of 64/128 channels for each arm, "
+        f"latents of 8x8x16), then a diffusion model with 64 and 128 channels for each arm, "
         f"{SETTINGS['ldm']['epochs']} epochs of about {int(none['step'].iloc[0])} steps in batches of 24. "
-        "`none` shows every image equally often; `high` has 1 to 14 copies of each, drawn at random, and makes as many "
-        f"steps. Two cores without GPU, both arms side by side: {minutes:.0f} minutes.",
+        "`none` shows every image equally often; `high` has 1 to 14 copies of each, drawn at random, and the same number of "
+        f"steps. Two cores without GPU, both arms in parallel: {minutes:.0f} minutes.",
         "",
-        "A copy is a synthetic image whose SSIM with a training image is above 0.85. While training, 80 images are "
-        f"generated after every epoch, from the same noise; at the end {found['none']['synthetic_images'].iloc[0]:,}.",
+        "A copy is a synthetic image whose SSIM with a training image is above 0.85. During training, 80 images are "
+        f"generated after every epoch, always from the same noise; at the end {found['none']['synthetic_images'].iloc[0]:,}.",
         "",
         "| duplication | " + " | ".join(f"copies after {share:.0%}" for share in shown)
-        + " | copies at the end | training images copied | validation loss, least / last |",
+        + " | copies at the end | training images copied | validation loss, minimum / last |",
         "| --- |" + " --- |" * (len(shown) + 3),
     ]  # fmt: skip
     for arm, history in histories.items():
@@ -147,17 +154,17 @@ def report(path: Path, histories: dict[str, pd.DataFrame], found: dict[str, pd.D
     first = ", ".join(f"`{arm}` {int(epochs.iloc[0])}" for arm, epochs in copied.items() if len(epochs))
     lines += [
         "",
-        f"The first copies appear in epoch {first}; the validation loss was least long before. Studies that count passes over "
-        f"the table compare otherwise: after as many passes as `high` made in all, `none` had made {as_often['step']:.0f} steps "
+        f"The first copies appear in epoch {first}, long after the minimum of the validation loss. Studies that count passes over "
+        f"the table compare differently: after as many passes as `high` made in total, `none` had made {as_often['step']:.0f} steps "
         f"(in the middle of its schedule) and {as_often['copy_rate']:.1%} of its images were copies.",
     ]
     used = found["high"]
-    lines += ["", "Within `high`, by the copies that an image has in the training data:", "",
-              "| copies | images | of these copied | synthetic copies per image |", "| --- | --- | --- | --- |"]  # fmt: skip
+    lines += ["", "Within `high`, by copies of an image in the training data:", "",
+              "| copies in training | images | of which copied | synthetic copies per image |", "| --- | --- | --- | --- |"]  # fmt: skip
     for low, most in ((1, 3), (4, 6), (7, 9), (10, 12), (13, 14)):
         part = used.loc[used["copies"].between(low, most), "synthetic_copies"]
         lines.append(f"| {low} to {most} | {len(part)} | {(part > 0).mean():.0%} | {part.mean():.1f} |")
-    lines += ["", f"![Copies over training, and by copies in the training data]({path.with_suffix('.svg').name})", ""]
+    lines += ["", f"![Copy rate over training, synthetic copies by duplication]({path.with_suffix('.svg').name})", ""]
     path.write_text("\n".join(lines), encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ into the tables of docs/encoder.md. An interrupted run goes on where it was.
 import argparse
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,15 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from benchmarks.encoder_data import Data, labelled_pairs, made_copies, prepare, round_trips
 from benchmarks.encoder_tables import write_tables
-from deepssim.choices import Decay, Device, Distortion, Keep, MetricName, Recipe
-from deepssim.config import Config, DistortionConfig, EncoderConfig
+from deepssim.config.choices import Decay, Device, Distortion, Keep, MetricName, Recipe
+from deepssim.config.distortions import DistortionConfig
+from deepssim.config.encoders import EncoderConfig
+from deepssim.config.settings import Config
 from deepssim.encoders.deepssim import embed, save_encoder
 from deepssim.encoders.families import MEMBERS, Families
 from deepssim.encoders.recipes import PairImages, train_deepssim
 from deepssim.evaluation.classification import classification_figures
-from deepssim.evaluation.labels import TRUTH, Label, Thresholds
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label, Thresholds
 from deepssim.images.augment import misalign_pack
 from deepssim.images.packs import ImagePack
 from deepssim.similarity.embedding_scores import EmbeddingComparison
@@ -37,8 +39,8 @@ from deepssim.similarity.ssim import SsimComparison
 from deepssim.similarity.tiles import pair_scores
 
 OURS = EncoderConfig(epochs=8)
-PAPER = replace(
-    OURS, recipe=Recipe.PAPER, canonicalize=False, ssim_features=False, embedding_features=256, dropout=0.33, learning_rate=1e-3,
+PAPER = OURS.with_changes(
+    recipe=Recipe.PAPER, canonicalize=False, ssim_features=False, embedding_features=256, dropout=0.33, learning_rate=1e-3,
     decay=Decay.CONSTANT, batch_size=32, keep=Keep.BEST,
     augmentation=tuple(
         DistortionConfig(kind=kind, probability=0.33, strength=strength)
@@ -47,10 +49,10 @@ PAPER = replace(
 )  # fmt: skip
 RECIPES = {
     "paper": PAPER,
-    "paper, our schedule": replace(OURS, recipe=Recipe.PAPER, canonicalize=False, ssim_features=False),
-    "all pairs": replace(OURS, canonicalize=False, ssim_features=False),
-    "all pairs, SSIM features": replace(OURS, canonicalize=False),
-    "all pairs, pose": replace(OURS, ssim_features=False),
+    "paper, our schedule": OURS.with_changes(recipe=Recipe.PAPER, canonicalize=False, ssim_features=False),
+    "all pairs": OURS.with_changes(canonicalize=False, ssim_features=False),
+    "all pairs, SSIM features": OURS.with_changes(canonicalize=False),
+    "all pairs, pose": OURS.with_changes(ssim_features=False),
     "ours": OURS,
 }
 
@@ -60,7 +62,7 @@ def options_for(recipe: str, images_seen: int, data: Families | PairImages) -> E
     options = RECIPES[recipe]
     passes = max(1, round(images_seen / (len(data) * (MEMBERS if isinstance(data, Families) else 2))))
     epochs = min(options.epochs, passes)
-    return replace(options, epochs=epochs, passes=round(passes / epochs))
+    return options.with_changes(epochs=epochs, passes=round(passes / epochs))
 
 
 class Lessons:
@@ -105,7 +107,7 @@ def _pairs(pack: ImagePack, autoencoder: Path) -> PairImages:
     return PairImages(labelled_pairs(pack, copies), pack, copies)
 
 
-def figures_of(scores: np.ndarray, pairs: pd.DataFrame, thresholds: Thresholds = TRUTH) -> dict[str, Any]:
+def figures_of(scores: np.ndarray, pairs: pd.DataFrame, thresholds: Thresholds = SSIM_THRESHOLDS) -> dict[str, Any]:
     """Return what the tables show of one metric on one kind of images."""
     figures = classification_figures(scores, pairs["label"].to_numpy(), thresholds)
     duplicate = pairs["label"].to_numpy() == Label.DUPLICATE
@@ -174,7 +176,7 @@ def invariance(data: Data, encoder: Path) -> list[dict[str, Any]]:
             scores = pair_scores(EmbeddingComparison(own, embed(encoder, copies, device=Device.CPU)), each, each)
             ssim = pair_scores(SsimComparison(data.test, copies), each, each)
             rows.append({"kind": kind.value, "strength": strength, "score": np.percentile(scores, [25, 50, 75]).tolist(),
-                         "duplicates": float((scores > TRUTH.high).mean()), "ssim": float(np.median(ssim))})  # fmt: skip
+                         "duplicates": float((scores > SSIM_THRESHOLDS.high).mean()), "ssim": float(np.median(ssim))})  # fmt: skip
     return rows
 
 

@@ -17,14 +17,14 @@ import yaml
 from scipy.sparse.csgraph import connected_components
 
 from benchmarks import ROOT
-from deepssim.choices import Distortion
-from deepssim.config import DistortionConfig
-from deepssim.evaluation.labels import TRUTH, Label
-from deepssim.generative.autoencoder import load_autoencoder, reconstruct
+from deepssim.config.choices import Distortion
+from deepssim.config.distortions import DistortionConfig
+from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label
 from deepssim.images.augment import misalign_pack
+from deepssim.images.files import read_image
 from deepssim.images.keys import real_key, split_key, synthetic_key
 from deepssim.images.packs import ImagePack, read_pack
-from deepssim.images.reading import read_image
 from deepssim.images.standardize import fit, quantise
 from deepssim.similarity.ssim import SsimComparison
 from deepssim.similarity.tiles import all_scores
@@ -113,10 +113,7 @@ def _sides(subjects: pd.Series, test: int, valid: int) -> dict[str, str]:
 def round_trips(pack: ImagePack, autoencoder: Path) -> list[ImagePack]:
     """Return what an autoencoder makes of images, at several amounts of noise on their latents."""
     network = load_autoencoder(autoencoder)
-    return [
-        ImagePack(quantise(reconstruct(network, pack, device=torch.device("cpu"), noise=noise), 8), pack.keys)
-        for noise in LATENT_NOISE
-    ]
+    return [reconstruct_pack(network, pack, device=torch.device("cpu"), noise=noise) for noise in LATENT_NOISE]
 
 
 def made_copies(pack: ImagePack, autoencoder: Path) -> ImagePack:
@@ -133,7 +130,7 @@ def made_copies(pack: ImagePack, autoencoder: Path) -> ImagePack:
 def labelled_pairs(test: ImagePack, copies: ImagePack) -> pd.DataFrame:
     """Draw pairs of all classes in the proportions of the published test sets, labelled by exact SSIM."""
     scores = all_scores(SsimComparison(test, copies, threads=2))
-    labels = TRUTH.classify(scores).ravel()
+    labels = SSIM_THRESHOLDS.classify(scores).ravel()
     random = np.random.default_rng(0)
     found = {label: random.permutation(np.flatnonzero(labels == label)) for label in SHARES}
     total = min(PAIRS, *(int(len(found[label]) / share) for label, share in SHARES.items()))

@@ -1,4 +1,4 @@
-"""Put the figures of encoder trainings into the tables of docs/encoder.md.
+"""Put the results of encoder trainings into the tables of docs/encoder.md.
 
 Not here: the trainings (encoder.py).
 """
@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks import ROOT
 
 PAGE = ROOT / "docs" / "encoder.md"
-GOALS = ["goal", "0.93", "0.90", "0.995", "0.95", "0.01", "0.04", "", ""]
+GOALS = ["target", "0.93", "0.90", "0.995", "0.95", "0.01", "0.04", "", ""]
 HEAD = ["", "macro-F1 aligned", "misaligned", "AUROC of duplicates", "precision at 95 % recall",
-        "false positives at 95 % recall", "mean error of SSIM", "misaligned: AUROC", "mean error"]  # fmt: skip
+        "false-positive rate at 95 % recall", "MAE of SSIM", "misaligned: AUROC", "MAE"]  # fmt: skip
 
 
 def write_tables(works: Sequence[Path], page: Path = PAGE) -> None:
@@ -78,7 +78,7 @@ def _figures(parts: Sequence[dict[str, Any]]) -> list[str]:
 
 def _main(runs: Sequence[dict[str, Any]], pixels: dict[str, Any]) -> list[str]:
     rows = [[f"{name}, {seen:,} images seen", *_figures(parts)] for (name, seen), parts in _by_recipe(runs).items()]
-    rows += [["SSIM itself", *_figures([pixels["ssim"]])], ["FSIM, thresholds fitted", *_figures([pixels["fsim"]])]]
+    rows += [["exact SSIM", *_figures([pixels["ssim"]])], ["FSIM, fitted thresholds", *_figures([pixels["fsim"]])]]
     return _table(HEAD, [GOALS, *rows])
 
 
@@ -104,5 +104,5 @@ def _invariance(runs: Sequence[dict[str, Any]]) -> list[str]:
          f"{row['duplicates']:.0%}", f"{row['ssim']:.3f}"]
         for row in runs[0]["invariance"]
     ]  # fmt: skip
-    head = ["distortion", "strength", "score, median (quartiles)", "above 0.85", "SSIM itself, median"]
+    head = ["distortion", "strength", "score, median (quartiles)", "above 0.85", "exact SSIM, median"]
     return _table(head, rows)

@@ -23,15 +23,17 @@ from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from deepssim.choices import Device, Sampler
-from deepssim.config import Config, LdmConfig, MemorizationConfig, SynthesisConfig, VaeConfig
-from deepssim.devices import resolve_device, training_precision, weights_of
+from deepssim.config.choices import Device, Sampler
+from deepssim.config.generative import LdmConfig, MemorizationConfig, SynthesisConfig, VaeConfig
+from deepssim.config.paper import PAPER_LDM, PAPER_VAE
+from deepssim.config.settings import Config
 from deepssim.generative.autoencoder import build_autoencoder
-from deepssim.generative.diffusion import LdmTraining, build_unet, schedule_arguments, size_divisor, train_diffusion
+from deepssim.generative.diffusion import build_unet, schedule_arguments, size_divisor
+from deepssim.generative.diffusion_training import LdmTraining, train_diffusion
 from deepssim.generative.latents import Latents, pad
-from deepssim.generative.paper import PAPER_LDM, PAPER_VAE
 from deepssim.generative.sampling import generate
 from deepssim.images.keys import real_key, synthetic_key
+from deepssim.runtime.devices import resolve_device, training_precision, weights_of
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ class Models:
         """Make the steps as the workflow does, with its logs and checkpoints."""
         options = self.size.ldm
         passes = -(-self.size.steps * options.batch_size // self.size.records)
-        options = replace(options, epochs=1, passes=passes, validate_every=1, memorization=MemorizationConfig(every=0))
+        options = options.with_changes(
+            epochs=1, passes=passes, validate_every=1, memorization=MemorizationConfig(every=0)
+        )
         with tempfile.TemporaryDirectory() as state:
             train_diffusion(
                 self.latents,
@@ -219,11 +223,13 @@ def main() -> None:
     lines = [
         "# Benchmarks of the generative model",
         "",
+        "Speed of training and generation, compared with the usual ways of doing both on the same machine.",
+        "",
         f"Written by `python -m benchmarks.generative`. {machine()}. Median (range) of {repetitions} repetitions; ours and "
-        f"theirs took turns, each on {THREADS} cores; the first run of each is left out. Networks are untrained, which "
-        "changes no time. The demo's training is the workflow's, with logs and checkpoints; of the paper's networks the "
-        "steps alone are measured. Both ways train the same noise predictor, which takes most of a step of small networks; the "
-        "autoencoder, which ours leaves out, is the rest.",
+        f"theirs were timed alternately, each on {THREADS} cores; the first run of each is excluded. Networks are untrained, "
+        "which does not affect the time. For the demo, ours is the training of the workflow with logs and checkpoints; for the "
+        "paper's networks only the optimiser steps are measured. Both sides train the same noise predictor, which takes most of "
+        "a step of small networks; the rest is the autoencoder, which ours does not run at every step.",
         "",
         *table(outcomes),
         "",

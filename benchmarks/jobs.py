@@ -10,15 +10,15 @@ import h5py
 import numpy as np
 import torch
 
-from deepssim.choices import Device, MetricName
-from deepssim.devices import peak_memory_gb
-from deepssim.encoders.embeddings import Embeddings
+from deepssim.config.choices import Device, MetricName
 from deepssim.images.packs import open_pack
+from deepssim.metrics import METRICS
+from deepssim.runtime.devices import peak_memory_gb
+from deepssim.runtime.hdf5 import write_keys
 from deepssim.similarity.embedding_scores import EmbeddingComparison
+from deepssim.similarity.embeddings import Embeddings
 from deepssim.similarity.matrices import write_dense
-from deepssim.similarity.metrics import METRICS
 from deepssim.similarity.topk import top_k
-from deepssim.storage import write_keys
 
 SIZE = (136, 112)  # of the brain slices of arXiv:2509.16582
 

@@ -10,7 +10,6 @@ import argparse
 import multiprocessing
 import multiprocessing.pool
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,15 +27,16 @@ from PIL import Image  # noqa: E402
 
 from benchmarks import REAL_DATA, ROOT  # noqa: E402
 from benchmarks.jobs import SIZE  # noqa: E402
-from benchmarks.measure import Comparison, Outcome, compare, in_own_process, replace_rows, seconds, spread  # noqa: E402
-from deepssim.choices import Device, MetricName, Precision  # noqa: E402
-from deepssim.config import VirtualPatientsConfig  # noqa: E402
-from deepssim.devices import computes_bfloat16  # noqa: E402
-from deepssim.encoders.embeddings import Embeddings  # noqa: E402
+from benchmarks.measure import Comparison, compare, in_own_process, replace_rows, seconds  # noqa: E402
+from benchmarks.page import growth_table, machine, page, paper_sentence, plot, table  # noqa: E402
+from deepssim.config.choices import Device, MetricName, Precision  # noqa: E402
+from deepssim.config.dataset import VirtualPatientsConfig  # noqa: E402
 from deepssim.images.packs import ImagePack  # noqa: E402
+from deepssim.metrics import METRICS  # noqa: E402
+from deepssim.runtime.devices import computes_bfloat16  # noqa: E402
 from deepssim.similarity.embedding_scores import EmbeddingComparison, Likeness  # noqa: E402
+from deepssim.similarity.embeddings import Embeddings  # noqa: E402
 from deepssim.similarity.fsim import T1, T2, FsimComparison, FsimVariant  # noqa: E402
-from deepssim.similarity.metrics import METRICS  # noqa: E402
 from deepssim.similarity.scores import ScoreMatrix  # noqa: E402
 from deepssim.similarity.tiles import all_scores  # noqa: E402
 from deepssim.similarity.topk import top_k  # noqa: E402
@@ -49,7 +49,7 @@ def images_of(count: int) -> tuple[np.ndarray, str]:
         shape = SIZE[1], SIZE[0]
         images = [np.asarray(Image.open(file).convert("L").resize(shape, Image.Resampling.BILINEAR)) for file in files]
         return np.stack(images), "brain MR slices (Bhuvaji et al. 2020)"
-    from deepssim.choices import Contrast
+    from deepssim.config.choices import Contrast
     from deepssim.datasets.virtual_patients import make_patient, scan
     from deepssim.images.standardize import quantise
 
@@ -200,9 +200,9 @@ def least_time(scale: float) -> str:
     fastest = min(seconds(lambda: comparison.compare(rows, columns)) for _ in range(50))
     rate = 2 * 600 * 1024 * 1024 / fastest
     return (
-        f"Multiplying alone reaches {rate / 1e9:.0f} GFLOP/s in float32 here, so that products of {count:,} x {other:,} "
-        f"embeddings take {2 * count * other * 128 / rate:.3g} s (128 values) and {2 * count * other * 256 / rate:.3g} s (256), "
-        "whatever is done with them; the matrix has to be written, too."
+        f"Multiplication alone reaches {rate / 1e9:.0f} GFLOP/s in float32 on this machine, so the products of {count:,} x {other:,} "
+        f"embeddings take at least {2 * count * other * 128 / rate:.3g} s (128 values) and "
+        f"{2 * count * other * 256 / rate:.3g} s (256 values); the matrix also has to be written."
     )
 
 
@@ -228,7 +228,7 @@ def join_comparison(scale: float) -> Comparison:
 
 def encoder_comparison(images: np.ndarray) -> Comparison:
     """Compare embedding by ConvNeXt-Base in the precision of the hardware with float32, channels first."""
-    from deepssim.config import EncoderConfig
+    from deepssim.config.encoders import EncoderConfig
     from deepssim.encoders.deepssim import DeepSSIM
     from deepssim.encoders.extraction import extract
 
@@ -266,81 +266,9 @@ def growth(scale: float) -> dict[str, list[dict[str, float]]]:
     return found
 
 
-def machine() -> str:
-    """Return processor, cores, GPU and versions."""
-    import numba
-    import scipy
-    import skimage
-
-    model = platform.processor() or "unknown processor"
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    bfloat16 = "with" if computes_bfloat16(torch.device("cpu")) else "without"
-    return (
-        f"{model}, {THREADS} cores, {torch.backends.cpu.get_cpu_capability()} {bfloat16} bfloat16, {gpu}; "
-        f"Python {platform.python_version()}, numba {numba.__version__}, torch {torch.__version__}, "
-        f"numpy {np.__version__}, scipy {scipy.__version__}, scikit-image {skimage.__version__}"
-    )
-
-
-def table(outcomes: list[Outcome]) -> list[str]:
-    """Return the ratios as a Markdown table."""
-    lines = [
-        "| job | against | times faster | goal | ours, s | theirs, s |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for outcome in outcomes:
-        job = outcome.comparison
-        lines.append(
-            f"| {job.job} | {job.rival} | **{spread(outcome.ratios)}** | {job.goal:.2g} | {spread(outcome.ours)} | "
-            f"{spread(outcome.theirs)}{'' if job.share == 1 else f', from {job.share:.1%}'} |"
-        )
-    return lines
-
-
-def growth_table(found: dict[str, list[dict[str, float]]]) -> list[str]:
-    """Return time and memory by size as a Markdown table."""
-    lines = ["| job | pairs | s | ns per pair | peak memory, GB |", "| --- | --- | --- | --- | --- |"]
-    for job, steps in found.items():
-        for step in steps:
-            pairs = step["real"] * step["synthetic"]
-            lines.append(
-                f"| {job} | {step['real']:,} x {step['synthetic']:,} | {step['seconds']:.3g} | "
-                f"{1e9 * step['seconds'] / pairs:.3g} | {step['peak_gb']:.2f} |"
-            )
-    return lines
-
-
-def plot(path: Path, found: dict[str, list[dict[str, float]]]) -> None:
-    """Draw time and memory against the number of pairs."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    time_axis, memory_axis = figure.subplots(1, 2)
-    for job, steps in found.items():
-        pairs = [step["real"] * step["synthetic"] for step in steps]
-        time_axis.loglog(pairs, [step["seconds"] for step in steps], "o-", label=job)
-        memory_axis.semilogx(pairs, [step["peak_gb"] for step in steps], "o-", label=job)
-    memory_axis.axhline(1.0, color="grey", linestyle="--", linewidth=1)
-    memory_axis.set(xlabel="pairs", ylabel="peak memory, GB", ylim=(0, 1.1), title="memory (limit dashed)")
-    time_axis.set(xlabel="pairs", ylabel="s", title="time")
-    time_axis.legend(fontsize=8)
-    figure.savefig(path)
-
-
 def main() -> None:
     """Parse the command line, measure and write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md", help="default: %(default)s")
-    parser.add_argument("--repetitions", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--quick", action="store_true", help="small sizes, once, to see that it works")
-    parser.add_argument("--paper", action="store_true", help="add the SSIM matrix of 2,195 x 65,850 images")
-    parser.add_argument(
-        "--only", metavar="TEXT", help="measure jobs whose name has this, and keep the page's other rows"
-    )
-    options = parser.parse_args()
+    options = _options()
     scale, repetitions = (0.05, 1) if options.quick else (1.0, options.repetitions)
     torch.set_num_threads(THREADS)
     images, source = images_of(round(700 * scale))
@@ -356,44 +284,31 @@ def main() -> None:
         return
     found = growth(scale)
     print(*growth_table(found), sep="\n", flush=True)
-    text = [
-        "# Benchmarks",
-        "",
-        f"Written by `python -m benchmarks.run{' --paper' if options.paper else ''}`. {machine()}.",
-        "",
-        f"Median (range) of {repetitions} repetitions; ours and theirs took turns, each on {THREADS} cores. Times of a "
-        "rival that was measured on a part are scaled to the whole, and the part is given. Compilation and the first run of "
-        f"each are left out. Images: {source}; embeddings: random.",
-        "",
-        *table(outcomes),
-        "",
-        least_time(scale),
-        "",
-        "## How cost grows",
-        "",
-        "Each job in a process of its own with `max_memory_gb` 1; the peak is that of the whole process.",
-        "",
-        *growth_table(found),
-        "",
-        "![Time grows with the number of pairs, memory stays below its limit](benchmarks.svg)",
-        "",
-    ]
+    paper = None
     if options.paper:
         size = {"real": 2195, "synthetic": 65_850}
-        step = in_own_process("dense_ssim", **size, threads=THREADS, max_memory_gb=2.0)
-        text += [
-            "## The paper's size",
-            "",
-            f"The SSIM matrix of 2,195 x 65,850 images of {SIZE[0]}x{SIZE[1]}, 144.5 million scores, from packs to file with "
-            f"`max_memory_gb` 2: {step['seconds']:.0f} s, {1e6 * step['seconds'] / (2195 * 65_850):.2f} us per pair, "
-            f"peak memory {step['peak_gb']:.2f} GB, output {step['output_gb']:.2f} GB.",
-            "",
-        ]
-        print(text[-2], flush=True)
+        paper = paper_sentence(in_own_process("dense_ssim", **size, threads=THREADS, max_memory_gb=2.0))
+        print(paper, flush=True)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     plot(options.out.with_name("benchmarks.svg"), found)
-    options.out.write_text("\n".join(text), encoding="utf-8")
+    command = f"python -m benchmarks.run{' --paper' if options.paper else ''}"
+    text = page(
+        outcomes, found, command=command, repetitions=repetitions, source=source, limit=least_time(scale), paper=paper
+    )
+    options.out.write_text(text, encoding="utf-8")
     print(f"written to {options.out}", file=sys.stderr)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md", help="default: %(default)s")
+    parser.add_argument("--repetitions", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--quick", action="store_true", help="small sizes, once, to see that it works")
+    parser.add_argument("--paper", action="store_true", help="add the SSIM matrix of 2,195 x 65,850 images")
+    parser.add_argument(
+        "--only", metavar="TEXT", help="measure jobs whose name has this, and keep the page's other rows"
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -22,25 +22,28 @@ import torch
 from benchmarks import ROOT
 from benchmarks.jobs import SIZE
 from benchmarks.measure import run_measured
-from deepssim.choices import Contrast, Device, MetricName
-from deepssim.config import EncoderConfig, EvaluationConfig, SimilarityConfig, SynthesisConfig, VirtualPatientsConfig
+from deepssim.config.choices import Contrast, Device, MetricName
+from deepssim.config.dataset import VirtualPatientsConfig
+from deepssim.config.encoders import EncoderConfig
+from deepssim.config.evaluation import EvaluationConfig, SimilarityConfig
+from deepssim.config.generative import SynthesisConfig
+from deepssim.config.paper import PAPER_LDM, PAPER_VAE
 from deepssim.datasets.virtual_patients import make_patient, scan
 from deepssim.encoders.deepssim import DeepSSIM
-from deepssim.encoders.embeddings import Embeddings, write_embeddings
 from deepssim.encoders.extraction import extract
 from deepssim.generative import sampling
 from deepssim.generative.autoencoder import build_autoencoder
 from deepssim.generative.diffusion import build_unet
 from deepssim.generative.latents import Latents
-from deepssim.generative.paper import PAPER_LDM, PAPER_VAE
 from deepssim.images.augment import misalign_pack
 from deepssim.images.keys import real_key, synthetic_key
 from deepssim.images.packs import ImagePack, write_pack
 from deepssim.images.standardize import quantise
 from deepssim.images.tree import write_tree
+from deepssim.metrics import METRICS
 from deepssim.similarity.embedding_scores import EmbeddingComparison
+from deepssim.similarity.embeddings import Embeddings, write_embeddings
 from deepssim.similarity.matrices import gather, write_top
-from deepssim.similarity.metrics import METRICS
 from deepssim.similarity.tiles import score_tiles
 
 REAL = 2195

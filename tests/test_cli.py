@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from deepssim import stages
-from deepssim.choices import Device, Layout, MetricName
 from deepssim.cli import STAGES, main
-from deepssim.config import SimilarityConfig, SynthesisConfig
-from deepssim.evaluation.labels import TRUTH
+from deepssim.config.choices import Device, Layout, MetricName
+from deepssim.config.evaluation import SimilarityConfig
+from deepssim.config.generative import SynthesisConfig
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.keys import real_key, synthetic_key
 from deepssim.images.packs import ImagePack, write_pack
 from deepssim.similarity.ssim import SsimComparison
@@ -67,7 +68,7 @@ def test_thresholds_are_fitted_by_hand_also_where_not_all_scores_are_kept(tmp_pa
     table = pd.DataFrame(
         {"real_key": np.array(real.keys)[rows], "synth_key": np.array(copies.keys)[columns], "ssim": ssim}
     )
-    table = table.assign(split="valid", label=TRUTH.classify(ssim))
+    table = table.assign(split="valid", label=SSIM_THRESHOLDS.classify(ssim))
     for name, half in (("valid", rows < 3), ("test", rows >= 3)):
         table[half & (columns // 9 == rows // 3)].to_csv(tmp_path / f"{name}.csv", index=False)
     config = SimpleNamespace(device=Device.CPU, shards=1, seed=0, synthesis=SynthesisConfig(),

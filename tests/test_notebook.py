@@ -4,7 +4,7 @@ import torch
 
 import deepssim
 from deepssim.errors import DataError
-from tests.audit_data import make_folders, tiny_encoder
+from tests.audit.folders import make_folders, tiny_encoder
 
 
 def test_folders_to_scores(tmp_path):

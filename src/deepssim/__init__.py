@@ -5,8 +5,6 @@ In a notebook: `deepssim.audit("real", "synthetic", "report")`, or step by step 
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 if TYPE_CHECKING:
     from deepssim.notebook import audit, embed, load_encoder, load_images, score_matrix
 
@@ -15,6 +13,10 @@ __all__ = ["load_images", "load_encoder", "embed", "score_matrix", "audit"]
 
 def __getattr__(name: str) -> Any:
     """Import the calls for a notebook when one is used, so that importing the package stays cheap."""
+    if name == "__version__":
+        from deepssim.runtime.provenance import own_version
+
+        return own_version()
     if name in __all__:
         from deepssim import notebook
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepssim.encoders.deepssim import DeepSSIM
-    from deepssim.encoders.embeddings import Embeddings
     from deepssim.images.packs import ImagePack
+    from deepssim.similarity.embeddings import Embeddings
     from deepssim.similarity.scores import ScoreMatrix
 
 
@@ -27,20 +27,25 @@ def load_images(
     """Read all images of a folder and below, of any format and size, and bring them to one size.
 
     Args:
-        folder: with PNG, JPEG, TIFF, BMP, NIfTI or DICOM files.
-        size: height and width to reach; images are padded with black to this shape, then resized.
-        percentiles: intensity window of images with more than 8 bits.
-        synthetic: of an image tree, take the generated images and not the real ones.
+        folder: with PNG, JPEG, TIFF, BMP, NIfTI or DICOM files; hidden ones are left out.
+        size: height and width to reach; images are padded with black to its aspect ratio, then resized.
+        percentiles: percentiles of the non-zero values that become black and white, for volumes and for images of more than
+            8 bits.
+        synthetic: of a tree of the reference code, take the generated images instead of the real ones.
         threads: files decoded at a time.
 
     Returns:
-        Images as uint8; keys are paths below the folder. Constant images are left out.
+        Images as uint8. Keys are paths below the folder, followed by `#` and the part for a file of several images (frames
+        of a DICOM file, pages of a TIFF, axial slices of a volume). Constant images and nearly empty slices are left out.
+
+    Raises:
+        DataError: if the folder holds no image, or files cannot be read.
     """
-    from deepssim.images.collection import collect, decode, list_files
-    from deepssim.images.reading import read_each
+    from deepssim.images.files import read_each
+    from deepssim.images.folders import TreeSide, collect, decode, list_files
 
     root = Path(folder)
-    files = list_files(root, synthetic=synthetic)
+    files = list_files(root, side=TreeSide.SYNTHETIC if synthetic else TreeSide.REAL)
     decoded = read_each(files, lambda path: decode(path, size, percentiles), threads=threads, place=str(root))
     return collect(root, files, decoded).pack
 
@@ -58,7 +63,7 @@ def embed(encoder: str | Path, images: ImagePack, *, device: str = "auto", batch
     Returns:
         One vector per image with its key, and the checksum of the encoder, so that only what fits is compared.
     """
-    from deepssim.choices import Device
+    from deepssim.config.choices import Device
     from deepssim.encoders.deepssim import embed as embed_pack
 
     return embed_pack(encoder, images, device=Device(device), batch_size=batch_size)
@@ -66,7 +71,7 @@ def embed(encoder: str | Path, images: ImagePack, *, device: str = "auto", batch
 
 def score_matrix(real: Embeddings, synthetic: Embeddings, *, threads: int = 2) -> ScoreMatrix:
     """Compare every real with every synthetic embedding: cosines, [i, j] is real i against synthetic j."""
-    from deepssim.choices import MetricName
+    from deepssim.config.choices import MetricName
     from deepssim.similarity.embedding_scores import EmbeddingComparison
     from deepssim.similarity.scores import ScoreMatrix
     from deepssim.similarity.tiles import all_scores
@@ -99,8 +104,8 @@ def audit(
     Returns:
         What summary.json holds: verdict, figures with intervals, controls, settings.
     """
-    from deepssim.config import parse_config
-    from deepssim.stages.audit import audit_folder
+    from deepssim.audit.run import audit_folder
+    from deepssim.config.settings import parse_config
 
     chosen = {
         name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from deepssim.config import parse_config
+from deepssim.config.settings import parse_config
 from deepssim.datasets.prepare import prepare_dataset
 from deepssim.errors import ConfigError, DataError
 
@@ -118,7 +118,7 @@ def test_real_chest_images_keep_their_patients(real_data):
 
 
 def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=f"{tmp_path}: has no file.*check dataset.path"):
+    with pytest.raises(DataError, match=f"{tmp_path}: has no image.*check dataset.path"):
         prepare(kind="folder", path=str(tmp_path))
     with pytest.raises(DataError, match="none: is not a folder"):
         prepare(kind="folder", path=str(tmp_path / "none"))
@@ -192,5 +192,5 @@ def test_subject_patterns_must_fit(folder, pattern, error, message):
 def test_slices_outside_the_volume_are_named(tmp_path):
     for name in ("a.nii", "b.nii"):
         nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4)), np.eye(4)), tmp_path / name)
-    with pytest.raises(DataError, match=r"a\.nii: slices 5 to 9 are asked for, but axial slices go from 0 to 3"):
+    with pytest.raises(DataError, match=r"a\.nii: slices 5 to 9 are requested, but axial slices go from 0 to 3"):
         prepare(kind="volumes", path=str(tmp_path), volumes={"first_slice": 5, "last_slice": 9})

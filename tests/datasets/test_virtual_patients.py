@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion
 
-from deepssim.choices import Contrast
-from deepssim.config import VirtualPatientsConfig
+from deepssim.config.choices import Contrast
+from deepssim.config.dataset import VirtualPatientsConfig
 from deepssim.datasets.virtual_patients import make_patient, scan
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise

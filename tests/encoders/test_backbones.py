@@ -16,8 +16,8 @@ from transformers import (
     ViTModel,
 )
 
-from deepssim.choices import Device
-from deepssim.config import EncoderConfig
+from deepssim.config.choices import Device
+from deepssim.config.encoders import EncoderConfig
 from deepssim.encoders.deepssim import DeepSSIM, embed, load_encoder, save_encoder
 from deepssim.errors import ConfigError
 
@@ -73,7 +73,7 @@ def test_stages_of_a_transformer_are_its_layers(tmp_path):
 
 
 def test_more_stages_than_there_are_cannot_be_frozen():
-    with pytest.raises(ConfigError, match=r"frozen_stages is 5, but ConvNextModel has 4 stages"):
+    with pytest.raises(ConfigError, match=r"frozen_stages is 5, but ConvNext has 4 stages"):
         DeepSSIM(replace(SMALL, frozen_stages=5))
 
 
@@ -84,5 +84,5 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 
 def test_a_model_of_texts_is_refused(tmp_path):
     BertModel(BertConfig(**TRANSFORMER, vocab_size=30)).save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match="reads no colour images"):
+    with pytest.raises(ConfigError, match="does not take colour images"):
         DeepSSIM(replace(SMALL, backbone=str(tmp_path)))

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepssim.choices import Distortion
-from deepssim.config import DistortionConfig
-from deepssim.encoders.canonical import Canonicalizer, Pose, _Way
+from deepssim.config.choices import Distortion
+from deepssim.config.distortions import DistortionConfig
+from deepssim.encoders.canonical import AffinePose, Canonicalizer, PoseEstimate
 from deepssim.images import augment
 
 MISALIGNED = [
@@ -33,7 +33,7 @@ def taught(make, members=1, misaligned=MISALIGNED):
     for _ in range(120):
         images = make(32)
         changes = augment.draw(32, misaligned)
-        loss = network.pose(augment.apply(images, changes)).loss(changes, members)
+        loss = network.estimate(augment.apply(images, changes)).loss(changes, members)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -82,13 +82,13 @@ def pose_of(flip=0, **values):
     of_image = torch.tensor(list((NOTHING | values).values()))
     # A flip turns a rotation around, two turn it back; rows turn what is down, columns what is right.
     signs = [[1, 1, 1, 1, 1, 1], [-1, 1, 1, -1, 1, 1], [-1, 1, -1, 1, 1, 1], [1, 1, -1, -1, 1, 1]]
-    return Pose(scores, (torch.tensor(signs) * of_image)[None], _Way.none(torch.zeros(1, 1, 40, 40)))
+    return PoseEstimate(scores, (torch.tensor(signs) * of_image)[None], AffinePose.identity(torch.zeros(1, 1, 40, 40)))
 
 
 def turned_by(image, pose):
     network = Canonicalizer([DistortionConfig(kind=Distortion.CROP, probability=1.0, strength=0.1)]).train()
-    looks = iter([pose, pose_of(int(pose.scores.argmax()))])  # nothing is left to do at a second look
-    network.pose = lambda images, undone: next(looks)
+    passes = iter([pose, pose_of(int(pose.scores.argmax()))])  # nothing is left to correct in the second pass
+    network.estimate = lambda images, undone: next(passes)
     return network(image).images
 
 
@@ -118,14 +118,14 @@ def test_the_loss_is_least_for_the_true_pose(rows, columns):
     assert (turned_by(seen, pose) - image).abs().mean() < 0.2 * (seen - image).abs().mean()
 
 
-def test_looks_add_up():
-    """Two looks that each see half of it undo the whole."""
+def test_passes_add_up():
+    """Two passes that each estimate half of the deviation undo the whole."""
     network = Canonicalizer([DistortionConfig(kind=Distortion.SCALE, probability=1.0, strength=0.1)]).train()
     changes = augment.Misalignment(**vars(augment.Misalignment.none(1)) | {
         "degrees": torch.tensor([8.0]), "scale": torch.tensor([[1.21, 1.21]]), "gamma": torch.tensor([1.44]),
     })  # fmt: skip
     half = pose_of(degrees=4.0, wide=math.log(1.1), high=math.log(1.1), exponent=math.log(1.2))
-    network.pose = lambda images, undone: half
+    network.estimate = lambda images, undone: half
     image = faces(1)
     seen = augment.apply(image, changes)
     inside = (..., slice(5, -5), slice(5, -5))  # what enlarging pushed out of the frame is lost

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from deepssim.choices import Device, Precision
-from deepssim.config import DarConfig
-from deepssim.encoders.dar import Dar, embed, load_encoder, nt_xent, save_encoder, train_dar
+from deepssim.config.choices import Device, Precision
+from deepssim.config.encoders import DarConfig
+from deepssim.encoders.dar import Dar, embed, load_encoder, save_encoder
+from deepssim.encoders.dar_training import nt_xent, train_dar
 from deepssim.errors import DataError
 from deepssim.images.augment import misalign_pack
 from deepssim.images.keys import real_key
@@ -73,7 +74,7 @@ def test_the_file_rebuilds_the_network(tmp_path, bottleneck):
     again, _ = load_encoder(tmp_path / "dar.safetensors")
     assert again.options == options
     torch.save(network.state_dict(), tmp_path / "dar.pth")
-    from deepssim.provenance import file_checksum
+    from deepssim.runtime.provenance import file_checksum
 
     plain, _ = load_encoder(tmp_path / "dar.pth", [file_checksum(tmp_path / "dar.pth")])  # its shape is read off
     image = torch.rand(2, 1, 32, 32)
@@ -83,5 +84,5 @@ def test_the_file_rebuilds_the_network(tmp_path, bottleneck):
 
 
 def test_one_image_is_refused(tmp_path, pack):
-    with pytest.raises(DataError, match="dar: 1 images to train on; at least two"):
+    with pytest.raises(DataError, match="dar: 1 images to train on; add images, at least two"):
         train_dar(pack.select(pack.keys[:1]), None, TINY, seed=0, device=Device.CPU, state=tmp_path)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepssim.choices import Device
-from deepssim.config import EncoderConfig
+from deepssim.config.choices import Device
+from deepssim.config.encoders import EncoderConfig
 from deepssim.encoders.deepssim import DeepSSIM, embed, load_encoder, save_encoder
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack

@@ -5,17 +5,17 @@ import pytest
 import torch
 from torch import nn
 
-from deepssim.choices import Precision
-from deepssim.devices import computes_bfloat16
+from deepssim.config.choices import Precision
 from deepssim.encoders import extraction
 from deepssim.encoders.extraction import extract
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack, open_pack, write_pack
+from deepssim.runtime.devices import computes_bfloat16
 
 CPU = torch.device("cpu")
 
 
-class Means(nn.Module):
+class AuditTools(nn.Module):
     """Embeds an image as means of its rows, each an entry of known value."""
 
     def forward(self, images):
@@ -33,7 +33,7 @@ def network() -> nn.Module:
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_each_image_has_its_row(packs, batch_size):
     _, pack = packs
-    values = extract(Means(), pack, device=CPU, batch_size=batch_size, precision=Precision.FLOAT32)
+    values = extract(AuditTools(), pack, device=CPU, batch_size=batch_size, precision=Precision.FLOAT32)
     np.testing.assert_allclose(values, pack.images.mean(axis=2) / 255, rtol=1e-5)
     assert values.dtype == np.float32
 
@@ -59,7 +59,7 @@ def test_bfloat16_is_close_and_not_the_same(packs, network):
         extract(network, pack, device=CPU, batch_size=4, precision=precision)
         for precision in (Precision.FLOAT32, Precision.BFLOAT16)
     )
-    assert 0 < np.abs(cosines(full) - cosines(half)).max() < extraction.MOST_DEVIATION
+    assert 0 < np.abs(cosines(full) - cosines(half)).max() < extraction.MAX_DEVIATION
 
 
 def test_auto_reports_the_deviation_and_refuses_a_large_one(packs, network, monkeypatch, caplog):
@@ -71,7 +71,7 @@ def test_auto_reports_the_deviation_and_refuses_a_large_one(packs, network, monk
         values = extract(network, pack, device=CPU, batch_size=4)
         assert "bfloat16 changes the cosines of 12 images by at most 0.00" in caplog.text
     assert (values != full).any()
-    monkeypatch.setattr(extraction, "MOST_DEVIATION", 0)
+    monkeypatch.setattr(extraction, "MAX_DEVIATION", 0)
     with pytest.raises(DataError, match="more than 0; set evaluation.embedding_precision to float32"):
         extract(network, pack, device=CPU, batch_size=4)
 

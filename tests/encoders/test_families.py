@@ -4,9 +4,9 @@ import torch
 from skimage.metrics import structural_similarity
 
 from deepssim.encoders.families import MEMBERS, Families, exact_ssim, example_pairs
+from deepssim.images.files import read_image
 from deepssim.images.keys import real_key
 from deepssim.images.packs import ImagePack
-from deepssim.images.reading import read_image
 from deepssim.images.standardize import fit, quantise
 from deepssim.similarity.ssim import SsimComparison
 from deepssim.similarity.tiles import all_scores

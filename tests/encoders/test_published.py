@@ -10,16 +10,22 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from scipy.ndimage import rotate
 
-from deepssim.choices import Device, Precision
 from deepssim.cli import main
-from deepssim.config import EncoderConfig
+from deepssim.config.choices import Device, Precision
+from deepssim.config.encoders import EncoderConfig
 from deepssim.encoders.deepssim import DeepSSIM
-from deepssim.encoders.published import Coloured, ZScored, load_torchscript, save_torchscript, trusted_checksum
+from deepssim.encoders.published import (
+    PublishedDeepSSIM,
+    Sscd,
+    load_torchscript,
+    save_torchscript,
+    trusted_checksum,
+)
 from deepssim.encoders.semdedup import embed, load_open_clip
 from deepssim.errors import ConfigError, DataError
 from deepssim.images.packs import ImagePack, write_pack
 from deepssim.images.standardize import zscore
-from deepssim.provenance import file_checksum
+from deepssim.runtime.provenance import file_checksum
 from deepssim.similarity.matrices import read_scores
 from tests.encoders import given
 
@@ -143,11 +149,9 @@ def test_clip_of_transformers_from_a_folder(tmp_path, tree):
 
 def test_the_names_are_those_of_the_published_files():
     """ResNet-50 with a 128-wide `fc`, and ViT-B/16 with 512 features, at full size and without values."""
-    from transformers import ViTModel
-
-    from deepssim.config import DarConfig
+    from deepssim.config.encoders import DarConfig
     from deepssim.encoders.dar import Dar
-    from deepssim.encoders.semdedup import BiomedClip, _options_of, to_transformers
+    from deepssim.encoders.semdedup import BiomedClip, _options_of
 
     with torch.device("meta"):
         network = Dar(DarConfig(bottleneck=True, depths=(3, 4, 6, 3), width=64, embedding_features=128))
@@ -162,10 +166,9 @@ def test_the_names_are_those_of_the_published_files():
         }
         options = _options_of(trunk)
         tower = BiomedClip(options, 512)
-    assert (options.num_attention_heads, options.image_size, tower.side) == (12, 224, 224)
-    renamed = {name: tuple(value.shape) for name, value in to_transformers(trunk).items()}
-    assert isinstance(tower.trunk, ViTModel)
-    assert renamed == {name: tuple(value.shape) for name, value in tower.trunk.state_dict().items()}
+    assert (options.heads, options.depth, options.hidden, options.side, tower.side) == (12, 12, 3072, 224, 224)
+    published = {name: tuple(value.shape) for name, value in trunk.items()}
+    assert published == {name: tuple(value.shape) for name, value in tower.trunk.state_dict().items()}
 
 
 def test_the_encoder_trained_here_is_exported_for_the_reference(tmp_path):
@@ -208,8 +211,8 @@ def test_wrong_weights_are_one_sentence(tmp_path, tree, capsys):
     )
     torch.jit.script(torch.nn.Identity()).save(str(tmp_path / "maps.pt"))
     cases = [
-        ("deepssim", "sscd.pt", "the encoder of deepssim does not take images of 40x32"),
-        ("deepssim", "maps.pt", "the encoder of deepssim gives (3, 40, 32) per image, no vector"),
+        ("deepssim", "sscd.pt", "the encoder of deepssim does not accept images of 40x32"),
+        ("deepssim", "maps.pt", "the encoder of deepssim returns an array of shape (3, 40, 32) per image instead of a vector"),
         ("chen", "bad.pt", "bad.pt: cannot be read as TorchScript"),
         ("dar", "a.safetensors", "a.safetensors: lacks 'model.conv1.weight'; expected the state dict of Dar's ResNet"),
         ("dar", "part.safetensors", "part.safetensors: does not fit a ResNet"),
@@ -237,9 +240,9 @@ def test_precision_and_device_reach_the_network(tmp_path):
     network, _ = load_torchscript(tmp_path / "deepssim.pt", [file_checksum(tmp_path / "deepssim.pt")])
     assert not network.training
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        half = ZScored(network)(torch.rand(2, 1, 16, 16))
+        half = PublishedDeepSSIM(network)(torch.rand(2, 1, 16, 16))
     assert half.dtype == torch.bfloat16
-    assert Coloured(network).mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert Sscd(network).mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("open_clip"), reason="open_clip is not installed")

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from deepssim.choices import Device, Distortion, Precision, Recipe
-from deepssim.config import DistortionConfig, EncoderConfig
+from deepssim.config.choices import Device, Distortion, Precision, Recipe
+from deepssim.config.distortions import DistortionConfig
+from deepssim.config.encoders import EncoderConfig
 from deepssim.encoders.deepssim import DeepSSIM, embed, save_encoder
 from deepssim.encoders.families import Families
 from deepssim.encoders.recipes import DeepSSIMTraining, PairImages, train_deepssim, train_on_images
@@ -114,7 +115,7 @@ def test_training_adds_a_sense_of_pose_to_what_is_near_ssim_untrained(tmp_path, 
 def test_embeddings_too_short_for_ssim_are_named(tmp_path, random, caplog):
     options = replace(TINY, recipe=Recipe.ALL_PAIRS, epochs=1, validate_every=1, ssim_features=True)
     train_on_images(shapes(6, random), shapes(4, random, 6), options, seed=0, device=Device.CPU, state=tmp_path)
-    assert "embeddings of 16 numbers miss SSIM by 0.25 by chance alone" in caplog.text
+    assert "embeddings of length 16 approximate SSIM with a standard error of 0.25" in caplog.text
 
 
 def test_half_precision_trains_too(tmp_path, random):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from deepssim.encoders.ssim_features import SsimFeatures
-from deepssim.images.reading import read_image
+from deepssim.images.files import read_image
 from deepssim.images.standardize import fit
 from deepssim.similarity.ssim import ssim_of_arrays
 

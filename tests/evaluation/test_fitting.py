@@ -6,7 +6,7 @@ from sklearn.metrics import f1_score
 
 from deepssim.errors import DataError
 from deepssim.evaluation.fitting import Origin, fit_thresholds, read_thresholds, write_thresholds
-from deepssim.evaluation.labels import TRUTH, Thresholds
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -35,8 +35,8 @@ def test_separate_classes_are_told_apart_in_the_middle_of_the_gaps():
 
 def test_true_thresholds_are_found_again(random):
     scores = random.random(20_000)  # more scores of changing class than are tried
-    fitted = fit_thresholds(scores, TRUTH.classify(scores + random.normal(0, 0.02, 20_000)))
-    assert (fitted.low, fitted.high) == pytest.approx((TRUTH.low, TRUTH.high), abs=0.02)
+    fitted = fit_thresholds(scores, SSIM_THRESHOLDS.classify(scores + random.normal(0, 0.02, 20_000)))
+    assert (fitted.low, fitted.high) == pytest.approx((SSIM_THRESHOLDS.low, SSIM_THRESHOLDS.high), abs=0.02)
 
 
 def test_one_class_or_one_score_is_refused():

@@ -12,7 +12,7 @@ from deepssim.evaluation.judged import (
     judge,
     macro_f1,
 )
-from deepssim.evaluation.labels import TRUTH, Label
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label
 
 QUICK = Sampling(repetitions=200)
 
@@ -28,7 +28,7 @@ def pairs(random):
 def test_macro_f1_agrees_with_scikit_learn(pairs, random):
     scores, labels, _ = pairs
     weights = random.integers(0, 3, (5, 300))
-    predicted = TRUTH.classify(scores)
+    predicted = SSIM_THRESHOLDS.classify(scores)
     expected = [f1_score(labels, predicted, average="macro", sample_weight=weight) for weight in weights]
     np.testing.assert_allclose(macro_f1(labels, predicted, weights), expected)
     two = labels != Label.DUPLICATE  # a class that is absent does not count
@@ -53,8 +53,8 @@ def test_halves_are_classified_by_each_other(pairs):
 
 def test_figures_have_intervals_that_hold_them(pairs):
     scores, labels, subjects = pairs
-    shifted = judge(scores - 0.2, labels, subjects, TRUTH, QUICK)
-    found = judge(scores, labels, subjects, TRUTH, QUICK)
+    shifted = judge(scores - 0.2, labels, subjects, SSIM_THRESHOLDS, QUICK)
+    found = judge(scores, labels, subjects, SSIM_THRESHOLDS, QUICK)
     assert found["auroc"].value == pytest.approx(roc_auc_score(labels == 1, scores))
     for name in ("macro_f1", "macro_f1_fitted", "auroc", "auprc", "precision_at_recall", "fpr_at_recall"):
         assert found[name].low <= found[name].value <= found[name].high
@@ -69,7 +69,7 @@ def test_metrics_are_compared_on_the_same_samples(pairs, random):
     scores, labels, subjects = pairs
     noisy = scores + random.normal(0, 0.15, 300)
     both = {"good": scores, "copy": scores.copy(), "noisy": noisy}
-    rows = compare_metrics(both, dict.fromkeys(both, TRUTH), labels, subjects, QUICK)
+    rows = compare_metrics(both, dict.fromkeys(both, SSIM_THRESHOLDS), labels, subjects, QUICK)
     named = {(row["first"], row["second"]): row for row in rows}
     assert len(rows) == 3
     same = named["good", "copy"]["macro_f1_difference"]
@@ -77,14 +77,14 @@ def test_metrics_are_compared_on_the_same_samples(pairs, random):
     assert named["good", "copy"]["agreement"] == 1
     better = named["good", "noisy"]["macro_f1_difference"]
     assert better.low > 0
-    alone = judge(scores, labels, subjects, TRUTH, QUICK)["macro_f1"]
+    alone = judge(scores, labels, subjects, SSIM_THRESHOLDS, QUICK)["macro_f1"]
     assert better.high - better.low < 2 * (alone.high - alone.low)
 
 
 def test_disagreements_are_listed_widest_first():
     table = pd.DataFrame({"real_key": list("abc"), "synth_key": list("xyz"), "label": [0, 1, 2]})
     scores = {"one": np.array([0.1, 0.9, 0.7]), "two": np.array([0.9, 0.9, 0.2])}
-    classes = {name: TRUTH.classify(values) for name, values in scores.items()}
+    classes = {name: SSIM_THRESHOLDS.classify(values) for name, values in scores.items()}
     found = disagreements(table, scores, classes)
     assert found["real_key"].tolist() == ["a", "c"]
     assert found["one_class"].tolist() == ["different", "similar"]

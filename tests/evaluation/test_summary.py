@@ -3,7 +3,7 @@ import json
 import pytest
 
 from deepssim.errors import DataError
-from deepssim.evaluation.summary import SUMMARY_COLUMNS, headline, read_figures, summary_table
+from deepssim.evaluation.summary import SUMMARY_COLUMNS, headline, read_evaluation, summary_table
 
 
 def figures(metric, misaligned, f1):
@@ -50,4 +50,4 @@ def test_missing_and_foreign_evaluations_are_named(results):
     with pytest.raises(DataError, match=r"ssim\.json: holds no evaluation"):
         headline(results)
     with pytest.raises(DataError, match=r"none\.json: cannot be read"):
-        read_figures(results / "none.json")
+        read_evaluation(results / "none.json")

@@ -21,23 +21,26 @@ import torch
 from hypothesis import strategies as st
 from PIL import Image
 
-from deepssim.choices import MetricName
-from deepssim.config import SimilarityConfig, VaeConfig, load_config
-from deepssim.datasets.tables import read_images, read_test_set
-from deepssim.encoders.embeddings import Embeddings, read_embeddings, write_embeddings
+from deepssim.config.choices import MetricName
+from deepssim.config.evaluation import SimilarityConfig
+from deepssim.config.generative import VaeConfig
+from deepssim.config.settings import load_config
+from deepssim.datasets.tables import read_images
 from deepssim.errors import DeepssimError
-from deepssim.evaluation.summary import read_figures
+from deepssim.evaluation.summary import read_evaluation
 from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder, save_autoencoder
 from deepssim.generative.latents import Latents, read_latents, write_latents
-from deepssim.images.dicom import patient_hash, read_dicom
+from deepssim.ground_truth.tables import read_test_set
+from deepssim.images.dicom import read_dicom, read_patient
+from deepssim.images.files import read_file
 from deepssim.images.packs import ImagePack, read_pack, write_pack
-from deepssim.images.reading import read_image, read_volume
-from deepssim.similarity.interop import read_index, read_matrix
+from deepssim.metrics import METRICS
+from deepssim.reference.npz import read_index, read_matrix
+from deepssim.runtime.npz import read_npz
+from deepssim.runtime.weights import read_state_dict
+from deepssim.similarity.embeddings import Embeddings, read_embeddings, write_embeddings
 from deepssim.similarity.matrices import read_scores, write_dense, write_top
-from deepssim.similarity.metrics import METRICS
-from deepssim.storage import read_npz
-from deepssim.training import read_checkpoint
-from deepssim.weights import read_state_dict
+from deepssim.training.driver import read_checkpoint
 from tests.conftest import ROOT
 
 SECONDS = 20  # for one input; a hang is anything beyond
@@ -73,7 +76,7 @@ def _image(kind: str, **options) -> Reader:
         lambda path: Image.fromarray(_pixels(np.uint16 if dtype is np.float32 else dtype).astype(dtype)).save(
             path, kind, **options
         ),
-        lambda path: read_image(path, percentiles=_PERCENTILES),
+        lambda path: read_file(path, percentiles=_PERCENTILES),
     )
 
 
@@ -83,7 +86,7 @@ def _volume(suffix: str) -> Reader:
         content = nibabel.Nifti1Image(values, np.eye(4)).to_bytes()
         path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
 
-    return Reader(suffix, make, lambda path: read_volume(path, percentiles=_PERCENTILES))
+    return Reader(suffix, make, lambda path: read_file(path, percentiles=_PERCENTILES))
 
 
 def _dicom(path: Path, *, packed: bool) -> None:
@@ -105,7 +108,7 @@ def _dicom(path: Path, *, packed: bool) -> None:
 
 
 def _read_dicom(path: Path) -> object:
-    return patient_hash(path, b"salt"), read_dicom(path, percentiles=_PERCENTILES)
+    return read_patient(path), read_dicom(path, percentiles=_PERCENTILES)
 
 
 def _packs() -> tuple[ImagePack, ImagePack]:
@@ -146,6 +149,7 @@ READERS = {
     "jpeg": _image("JPEG"),
     "tiff": _image("TIFF", compression="tiff_lzw", dtype=np.uint16),
     "tiff of floats": _image("TIFF", dtype=np.float32),
+    "tiff of pages": _image("TIFF", save_all=True, append_images=[Image.fromarray(_pixels())]),
     "bmp": _image("BMP"),
     "nifti": _volume(".nii"),
     "nifti, packed": _volume(".nii.gz"),
@@ -185,7 +189,7 @@ READERS = {
         ".safetensors", lambda path: save_autoencoder(path, build_autoencoder(_VAE), _VAE), load_autoencoder
     ),
     "config": Reader(".yaml", _text((ROOT / "config" / "config.yaml").read_text()), load_config),
-    "figures": Reader(".json", _text(json.dumps(_FIGURES)), read_figures),
+    "figures": Reader(".json", _text(json.dumps(_FIGURES)), read_evaluation),
 }  # fmt: skip
 
 # Numbers at which lengths, offsets and signs go wrong.

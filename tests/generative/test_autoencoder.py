@@ -5,25 +5,28 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from deepssim.choices import Device, Perceptual
-from deepssim.config import Config, VaeConfig, load_config
+from deepssim.config.choices import Device, Perceptual
+from deepssim.config.generative import VaeConfig
+from deepssim.config.settings import Config, load_config
 from deepssim.errors import ConfigError, DataError
 from deepssim.generative.autoencoder import (
-    VaeTraining,
     build_autoencoder,
-    build_discriminator,
-    check_size,
     encode,
     load_autoencoder,
     reconstruct,
-    reconstruction_quality,
     save_autoencoder,
     to_tensor,
+)
+from deepssim.generative.autoencoder_training import (
+    VaeTraining,
+    build_discriminator,
+    check_size,
+    reconstruction_quality,
     train_autoencoder,
 )
 from deepssim.images.packs import ImagePack
-from deepssim.training import Batched, train
-from deepssim.weights import save_weights
+from deepssim.runtime.weights import save_weights
+from deepssim.training.driver import Batched, train
 
 TINY = VaeConfig(
     channels=(8, 8),

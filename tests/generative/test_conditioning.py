@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 import torch
 
-from deepssim.choices import Conditioning
-from deepssim.config import LdmConfig
+from deepssim.config.choices import Conditioning
+from deepssim.config.generative import LdmConfig
 from deepssim.errors import ConfigError, DataError
-from deepssim.generative.conditioning import embed_captions, read_conditions
+from deepssim.generative.captions import embed_captions
+from deepssim.generative.conditioning import read_conditions
 
 VARIABLES = LdmConfig(conditioning=Conditioning.VARIABLES, condition_columns=("age_norm", "sex"))
 TEXT = LdmConfig(conditioning=Conditioning.TEXT)

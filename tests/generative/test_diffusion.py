@@ -5,21 +5,21 @@ import pytest
 import torch
 from monai.networks.schedulers import DDPMScheduler
 
-from deepssim.choices import Conditioning, Device, Duplication, Intensity, Sampler
-from deepssim.config import LdmConfig, SynthesisConfig, VaeConfig, load_config
+from deepssim.config.choices import Conditioning, Device, Duplication, Intensity, Sampler
+from deepssim.config.generative import LdmConfig, SynthesisConfig, VaeConfig
+from deepssim.config.settings import load_config
 from deepssim.errors import DataError
 from deepssim.generative.autoencoder import build_autoencoder
 from deepssim.generative.diffusion import (
     NO_CONDITION,
     build_unet,
     condition_features,
-    draw_copies,
     load_unet,
     save_unet,
     schedule_arguments,
-    train_diffusion,
     trained_scale,
 )
+from deepssim.generative.diffusion_training import draw_copies, train_diffusion
 from deepssim.generative.latents import Latents
 from deepssim.generative.sampling import _predict, denoise, generate
 from deepssim.images.keys import synthetic_key

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, sobel
 
-from deepssim.choices import Perceptual
+from deepssim.config.choices import Perceptual
 from deepssim.errors import ConfigError
 from deepssim.generative.losses import gradient_difference, kl_divergence, perceptual_loss
 

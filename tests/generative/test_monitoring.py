@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from deepssim.choices import Device
-from deepssim.config import LdmConfig, MemorizationConfig, VaeConfig
+from deepssim.config.choices import Device
+from deepssim.config.generative import LdmConfig, MemorizationConfig, VaeConfig
 from deepssim.generative.autoencoder import build_autoencoder
-from deepssim.generative.diffusion import train_diffusion
+from deepssim.generative.diffusion_training import train_diffusion
 from deepssim.generative.latents import Latents
 from deepssim.generative.monitoring import copy_figures, keys_to_draw, memorization_inspection
 from deepssim.images.packs import ImagePack

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from deepssim.choices import Distortion
-from deepssim.config import DistortionConfig
+from deepssim.config.choices import Distortion
+from deepssim.config.distortions import DistortionConfig
 from deepssim.images.augment import Misalignment, apply, draw, misalign_pack
 from deepssim.images.packs import ImagePack
 from deepssim.seeds import torch_generator

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pydicom
 import pytest
@@ -5,7 +7,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, SecondaryCaptureImageStorage, generate_uid
 
 from deepssim.errors import DataError
-from deepssim.images.dicom import is_dicom, patient_hash, read_dicom
+from deepssim.images.dicom import hash_patient, read_dicom, read_patient
+from deepssim.images.files import format_of
 
 ALL = (0.0, 100.0)
 
@@ -63,7 +66,7 @@ def test_rescaled_values_are_those_of_the_modality(tmp_path, levels):
     assert np.abs(read_dicom(scaled, percentiles=(1, 99))[0] - values[0]).max() < 0.001
 
 
-def test_monochrome1_is_turned(tmp_path, levels):
+def test_monochrome1_is_inverted(tmp_path, levels):
     plain = write(tmp_path / "a.dcm", levels)
     turned = write(tmp_path / "b.dcm", (4095 - levels).astype(np.uint16), photometric="MONOCHROME1")
     np.testing.assert_array_equal(*[read_dicom(path, percentiles=(1, 99))[0] for path in (plain, turned)])
@@ -89,12 +92,24 @@ def test_the_patient_is_a_salted_hash(tmp_path, levels):
     one = write(tmp_path / "a.dcm", levels, PatientID="0007")
     same = write(tmp_path / "b.dcm", levels // 2, PatientID="0007 ")
     other = write(tmp_path / "c.dcm", levels, PatientID="0008")
-    nobody = write(tmp_path / "d.dcm", levels)
-    hashes = [patient_hash(path, b"salt") for path in (one, same, other, nobody)]
+    hashes = [hash_patient(read_patient(path), b"salt") for path in (one, same, other)]
     assert hashes[0] == hashes[1] != hashes[2]
-    assert hashes[3] is None
-    assert hashes[0] != patient_hash(one, b"pepper")
+    assert hashes[0] != hash_patient(read_patient(one), b"pepper")
     assert "0007" not in hashes[0]
+
+
+@pytest.mark.parametrize("elements", [{}, {"PatientID": ""}, {"PatientID": "  "}])
+def test_a_file_without_patient_has_none(tmp_path, levels, elements):
+    assert read_patient(write(tmp_path / "x.dcm", levels, **elements)) is None
+
+
+@pytest.mark.filterwarnings("ignore:The value length")  # pydicom's, on writing
+def test_an_invalid_patient_id_is_not_quoted_in_a_warning(tmp_path, levels):
+    path = write(tmp_path / "x.dcm", levels, PatientID="7" * 80)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_patient(path).patient_id == "7" * 80
+        assert len(read_dicom(path, percentiles=ALL)) == 1
 
 
 def test_a_compressed_syntax_without_its_plugin_is_named(tmp_path, levels):
@@ -120,10 +135,9 @@ def test_damaged_files_are_named(tmp_path, levels):
 
 
 def test_dicom_is_known_by_name_or_first_bytes(tmp_path, levels):
-    path = write(tmp_path / "IM0001", levels)
-    assert is_dicom(path)
-    assert is_dicom(write(tmp_path / "x.DCM", levels))
+    for name in ("IM0001", "1.2.840.10008.5", "x.DCM", "x.ima"):
+        assert format_of(write(tmp_path / name, levels)).name == "DICOM"
     (tmp_path / "notes").write_text("hello")
-    (tmp_path / "x.txt").write_text("hello")
-    assert not is_dicom(tmp_path / "notes")
-    assert not is_dicom(tmp_path / "x.txt")
+    (tmp_path / "x.txt").write_bytes((tmp_path / "IM0001").read_bytes())
+    assert format_of(tmp_path / "notes") is None
+    assert format_of(tmp_path / "x.txt") is None

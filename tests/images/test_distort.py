@@ -4,7 +4,7 @@ import pytest
 from deepssim.images.distort import DISTORTIONS, distort
 from deepssim.images.packs import ImagePack
 from deepssim.similarity.ssim import ssim_of_arrays
-from tests.audit_data import picture
+from tests.audit.folders import picture
 
 
 @pytest.fixture

@@ -49,6 +49,6 @@ def test_a_foreign_file_is_named(tmp_path):
 
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["images"] = np.zeros((2, 3, 3))
-        file["keys"] = ["a", "b"]
+        file["keys"] = np.array([b"a", b"b"])
     with pytest.raises(DataError, match="holds float64"):
         read_pack(tmp_path / "x.h5")

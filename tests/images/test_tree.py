@@ -4,7 +4,8 @@ from PIL import Image
 
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
-from deepssim.images.tree import find_images, image_path, read_images, write_tree
+from deepssim.images.tree import find_images, find_keys, image_path, read_images, write_tree
+from tests.images.test_dicom import write as write_dicom
 
 
 def test_the_tree_is_that_of_the_reference(tmp_path, packs):
@@ -45,7 +46,7 @@ def test_images_are_found_in_the_order_of_their_keys(tmp_path, random):
     (tmp_path / "loose.png").touch()
     found = find_images(tmp_path)
     assert list(found.items()) == sorted(expected.items())
-    pack = read_images(found, threads=2)
+    pack = read_images(found, place=str(tmp_path), threads=2)
     assert pack.keys == sorted(expected)
     np.testing.assert_array_equal(pack.images[0], np.asarray(Image.open(tmp_path / "a" / "gen-0.png")))
     (tmp_path / "a" / "gen-0.tif").write_bytes((tmp_path / "a" / "gen-0.png").read_bytes())
@@ -53,3 +54,39 @@ def test_images_are_found_in_the_order_of_their_keys(tmp_path, random):
         find_images(tmp_path)
     with pytest.raises(DataError, match="has no image in a folder of its own record"):
         find_images(tmp_path / "a")
+
+
+def test_other_formats_are_found_by_their_key(tmp_path, random):
+    frames = random.integers(0, 256, (2, 9, 8), dtype=np.uint8)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(frames[0]).save(tmp_path / "a" / "training.bmp")
+    write_dicom(tmp_path / "a" / "gen-0", frames[1], bits=8)
+    write_dicom(tmp_path / "b" / "training.dcm", frames, bits=8)
+    keys = ["a___training", "a___gen-0"]
+    found = find_images(tmp_path)
+    assert {key: path.name for key, path in found.items()} == {
+        "a___gen-0": "gen-0", "a___training": "training.bmp", "b___training": "training.dcm",
+    }  # fmt: skip
+    assert find_keys(tmp_path, keys) == {key: found[key] for key in keys}
+    assert list(find_keys(tmp_path, keys)) == keys
+    pack = read_images(find_keys(tmp_path, keys), place=str(tmp_path), threads=2)
+    np.testing.assert_array_equal(pack.images, frames)
+    with pytest.raises(
+        DataError, match=r"1 of 3 files cannot be used, first .*b/training\.dcm: holds 2 images where one is expected"
+    ):
+        read_images(found, place=str(tmp_path), threads=2)
+
+
+def test_missing_and_ambiguous_keys_are_named(tmp_path, random):
+    for name in ("training.png", "training.bmp", "gen-0.png"):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (9, 8), dtype=np.uint8)).save(tmp_path / "a" / name)
+    with pytest.raises(DataError, match="1 image keys occur more than once, first 'a___training'"):
+        find_keys(tmp_path, ["a___training"])
+    found = find_keys(tmp_path, ["a___gen-0", "a___gen-1", "b___training"])
+    assert found["b___training"] == tmp_path / "b" / "training.png"
+    with pytest.raises(DataError, match=r"2 of 3 files cannot be used, first .*a/gen-1\.png: does not exist"):
+        read_images(found, place=str(tmp_path), threads=1)
+    with pytest.raises(DataError, match="is not an image key"):
+        find_keys(tmp_path, ["a/../../etc"])

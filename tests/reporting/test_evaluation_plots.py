@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepssim.evaluation.labels import TRUTH
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.reporting.evaluation_plots import plot_calibration, plot_confusion, plot_copy_rate, plot_ranking
 
 
@@ -54,7 +54,7 @@ def test_confusion_shows_counts(tmp_path, figures):
     text = saved(tmp_path, "confusion", plot_confusion, figures)
     for part in (">27<", "deepssim, misaligned", "duplicate"):
         assert part in text
-    assert TRUTH.high == 0.85
+    assert SSIM_THRESHOLDS.high == 0.85
 
 
 def test_copy_rates_have_intervals(tmp_path, figures):

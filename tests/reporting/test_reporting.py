@@ -7,22 +7,23 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from deepssim.choices import MetricName
+from deepssim.config.choices import MetricName
 from deepssim.errors import DataError
 from deepssim.evaluation.fitting import PUBLISHED, Origin
-from deepssim.evaluation.labels import TRUTH, Thresholds
 from deepssim.evaluation.summary import summary_table
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
 from deepssim.images.packs import ImagePack
+from deepssim.images.sheets import save_pairs, save_sheet
+from deepssim.metrics import METRICS
 from deepssim.reporting.benchmark import MetricScores, plot_benchmark
 from deepssim.reporting.page import write_report
-from deepssim.reporting.pictures import save_nearest, save_pairs, save_sheet
+from deepssim.reporting.pictures import save_nearest
 from deepssim.reporting.plots import plot_f1, plot_histograms
-from deepssim.similarity.metrics import METRICS
 from deepssim.similarity.scores import ScoreMatrix
 from tests.evaluation.test_summary import figures
 
 METRIC = METRICS[MetricName.DEEPSSIM]
-USED = Origin(TRUTH, "fitted on 3 pairs")
+USED = Origin(SSIM_THRESHOLDS, "fitted on 3 pairs")
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_the_benchmark_shows_every_metric_with_its_thresholds(tmp_path, scores):
     values, labels = scores
     both = {"aligned": values["aligned"], "misaligned": values["aligned"] / 2}
     columns = [
-        MetricScores(METRIC, Origin(TRUTH, PUBLISHED), both),
+        MetricScores(METRIC, Origin(SSIM_THRESHOLDS, PUBLISHED), both),
         MetricScores(METRICS[MetricName.FSIM], Origin(Thresholds(0.5, 0.5), "fitted on 3 pairs"), both),
     ]
     plot_benchmark([tmp_path / "a.png", tmp_path / "a.svg"], columns, labels)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from deepssim.encoders.embeddings import Embeddings, read_embeddings, write_embeddings
 from deepssim.errors import DataError
 from deepssim.similarity.embedding_scores import EmbeddingComparison, Likeness
+from deepssim.similarity.embeddings import Embeddings, read_embeddings, write_embeddings
 from deepssim.similarity.tiles import all_scores, pair_scores
 from deepssim.similarity.topk import top_k
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from deepssim.choices import Device, MetricName
-from deepssim.similarity.metrics import METRICS
+from deepssim.config.choices import Device, MetricName
+from deepssim.metrics import METRICS
 from deepssim.similarity.tiles import all_scores
 
 

@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from deepssim.choices import Layout
-from deepssim.config import SimilarityConfig
+from deepssim.config.choices import Layout
+from deepssim.config.evaluation import SimilarityConfig
 from deepssim.errors import ConfigError, DataError
 from deepssim.similarity.matrices import Shard, choose_layout, gather, read_scores, write_dense, write_top
 from deepssim.similarity.scores import ScoreMatrix, TopScores

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from deepssim.config import parse_config
+from deepssim.config.settings import parse_config
 from deepssim.datasets.prepare import prepare_dataset
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack

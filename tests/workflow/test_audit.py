@@ -5,7 +5,7 @@ import shutil
 
 import yaml
 
-from tests.audit_data import make_folders, tiny_encoder
+from tests.audit.folders import make_folders, tiny_encoder
 from tests.conftest import ROOT
 from tests.workflow.running import snakemake
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from benchmarks.faults import durations, figures, finish, kill_once, repeated_epochs, start
-from deepssim.records import verify
+from deepssim.runtime.records import verify
 from tests.workflow.conftest import TINY
 from tests.workflow.running import snakemake
 
@@ -81,7 +81,7 @@ def test_a_truncated_output_is_named_and_made_again(results, folder):
     run = run_tiny(folder, pairs)
     assert run.returncode != 0
     assert "results/matrices/ssim.h5: is damaged or not HDF5" in run.stdout
-    assert "make it again" in run.stdout
+    assert "delete it and rerun the step that writes it" in run.stdout
     matrix.unlink()
     run = run_tiny(folder, pairs)
     assert run.returncode == 0, run.stdout[-3000:]

@@ -6,12 +6,11 @@ import pytest
 import yaml
 
 from deepssim import stages
-from deepssim.choices import MetricName
-from deepssim.config import parse_config
-from deepssim.encoders.embeddings import read_embeddings
+from deepssim.config.choices import MetricName
+from deepssim.config.settings import parse_config
 from deepssim.errors import ConfigError
-from deepssim.images.packs import read_pack
-from deepssim.stages.shards import join_packs
+from deepssim.images.packs import join_packs, read_pack
+from deepssim.similarity.embeddings import read_embeddings
 from tests.workflow.conftest import TINY
 
 SHARDS = 8

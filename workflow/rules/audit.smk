@@ -25,6 +25,6 @@ rule audit:
     params:
         config=settings("seed", "device", "encoder", "published", "audit"),
         cache="results/audit",
-        recipe=1,
+        version=STAGE_VERSIONS["audit"],
     script:
-        "../scripts/audit.py"
+        "../scripts/stage.py"

@@ -2,17 +2,21 @@
 
 import os
 
-from deepssim.choices import Device, MetricName
-from deepssim.config import parse_config
-from deepssim.locks import join_folder, wait_for_jobs
-from deepssim.settings import as_settings
+from deepssim.config.base import as_settings
+from deepssim.config.choices import Device, MetricName
+from deepssim.config.settings import parse_config
 from deepssim.errors import ConfigError
-from deepssim.provenance import fingerprint
-from deepssim.similarity.metrics import METRICS as KNOWN_METRICS
-from deepssim.similarity.metrics import Compares, chosen_metrics, needs_fit, on_hub, require_weights
+from deepssim.metrics import METRICS as KNOWN_METRICS
+from deepssim.metrics import InputKind, chosen_metrics, needs_fit, require_usable_metrics
+from deepssim.runtime.hub import on_hub
+from deepssim.runtime.locks import join_folder, wait_for_jobs
+from deepssim.runtime.provenance import fingerprint
+from deepssim.runtime.stage_versions import STAGE_VERSIONS
 
 try:
-    config.update(as_settings(parse_config(config)))  # missing keys take their defaults
+    _checked = parse_config(config)
+    require_usable_metrics(_checked)
+    config.update(as_settings(_checked))  # missing keys take their defaults
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -29,16 +33,10 @@ _library = [str(Path(workflow.basedir) / "src"), os.getenv("PYTHONPATH")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, _library)))
 
 METRICS = chosen_metrics(config["evaluation"]["metrics"], config["published"])
-PIXEL_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.compares is Compares.PIXELS]
-EMBEDDING_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.compares is Compares.EMBEDDINGS]
+PIXEL_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.input_kind is InputKind.PIXELS]
+EMBEDDING_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.input_kind is InputKind.EMBEDDINGS]
 VARIANTS = ["", "_misaligned"]
 
-try:
-    for name in METRICS:
-        if config["published"].get(name):
-            require_weights(MetricName(name), config["published"][name])
-except ConfigError as error:
-    raise WorkflowError(str(error)) from None
 SHARDS = [f"{shard:03d}" for shard in range(config["shards"])]
 GPU = 0 if config["device"] == Device.CPU else 1
 HARDWARE = ("device", "devices", "nodes")
@@ -48,8 +46,6 @@ TOGETHER = {"gpu": GPU * _processes}
 if _processes > 1:
     TOGETHER |= {"mpi": "srun", "nodes": config["nodes"], "tasks": _processes, "tasks_per_gpu": GPU}
 CONFIG_HASH = fingerprint(config)
-# Of section `ldm`, what decides how latents are stored; the rest must not encode them again.
-LATENT_SETTINGS = ("conditioning", "condition_columns", "scale_latents")
 ENVIRONMENT = "../../envs/deepssim.yaml"
 # An audit judges folders that the config names and trains no generator.
 AUDIT_INPUTS = ("real", "synthetic", "holdout", "subjects", "encoder", "autoencoder")
@@ -70,8 +66,12 @@ wildcard_constraints:
 
 
 def settings(*names):
-    """Return the sections of the config that a rule depends on; a change of others does not run it again."""
-    return {name: config[name] for name in names}
+    """Return what a rule depends on, sections or single settings (`section.key`); a change of others does not rerun it."""
+    found = {}
+    for name in names:
+        section, _, key = name.partition(".")
+        found[name] = config[section][key] if key else config[section]
+    return found
 
 
 def growing(amount):
@@ -107,7 +107,7 @@ def scoring_settings(wildcards):
     similarity = dict(config["similarity"])
     if wildcards.metric != MetricName.FSIM:
         del similarity["fsim_variant"]
-    return settings("seed", "device", "shards", "synthesis") | {"similarity": similarity}
+    return settings("seed", "device", "shards", "synthesis.images_per_record") | {"similarity": similarity}
 
 
 def weights_file(wildcards):
@@ -120,7 +120,5 @@ def weights_file(wildcards):
 
 def embedding_settings(wildcards):
     """Return what embeddings of a metric depend on: weights named for other metrics are nothing to it."""
-    return settings("device") | {
-        "evaluation": {name: config["evaluation"][name] for name in ("embedding_batch_size", "embedding_precision")},
-        "published": {name: config["published"][name] for name in (wildcards.metric, "trust")},
-    }
+    names = "device", "evaluation.embedding_batch_size", "evaluation.embedding_precision"
+    return settings(*names) | {"published": {name: config["published"][name] for name in (wildcards.metric, "trust")}}

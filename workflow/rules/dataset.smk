@@ -21,9 +21,9 @@ rule prepare_dataset:
         runtime=growing(120),
     params:
         config=settings("seed", "dataset"),
-        recipe=1,
+        version=STAGE_VERSIONS["prepare_dataset"],
     script:
-        "../scripts/prepare_dataset.py"
+        "../scripts/stage.py"
 
 
 rule misalign:
@@ -46,7 +46,7 @@ rule misalign:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
-        config=settings("seed") | {"evaluation": {"misalignment": config["evaluation"]["misalignment"]}},
-        recipe=1,
+        config=settings("seed", "evaluation.misalignment"),
+        version=STAGE_VERSIONS["misalign"],
     script:
-        "../scripts/misalign.py"
+        "../scripts/stage.py"

@@ -21,6 +21,6 @@ rule embed:
         runtime=growing(240),
     params:
         config=embedding_settings,
-        recipe=1,
+        version=STAGE_VERSIONS["embed"],
     script:
-        "../scripts/embed.py"
+        "../scripts/stage.py"

@@ -25,10 +25,10 @@ rule train_deepssim:
         mem_mb=growing(16000),
         runtime=growing(1440),
     params:
-        config=settings(*HARDWARE, "seed", "encoder") | {"dataset": {"bit_depth": config["dataset"]["bit_depth"]}},
-        recipe=3,
+        config=settings(*HARDWARE, "seed", "encoder"),
+        version=STAGE_VERSIONS["train_deepssim"],
     script:
-        "../scripts/train_deepssim.py"
+        "../scripts/stage.py"
 
 
 rule train_dar:
@@ -52,6 +52,6 @@ rule train_dar:
         runtime=growing(1440),
     params:
         config=settings("seed", "device", "dar"),
-        recipe=1,
+        version=STAGE_VERSIONS["train_dar"],
     script:
-        "../scripts/train_dar.py"
+        "../scripts/stage.py"

@@ -20,9 +20,9 @@ rule fit_thresholds:
         mem_mb=4000,
         runtime=30,
     params:
-        recipe=1,
+        version=STAGE_VERSIONS["fit_thresholds"],
     script:
-        "../scripts/fit_thresholds.py"
+        "../scripts/stage.py"
 
 
 rule evaluate:
@@ -34,7 +34,7 @@ rule evaluate:
         train_used="results/ldm/train_used.csv",
         images="results/dataset/images.csv",
     output:
-        figures="results/eval/{metric}{variant}.json",
+        evaluation="results/eval/{metric}{variant}.json",
     log:
         "results/logs/evaluate_{metric}{variant}.log",
     benchmark:
@@ -49,16 +49,16 @@ rule evaluate:
     params:
         config=settings("seed"),
         config_hash=CONFIG_HASH,
-        recipe=2,
+        version=STAGE_VERSIONS["evaluate"],
     script:
-        "../scripts/evaluate.py"
+        "../scripts/stage.py"
 
 
 rule compare_metrics:
     """Compare metrics on the same test pairs, and list those on which they disagree."""
     input:
         matrices=expand("results/matrices/{metric}.h5", metric=METRICS),
-        figures=expand("results/eval/{metric}.json", metric=METRICS),
+        evaluations=expand("results/eval/{metric}.json", metric=METRICS),
         test="results/pairs/test.csv",
         images="results/dataset/images.csv",
     output:
@@ -79,15 +79,15 @@ rule compare_metrics:
         runtime=60,
     params:
         config=settings("seed"),
-        recipe=1,
+        version=STAGE_VERSIONS["compare_metrics"],
     script:
-        "../scripts/compare_metrics.py"
+        "../scripts/stage.py"
 
 
 rule summarize:
     """Collect the main figures of all metrics in one table."""
     input:
-        figures=expand("results/eval/{metric}{variant}.json", metric=METRICS, variant=VARIANTS),
+        evaluations=expand("results/eval/{metric}{variant}.json", metric=METRICS, variant=VARIANTS),
     output:
         summary=report("results/eval/summary.csv", caption="../report/summary.rst", category="Evaluation"),
     log:
@@ -101,5 +101,7 @@ rule summarize:
         gpu=0,
         mem_mb=growing(2000),
         runtime=growing(30),
+    params:
+        version=STAGE_VERSIONS["summarize"],
     script:
-        "../scripts/summarize.py"
+        "../scripts/stage.py"

@@ -24,6 +24,6 @@ rule sample_pairs:
         runtime=growing(60),
     params:
         config=settings("seed", "pairs"),
-        recipe=1,
+        version=STAGE_VERSIONS["sample_pairs"],
     script:
-        "../scripts/sample_pairs.py"
+        "../scripts/stage.py"

@@ -26,6 +26,6 @@ rule train_ldm:
         runtime=growing(2880),
     params:
         config=settings(*HARDWARE, "seed", "ldm"),
-        recipe=2,
+        version=STAGE_VERSIONS["train_ldm"],
     script:
-        "../scripts/train_ldm.py"
+        "../scripts/stage.py"

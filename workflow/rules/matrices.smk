@@ -28,9 +28,9 @@ rule score_images:
         runtime=growing(720),
     params:
         config=scoring_settings,
-        recipe=2,
+        version=STAGE_VERSIONS["score_images"],
     script:
-        "../scripts/score_images.py"
+        "../scripts/stage.py"
 
 
 rule score_embeddings:
@@ -57,9 +57,9 @@ rule score_embeddings:
         runtime=growing(60),
     params:
         config=scoring_settings,
-        recipe=2,
+        version=STAGE_VERSIONS["score_embeddings"],
     script:
-        "../scripts/score_embeddings.py"
+        "../scripts/stage.py"
 
 
 rule gather_matrix:
@@ -79,8 +79,10 @@ rule gather_matrix:
         gpu=0,
         mem_mb=growing(4000),
         runtime=growing(60),
+    params:
+        version=STAGE_VERSIONS["gather_matrix"],
     script:
-        "../scripts/gather_matrix.py"
+        "../scripts/stage.py"
 
 
 rule verify_copies:
@@ -105,6 +107,6 @@ rule verify_copies:
         runtime=growing(240),
     params:
         config=settings("verification"),
-        recipe=1,
+        version=STAGE_VERSIONS["verify_copies"],
     script:
-        "../scripts/verify_copies.py"
+        "../scripts/stage.py"

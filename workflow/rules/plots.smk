@@ -7,7 +7,7 @@ rule plot_metric:
         aligned="results/matrices/{metric}.h5",
         misaligned="results/matrices/{metric}_misaligned.h5",
         test="results/pairs/test.csv",
-        figures="results/eval/{metric}.json",
+        evaluation="results/eval/{metric}.json",
     output:
         png="results/plots/{metric}.png",
         svg=report("results/plots/{metric}.svg", caption="../report/histogram.rst", category="Evaluation"),
@@ -22,8 +22,10 @@ rule plot_metric:
         gpu=0,
         mem_mb=growing(4000),
         runtime=growing(30),
+    params:
+        version=STAGE_VERSIONS["plot_metric"],
     script:
-        "../scripts/plot_metric.py"
+        "../scripts/stage.py"
 
 
 rule plot_benchmark:
@@ -32,7 +34,7 @@ rule plot_benchmark:
         aligned=expand("results/matrices/{metric}.h5", metric=METRICS),
         misaligned=expand("results/matrices/{metric}_misaligned.h5", metric=METRICS),
         test="results/pairs/test.csv",
-        figures=expand("results/eval/{metric}.json", metric=METRICS),
+        evaluations=expand("results/eval/{metric}.json", metric=METRICS),
     output:
         png="results/plots/benchmark.png",
         svg=report("results/plots/benchmark.svg", caption="../report/benchmark.rst", category="Evaluation"),
@@ -47,8 +49,10 @@ rule plot_benchmark:
         gpu=0,
         mem_mb=4000,
         runtime=30,
+    params:
+        version=STAGE_VERSIONS["plot_benchmark"],
     script:
-        "../scripts/plot_benchmark.py"
+        "../scripts/stage.py"
 
 
 rule plot_evaluation:
@@ -57,7 +61,7 @@ rule plot_evaluation:
         aligned=expand("results/matrices/{metric}.h5", metric=METRICS),
         misaligned=expand("results/matrices/{metric}_misaligned.h5", metric=METRICS),
         test="results/pairs/test.csv",
-        figures=expand("results/eval/{metric}{variant}.json", metric=METRICS, variant=VARIANTS),
+        evaluations=expand("results/eval/{metric}{variant}.json", metric=METRICS, variant=VARIANTS),
     output:
         ranking_png="results/plots/ranking.png",
         ranking_svg=report("results/plots/ranking.svg", caption="../report/ranking.rst", category="Evaluation"),
@@ -80,8 +84,10 @@ rule plot_evaluation:
         gpu=0,
         mem_mb=4000,
         runtime=30,
+    params:
+        version=STAGE_VERSIONS["plot_evaluation"],
     script:
-        "../scripts/plot_evaluation.py"
+        "../scripts/stage.py"
 
 
 rule plot_summary:
@@ -101,8 +107,10 @@ rule plot_summary:
         gpu=0,
         mem_mb=growing(2000),
         runtime=growing(30),
+    params:
+        version=STAGE_VERSIONS["plot_summary"],
     script:
-        "../scripts/plot_summary.py"
+        "../scripts/stage.py"
 
 
 rule plot_copies:
@@ -125,5 +133,7 @@ rule plot_copies:
         gpu=0,
         mem_mb=growing(4000),
         runtime=growing(30),
+    params:
+        version=STAGE_VERSIONS["plot_copies"],
     script:
-        "../scripts/plot_copies.py"
+        "../scripts/stage.py"

@@ -5,7 +5,7 @@ rule report:
     """Write the report, one HTML file that needs nothing else."""
     input:
         images="results/dataset/images.csv",
-        figures=expand("results/eval/{metric}{variant}.json", metric=METRICS, variant=VARIANTS),
+        evaluations=expand("results/eval/{metric}{variant}.json", metric=METRICS, variant=VARIANTS),
         histograms=expand("results/plots/{metric}.svg", metric=METRICS),
         summary_plot="results/plots/summary.svg",
         copies="results/plots/copies.png",
@@ -24,5 +24,7 @@ rule report:
         gpu=0,
         mem_mb=growing(4000),
         runtime=growing(30),
+    params:
+        version=STAGE_VERSIONS["report"],
     script:
-        "../scripts/report.py"
+        "../scripts/stage.py"

@@ -22,11 +22,10 @@ rule generate:
         mem_mb=growing(16000),
         runtime=growing(720),
     params:
-        config=lambda wildcards: settings("seed", "device", "shards", "synthesis")
-        | {"dataset": {"bit_depth": config["dataset"]["bit_depth"]}},
-        recipe=1,
+        config=settings("seed", "device", "shards", "synthesis", "dataset.bit_depth"),
+        version=STAGE_VERSIONS["generate"],
     script:
-        "../scripts/generate.py"
+        "../scripts/stage.py"
 
 
 rule export_images:
@@ -47,5 +46,7 @@ rule export_images:
         gpu=0,
         mem_mb=growing(8000),
         runtime=growing(120),
+    params:
+        version=STAGE_VERSIONS["export_images"],
     script:
-        "../scripts/export_images.py"
+        "../scripts/stage.py"

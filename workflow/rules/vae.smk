@@ -25,9 +25,9 @@ rule train_vae:
         runtime=growing(1440),
     params:
         config=settings(*HARDWARE, "seed", "vae"),
-        recipe=2,
+        version=STAGE_VERSIONS["train_vae"],
     script:
-        "../scripts/train_vae.py"
+        "../scripts/stage.py"
 
 
 rule encode_latents:
@@ -50,7 +50,7 @@ rule encode_latents:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        config=settings("device") | {"ldm": {name: config["ldm"][name] for name in LATENT_SETTINGS}},
-        recipe=2,
+        config=settings("device", "ldm.conditioning", "ldm.condition_columns", "ldm.scale_latents"),
+        version=STAGE_VERSIONS["encode_latents"],
     script:
-        "../scripts/encode_latents.py"
+        "../scripts/stage.py"

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from deepssim.choices import DatasetKind
-from deepssim.config import DatasetConfig
+from deepssim.config.choices import DatasetKind
+from deepssim.config.dataset import DatasetConfig
 from deepssim.datasets.sources import Source, find_sources
 from deepssim.datasets.splits import require_subjects, split_by_subject
 from deepssim.datasets.tables import IMAGE_COLUMNS, Role, Split
 from deepssim.errors import DataError
+from deepssim.images.files import read_each
 from deepssim.images.keys import real_key, require_unique
 from deepssim.images.packs import ImagePack
-from deepssim.images.reading import read_each
 from deepssim.images.standardize import fit, quantise
 
 logger = logging.getLogger(__name__)
@@ -38,22 +38,22 @@ def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> t
         DataError: if images cannot be read, are constant, differ in size without `image_size`, share a key, or a split
             has fewer than two subjects.
     """
-    sources = find_sources(options, seed)
+    sources = find_sources(options, seed, threads)
     place = options.path or "dataset"
-    # Before minutes of decoding: a split that cannot be used.
+    # Before minutes of decoding, so that an unusable split is reported at once.
     splits = _splits(options, sources, seed, place)
     found = read_each(sources, lambda source: source.read(), threads=threads, place=place)
     rows: list[dict[str, float | str]] = []
     images = []
-    for source, split, slices in zip(sources, splits, found, strict=True):
-        for item in slices:
+    for source, split, records in zip(sources, splits, found, strict=True):
+        for item in records:
             role = Role.HOLDOUT if split is Split.HOLDOUT else Role.REAL
             identity = (real_key(item.image_uid), source.path, role.value, source.subject, split.value)
             rows.append({**dict(zip(IMAGE_COLUMNS, identity, strict=True)), **item.covariates})
             images.append(item.pixels)
     if not images:
         raise DataError(
-            f"{place}: none of {len(sources)} volumes has a slice with enough foreground; lower min_foreground"
+            f"{place}: none of {len(sources)} files has an image with enough foreground; lower dataset.volumes.min_foreground"
         )
     keys = [str(row["key"]) for row in rows]
     require_unique(keys, place)

@@ -1,9 +1,8 @@
 """Where real images come from: one function per `dataset.kind`, each giving the same kind of records.
 
-Not here: decoding (images/reading.py), splitting and writing (prepare.py).
+Not here: reading files (images/files.py), whose images they are (subjects.py), splitting and writing (prepare.py).
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,20 +10,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deepssim.choices import Axis, Contrast, DatasetKind
-from deepssim.config import DatasetConfig
+from deepssim.config.choices import Contrast, DatasetKind
+from deepssim.config.dataset import DatasetConfig
 from deepssim.datasets import virtual_patients
+from deepssim.datasets.subjects import NamedFile, find_subjects
 from deepssim.datasets.tables import CAPTION_COLUMN, Split, read_csv
 from deepssim.errors import ConfigError, DataError
+from deepssim.images.files import FORMATS, format_of, read_file, stem_of
+from deepssim.images.folders import TreeSide, list_files
 from deepssim.images.keys import REAL_NAME
-from deepssim.images.reading import IMAGE_SUFFIXES, VOLUME_SUFFIXES, read_image, read_volume
 
 Covariates = dict[str, float | str]
+_TABLE_COLUMNS = ("image_uid", "image_path", "split", "subject", "key", "path", "role")  # the others are covariates
 
 
 @dataclass(frozen=True)
-class Slice:
-    """One 2D image: its uid, pixels as float32 (H, W), 0 to 1, and what else is known of it."""
+class Record:
+    """One 2D image: its uid, pixels as float32 (H, W), 0 to 1, and covariates."""
 
     image_uid: str
     pixels: np.ndarray
@@ -33,7 +35,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Source:
-    """A file, or a virtual patient, that gives one or more images of one subject.
+    """A file, or a virtual patient, with one or more images of one subject.
 
     Attributes:
         path: of the file; empty if there is none.
@@ -44,22 +46,31 @@ class Source:
 
     path: str
     subject: str
-    read: Callable[[], list[Slice]]
+    read: Callable[[], list[Record]]
     split: Split | None = None
 
 
-def find_sources(options: DatasetConfig, seed: int) -> list[Source]:
+def find_sources(options: DatasetConfig, seed: int, threads: int = 1) -> list[Source]:
     """Return the sources of a dataset in a fixed order.
 
+    Args:
+        options: section `dataset`.
+        seed: the config's seed, for virtual patients.
+        threads: files read at a time to find their subjects.
+
     Raises:
-        DataError: if there are none, or a table is not usable.
-        ConfigError: if `subject_pattern` is not usable.
+        DataError: if there are none, or a table or file is not usable.
+        ConfigError: if a setting is not usable.
     """
-    return _FINDERS[options.kind](options, seed)
+    if options.kind is DatasetKind.VIRTUAL_PATIENTS:
+        return _virtual_patients(options, seed)
+    if options.kind is DatasetKind.TABLE:
+        return _table(options, threads)
+    return _folder(options, threads)
 
 
 def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
-    def read(number: int) -> list[Slice]:
+    def read(number: int) -> list[Record]:
         population = options.virtual_patients
         patient = virtual_patients.make_patient(number, population, seed)
         size = options.image_size
@@ -67,13 +78,13 @@ def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
             raise ConfigError(
                 "dataset.image_size is null, but virtual patients need a size; set it, for example [64, 64]"
             )
-        slices = []
+        records = []
         contrasts = population.contrasts
         if not population.all_contrasts:
             contrasts = (contrasts[number % len(contrasts)],)
         for contrast in contrasts:
             for z_mm in population.slices_mm:
-                pixels, shares = virtual_patients.scan(patient, contrast, z_mm, (size[0], size[1]), population.noise)
+                pixels, fractions = virtual_patients.scan(patient, contrast, z_mm, (size[0], size[1]), population.noise)
                 covariates = {
                     "sequence": contrast.value,
                     "z_mm": z_mm,
@@ -84,10 +95,9 @@ def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
                     "sequence_norm": list(Contrast).index(contrast),
                 }
                 uid = f"{patient.name}_{contrast.value}_z{z_mm:+g}"
-                slices.append(
-                    Slice(uid, pixels, covariates | {name: round(value, 4) for name, value in shares.items()})
-                )
-        return slices
+                covariates |= {name: round(value, 4) for name, value in fractions.items()}
+                records.append(Record(uid, pixels, covariates))
+        return records
 
     population = options.virtual_patients
     splits = (
@@ -101,132 +111,86 @@ def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
     ]
 
 
-def _folder(options: DatasetConfig, seed: int) -> list[Source]:
+def _folder(options: DatasetConfig, threads: int) -> list[Source]:
+    """Return the image files of a folder; those that hold volumes if the kind is `volumes`."""
     root = Path(str(options.path))
-    subject_of = subject_finder(options.subject_pattern)
-
-    def source(path: Path) -> Source:
+    files = list_files(
+        root,
+        patterns=options.file_patterns,
+        side=TreeSide.REAL,
+        formats=[known for known in FORMATS if known.volume] if options.kind is DatasetKind.VOLUMES else FORMATS,
+        advice="check dataset.path and dataset.file_patterns",
+    )
+    named = []
+    for path in files:
         relative = path.relative_to(root)
-        stem = relative.with_suffix("").as_posix()
         # In a tree of the reference code the folder names the record and `training` is the real image in it.
-        uid = stem.removesuffix(f"/{REAL_NAME}").replace("/", "_")
-        return Source(str(path), subject_of(relative.as_posix(), uid), lambda: [_slice_of(path, uid, options)])
+        stem = relative.with_name(stem_of(path)).as_posix().removesuffix(f"/{REAL_NAME}")
+        named.append(NamedFile(path, relative.as_posix(), stem.replace("/", "_")))
+    subjects = _subjects(named, options, str(root), threads)
+    return [
+        Source(str(file.path), subject, lambda file=file: _records(file.path, file.name, options, {}))  # type: ignore[misc]
+        for file, subject in zip(named, subjects, strict=True)
+    ]
 
-    return [source(path) for path in _files(root, options.file_patterns, IMAGE_SUFFIXES)]
 
-
-def _table(options: DatasetConfig, seed: int) -> list[Source]:
+def _table(options: DatasetConfig, threads: int) -> list[Source]:
+    """Return the files that the rows of a CSV file name."""
     csv = Path(str(options.path))
     table = read_csv(csv, needs=("image_uid", "image_path"))
     if table.empty:
         raise DataError(f"{csv}: has no rows; list at least one image")
-    splits = table["split"] if "split" in table else pd.Series([None] * len(table), dtype=object)
-    allowed = [Split.TRAIN.value, Split.VALID.value, Split.HOLDOUT.value]
-    wrong = [row for row, split in enumerate(splits) if "split" in table and split not in allowed]
-    if wrong:
-        raise DataError(
-            f"{csv}: column 'split' has {len(wrong)} of {len(table)} entries that are not one of {', '.join(allowed)}, "
-            f"first {splits[wrong[0]]!r} in line {wrong[0] + 2}"
-        )
-    subject_of = subject_finder(options.subject_pattern)
-    extra = [
-        name
-        for name in table.columns
-        if name not in ("image_uid", "image_path", "split", "subject", "key", "path", "role")
-    ]
+    splits = _splits_of(table, csv)
+    uids, names = table["image_uid"].map(str).tolist(), table["image_path"].map(str).tolist()
+    paths = [csv.parent / name for name in names]
+    if "subject" in table:
+        subjects = table["subject"].map(str).tolist()
+    else:
+        # Rows that name the same volume are images of one subject.
+        named = [
+            NamedFile(path, name, name if (known := format_of(path)) and known.volume else uid)
+            for path, name, uid in zip(paths, names, uids, strict=True)
+        ]
+        subjects = _subjects(named, options, str(csv), threads)
+    extra = [str(name) for name in table.columns if name not in _TABLE_COLUMNS]
     sources = []
-    for row, split in zip(table.to_dict("records"), splits, strict=True):
-        uid = str(row["image_uid"])
-        subject = str(row["subject"]) if "subject" in row else subject_of(str(row["image_path"]), uid)
-        path = csv.parent / str(row["image_path"])
-        covariates = {str(name): row[name] for name in extra}
+    for row, uid, path, subject, split in zip(table.to_dict("records"), uids, paths, subjects, splits, strict=True):
+        covariates = {name: row[name] for name in extra}
         if CAPTION_COLUMN in covariates:
             covariates[CAPTION_COLUMN] = str(csv.parent / str(covariates[CAPTION_COLUMN]))
-        read = lambda path=path, uid=uid, covariates=covariates: [_slice_of(path, uid, options, covariates)]  # noqa: E731
-        sources.append(Source(str(path), subject, read, Split(split) if split else None))
+        read = lambda path=path, uid=uid, covariates=covariates: _records(path, uid, options, covariates)  # noqa: E731
+        sources.append(Source(str(path), subject, read, split))
     return sources
 
 
-def _volumes(options: DatasetConfig, seed: int) -> list[Source]:
-    root = Path(str(options.path))
-    subject_of = subject_finder(options.subject_pattern)
-
-    def source(path: Path) -> Source:
-        relative = path.relative_to(root).as_posix()
-        uid = re.sub(r"\.nii(\.gz)?$", "", relative).replace("/", "_")
-        return Source(str(path), subject_of(relative, uid), lambda: _slices_of(path, uid, options))
-
-    return [source(path) for path in _files(root, options.file_patterns, VOLUME_SUFFIXES)]
-
-
-_FINDERS: dict[DatasetKind, Callable[[DatasetConfig, int], list[Source]]] = {
-    DatasetKind.VIRTUAL_PATIENTS: _virtual_patients,
-    DatasetKind.FOLDER: _folder,
-    DatasetKind.TABLE: _table,
-    DatasetKind.VOLUMES: _volumes,
-}
+def _splits_of(table: pd.DataFrame, csv: Path) -> list[Split] | list[None]:
+    """Return the split of each row, if the table gives them."""
+    if "split" not in table:
+        return [None] * len(table)
+    allowed = [Split.TRAIN.value, Split.VALID.value, Split.HOLDOUT.value]
+    wrong = np.flatnonzero(~table["split"].isin(allowed))
+    if wrong.size:
+        raise DataError(
+            f"{csv}: column 'split' has {wrong.size} of {len(table)} entries that are not one of {', '.join(allowed)}, "
+            f"first {table['split'][wrong[0]]!r} in line {wrong[0] + 2}"
+        )
+    return [Split(split) for split in table["split"]]
 
 
-def _files(root: Path, patterns: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
-    if not root.is_dir():
-        raise DataError(f"{root}: is not a folder; set dataset.path to the folder with the images")
-    files = sorted(
-        path
-        for path in {path for pattern in patterns for path in root.glob(pattern)}
-        if path.is_file() and path.name.lower().endswith(tuple(suffixes)) and not path.name.startswith(".")
+def _subjects(files: Sequence[NamedFile], options: DatasetConfig, place: str, threads: int) -> list[str]:
+    return find_subjects(
+        files, pattern=options.subject_pattern, setting="dataset.subject_pattern", salt=None, place=place, threads=threads
     )
-    if not files:
-        raise DataError(
-            f"{root}: has no file that matches {' or '.join(patterns)} and ends in {', '.join(suffixes)}; "
-            "check dataset.path and dataset.file_patterns"
+
+
+def _records(path: Path, uid: str, options: DatasetConfig, covariates: Covariates) -> list[Record]:
+    """Read the images of a file; several get the uid with their part added."""
+    frames = read_file(path, percentiles=options.intensity_percentiles, slicing=options.volumes)
+    return [
+        Record(
+            f"{uid}_{frame.part}" if frame.part else uid,
+            frame.pixels,
+            covariates if frame.slice_index is None else covariates | {"slice": frame.slice_index},
         )
-    return files
-
-
-def subject_finder(pattern: str | None, setting: str = "dataset.subject_pattern") -> Callable[[str, str], str]:
-    """Return a function that finds the subject in a relative path; without a pattern every image is its own subject.
-
-    `setting` is where the pattern is from, for messages.
-    """
-    if pattern is None:
-        return lambda path, uid: uid
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"{setting} {pattern!r} is not a regular expression ({error})") from None
-    if expression.groups != 1:
-        raise ConfigError(
-            f"{setting} {pattern!r} has {expression.groups} groups; put one pair of brackets around the subject"
-        )
-
-    def find(path: str, uid: str) -> str:
-        match = expression.search(path)
-        if not match or not match[1]:
-            raise DataError(f"{path}: no subject found by {setting} {pattern!r}; change the pattern or the name")
-        return match[1]
-
-    return find
-
-
-def _slice_of(path: Path, uid: str, options: DatasetConfig, covariates: Covariates | None = None) -> Slice:
-    return Slice(uid, read_image(path, percentiles=options.intensity_percentiles), covariates or {})
-
-
-def _slices_of(path: Path, uid: str, options: DatasetConfig) -> list[Slice]:
-    """Cut a volume; anterior or superior is up, as radiologists look at it but with the right side on the right."""
-    chosen = options.volumes
-    volume = read_volume(path, percentiles=options.intensity_percentiles)
-    axis = list(Axis).index(chosen.axis)
-    count = volume.shape[axis]
-    last = count - 1 if chosen.last_slice is None else chosen.last_slice
-    if not chosen.first_slice <= last < count:
-        raise DataError(
-            f"{path}: slices {chosen.first_slice} to {last} are asked for, but {chosen.axis.value} slices go from 0 to "
-            f"{count - 1}; change dataset.volumes.first_slice and last_slice"
-        )
-    slices = []
-    for index in range(chosen.first_slice, last + 1, chosen.step):
-        pixels = np.ascontiguousarray(np.take(volume, index, axis=axis).T[::-1])
-        if np.count_nonzero(pixels) >= chosen.min_foreground * pixels.size:
-            slices.append(Slice(f"{uid}_{chosen.axis.value}-{index:03d}", pixels, {"slice": index}))
-    return slices
+        for frame in frames
+    ]

@@ -1,64 +1,92 @@
-"""Whose image a file is: by a table, by a pattern in its path, or by a DICOM file's hashed PatientID.
+"""Whose images a file holds: by a pattern in its path, by the patient that the file records, or nobody's but its own.
 
-Not here: splitting by subject (splits.py).
+Not here: subjects named in a table (sources.py, audit/subjects.py), splitting by subject (splits.py).
 """
 
-from collections.abc import Callable
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from deepssim.datasets.sources import subject_finder
-from deepssim.datasets.tables import read_csv
-from deepssim.errors import DataError
-from deepssim.images.collection import Collection
-from deepssim.images.dicom import is_dicom, patient_hash
+from deepssim.errors import ConfigError, DataError
+from deepssim.images.dicom import hash_patient
+from deepssim.images.files import format_of, read_each
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file whose subject is wanted.
+
+    Attributes:
+        path: of the file.
+        relative: the path that a pattern searches, for example below the folder.
+        name: the subject if nothing else is known, so that all images of the file have one subject.
+    """
+
+    path: Path
+    relative: str
+    name: str
 
 
 def find_subjects(
-    collection: Collection, root: Path, *, table: str | None, pattern: str | None, salt: bytes
+    files: Sequence[NamedFile], *, pattern: str | None, setting: str, salt: bytes | None, place: str, threads: int = 1
 ) -> list[str]:
-    """Return the subject of every image of a folder.
+    """Return the subject of every file.
 
     Args:
-        collection: of the folder.
-        root: the folder.
-        table: CSV with `image_path` (relative to the CSV or to the folder) and `subject`; it decides alone if named.
-        pattern: regular expression with one group, searched in the path below the folder.
-        salt: of hashes of DICOM patient ids.
+        files: the files of a folder or table.
+        pattern: regular expression with one group around the subject; it alone decides if given.
+        setting: name of the setting that holds the pattern, for messages.
+        salt: secret for hashing patient ids. None derives it from the PatientIDs and SOPInstanceUIDs of all files: the same
+            in every run, and unknown to anyone who lacks the files. Another set of files then gives other names.
+        place: the folder or table, for messages.
+        threads: files read at a time.
 
     Raises:
-        DataError: if the table lacks an image, or the pattern does not fit a path.
+        ConfigError: if the pattern is not usable.
+        DataError: if it does not fit a path, or a file cannot be read.
     """
-    if table is not None:
-        return _by_table(collection, root, Path(table))
-    find = subject_finder(pattern, "audit.subject_pattern") if pattern is not None else None
-    of_file: dict[Path, str | None] = {}
-    for path in dict.fromkeys(collection.files):
-        relative = path.relative_to(root).as_posix()
-        if find is not None:
-            of_file[path] = find(relative, relative)
-        else:
-            of_file[path] = patient_hash(path, salt) if is_dicom(path) else _of_volume(path, relative)
-    # An image whose patient nobody names is a patient of its own.
-    return [of_file[path] or key for path, key in zip(collection.files, collection.pack.keys, strict=True)]
+    if pattern is not None:
+        find = subject_finder(pattern, setting)
+        return [find(file.relative) for file in files]
+    readers = {
+        file.path: known.read_patient for file in files if (known := format_of(file.path)) and known.read_patient
+    }
+    found = read_each(
+        list(readers.items()), lambda item: item[1](item[0]), threads=threads, place=place, total=len(files)
+    )
+    patients = {path: patient for path, patient in zip(readers, found, strict=True) if patient}
+    if salt is None:
+        recorded = sorted((patient.patient_id, patient.instance_uid) for patient in patients.values())
+        salt = hashlib.sha256(repr(recorded).encode()).digest()
+    names = {path: hash_patient(patient, salt) for path, patient in patients.items()}
+    return [names.get(file.path, file.name) for file in files]
 
 
-def _of_volume(path: Path, relative: str) -> str | None:
-    """The slices of a volume are of one patient; nothing is known of a single image."""
-    return relative if path.name.lower().endswith((".nii", ".nii.gz")) else None
+def subject_finder(pattern: str, setting: str) -> Callable[[str], str]:
+    """Return a function that finds the subject in a relative path.
 
+    Args:
+        pattern: regular expression with one group.
+        setting: name of the setting that holds it, for messages.
 
-def _by_table(collection: Collection, root: Path, csv: Path) -> list[str]:
-    rows = read_csv(csv, needs=("image_path", "subject"))
-    subject_of: dict[Path, str] = {}
-    for name, subject in zip(rows["image_path"], rows["subject"], strict=True):
-        for place in (csv.parent, root):
-            subject_of[(place / name).resolve()] = str(subject)
-    find: Callable[[Path], str | None] = lambda path: subject_of.get(path.resolve())  # noqa: E731
-    subjects = [find(path) for path in collection.files]
-    absent = [key for key, subject in zip(collection.pack.keys, subjects, strict=True) if subject is None]
-    if absent:
-        raise DataError(
-            f"{csv}: names no subject for {len(absent)} of {len(subjects)} images of {root}, first {absent[0]!r}; add rows "
-            "with image_path (relative to the CSV or to the folder) and subject"
+    Raises:
+        ConfigError: if the pattern is not usable.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"{setting} {pattern!r} is not a regular expression ({error})") from None
+    if expression.groups != 1:
+        raise ConfigError(
+            f"{setting} {pattern!r} has {expression.groups} groups; put one pair of parentheses around the subject"
         )
-    return [str(subject) for subject in subjects]
+
+    def find(path: str) -> str:
+        match = expression.search(path)
+        if not match or not match[1]:
+            raise DataError(f"{path}: no subject found by {setting} {pattern!r}; change the pattern or the name")
+        return match[1]
+
+    return find

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from deepssim.errors import DataError, readable
@@ -33,8 +32,6 @@ class Split(StrEnum):
 
 
 IMAGE_COLUMNS = ("key", "path", "role", "subject", "split")
-PAIR_COLUMNS = ("real_key", "synth_key", "ssim", "split")
-TEST_COLUMNS = ("real_key", "synth_key", "ssim", "label")
 CAPTION_COLUMN = "caption_emb_path"  # npz file whose `data` holds the embedding of the image's caption
 
 _TEXT_COLUMNS = {
@@ -99,31 +96,6 @@ def keys_of(images: pd.DataFrame, *splits: Split) -> list[str]:
 def read_train_used(path: str | Path) -> list[str]:
     """Read the keys of the images that the generator was trained on, each once."""
     return list(dict.fromkeys(read_csv(path, needs=("key",))["key"]))
-
-
-def read_pairs(path: str | Path) -> pd.DataFrame:
-    """Read a table of training pairs: columns `PAIR_COLUMNS`."""
-    return _with_numbers(read_csv(path, needs=PAIR_COLUMNS), path, "ssim")
-
-
-def read_test_set(path: str | Path) -> pd.DataFrame:
-    """Read a labelled test set: columns `TEST_COLUMNS`; labels as in evaluation/labels.py."""
-    return _with_numbers(read_csv(path, needs=TEST_COLUMNS), path, "ssim", "label")
-
-
-def _with_numbers(table: pd.DataFrame, path: str | Path, *names: str) -> pd.DataFrame:
-    """Return the table unchanged if the named columns hold finite numbers."""
-    for name in names:
-        numbers = pd.to_numeric(table[name], errors="coerce")
-        wrong = table.index[~np.isfinite(numbers.to_numpy(np.float64))]
-        if len(wrong):
-            raise DataError(
-                f"{path}: column {name!r} has {len(wrong)} of {len(table)} entries that are not finite numbers, first in "
-                f"line {wrong[0] + 2}; mend or remove these rows"
-            )
-        if numbers.dtype != table[name].dtype:  # of an empty table, whose columns have no type
-            table[name] = numbers
-    return table
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:

@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from deepssim.choices import Contrast
-from deepssim.config import VirtualPatientsConfig
+from deepssim.config.choices import Contrast
+from deepssim.config.dataset import VirtualPatientsConfig
 from deepssim.seeds import numpy_generator
 
 _CENTRE_MM = np.array([0.0, -18.0, 8.0])  # of the brain in MNI space

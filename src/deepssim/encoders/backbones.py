@@ -1,6 +1,6 @@
-"""The part of an encoder that turns an image into features: a ConvNeXt of any size, or a vision model of transformers.
+"""Backbones, which turn an image into features: a ConvNeXt of any size, or a vision model of the library transformers.
 
-Not here: what is done to images before and to features after (deepssim.py).
+Not here: preprocessing and the head (deepssim.py).
 """
 
 from pathlib import Path
@@ -9,7 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepssim.config import EncoderConfig
+from deepssim.config.encoders import EncoderConfig
+from deepssim.encoders.convnext import ConvNext
 from deepssim.errors import ConfigError
 
 _STEMS = ("embeddings", "embedder", "patch_embed")
@@ -17,16 +18,14 @@ _STAGES = ("encoder.stages", "encoder.layers", "encoder.layer", "layers", "stage
 
 
 class Backbone(nn.Module):
-    """A vision model and the average of its last feature map.
-
-    Input: float32 (N, 3, H, W), z-scored. Output: float32 (N, `width`).
+    """Vision model with global average pooling of its last feature map.
 
     Args:
-        model: of transformers, for images.
-        frozen_stages: how many stages after the stem keep their weights, together with the stem; 0 freezes nothing.
+        model: vision model of transformers, or one with the same interface.
+        frozen_stages: number of stages after the stem that are frozen together with the stem; 0 freezes nothing.
 
     Raises:
-        ConfigError: if the model has no such stages.
+        ConfigError: if the model has fewer stages.
     """
 
     def __init__(self, model: nn.Module, *, frozen_stages: int = 0) -> None:
@@ -35,7 +34,7 @@ class Backbone(nn.Module):
         config: Any = model.config
         sizes = getattr(config, "hidden_sizes", None)
         self.width: int = sizes[-1] if sizes else config.hidden_size
-        # Transformers have learned where patches lie in an image of one size; convolutions take any.
+        # The position embeddings of a transformer fix its image size; convolutions take any.
         self.side = getattr(config, "image_size", None) if hasattr(config, "num_attention_heads") else None
         self.patch: int = getattr(config, "patch_size", 1)
         _drop_unused(model)
@@ -43,62 +42,62 @@ class Backbone(nn.Module):
             _freeze(model, frozen_stages)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the mean over the places of the last feature map."""
+        """Return the mean over all positions of the last feature map.
+
+        Args:
+            images: float32 (N, 3, H, W), z-scored.
+
+        Returns:
+            float32 (N, `width`).
+        """
         if self.side:
             images = F.interpolate(images, size=(self.side, self.side), mode="bicubic", antialias=True)
         maps = self.model(images).last_hidden_state
         return maps.mean(dim=(2, 3)) if maps.ndim == 4 else maps.mean(dim=1)
 
     @property
-    def least_side(self) -> int:
-        """The smallest image that leaves something to average."""
-        return 1 if self.side else self.patch * 8  # three stages halve what the first layer leaves
+    def min_side(self) -> int:
+        """Smallest image side in pixels whose last feature map is not empty."""
+        return 1 if self.side else self.patch * 8  # three stages halve the map of the first layer
 
 
 def build_backbone(options: EncoderConfig) -> Backbone:
-    """Make the backbone that the settings name; a pretrained one is read from its folder or from the hub.
+    """Build a ConvNeXt with random weights, or load the pretrained model that section `encoder` names.
 
     Raises:
-        ConfigError: if it cannot be loaded.
+        ConfigError: if the model cannot be loaded or does not take colour images.
     """
-    from transformers import AutoModel, ConvNextConfig, ConvNextModel
-
     if options.backbone is None:
-        model: Any = ConvNextModel(
-            ConvNextConfig(
-                num_channels=3,
-                patch_size=options.patch_size,
-                hidden_sizes=list(options.widths),
-                depths=list(options.depths),
-            )
-        )
-        return Backbone(model, frozen_stages=options.frozen_stages)
+        network = ConvNext(options.depths, options.widths, options.patch_size)
+        return Backbone(network, frozen_stages=options.frozen_stages)
+    from transformers import AutoModel  # seconds to import, and the ConvNeXt does not need it
+
     try:
-        model = AutoModel.from_pretrained(options.backbone, local_files_only=Path(options.backbone).is_dir())
+        model: Any = AutoModel.from_pretrained(options.backbone, local_files_only=Path(options.backbone).is_dir())
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f"encoder.backbone {options.backbone!r} cannot be loaded ({' '.join(str(error).split())[:200]}); name a folder "
             "with config.json and weights of a vision model of transformers, or a model on the hub"
         ) from None
-    vision = getattr(model, "vision_model", model)  # of models that read images and text
+    vision = getattr(model, "vision_model", model)  # image tower of a model for images and text
     if not hasattr(vision.config, "num_channels") or vision.config.num_channels != 3:
-        raise ConfigError(f"encoder.backbone {options.backbone!r} reads no colour images; name a vision model")
+        raise ConfigError(f"encoder.backbone {options.backbone!r} does not take colour images; name a vision model")
     return Backbone(vision, frozen_stages=options.frozen_stages)
 
 
 def architecture(backbone: Backbone) -> dict[str, Any]:
-    """Return what rebuilds a backbone without its weights and without the hub."""
+    """Return the configuration from which `rebuild_backbone` rebuilds a backbone, weights excluded."""
     return {"model_type": backbone.model.config.model_type, **backbone.model.config.to_diff_dict()}  # type: ignore[operator, union-attr]
 
 
-def layers_of(settings: dict[str, Any]) -> int:
-    """Return how many layers such settings ask for."""
+def layer_count(settings: dict[str, Any]) -> int:
+    """Return the number of layers in a configuration returned by `architecture`."""
     depths = settings.get("depths")
     return sum(depths) if depths else int(settings.get("num_hidden_layers", 0))
 
 
 def rebuild_backbone(settings: dict[str, Any]) -> Backbone:
-    """Build a backbone from what `architecture` returned; its weights are random."""
+    """Build a backbone with random weights from a configuration returned by `architecture`."""
     from transformers import AutoConfig, AutoModel
 
     values = dict(settings)
@@ -106,7 +105,7 @@ def rebuild_backbone(settings: dict[str, Any]) -> Backbone:
 
 
 def _drop_unused(model: Any) -> None:
-    """Remove layers that serve the model's own pooling, whose weights would never be used."""
+    """Remove the layers of the model's own pooling, which are not used here."""
     if model.config.model_type.startswith("convnext"):
         model.layernorm = nn.Identity()
     elif isinstance(getattr(model, "pooler", None), nn.Module) and next(model.pooler.parameters(), None) is not None:
@@ -114,19 +113,19 @@ def _drop_unused(model: Any) -> None:
 
 
 def _freeze(model: Any, stages: int) -> None:
-    """Freeze the stem and the first stages, module by module: names of weights are no guide to where they lie."""
+    """Freeze the stem and the first stages as modules, since parameter names differ between models."""
     stem = next((getattr(model, name) for name in _STEMS if hasattr(model, name)), None)
-    found = next((layers for layers in (_reach(model, path) for path in _STAGES) if layers is not None), None)
+    found = next((layers for layers in (_module_list(model, path) for path in _STAGES) if layers is not None), None)
     if stem is None or found is None or len(found) < stages:
         raise ConfigError(
             f"encoder.frozen_stages is {stages}, but {type(model).__name__} has {len(found) if found is not None else 'no'} "
-            "stages that can be frozen; lower it"
+            "stages that can be frozen; lower encoder.frozen_stages"
         )
     for part in (stem, *list(found)[:stages]):
         part.requires_grad_(False)
 
 
-def _reach(model: Any, path: str) -> Any:
+def _module_list(model: Any, path: str) -> Any:
     for name in path.split("."):
         model = getattr(model, name, None)
     return model if isinstance(model, nn.ModuleList) else None

@@ -1,9 +1,9 @@
-"""Black corners that turning an image has left: they tell the angle, and are filled as if the image went on there.
+"""Estimate the rotation of an image from the black corners it leaves, and fill them with the nearest pixels.
 
-They are no part of what the image shows, but they darken it, and every score with it: with the true pose known and the
-corners black, SSIM of two turned chest X-rays misses that of the aligned ones by 0.05 on average.
+Black corners are an artefact of the rotation and lower every score: even if the true pose is known, SSIM of two rotated
+chest X-rays with black corners differs from that of the aligned ones by 0.05 on average.
 
-Not here: turning images back (canonical.py), turning them (images/augment.py).
+Not here: undoing the rotation (canonical.py), rotating images (images/augment.py).
 """
 
 from functools import cache
@@ -12,75 +12,75 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_STEP = 0.25  # degrees between the angles that are tried
-_LEAST_DEGREES = 2.0  # corners of less are too small to be told from dark ones
-_BLACK = 1.5 / 255  # most that a pixel outside of an image has
-_INWARD = 1.0  # pixels from the border to those that are repeated: those at it are mixed with black
+_STEP = 0.25  # degrees between candidate angles
+_MIN_DEGREES = 2.0  # corners of smaller rotations cannot be distinguished from dark tissue
+_BLACK = 1.5 / 255  # largest value of a pixel outside the rotated frame
+_INSET = 1.0  # pixels from the border to those that are repeated: those on the border are blended with black
 
 
-def fill_corners(images: Tensor, most_degrees: float) -> tuple[Tensor, Tensor]:
-    """Repeat the outermost pixels of images where a rotation about the middle has left black corners.
+def fill_corners(images: Tensor, max_degrees: float) -> tuple[Tensor, Tensor]:
+    """Repeat the outermost pixels of images where a rotation about the centre has left black corners.
 
-    The largest angle whose corners are black all over is taken for the rotation. Where those of both directions are, black
-    belongs to the image, as around a head, and nothing is done.
+    The estimate is the largest angle whose corners are entirely black. If the corners of both directions are, the black
+    belongs to the image, as around a head, and the image is left unchanged.
 
     Args:
         images: float32 (N, 1, H, W), 0 to 1.
-        most_degrees: largest rotation that is looked for.
+        max_degrees: largest rotation to search for.
 
     Returns:
-        Images of which no pixel inside of the rotated frame has changed, and float32 (N,), degrees of anti-clockwise
-        rotation, exact to a tenth or two; 0 where there are no such corners.
+        The images, unchanged inside the rotated frame, and their anti-clockwise rotation in degrees, float32 (N,),
+        accurate to 0.1 to 0.2; 0 where there are no such corners.
     """
-    steps = round(most_degrees / _STEP)
+    steps = round(max_degrees / _STEP)
     pixels, outside = (part.to(images.device) for part in _outside(*images.shape[2:], steps))
     bright = (images.flatten(1)[:, pixels] > _BLACK).to(images.dtype) @ outside
-    # Of each direction, the largest angle; the corners of none have no pixels, so that 0 is always possible.
+    # The largest angle of each direction; a rotation by 0 has no corner pixels, so it is always a candidate.
     number = torch.arange(steps + 1, device=images.device)
     clockwise, anticlockwise = ((number * (part == 0)).amax(1) for part in bright.unflatten(1, (2, -1)).unbind(1))
-    turned = anticlockwise * (anticlockwise > clockwise) - clockwise * (clockwise > anticlockwise)
-    degrees = (turned * _STEP).to(images.dtype)
-    degrees = degrees * (degrees.abs() >= _LEAST_DEGREES)
-    # No branch depends on what is seen, so that a traced network does the same.
+    rotation = anticlockwise * (anticlockwise > clockwise) - clockwise * (clockwise > anticlockwise)
+    degrees = (rotation * _STEP).to(images.dtype)
+    degrees = degrees * (degrees.abs() >= _MIN_DEGREES)
+    # No data-dependent branches, so that tracing records the general case.
     return _repeat(images, degrees), degrees
 
 
 @cache
 def _outside(height: int, width: int, steps: int) -> tuple[Tensor, Tensor]:
-    """Return which pixels get nothing of a rotated image.
+    """Return which pixels lie outside the frame of a rotated image.
 
     Returns:
-        int64 (P,), the pixels that any angle leaves black, and for each of these 0 or 1, float32 (P, 2 * steps + 2), by
-        angle: clockwise from 0 on, then anti-clockwise.
+        int64 (P,), flat indices of the pixels outside for any angle, and float32 (P, 2 * steps + 2), 1 where such a pixel
+        is outside for an angle and 0 elsewhere: clockwise angles from 0 upwards, then anti-clockwise ones.
     """
     degrees = torch.arange(steps + 1) * _STEP
-    place, most = _frame(height, width, torch.cat([-degrees, degrees]))
-    outside = (place.abs() >= most + 1).any(-1).flatten(1)
+    position, half = _frame(height, width, torch.cat([-degrees, degrees]))
+    outside = (position.abs() >= half + 1).any(-1).flatten(1)
     pixels = outside.any(0).nonzero()[:, 0]
     return pixels, outside[:, pixels].T.float().contiguous()
 
 
 def _repeat(images: Tensor, degrees: Tensor) -> Tensor:
-    """Give every pixel outside of the rotated frame the value of the nearest one inside."""
+    """Give every pixel outside the rotated frame the value of the nearest one inside."""
     height, width = images.shape[2:]
-    place, most = _frame(height, width, degrees)
-    nearest = torch.minimum(torch.maximum(place, _INWARD - most), most - _INWARD)
-    grid = _rotated(nearest, degrees) / most
+    position, half = _frame(height, width, degrees)
+    nearest = torch.minimum(torch.maximum(position, _INSET - half), half - _INSET)
+    grid = _rotated(nearest, degrees) / half
     repeated = F.grid_sample(images, grid, mode="nearest", padding_mode="border", align_corners=True)
-    inside = (place.abs() <= most).all(-1)[:, None]
+    inside = (position.abs() <= half).all(-1)[:, None]
     return torch.where(inside, images, repeated)
 
 
 def _frame(height: int, width: int, degrees: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where pixels lie in an image turned anti-clockwise: (N, H, W, 2) from its middle, and half of its sides."""
-    most = torch.tensor([width - 1, height - 1], device=degrees.device) / 2
+    """Return pixel positions in the frame of images rotated anti-clockwise, (N, H, W, 2), and half the sides, (2,)."""
+    half = torch.tensor([width - 1, height - 1], device=degrees.device) / 2
     down, right = (torch.arange(side, device=degrees.device) - (side - 1) / 2 for side in (height, width))
-    place = torch.stack(torch.meshgrid(right, down, indexing="xy"), dim=-1)
-    return _rotated(place[None], -degrees), most
+    position = torch.stack(torch.meshgrid(right, down, indexing="xy"), dim=-1)
+    return _rotated(position[None], -degrees), half
 
 
-def _rotated(place: Tensor, degrees: Tensor) -> Tensor:
-    """Turn points, (N or 1, H, W, 2) right and down of the middle, anti-clockwise by N angles."""
+def _rotated(position: Tensor, degrees: Tensor) -> Tensor:
+    """Rotate points, (N or 1, H, W, 2), right and down of the centre, anti-clockwise by N angles."""
     angle = degrees.deg2rad()[:, None, None]
-    right, down = place.unbind(-1)
+    right, down = position.unbind(-1)
     return torch.stack([angle.cos() * right + angle.sin() * down, angle.cos() * down - angle.sin() * right], dim=-1)

@@ -1,7 +1,7 @@
 """The DeepSSIM encoder: cosine similarity of two embeddings estimates the SSIM of the aligned images.
 
-Not here: how it is trained (recipes.py), its backbone (backbones.py), its sense of pose (canonical.py), the part
-that is near SSIM untrained (ssim_features.py), other encoders, storing embeddings (embeddings.py).
+Not here: its training (recipes.py), the backbone (backbones.py), pose estimation (canonical.py), the untrained features that
+approximate SSIM (ssim_features.py), the files of embeddings (similarity/embeddings.py).
 """
 
 from pathlib import Path
@@ -9,35 +9,38 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deepssim.choices import Device, Precision
-from deepssim.config import EncoderConfig, parse_config
-from deepssim.devices import resolve_device
-from deepssim.encoders.backbones import Backbone, architecture, build_backbone, layers_of, rebuild_backbone
-from deepssim.encoders.canonical import Canonicalizer, Pose
-from deepssim.encoders.embeddings import Embeddings
+from deepssim.config.base import as_settings
+from deepssim.config.choices import Device, Precision
+from deepssim.config.encoders import EncoderConfig
+from deepssim.config.settings import parse_config
+from deepssim.encoders.backbones import Backbone, architecture, build_backbone, layer_count, rebuild_backbone
+from deepssim.encoders.canonical import Canonicalizer, PoseEstimate
 from deepssim.encoders.extraction import extract
 from deepssim.encoders.ssim_features import SsimFeatures
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import zscore_batch
-from deepssim.provenance import file_checksum
-from deepssim.settings import as_settings
-from deepssim.weights import load_weights, rebuild, save_weights
+from deepssim.runtime.devices import resolve_device
+from deepssim.runtime.provenance import file_checksum
+from deepssim.runtime.weights import load_weights, rebuild, save_weights
+from deepssim.similarity.embeddings import Embeddings
 
 NAME = "deepssim"
 
-_CORRECTION = 0.1  # of the network beside the SSIM features, which it would drown before it has learned anything
-_ARCHITECTURE = "architecture"  # entry of the file that rebuilds a backbone of transformers
+_CORRECTION = 0.1  # weight of the network beside the SSIM features, which its initial noise would drown otherwise
+_ARCHITECTURE = "architecture"  # entry of the weight file with the configuration of a transformers backbone
 
 
 class DeepSSIM(nn.Module):
-    """Features of a backbone, averaged, and the paper's head (arXiv:2509.16582).
+    """Averaged features of a backbone, followed by the paper's head.
 
-    Two parts of ours can be switched on: images are brought to a common pose and contrast first (`canonicalize`), and
-    embeddings whose cosines are near to SSIM already are added (`ssim_features`), so that the network learns only what
-    is missing. Without them it is the paper's.
+    Two options extend the paper: `canonicalize` first brings images to a common pose and contrast, and `ssim_features` adds
+    embeddings whose cosines already approximate SSIM, so that the network only learns the difference.
 
-    Input: float32 (N, 1, H, W), 0 to 1; z-scored per image and repeated to three channels inside, so that weights from
-    colour images fit. Output: float32 (N, D), not normalised.
+    Args:
+        options: section `encoder`.
+        backbone: network for the features; built from the options unless given.
+
+    Source: arXiv:2509.16582.
     """
 
     def __init__(self, options: EncoderConfig, backbone: Backbone | None = None) -> None:
@@ -53,35 +56,55 @@ class DeepSSIM(nn.Module):
             nn.Dropout(options.dropout),
             nn.Linear(options.hidden_features, options.embedding_features),
         )
-        if self.ssim is not None:  # learning starts where the features alone are
+        if self.ssim is not None:  # training starts from the SSIM features alone
             for value in self.head[-1].parameters():
                 nn.init.zeros_(value)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch."""
+        """Embed images.
+
+        Args:
+            images: float32 (N, 1, H, W), 0 to 1.
+
+        Returns:
+            float32 (N, D), not normalised.
+        """
         return self.with_poses(images)[0]
 
-    def with_poses(self, images: Tensor) -> tuple[Tensor, list[Pose]]:
-        """Return the embeddings and how the images were seen to lie, look by look.
+    def with_poses(self, images: Tensor) -> tuple[Tensor, list[PoseEstimate]]:
+        """Return the embeddings, as `forward`, and the pose estimates of each pass; none without `canonicalize`.
 
-        Where more than one flip is likely, the embedding is the mean over these: the choice of one would be right or wrong
-        by chance, and a copy could get the other.
+        If several flips are probable, the embedding is the mean over them, weighted by probability: a choice among them would
+        be arbitrary, and could be another one for a copy.
+
+        Args:
+            images: float32 (N, 1, H, W), 0 to 1.
         """
         if self.canonical is None:
-            return self.embed_posed(images), []
-        posed = self.canonical(images)
-        embedded = self.embed_posed(posed.images)
+            return self.embed_aligned(images), []
+        canonical = self.canonical(images)
+        embedded = self.embed_aligned(canonical.images)
         mean = embedded.new_zeros(images.shape[0], embedded.shape[1])
-        return mean.index_add(0, posed.image, posed.shares.to(embedded)[:, None] * embedded), posed.poses
+        weighted = canonical.probabilities.to(embedded)[:, None] * embedded
+        return mean.index_add(0, canonical.sources, weighted), canonical.estimates
 
-    def embed_posed(self, images: Tensor) -> Tensor:
-        """Return the embeddings of images that are in a common pose."""
+    def embed_aligned(self, images: Tensor) -> Tensor:
+        """Embed images that are in a common pose; shapes as in `forward`.
+
+        Args:
+            images: z-scored here and repeated to three channels, as backbones pretrained on colour images expect.
+        """
         embedded = self.head(self.features(zscore_batch(images).expand(-1, 3, -1, -1)))
         return embedded if self.ssim is None else _CORRECTION * embedded + self.ssim(images)
 
 
 def save_encoder(path: str | Path, network: DeepSSIM) -> None:
-    """Write weights and all that rebuilds the network to one safetensors file, which needs no other."""
+    """Write a self-contained safetensors file.
+
+    Args:
+        path: file to write.
+        network: encoder, whose weights, options and backbone architecture are stored.
+    """
     options: dict[str, Any] = as_settings(network.options)
     if network.options.backbone:
         options[_ARCHITECTURE] = architecture(network.features)
@@ -89,7 +112,7 @@ def save_encoder(path: str | Path, network: DeepSSIM) -> None:
 
 
 def load_encoder(path: str | Path) -> DeepSSIM:
-    """Rebuild an encoder from its safetensors file, including what it does to images first.
+    """Rebuild an encoder from its safetensors file.
 
     Returns:
         The network in evaluation mode, on the CPU.
@@ -100,7 +123,7 @@ def load_encoder(path: str | Path) -> DeepSSIM:
     weights, settings = load_weights(path, NAME)
     known = settings.pop(_ARCHITECTURE, None)
     options = parse_config({"encoder": settings}).encoder
-    layers = sum(options.depths) if known is None else layers_of(known)
+    layers = sum(options.depths) if known is None else layer_count(known)
     return rebuild(path, weights, layers, lambda: DeepSSIM(options, known and rebuild_backbone(known)))
 
 
@@ -116,10 +139,11 @@ def embed(
 
     Args:
         path: encoder file.
-        pack: images, in memory or open.
+        pack, batch_size, precision: see `extraction.extract`.
         device: where to compute.
-        batch_size: images at a time.
-        precision: see `extraction.extract`.
+
+    Returns:
+        Embeddings with the keys of the pack and the checksum of the encoder file.
 
     Raises:
         DataError: if the encoder cannot be read or an embedding is not finite.

@@ -1,6 +1,6 @@
-"""Embed image packs with any network: one pass, in batches, in the precision that the hardware is fast in.
+"""Embed image packs with any network, in batches and in the precision that is fastest on the hardware.
 
-Not here: the networks (deepssim.py), embeddings in files (embeddings.py).
+Not here: the networks (deepssim.py, dar.py, published.py, semdedup.py), files of embeddings (similarity/embeddings.py).
 """
 
 import logging
@@ -13,16 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from deepssim.choices import Precision
-from deepssim.devices import computes_bfloat16
+from deepssim.config.choices import Precision
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
+from deepssim.runtime.devices import computes_bfloat16
 
 logger = logging.getLogger(__name__)
 
-# Cosines decide classes at thresholds given to two digits; a larger deviation than this is not left to rounding.
-MOST_DEVIATION = 2e-3
-_COMPARED = 64  # images embedded in both precisions
+MAX_DEVIATION = 2e-3  # of cosines in bfloat16; thresholds of cosines are given to two digits
+_CHECKED = 64  # images embedded in both precisions
 
 
 @torch.inference_mode()
@@ -38,23 +37,23 @@ def extract(
     """Embed every image of a pack.
 
     Args:
-        network: takes float32 (N, 1, H, W), 0 to 1, and gives (N, D).
+        network: maps float32 (N, 1, H, W), 0 to 1, to (N, D).
         pack: images, in memory or open.
         device: where to compute.
-        batch_size: images at a time; every batch has this size, filled up, so that an image's rounding errors do not
-            depend on how many come with it.
-        precision: `auto` takes bfloat16 where the hardware computes it. The log says how far cosines of a sample deviate
-            from those of float32.
+        batch_size: images at a time; a smaller last batch is padded to this size, so that an image's rounding errors do not
+            depend on the number of images.
+        precision: `auto` uses bfloat16 where the hardware supports it; the log then reports how far the cosines of a sample
+            deviate from those in float32.
         check: compare bfloat16 with float32 first, on 64 images.
 
     Returns:
         float32 (N, D).
 
     Raises:
-        DataError: if an embedding is not finite, naming the image, or cosines in bfloat16 deviate by more than 0.002: a
-            quiet change to float32 could compare images in two precisions.
+        DataError: if an embedding is not finite, or cosines in bfloat16 deviate by more than 0.002. To continue in float32
+            instead could compare embeddings of two precisions.
     """
-    # Channels beside each other are the layout in which convolutions of both precisions are fastest.
+    # Convolutions of both precisions are fastest in this memory layout.
     network = network.to(device).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     half = precision is Precision.BFLOAT16 or (precision is Precision.AUTO and computes_bfloat16(device))
@@ -87,20 +86,20 @@ def _embed(network: nn.Module, images: Tensor, half: bool) -> Tensor:
 
 
 def _require_agreement(network: nn.Module, pack: ImagePack, device: torch.device, batch_size: int) -> None:
-    """Compare the cosines of some images, spread over the pack, in both precisions."""
+    """Compare the cosines of a sample of images, taken at regular intervals, in both precisions."""
     if not pack.keys:
         return
-    chosen = np.unique(np.linspace(0, len(pack.keys) - 1, _COMPARED).astype(int))
+    chosen = np.unique(np.linspace(0, len(pack.keys) - 1, _CHECKED).astype(int))
     sample = ImagePack(pack.images[chosen], [pack.keys[row] for row in chosen])
     cosines = []
     for half in (False, True):
-        parts = [torch.from_numpy(part) for part in _batches(network, sample, device, min(batch_size, _COMPARED), half)]
+        parts = [torch.from_numpy(part) for part in _batches(network, sample, device, min(batch_size, _CHECKED), half)]
         directions = F.normalize(torch.cat(parts).double())
         cosines.append(directions @ directions.T)
     deviation = float((cosines[0] - cosines[1]).abs().max())
     logger.info("bfloat16 changes the cosines of %d images by at most %.5f", len(chosen), deviation)
-    if not deviation <= MOST_DEVIATION:
+    if not deviation <= MAX_DEVIATION:
         raise DataError(
-            f"bfloat16 changes cosines of {len(chosen)} images by {deviation:.5f}, more than {MOST_DEVIATION:g}; "
+            f"bfloat16 changes cosines of {len(chosen)} images by {deviation:.5f}, more than {MAX_DEVIATION:g}; "
             "set evaluation.embedding_precision to float32"
         )

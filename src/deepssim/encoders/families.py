@@ -1,8 +1,8 @@
-"""Families of images that resemble each other, from which the recipe `all_pairs` composes its batches.
+"""Families of similar images, from which the recipe `all_pairs` composes its batches.
 
-A batch of strangers teaches little: nearly all of its pairs have a low SSIM. A family is a real image with copies of it
-(what a generator or its autoencoder made), its nearest neighbours by SSIM and variations of all of these, so that the
-pairs of a batch cover the whole range.
+In a batch of unrelated images nearly all pairs have a low SSIM. A family is a real image with copies of it, made by the
+generator or its autoencoder, its nearest neighbours by SSIM and variations of all of these, so that the pairs of a batch
+cover the whole range.
 
 Not here: the variations (images/vary.py), the loss (recipes.py).
 """
@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from deepssim.evaluation.labels import TRUTH
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.keys import split_key, synthetic_key
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
@@ -23,26 +23,26 @@ from deepssim.images.vary import vary_families
 from deepssim.seeds import derive_seed, numpy_generator
 from deepssim.similarity.ssim import SsimComparison
 from deepssim.similarity.topk import top_k
-from deepssim.training_data import Batched
+from deepssim.training.data import Batched
 
 MEMBERS = 8  # images of a family in a batch
 
-_COPIES = 0.45  # share of members that start from a copy where the family has some
-_NEIGHBOURS = 0.12  # share of members that start from a neighbour
-_LEAST_LIKE = 0.5  # SSIM above which a synthetic image counts as an imperfect copy
-_NEAREST = 16  # neighbours to choose from
-_PER_CLASS = 500  # example pairs
-_ROUNDS = 4  # variations of every image among them, in families
-_COMPARED = 4096  # images among which neighbours are looked for, which bounds the time for large data sets
+_COPY_FRACTION = 0.45  # of members that start from a copy, if the family has any
+_NEIGHBOUR_FRACTION = 0.12  # of members that start from a neighbour
+_MIN_COPY_SSIM = 0.5  # above which a synthetic image counts as an imperfect copy
+_NEIGHBOURS = 16  # nearest neighbours to choose from
+_PAIRS_PER_CLASS = 500  # example pairs
+_ROUNDS = 4  # families drawn of every image for the example pairs
+_MAX_CANDIDATES = 4096  # images among which neighbours are searched, which bounds the time for large data sets
 
 
-class Drawn(NamedTuple):
+class FamilyBatch(NamedTuple):
     """A batch of families.
 
     Attributes:
-        images: float32 (N, 1, H, W), 0 to 1, of 256 levels.
-        ssim: float32 (N, N), exact; the mean of both directions, since a cosine has none.
-        first: bool (N,), the real image of each family, which may be deformed but is no copy.
+        images: float32 (N, 1, H, W), 0 to 1, rounded to 256 levels.
+        ssim: float32 (N, N), exact, averaged over both directions, because a cosine is symmetric.
+        first: bool (N,), true for the real image of each family, which may be deformed.
     """
 
     images: Tensor
@@ -51,11 +51,11 @@ class Drawn(NamedTuple):
 
 
 class Families(Batched):
-    """Real images, each with its copies and neighbours; an item is the number of a family.
+    """Real images with their copies and nearest neighbours; an item of the data set is the number of a family.
 
     Args:
         real: one image per family.
-        copies: packs of further images, each with the key of the real image that it belongs to.
+        copies: packs of copies, each with a list of the keys of the real images that they belong to.
         threads: processor threads.
     """
 
@@ -71,62 +71,77 @@ class Families(Batched):
             copies_of[real.index[key]].append(row)
             row += 1
         most = max(len(rows) for rows in copies_of)
-        # Families with fewer copies repeat them; those without have their real image.
+        # Families with fewer copies repeat them; those without any use their real image.
         filled = [np.resize(rows or [number], max(most, 1)) for number, rows in enumerate(copies_of)]
         self.copies = torch.from_numpy(np.stack(filled).astype(np.int64))
         self.neighbours = torch.from_numpy(_neighbours(real, threads))
 
     def rows_for(self, batch_size: int) -> int:
-        """Return how many families make as many images as `batch_size` pairs have."""
+        """Return the number of families with as many images as `batch_size` pairs."""
         return max(2, 2 * batch_size // MEMBERS)
 
     @property
     def bytes_held(self) -> int:
-        """Memory that the images take."""
+        """Memory of the images, in bytes."""
         return self.images.nbytes
 
-    def draw(self, families: Tensor, device: torch.device | str = "cpu") -> Drawn:
-        """Compose a batch of `MEMBERS` images of each family; random numbers come from torch's global generator."""
+    def draw(self, families: Tensor, device: torch.device | str = "cpu") -> FamilyBatch:
+        """Compose a batch of `MEMBERS` images of each family, with torch's global random generator.
+
+        Args:
+            families: int64 (F,), numbers of families.
+            device: where to compute the variations.
+
+        Returns:
+            F * `MEMBERS` images; those of a family are consecutive.
+        """
         member_of = families.cpu().repeat_interleave(MEMBERS)
         first = torch.arange(len(member_of)) % MEMBERS == 0
-        lot = torch.rand(len(member_of))
+        uniform = torch.rand(len(member_of))
         rows = member_of.clone()
-        for start, share, choices in ((0.0, _COPIES, self.copies), (_COPIES, _NEIGHBOURS, self.neighbours)):
-            chosen = ~first & (lot >= start) & (lot < start + share)
+        sources = ((0.0, _COPY_FRACTION, self.copies), (_COPY_FRACTION, _NEIGHBOUR_FRACTION, self.neighbours))
+        for start, fraction, choices in sources:
+            chosen = ~first & (uniform >= start) & (uniform < start + fraction)
             options = choices[member_of[chosen]]
             picked = torch.randint(options.shape[1], (len(options), 1))
             rows[chosen] = options.gather(1, picked)[:, 0]
         images = self._gather(rows.numpy()).to(device)
         with torch.autocast(images.device.type, enabled=False):
             levels = (vary_families(images, MEMBERS) * 255).round()
-        # A deformation may leave nothing but black, which has no SSIM.
+        # A deformation may move everything out of the frame, and a constant image has no SSIM.
         flat = levels.flatten(1).amax(1) == levels.flatten(1).amin(1)
         levels[flat] = (images[flat] * 255).round()
         ssim = exact_ssim(levels[:, 0].to(torch.uint8).cpu().numpy(), threads=torch.get_num_threads())
-        return Drawn(levels / 255, ssim.to(device), first.to(device))
+        return FamilyBatch(levels / 255, ssim.to(device), first.to(device))
 
     def _gather(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(self.images[rows].astype(np.float32) / np.float32(self.maximum))[:, None]
 
 
 def copies_in_pairs(pairs: pd.DataFrame, synthetic: ImagePack) -> tuple[ImagePack, list[str]]:
-    """Return the synthetic images of a table that resemble a real one, each with the key of the most similar.
+    """Return the imperfect copies among the synthetic images of a table, each with the key of its most similar real image.
 
     Args:
-        pairs: `real_key`, `synth_key` and `ssim`.
-        synthetic: pack that holds these images.
+        pairs: table with `real_key`, `synth_key` and `ssim`.
+        synthetic: pack that holds the synthetic images.
+
+    Returns:
+        Pack of the M images whose SSIM with some real image is above 0.5, and M real keys.
     """
-    near = pairs[pairs["ssim"] > _LEAST_LIKE].sort_values("ssim", ascending=False, kind="stable")
+    near = pairs[pairs["ssim"] > _MIN_COPY_SSIM].sort_values("ssim", ascending=False, kind="stable")
     near = near.drop_duplicates("synth_key")
     return synthetic.select(near["synth_key"].tolist()), near["real_key"].tolist()
 
 
 def exact_ssim(images: np.ndarray, *, threads: int) -> Tensor:
-    """Return the SSIM of all pairs of images, float32 (N, N), the mean of both directions.
+    """Compute the SSIM of all pairs of images, averaged over both directions.
 
     Args:
         images: uint8 (N, H, W), none of them constant.
         threads: processor threads.
+
+    Returns:
+        float32 (N, N), -1 to 1, symmetric.
     """
     pack = ImagePack(images, [str(number) for number in range(len(images))])
     comparison = SsimComparison(pack, pack, threads=threads)
@@ -136,36 +151,36 @@ def exact_ssim(images: np.ndarray, *, threads: int) -> Tensor:
 
 
 def _neighbours(real: ImagePack, threads: int) -> np.ndarray:
-    """Return the numbers of the images that are nearest to each one by SSIM, int64 (N, k)."""
+    """Return the row numbers of each image's nearest neighbours by SSIM, int64 (N, k)."""
     count = len(real.keys)
-    compared = np.unique(np.linspace(0, count - 1, min(count, _COMPARED)).astype(int))
+    compared = np.unique(np.linspace(0, count - 1, min(count, _MAX_CANDIDATES)).astype(int))
     among = real.select([real.keys[row] for row in compared])
-    best, _ = top_k(SsimComparison(real, among, threads=threads), _NEAREST + 1, threads=threads, columns=False)
-    assert best is not None  # rows were asked for
+    best, _ = top_k(SsimComparison(real, among, threads=threads), _NEIGHBOURS + 1, threads=threads, columns=False)
+    assert best is not None  # only with `rows=False`
     found = compared[best.partners]
     own = found == np.arange(count)[:, None]
-    # The nearest one of nearly every image is itself; where it is not, the last one of the list goes.
+    # Nearly every image is its own nearest neighbour and removed; from other lists the last entry is removed.
     own[~own.any(axis=1), -1] = True
     return found[~own].reshape(count, -1) if found.shape[1] > 1 else found
 
 
 def example_pairs(real: ImagePack, *, seed: int, threads: int = 1) -> tuple[pd.DataFrame, ImagePack]:
-    """Make pairs with their SSIM from real images alone, to judge an encoder where there are no synthetic ones.
+    """Make pairs with known SSIM from real images alone, to validate an encoder without synthetic images.
 
     Args:
         real: at least two images.
-        seed: decides the pairs.
+        seed: the config's seed.
         threads: processor threads.
 
     Returns:
-        A table with `real_key`, `synth_key`, `ssim`, of each class at most 500 pairs, and the pack of the varied images.
+        A table with `real_key`, `synth_key` and `ssim`, at most 500 pairs per class, and the pack of the varied images.
     """
     varied = _varied(real, seed, threads)
     comparison = SsimComparison(real, varied, threads=threads)
     scores = comparison.compare(comparison.prepare_rows(slice(None)), comparison.prepare_columns(slice(None)))
-    labels = TRUTH.classify(scores).ravel()
+    labels = SSIM_THRESHOLDS.classify(scores).ravel()
     random = numpy_generator(seed, "example pairs", "choice")
-    chosen = [random.permutation(np.flatnonzero(labels == label))[:_PER_CLASS] for label in np.unique(labels)]
+    chosen = [random.permutation(np.flatnonzero(labels == label))[:_PAIRS_PER_CLASS] for label in np.unique(labels)]
     rows, columns = np.divmod(np.sort(np.concatenate(chosen)), len(varied.keys))
     table = pd.DataFrame(
         {
@@ -178,7 +193,7 @@ def example_pairs(real: ImagePack, *, seed: int, threads: int = 1) -> tuple[pd.D
 
 
 def _varied(real: ImagePack, seed: int, threads: int) -> ImagePack:
-    """Return some variations of every image, with keys as if they were generated from it."""
+    """Return variations of every image, with keys as of synthetic images generated from it."""
     families = Families(real, threads=threads)
     count = len(real.keys)
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""Encoders that others trained: which files are trusted, and the two that are published as TorchScript.
+"""Published encoders: trust in their files, and the two that come as TorchScript.
 
 Not here: Dar's state dict (dar.py), CLIP models (semdedup.py), embedding a pack with a network (extraction.py).
 """
@@ -12,40 +12,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepssim.choices import Device, MetricName, Precision
-from deepssim.devices import resolve_device
-from deepssim.encoders.embeddings import Embeddings
+from deepssim.config.choices import Device, MetricName, Precision
 from deepssim.encoders.extraction import extract
 from deepssim.errors import ConfigError, DataError
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import zscore_batch
-from deepssim.provenance import file_checksum
+from deepssim.runtime.devices import resolve_device
+from deepssim.runtime.provenance import file_checksum
+from deepssim.similarity.embeddings import Embeddings
 
 logger = logging.getLogger(__name__)
 
 _SSCD_SIDE = 288  # pixels
-# Of ImageNet. The reference code divides by the mean instead of the standard deviation.
+# Statistics of ImageNet. The reference code divides by the mean instead of the standard deviation.
 _SSCD_MEAN, _SSCD_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def trusted_checksum(path: str | Path, trust: Sequence[str]) -> str:
-    """Return the SHA-256 of a weight file that may be loaded.
+    """Return the SHA-256 of a weight file after checking that it may be loaded.
 
     Args:
-        path: weight file. Safetensors hold numbers only and need no trust.
-        trust: SHA-256 of files that the user accepts.
+        path: weight file. Safetensors cannot contain code and need no trust.
+        trust: SHA-256 of the files that the user trusts.
+
+    Returns:
+        Checksum in hexadecimal digits.
 
     Raises:
         DataError: if the file does not exist.
-        ConfigError: if it could run code and its checksum is not accepted.
+        ConfigError: if loading it could run code and it is not trusted.
     """
     if not Path(path).is_file():
         raise DataError(f"{path}: no such weight file; name an existing one")
     checksum = file_checksum(path)
     if Path(path).suffix != ".safetensors" and checksum not in trust:
         raise ConfigError(
-            f"{path}: files of this kind can run code when they are loaded; if you know where it comes from, accept its "
-            f"SHA-256 by --trust or in published.trust: {checksum}"
+            f"{path}: loading a file of this kind can run code; if you trust its origin, accept its SHA-256 by --trust or in "
+            f"published.trust: {checksum}"
         )
     logger.info("weights %s, SHA-256 %s", path, checksum)
     return checksum
@@ -61,10 +64,19 @@ def embed_with(
     batch_size: int,
     precision: Precision,
 ) -> Embeddings:
-    """Embed a pack; see `extraction.extract`.
+    """Embed every image of a pack with a network that was trained elsewhere.
+
+    Args:
+        network, pack, batch_size, precision: see `extraction.extract`.
+        name: metric of the embeddings.
+        checksum: SHA-256 of the network's weights.
+        device: where to compute.
+
+    Returns:
+        Embeddings with the keys of the pack.
 
     Raises:
-        DataError: if the network does not take such images, or gives no vectors.
+        DataError: if the network does not accept images of this size, or its output is not one vector per image.
     """
     try:
         values = extract(network, pack, device=resolve_device(device), batch_size=batch_size, precision=precision)
@@ -72,22 +84,28 @@ def embed_with(
         if type(error).__name__ == "OutOfMemoryError":
             raise
         raise DataError(
-            f"the encoder of {name.value} does not take images of {'x'.join(map(str, pack.images.shape[1:]))} "
+            f"the encoder of {name.value} does not accept images of {'x'.join(map(str, pack.images.shape[1:]))} "
             f"({str(error).strip().splitlines()[-1][:200]}); check that its file is for this metric"
         ) from None
     if values.ndim != 2:
-        raise DataError(f"the encoder of {name.value} gives {values.shape[1:]} per image, no vector; check its file")
+        raise DataError(
+            f"the encoder of {name.value} returns an array of shape {values.shape[1:]} per image instead of a vector; check its file"
+        )
     return Embeddings(values, pack.keys, name.value, checksum)
 
 
 def load_torchscript(path: str | Path, trust: Sequence[str]) -> tuple[nn.Module, str]:
-    """Load a TorchScript file onto the CPU.
+    """Load a TorchScript file.
+
+    Args:
+        path: file to load.
+        trust: see `trusted_checksum`.
 
     Returns:
-        The module in evaluation mode, and the file's SHA-256.
+        The module in evaluation mode, on the CPU, and the file's SHA-256.
 
     Raises:
-        DataError: if the file does not exist or is no TorchScript.
+        DataError: if the file does not exist or is not TorchScript.
         ConfigError: if it is not trusted.
     """
     checksum = trusted_checksum(path, trust)
@@ -99,47 +117,59 @@ def load_torchscript(path: str | Path, trust: Sequence[str]) -> tuple[nn.Module,
 
 
 def save_torchscript(path: str | Path, network: nn.Module, size: Sequence[int]) -> None:
-    """Write a DeepSSIM encoder as a TorchScript file that the reference code loads: z-scored, three channels, any batch.
+    """Write a DeepSSIM encoder as a TorchScript file for the reference code, whose input is z-scored (N, 3, H, W).
 
     Args:
         path: file to write.
         network: `deepssim.DeepSSIM`, which z-scores images itself.
-        size: height and width of the images.
+        size: height and width of the images in pixels.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing: transformers compares channel counts, which are fixed
+        warnings.simplefilter("ignore")  # tracing fixes transformers' checks of channel counts, which do not change
         traced = torch.jit.trace(FromZScored(network.cpu()).eval(), torch.randn(2, 3, *size), check_trace=False)
     traced.save(str(path))
 
 
 class FromZScored(nn.Module):
-    """DeepSSIM for z-scored images, (N, 3, H, W); each is stretched to 0 to 1, so that its darkest value is black again."""
+    """DeepSSIM for z-scored images, which are rescaled to [0, 1] first, so that the darkest value is black again.
+
+    Args:
+        network: takes images (N, 1, H, W), 0 to 1.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed a batch."""
+        """Return the embeddings of z-scored images of shape (N, 3, H, W) with equal channels."""
         grey = images[:, :1]
         low, high = grey.amin((1, 2, 3), keepdim=True), grey.amax((1, 2, 3), keepdim=True)
         return self.network((grey - low) / (high - low).clamp_min(1e-6))
 
 
-class ZScored(nn.Module):
-    """A published DeepSSIM: takes z-scored images, the grey channel three times."""
+class PublishedDeepSSIM(nn.Module):
+    """Adapter for a published DeepSSIM encoder.
+
+    Args:
+        network: takes z-scored images (N, 3, H, W) with equal channels.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed images of 0 to 1, (N, 1, H, W)."""
+        """Return the embeddings of images of shape (N, 1, H, W), 0 to 1."""
         return self.network(zscore_batch(images).repeat(1, 3, 1, 1))
 
 
-class Coloured(nn.Module):
-    """SSCD: takes colour images of 288x288 pixels, standardised as those of ImageNet."""
+class Sscd(nn.Module):
+    """Adapter for a published SSCD encoder.
+
+    Args:
+        network: takes colour images (N, 3, 288, 288), standardised by the statistics of ImageNet.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -151,7 +181,7 @@ class Coloured(nn.Module):
         self.register_buffer("deviation", torch.tensor(_SSCD_DEVIATION)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed images of 0 to 1, (N, 1, H, W)."""
+        """Return the embeddings of images of shape (N, 1, H, W), 0 to 1."""
         side = (_SSCD_SIDE, _SSCD_SIDE)
         resized = F.interpolate(images, size=side, mode="bilinear", align_corners=False, antialias=True)
         return self.network((resized - self.mean) / self.deviation)
@@ -160,16 +190,35 @@ class Coloured(nn.Module):
 def embed_deepssim(
     weights: str, pack: ImagePack, device: Device, batch_size: int, precision: Precision, trust: Sequence[str] = ()
 ) -> Embeddings:
-    """Embed by a published DeepSSIM; see `embed_with`."""
+    """Embed every image of a pack with a published DeepSSIM encoder.
+
+    Args:
+        weights: TorchScript file.
+        pack, device, batch_size, precision: see `embed_with`.
+        trust: see `trusted_checksum`.
+
+    Returns:
+        Embeddings with the keys of the pack.
+
+    Raises:
+        DataError: if the file is unusable; see `embed_with`.
+        ConfigError: if it is not trusted.
+    """
     network, checksum = load_torchscript(weights, trust)
-    return embed_with(ZScored(network), pack, MetricName.DEEPSSIM, checksum, device=device, batch_size=batch_size,
+    return embed_with(PublishedDeepSSIM(network), pack, MetricName.DEEPSSIM, checksum, device=device, batch_size=batch_size,
                       precision=precision)  # fmt: skip
 
 
 def embed_chen(
     weights: str, pack: ImagePack, device: Device, batch_size: int, precision: Precision, trust: Sequence[str] = ()
 ) -> Embeddings:
-    """Embed by SSCD (arXiv:2202.10261); see `embed_with`."""
+    """Embed every image of a pack with SSCD; arguments, return value and errors as in `embed_deepssim`.
+
+    Args:
+        weights, pack, device, batch_size, precision, trust: see `embed_deepssim`.
+
+    Source: arXiv:2202.10261.
+    """
     network, checksum = load_torchscript(weights, trust)
-    return embed_with(Coloured(network), pack, MetricName.CHEN, checksum, device=device, batch_size=batch_size,
+    return embed_with(Sscd(network), pack, MetricName.CHEN, checksum, device=device, batch_size=batch_size,
                       precision=precision)  # fmt: skip

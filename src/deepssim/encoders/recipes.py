@@ -1,6 +1,6 @@
-"""How the DeepSSIM encoder is trained: so that cosines of misaligned images predict the SSIM of the aligned ones.
+"""Train the DeepSSIM encoder: cosines between misaligned images are fitted to the SSIM of the aligned images.
 
-Not here: the network (deepssim.py), how batches are composed (families.py), the trainer (training.py).
+Not here: the network (deepssim.py), the composition of batches (families.py), the training driver (training/driver.py).
 """
 
 import logging
@@ -14,34 +14,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepssim.choices import Device, Recipe
-from deepssim.config import EncoderConfig
-from deepssim.encoders.canonical import Pose
+from deepssim.config.choices import Device, Recipe
+from deepssim.config.encoders import EncoderConfig
+from deepssim.config.training import TrackingConfig
+from deepssim.encoders.canonical import PoseEstimate
 from deepssim.encoders.deepssim import DeepSSIM
 from deepssim.encoders.families import MEMBERS, Families, example_pairs
-from deepssim.encoders.ssim_features import LEAST_FEATURES
+from deepssim.encoders.ssim_features import MIN_FEATURES
 from deepssim.errors import ConfigError, DataError
 from deepssim.images import augment
 from deepssim.images.packs import ImagePack
-from deepssim.processes import Processes
-from deepssim.training import Trained, train, with_decay
-from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS
-from deepssim.training_data import Batched
+from deepssim.runtime.processes import Processes
+from deepssim.training.callbacks import TRAIN_LOSS, VALID_LOSS
+from deepssim.training.data import Batched
+from deepssim.training.driver import Trained, train, with_decay
 
 logger = logging.getLogger(__name__)
 
-# Most pairs of a batch are strangers. Chosen by macro-F1 on chest X-rays; see docs/encoder.md.
-_CLOSE_PAIR_WEIGHT = 4.0  # of pairs above the similar range, beside 1 for strangers, with a slope between
-_SLOPE = (0.4, 0.8)  # SSIM where the weight begins and ends to rise
-_BOTH_COPIES_WEIGHT = 0.15  # of pairs of two copies: what is asked later is real against synthetic
+# Loss weights: most pairs of a batch are unrelated images. Chosen by macro-F1 on chest X-rays; see docs/encoder.md.
+_CLOSE_PAIR_WEIGHT = 4.0  # of pairs with high SSIM; unrelated pairs have 1, and the weight rises linearly between
+_SLOPE = (0.4, 0.8)  # SSIM at which the weight begins and ends to rise
+_COPY_PAIR_WEIGHT = 0.15  # factor for pairs of two copies: the encoder is used on pairs of a real and a synthetic image
 _POSE_WEIGHT = 0.1
 
 
 class DeepSSIMTraining(lightning.LightningModule):
-    """Squared error between cosines and SSIM, by one of the recipes of `choices.Recipe`.
+    """Minimise the squared error between cosines and SSIM, on batches of one of the kinds in `choices.Recipe`.
 
-    Images are misaligned independently while the target stays the SSIM of the aligned pair: that is what the encoder
-    learns to see through. Validation judges the pairs of a table, misaligned in the same way every time.
+    Images are misaligned independently, while the target remains the SSIM of the aligned pair: the encoder learns to be
+    invariant. Validation uses the pairs of a table, with the same misalignments every time.
+
+    Args:
+        options: section `encoder`.
+        families: source of the training images for the recipe `all_pairs`; None to train on pairs.
     """
 
     def __init__(self, options: EncoderConfig, families: Families | None = None) -> None:
@@ -51,7 +56,13 @@ class DeepSSIMTraining(lightning.LightningModule):
         self.network = DeepSSIM(options)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        """Log and return the loss of one batch: families (see `Families`), or pairs with their SSIM."""
+        """Log and return the loss of one batch.
+
+        Args:
+            batch: real and synthetic images, float32 (N, 1, H, W), 0 to 1, and their SSIM, float32 (N,); or, with families,
+                the numbers of the families, int64 (F,).
+            batch_idx: not used.
+        """
         if self.families is None:
             real, synthetic, target = batch
             cosines, pose_loss = self._cosines(torch.cat([real, synthetic]))
@@ -62,12 +73,12 @@ class DeepSSIMTraining(lightning.LightningModule):
         low, high = _SLOPE
         weights = 1 + (_CLOSE_PAIR_WEIGHT - 1) * ((drawn.ssim - low) / (high - low)).clamp(0, 1)
         copies = ~drawn.first
-        weights = torch.where(copies[:, None] & copies[None], _BOTH_COPIES_WEIGHT * weights, weights)
+        weights = torch.where(copies[:, None] & copies[None], _COPY_PAIR_WEIGHT * weights, weights)
         weights = weights.fill_diagonal_(0)
         return self._log(cosines, drawn.ssim, TRAIN_LOSS, weights) + pose_loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Log and return the loss of one batch."""
+        """Log and return the loss of a batch of pairs; see `training_step`."""
         real, synthetic, target = batch
         cosines, _ = self._cosines(torch.cat([real, synthetic]))
         return self._log(cosines[: len(real), len(real) :].diagonal(), target, VALID_LOSS)
@@ -83,19 +94,19 @@ class DeepSSIMTraining(lightning.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip by the norm, also where Lightning refuses a fused optimiser: bfloat16 has no scale to be undone before."""
+        """Clip gradients by norm; Lightning refuses to with a fused optimiser, although bfloat16 has no scaling to undo."""
         if gradient_clip_val:
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def _cosines(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the cosines of all misaligned images, (N, N), and the loss of their pose."""
+        """Return the cosines of all misaligned images, (N, N), and the loss of their pose estimates."""
         changes = augment.draw(len(images), self.options.augmentation).to(images.device)
         embedded, poses = self.network.with_poses(augment.apply(images, changes))
         directions = F.normalize(embedded.float())
         return directions @ directions.T, self._pose_loss(poses, changes)
 
-    def _pose_loss(self, poses: list[Pose], changes: augment.Misalignment) -> Tensor:
-        if not (poses and self.training):  # later looks are at tilted images, whose truth is another
+    def _pose_loss(self, poses: list[PoseEstimate], changes: augment.Misalignment) -> Tensor:
+        if not (poses and self.training):  # the later passes of validation view tilted images, whose truth differs
             return torch.zeros((), device=self.device)
         members = 1 if self.families is None else MEMBERS
         loss = _POSE_WEIGHT * torch.stack([pose.loss(changes, members) for pose in poses]).sum()
@@ -106,17 +117,18 @@ class DeepSSIMTraining(lightning.LightningModule):
     def _log(self, predicted: Tensor, target: Tensor, name: str, weights: Tensor | None = None) -> Tensor:
         weights = torch.ones_like(target) if weights is None else weights
         loss = (weights * (predicted - target) ** 2).sum() / weights.sum()
-        figures = {name: loss, f"{name}_absolute_error": (predicted - target).abs().mean()}
-        self.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
+        metrics = {name: loss, f"{name}_absolute_error": (predicted - target).abs().mean()}
+        self.log_dict(metrics, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
         return loss
 
 
 class PairImages(Batched):
-    """Image pairs with their SSIM; images are stored once as integers and gathered per batch.
+    """Image pairs with their SSIM; an image in several pairs is stored once.
 
     Args:
         pairs: table with `real_key`, `synth_key` and `ssim`.
-        real, synthetic: packs that hold these keys.
+        real: pack that holds the real keys.
+        synthetic: pack that holds the synthetic keys.
 
     Raises:
         DataError: if a key has no image.
@@ -140,7 +152,7 @@ class PairImages(Batched):
 
 
 def _gather(pack: ImagePack, rows: Tensor) -> Tensor:
-    """Return images of a pack as float32 (N, 1, H, W), 0 to 1."""
+    """Return the images in `rows` of a pack as float32 (N, 1, H, W), 0 to 1."""
     return torch.from_numpy(pack.images[rows.cpu().numpy()].astype(np.float32) / np.float32(pack.maximum))[:, None]
 
 
@@ -152,34 +164,39 @@ def train_deepssim(
     seed: int,
     device: Device,
     state: Path,
+    tracking: TrackingConfig | None = None,
     processes: Processes | None = None,
 ) -> tuple[DeepSSIM, Trained]:
     """Fit the encoder so that cosine similarity predicts SSIM.
 
     Args:
         train_data: families for the recipe `all_pairs`, pairs for `paper`.
-        valid_pairs: pairs without a common subject.
+        valid_pairs: pairs of subjects that are not in `train_data`.
         options: section `encoder`.
-        seed, device, state, processes: see `training.train`.
+        seed, device, state, tracking, processes: see `training.driver.train`.
+
+    Returns:
+        The encoder in evaluation mode, on the CPU, and the outcome of its training.
 
     Raises:
         ConfigError: if the images are too small for the network.
+        ValueError: if the training data are not those of the recipe.
     """
     families = train_data if isinstance(train_data, Families) else None
     if (families is not None) != (options.recipe is Recipe.ALL_PAIRS):
-        raise ValueError(f"recipe {options.recipe.value} does not fit {type(train_data).__name__}")
-    if options.ssim_features and options.embedding_features < LEAST_FEATURES:
+        raise ValueError(f"recipe {options.recipe.value!r} cannot train on {type(train_data).__name__}")
+    if options.ssim_features and options.embedding_features < MIN_FEATURES:
         logger.warning(
-            "embeddings of %d numbers miss SSIM by %.2f by chance alone; set encoder.embedding_features to %d or more, or "
-            "encoder.ssim_features to false",
+            "embeddings of length %d approximate SSIM with a standard error of %.2f; set encoder.embedding_features to %d or "
+            "more, or encoder.ssim_features to false",
             options.embedding_features,
             options.embedding_features**-0.5,
-            LEAST_FEATURES,
+            MIN_FEATURES,
         )
     torch.manual_seed(seed)  # initial weights
     module = DeepSSIMTraining(options, families)
     pack = train_data.pack if isinstance(train_data, Families) else train_data.real
-    _require_size(pack.images.shape[1:], module.network.features.least_side)
+    _require_size(pack.images.shape[1:], module.network.features.min_side)
     trained = train(
         module,
         train_data,
@@ -189,6 +206,7 @@ def train_deepssim(
         device=device,
         state=state,
         gradient_norm=options.gradient_norm,
+        tracking=tracking,
         processes=processes,
     )
     return module.network, trained
@@ -197,12 +215,16 @@ def train_deepssim(
 def train_on_images(
     train_images: ImagePack, valid_images: ImagePack, options: EncoderConfig, *, seed: int, device: Device, state: Path
 ) -> tuple[DeepSSIM, Trained]:
-    """Fit the encoder on real images alone, varied in the ways in which a generator may change them.
+    """Fit the encoder on real images alone, with random variations in place of synthetic images.
 
     Args:
-        train_images, valid_images: real images without a common subject, at least two of each.
+        train_images: at least two real images.
+        valid_images: at least two real images of other subjects.
         options: section `encoder`.
-        seed, device, state: see `training.train`.
+        seed, device, state: see `training.driver.train`.
+
+    Returns:
+        See `train_deepssim`.
 
     Raises:
         ConfigError: if the images are too small for the network.

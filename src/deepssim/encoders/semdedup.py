@@ -1,75 +1,81 @@
-"""The image tower of a CLIP model: BiomedCLIP as open_clip publishes it, or any CLIP model of transformers.
+"""The image tower of a CLIP model: BiomedCLIP in open_clip's format, or any CLIP model of the library transformers.
 
-BiomedCLIP's tower is timm's ViT-B/16 and a projection; the weights go into transformers' ViT under other names.
+BiomedCLIP's tower is timm's ViT-B/16 (vit.py) and a projection.
 
-Not here: which files are trusted (published.py), the score between embeddings (similarity/embedding_scores.py).
+Not here: trust in files (published.py), the score between embeddings (similarity/embedding_scores.py).
 
 Source: SemDeDup, arXiv:2303.09540, with BiomedCLIP, arXiv:2303.00915, as in arXiv:2509.16582.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import CLIPVisionModelWithProjection, ViTConfig, ViTModel
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from deepssim.choices import Device, MetricName, Precision
-from deepssim.encoders.embeddings import Embeddings
+from deepssim.config.choices import Device, MetricName, Precision
 from deepssim.encoders.published import embed_with, trusted_checksum
+from deepssim.encoders.vit import Vit, VitOptions
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
-from deepssim.similarity.metrics import on_hub
-from deepssim.weights import read_state_dict
+from deepssim.runtime.hub import on_hub
+from deepssim.runtime.weights import read_state_dict
+from deepssim.similarity.embeddings import Embeddings
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionModelWithProjection
 
 _TRUNK, _PROJECTION = "visual.trunk.", "visual.head.proj.weight"
-_HEAD_FEATURES = 64  # per attention head of every ViT that is published in this format
-# timm's name of a layer, and transformers'.
-_RENAMED = {
-    "cls_token": "embeddings.cls_token",
-    "pos_embed": "embeddings.position_embeddings",
-    "patch_embed.proj": "embeddings.patch_embeddings.projection",
-    "blocks": "layers",
-    "norm1": "layernorm_before",
-    "norm2": "layernorm_after",
-    "attn.proj": "attention.o_proj",
-    "norm": "layernorm",
-}
+_HEAD_FEATURES = 64  # per attention head, in every ViT published in this format
+# Of the images that CLIP models are trained on, red, green and blue (arXiv:2103.00020).
+_MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 class BiomedClip(nn.Module):
-    """ViT and projection: standardised colour images to (N, D)."""
+    """ViT with a linear projection.
 
-    def __init__(self, options: ViTConfig, features: int) -> None:
+    Args:
+        options: architecture of the ViT.
+        features: length of an embedding.
+    """
+
+    def __init__(self, options: VitOptions, features: int) -> None:
         super().__init__()
-        self.trunk = ViTModel(options, add_pooling_layer=False)
-        self.projection = nn.Linear(options.hidden_size, features, bias=False)
-        self.side = int(options.image_size)
+        self.trunk = Vit(options)
+        self.projection = nn.Linear(options.width, features, bias=False)
+        self.side = options.side
 
     def forward(self, images: Tensor) -> Tensor:
-        """Project the class token of a batch."""
-        return self.projection(self.trunk(pixel_values=images).last_hidden_state[:, 0])
+        """Return the projected class tokens, (N, D), of standardised images of shape (N, 3, side, side)."""
+        return self.projection(self.trunk(images))
 
 
 class TransformersClip(nn.Module):
-    """The same for a CLIP model of transformers."""
+    """Adapter with the interface of `BiomedClip` for a CLIP model of transformers.
 
-    def __init__(self, model: CLIPVisionModelWithProjection) -> None:
+    Args:
+        model: its image tower with the projection.
+    """
+
+    def __init__(self, model: "CLIPVisionModelWithProjection") -> None:
         super().__init__()
         self.model = model
         self.side = int(model.config.image_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the projected embeddings of a batch."""
+        """Return the projected class tokens, (N, D), of standardised images of shape (N, 3, side, side)."""
         return self.model(pixel_values=images).image_embeds
 
 
-class Prepared(nn.Module):
-    """Bring images to a tower's size and scale, as CLIP does: the shorter side resized (bicubic), the middle cut out."""
+class ClipEncoder(nn.Module):
+    """CLIP's preprocessing and an image tower: bicubic resizing of the shorter side, central crop, standardisation.
+
+    Args:
+        tower: takes standardised colour images.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -77,11 +83,11 @@ class Prepared(nn.Module):
     def __init__(self, tower: BiomedClip | TransformersClip) -> None:
         super().__init__()
         self.tower = tower
-        self.register_buffer("mean", torch.tensor(OPENAI_CLIP_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(OPENAI_CLIP_STD)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed images of 0 to 1, (N, 1, H, W)."""
+        """Return the embeddings, (N, D), of images of shape (N, 1, H, W), 0 to 1."""
         side = self.tower.side
         scale = side / min(images.shape[2:])
         size = [round(length * scale) for length in images.shape[2:]]
@@ -93,12 +99,16 @@ class Prepared(nn.Module):
 def load_open_clip(path: str | Path, trust: Sequence[str] = ()) -> tuple[BiomedClip, str]:
     """Load the image tower of an open_clip checkpoint whose trunk is a ViT of timm.
 
+    Args:
+        path: checkpoint.
+        trust: see `published.trusted_checksum`.
+
     Returns:
         The network in evaluation mode, on the CPU, and the file's SHA-256.
 
     Raises:
         DataError: if the file is damaged or of another architecture.
-        ConfigError: if it is pickled and not trusted.
+        ConfigError: if it is a pickle file and not trusted.
     """
     checksum = trusted_checksum(path, trust)
     content = read_state_dict(path)
@@ -114,51 +124,41 @@ def load_open_clip(path: str | Path, trust: Sequence[str] = ()) -> tuple[BiomedC
         )
     network = BiomedClip(_options_of(trunk), len(content[_PROJECTION]))
     try:
-        network.trunk.load_state_dict(to_transformers(trunk))
+        network.trunk.load_state_dict(trunk)
         network.projection.load_state_dict({"weight": content[_PROJECTION]})
     except RuntimeError as error:
         raise DataError(f"{path}: is not BiomedCLIP's image tower ({' '.join(str(error).split())[:300]})") from None
     return network.eval(), checksum
 
 
-def _options_of(trunk: Mapping[str, Tensor]) -> ViTConfig:
-    """Read the ViT's shape off its weights."""
+def _options_of(trunk: Mapping[str, Tensor]) -> VitOptions:
+    """Infer the architecture of the ViT from the shapes of its weights."""
     width, _, patch, _ = trunk["patch_embed.proj.weight"].shape
     places = trunk["pos_embed"].shape[1] - 1  # without the class token
-    return ViTConfig(
-        hidden_size=width,
-        num_hidden_layers=len({name.split(".")[1] for name in trunk if name.startswith("blocks.")}),
-        num_attention_heads=max(1, width // _HEAD_FEATURES),
-        intermediate_size=len(trunk["blocks.0.mlp.fc1.weight"]),
-        image_size=round(places**0.5) * patch,
-        patch_size=patch,
-        layer_norm_eps=1e-6,  # timm's
+    return VitOptions(
+        width=width,
+        depth=len({name.split(".")[1] for name in trunk if name.startswith("blocks.")}),
+        heads=max(1, width // _HEAD_FEATURES),
+        hidden=len(trunk["blocks.0.mlp.fc1.weight"]),
+        side=round(places**0.5) * patch,
+        patch=patch,
     )
 
 
-def to_transformers(trunk: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the entries of timm's ViT to those of transformers' and take queries, keys and values apart."""
-    renamed = {}
-    for name, value in trunk.items():
-        for old, new in _RENAMED.items():
-            name = re.sub(rf"(^|\.){re.escape(old)}(?=\.|$)", rf"\g<1>{new}", name)
-        if ".attn.qkv." in name:
-            for part, rows in zip("qkv", value.chunk(3), strict=True):
-                renamed[name.replace(".attn.qkv.", f".attention.{part}_proj.")] = rows
-        else:
-            renamed[name] = value
-    return renamed
-
-
 def load_transformers(name: str) -> tuple[TransformersClip, str]:
-    """Load a CLIP model of transformers: a folder, or a name on the hub, from where it then is downloaded.
+    """Load the image tower of a CLIP model of transformers.
+
+    Args:
+        name: folder of the model, or its name on the Hugging Face hub, from which it is downloaded.
 
     Returns:
         The network in evaluation mode, on the CPU, and the SHA-256 of its weights.
 
     Raises:
-        DataError: if it cannot be loaded; weights must be safetensors, which run no code.
+        DataError: if it cannot be loaded; its weights must be safetensors, which cannot contain code.
     """
+    from transformers import CLIPVisionModelWithProjection  # seconds to import, and BiomedCLIP does not need it
+
     try:
         model = CLIPVisionModelWithProjection.from_pretrained(
             name, local_files_only=Path(name).is_dir(), use_safetensors=True
@@ -177,12 +177,21 @@ def load_transformers(name: str) -> tuple[TransformersClip, str]:
 def embed(
     weights: str, pack: ImagePack, device: Device, batch_size: int, precision: Precision, trust: Sequence[str] = ()
 ) -> Embeddings:
-    """Embed every image of a pack; see `published.embed_with`.
+    """Embed every image of a pack with a CLIP model.
 
     Args:
         weights: open_clip checkpoint, folder of a CLIP model of transformers, or its name on the hub.
+        pack, device, batch_size, precision: see `published.embed_with`.
+        trust: see `published.trusted_checksum`.
+
+    Returns:
+        Embeddings with the keys of the pack.
+
+    Raises:
+        DataError: if the weights are unusable; see `published.embed_with`.
+        ConfigError: if they are not trusted.
     """
     whole_model = Path(weights).is_dir() or on_hub(weights)
     tower, checksum = load_transformers(weights) if whole_model else load_open_clip(weights, trust)
-    return embed_with(Prepared(tower), pack, MetricName.SEMDEDUP, checksum, device=device, batch_size=batch_size,
+    return embed_with(ClipEncoder(tower), pack, MetricName.SEMDEDUP, checksum, device=device, batch_size=batch_size,
                       precision=precision)  # fmt: skip

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepssim.evaluation.labels import Label, Thresholds
 from deepssim.evaluation.silhouette import silhouette
+from deepssim.ground_truth.labels import Label, Thresholds
 from deepssim.similarity.scores import Scores
 
 NAMES = {label: label.name.lower() for label in Label}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from deepssim.errors import DataError
-from deepssim.evaluation.labels import Label, Thresholds
+from deepssim.ground_truth.labels import Label, Thresholds
 
 PUBLISHED = "published"
 _CANDIDATES = 400  # thresholds tried for each of the two

@@ -38,13 +38,13 @@ def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[f
 
     Source: Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404.
     """
-    from scipy.stats import beta
+    from scipy.stats import binomtest  # half a second to import
 
     _require_share(count, total)
-    tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, count, total - count + 1)) if count else 0.0
-    high = float(beta.ppf(1 - tail, count + 1, total - count)) if count < total else 1.0
-    return low, high
+    if total == 0:
+        return 0.0, 1.0
+    found = binomtest(count, total).proportion_ci(confidence, method="exact")
+    return float(found.low), float(found.high)
 
 
 def rule_of_three(total: int, confidence: float = 0.95) -> float:

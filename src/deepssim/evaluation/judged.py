@@ -13,8 +13,8 @@ import pandas as pd
 
 from deepssim.evaluation.fitting import fit_thresholds
 from deepssim.evaluation.intervals import Interval, bootstrap_weights, percentile_interval
-from deepssim.evaluation.labels import LABELS_BY_SCORE, Label, Thresholds
 from deepssim.evaluation.ranking import ranking_samples
+from deepssim.ground_truth.labels import LABELS_BY_SCORE, Label, Thresholds
 from deepssim.seeds import numpy_generator
 
 _CLASSES = len(Label)

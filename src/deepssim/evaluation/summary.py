@@ -10,14 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from deepssim.choices import MetricName
+from deepssim.config.choices import MetricName
 from deepssim.errors import DataError
 
 SUMMARY_COLUMNS = ("metric", "images", "macro_f1", "weighted_f1")
 
 
-def read_figures(path: str | Path) -> dict[str, Any]:
-    """Read the figures of one evaluation.
+def read_evaluation(path: str | Path) -> dict[str, Any]:
+    """Read the result of one evaluation.
 
     Raises:
         DataError: if the file is missing or no evaluation.
@@ -62,9 +62,9 @@ def headline(results: str | Path) -> str:
         DataError: if the run is not complete.
     """
     folder = Path(results)
-    truth = read_figures(folder / "eval" / f"{MetricName.SSIM}.json")
+    truth = read_evaluation(folder / "eval" / f"{MetricName.SSIM}.json")
     aligned, misaligned = (
-        read_figures(folder / "eval" / f"{MetricName.DEEPSSIM}{kind}.json") for kind in ("", "_misaligned")
+        read_evaluation(folder / "eval" / f"{MetricName.DEEPSSIM}{kind}.json") for kind in ("", "_misaligned")
     )
     copies = truth["copies"]
     lines = [

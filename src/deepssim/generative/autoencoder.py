@@ -3,38 +3,22 @@
 Not here: diffusion in latent space (diffusion.py), the trainer (training.py).
 """
 
-import math
 from pathlib import Path
-from typing import Any
 
-import lightning.pytorch as lightning
 import numpy as np
 import torch
-import torch.nn.functional as F
-from monai.losses.adversarial_loss import PatchAdversarialLoss
 from monai.networks.nets.autoencoderkl import AutoencoderKL
-from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
-from torch import Tensor, nn
+from torch import Tensor
 
-from deepssim.choices import Device, MetricName
-from deepssim.config import TrackingConfig, VaeConfig, parse_config
-from deepssim.errors import ConfigError
-from deepssim.generative.losses import kl_divergence, perceptual_loss
+from deepssim.config.base import as_settings
+from deepssim.config.generative import VaeConfig
+from deepssim.config.settings import parse_config
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
-from deepssim.processes import Processes
-from deepssim.reporting.pictures import save_pairs
+from deepssim.runtime.weights import load_weights, rebuild, save_weights
 from deepssim.seeds import torch_generator
-from deepssim.settings import as_settings
-from deepssim.similarity.metrics import METRICS
-from deepssim.similarity.tiles import pair_scores
-from deepssim.training import Batched, Trained, train, with_decay
-from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS, Inspection
-from deepssim.weights import load_weights, rebuild, save_weights
 
 KIND = "autoencoder"
-
-_INSPECTED, _SHOWN = 64, 12  # images whose reconstructions are judged, and shown
 
 
 def build_autoencoder(options: VaeConfig) -> AutoencoderKL:
@@ -52,181 +36,6 @@ def build_autoencoder(options: VaeConfig) -> AutoencoderKL:
         with_encoder_nonlocal_attn=False,
         with_decoder_nonlocal_attn=False,
     )
-
-
-class VaeTraining(lightning.LightningModule):
-    """L1, KL divergence, a perceptual and an adversarial term; batches are float32 images (N, 1, H, W), 0 to 1.
-
-    Source: arXiv:2509.16582 for terms and weights; arXiv:2112.10752 for the scheme.
-    """
-
-    # Two optimisers take turns, which Lightning leaves to the module.
-    automatic_optimization = False
-
-    def __init__(self, options: VaeConfig) -> None:
-        super().__init__()
-        self.options = options
-        self.network = build_autoencoder(options)
-        self.perceptual = perceptual_loss(options.perceptual)
-        self.discriminator = build_discriminator(options) if options.adversarial_weight else None
-        self.adversarial = PatchAdversarialLoss(criterion="least_squares")
-
-    def training_step(self, batch: tuple[Tensor], batch_idx: int) -> None:
-        """Add up the gradients of one batch and make a step when the effective batch is complete."""
-        images = batch[0]
-        complete = (batch_idx + 1) % self.options.accumulate == 0 or self.trainer.is_last_batch
-        optimizers = _as_list(self.optimizers())
-        if self.discriminator is None:
-            self.manual_backward(self._loss(images, TRAIN_LOSS)[0] / self.options.accumulate)
-        else:
-            self.toggle_optimizer(optimizers[0])
-            loss, reconstruction = self._loss(images, TRAIN_LOSS)
-            self.manual_backward((loss + self._deception(reconstruction)) / self.options.accumulate)
-            self.untoggle_optimizer(optimizers[0])
-            self.toggle_optimizer(optimizers[1])
-            self.manual_backward(self._discrimination(images, reconstruction.detach()) / self.options.accumulate)
-            self.untoggle_optimizer(optimizers[1])
-        if complete:
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-            for schedule in _as_list(self.lr_schedulers()):
-                schedule.step()
-
-    def validation_step(self, batch: tuple[Tensor], batch_idx: int) -> None:
-        """Log the loss without its adversarial term, which changes its meaning as the discriminator learns."""
-        self._loss(batch[0], VALID_LOSS)
-
-    def configure_optimizers(self) -> Any:
-        """Adam for both networks, as in the paper."""
-        networks = [self.network, *([self.discriminator] if self.discriminator is not None else [])]
-        return [
-            with_decay(
-                self,
-                torch.optim.Adam(network.parameters(), lr=self.options.learning_rate, fused=True),
-                self.options,
-            )
-            for network in networks
-        ]
-
-    def _loss(self, images: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Log the terms that need no discriminator; return their sum and the reconstruction."""
-        reconstruction, mean, deviation = self.network(images)
-        reconstruction = reconstruction.float()
-        l1 = F.l1_loss(reconstruction, images)
-        kl = kl_divergence(mean.float(), deviation.float())
-        loss = l1 + self.options.kl_weight * kl
-        figures = {f"{name}_l1": l1, f"{name}_kl": kl}
-        if self.perceptual is not None:
-            perceptual = self.perceptual(reconstruction, images)
-            loss = loss + self.options.perceptual_weight * perceptual
-            figures[f"{name}_perceptual"] = perceptual
-        self._log({name: loss} | figures, len(images))
-        return loss, reconstruction
-
-    def _deception(self, reconstruction: Tensor) -> Tensor:
-        assert self.discriminator is not None
-        verdict = self.discriminator(reconstruction)[-1].float()  # all but the last are intermediate features
-        loss = self.adversarial(verdict, target_is_real=True, for_discriminator=False)
-        self._log({f"{TRAIN_LOSS}_adversarial": loss}, len(reconstruction))
-        return self.options.adversarial_weight * loss
-
-    def _discrimination(self, images: Tensor, reconstruction: Tensor) -> Tensor:
-        assert self.discriminator is not None
-        losses = [
-            self.adversarial(self.discriminator(side)[-1].float(), target_is_real=real, for_discriminator=True)
-            for side, real in ((reconstruction, False), (images, True))
-        ]
-        loss = (losses[0] + losses[1]) / 2
-        self._log({f"{TRAIN_LOSS}_discriminator": loss}, len(images))
-        return self.options.adversarial_weight * loss
-
-    def _log(self, figures: dict[str, Tensor], count: int) -> None:
-        self.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
-
-
-def build_discriminator(options: VaeConfig) -> PatchDiscriminator:
-    """Build the network that tells patches of images from patches of reconstructions."""
-    return PatchDiscriminator(
-        spatial_dims=2,
-        channels=options.discriminator_channels,
-        in_channels=1,
-        num_layers_d=options.discriminator_layers,
-    )
-
-
-def train_autoencoder(
-    train_images: ImagePack,
-    valid_images: ImagePack,
-    options: VaeConfig,
-    *,
-    seed: int,
-    device: Device,
-    state: Path,
-    tracking: TrackingConfig | None = None,
-    processes: Processes | None = None,
-) -> tuple[AutoencoderKL, Trained]:
-    """Train the autoencoder on real images.
-
-    Args:
-        train_images: images of the train split.
-        valid_images: images of the valid split; may be empty.
-        options: section `vae`.
-        seed, device, state, tracking, processes: see `training.train`.
-
-    Returns:
-        The network and its history, which has SSIM and PSNR of reconstructions beside the losses.
-
-    Raises:
-        ConfigError: if the image size does not fit the networks, or the perceptual term is not there.
-    """
-    check_size(train_images.images.shape[1:], options)
-    torch.manual_seed(seed)  # initial weights
-    module = VaeTraining(options)
-    trained = train(
-        module,
-        Batched(to_tensor(train_images)),
-        Batched(to_tensor(valid_images)) if valid_images.keys else None,
-        options=options,
-        seed=seed,
-        device=device,
-        state=state,
-        inspection=_inspection(valid_images if valid_images.keys else train_images, options),
-        tracking=tracking,
-        processes=processes,
-    )
-    return module.network, trained
-
-
-def _inspection(images: ImagePack, options: VaeConfig) -> Inspection:
-    """Judge reconstructions of some images at every validation, and show a few of them now and then."""
-    chosen = images.select(images.keys[:_INSPECTED])
-
-    def look(network: nn.Module, picture: Path | None) -> dict[str, float]:
-        device = next(network.parameters()).device
-        decoded = ImagePack(quantise(reconstruct(network, chosen, device=device), chosen.bit_depth), chosen.keys)
-        if picture:
-            save_reconstructions(picture, chosen, decoded)
-        return reconstruction_quality(chosen, decoded)
-
-    return Inspection(options.validate_every, look, picture_every=options.pictures_every)
-
-
-def reconstruction_quality(images: ImagePack, decoded: ImagePack) -> dict[str, float]:
-    """Return mean SSIM (see similarity/ssim.py) and PSNR in dB, of the mean squared error over all images."""
-    comparison = METRICS[MetricName.SSIM].compare(images, decoded, 1, Device.CPU)
-    each = np.arange(len(images.keys))
-    error = float(np.mean((images.unit() - decoded.unit()) ** 2))
-    return {
-        "reconstruction_ssim": float(pair_scores(comparison, each, each).mean()),
-        "reconstruction_psnr_db": 10 * math.log10(1 / max(error, 1e-12)),
-    }
-
-
-def save_reconstructions(path: str | Path, images: ImagePack, decoded: ImagePack) -> None:
-    """Save a picture of the first images above what the autoencoder makes of them."""
-    shown = images.keys[:_SHOWN]
-    save_pairs(path, images.select(shown), decoded.select(shown), names=("image", "reconstruction"))
 
 
 def save_autoencoder(path: str | Path, network: AutoencoderKL, options: VaeConfig) -> None:
@@ -251,28 +60,6 @@ def load_autoencoder_with_options(path: str | Path) -> tuple[AutoencoderKL, VaeC
     return rebuild(path, weights, layers, lambda: build_autoencoder(options)), options
 
 
-def check_size(size: tuple[int, ...], options: VaeConfig) -> None:
-    """Raise a ConfigError if an image of (height, width) cannot be halved as often as the network does."""
-    factor = 2 ** (len(options.channels) - 1)
-    if any(side % factor for side in size):
-        raise ConfigError(
-            f"images of {size[0]}x{size[1]} cannot be halved {len(options.channels) - 1} times by the autoencoder; "
-            f"set dataset.image_size to multiples of {factor} or give vae.channels fewer entries"
-        )
-    # Every layer of the discriminator halves, and its last two take one pixel off.
-    least = 3 * 2**options.discriminator_layers
-    if options.adversarial_weight and min(size) < least:
-        raise ConfigError(
-            f"images of {size[0]}x{size[1]} are too small for a discriminator of {options.discriminator_layers} layers, "
-            f"which needs {least}x{least}; lower vae.discriminator_layers or set vae.adversarial_weight to 0"
-        )
-
-
-def _as_list(value: Any) -> list[Any]:
-    """Return what Lightning gives as nothing, one or several as a list."""
-    return list(value) if isinstance(value, list) else [value] if value is not None else []
-
-
 def to_tensor(pack: ImagePack) -> Tensor:
     """Return the images as float32 (N, 1, H, W), 0 to 1."""
     return torch.from_numpy(pack.unit())[:, None]
@@ -284,6 +71,14 @@ def encode(network: AutoencoderKL, pack: ImagePack, *, device: torch.device, bat
     network = network.to(device).eval()
     images = to_tensor(pack)
     return torch.cat([network.encode(part.to(device))[0].cpu() for part in images.split(batch_size)]).numpy()
+
+
+def reconstruct_pack(
+    network: AutoencoderKL, pack: ImagePack, *, device: torch.device, noise: float = 0.0, seed: int = 0
+) -> ImagePack:
+    """Return a pack after encoding and decoding, with the same keys and bit depth; see `reconstruct`."""
+    decoded = reconstruct(network, pack, device=device, noise=noise, seed=seed)
+    return ImagePack(quantise(decoded, pack.bit_depth), pack.keys)
 
 
 @torch.inference_mode()

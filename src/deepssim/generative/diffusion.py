@@ -3,27 +3,17 @@
 Not here: latents (latents.py), conditions (conditioning.py), drawing images from the trained model (sampling.py).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import lightning.pytorch as lightning
-import torch
-import torch.nn.functional as F
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
-from monai.networks.schedulers import DDPMScheduler
-from torch import Tensor
 
-from deepssim.choices import Conditioning, Device, Duplication
-from deepssim.config import LdmConfig, TrackingConfig, parse_config
+from deepssim.config.base import as_settings
+from deepssim.config.choices import Conditioning
+from deepssim.config.generative import LdmConfig
+from deepssim.config.settings import parse_config
 from deepssim.errors import DataError, readable
-from deepssim.generative.latents import Latents, pad
-from deepssim.processes import Processes
-from deepssim.seeds import numpy_generator
-from deepssim.settings import as_settings
-from deepssim.training import Batched, Trained, train, with_decay
-from deepssim.training_callbacks import TRAIN_LOSS, VALID_LOSS, Inspection
-from deepssim.weights import about, load_weights, rebuild, save_weights
+from deepssim.generative.latents import Latents
+from deepssim.runtime.weights import about, load_weights, rebuild, save_weights
 
 KIND = "diffusion"
 _FACTS = ("latent_channels", "condition_features", "latent_scale")  # kept beside the options in a weight file
@@ -71,102 +61,6 @@ def size_divisor(options: LdmConfig) -> int:
     return 2 ** (len(options.channels) - 1)
 
 
-class LdmTraining(lightning.LightningModule):
-    """Predict the noise in scaled, padded latents (N, C, h, w), told a condition (N, T, D) where there is one.
-
-    The loss is the mean squared error over uniform time steps.
-    """
-
-    def __init__(self, options: LdmConfig, latent_channels: int, condition_features: int = 0) -> None:
-        super().__init__()
-        self.options = options
-        self.network = build_unet(options, latent_channels, condition_features)
-        self.noise_schedule = DDPMScheduler(**schedule_arguments(options))
-
-    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        """Log and return the loss of one batch."""
-        latents, *context = batch
-        if context and self.options.condition_dropout:
-            told = torch.rand(len(latents)).to(latents.device) >= self.options.condition_dropout
-            context = [torch.where(told[:, None, None], context[0], NO_CONDITION)]
-        return self._loss(latents, *context, name=TRAIN_LOSS)
-
-    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        """Log and return the loss of one batch, with the same noise and time steps at every validation."""
-        return self._loss(*batch, name=VALID_LOSS)
-
-    def configure_optimizers(self) -> Any:
-        """AdamW, as in the paper."""
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.options.learning_rate, fused=True)
-        return with_decay(self, optimizer, self.options)
-
-    def _loss(self, latents: Tensor, context: Tensor | None = None, *, name: str) -> Tensor:
-        # Drawn on the CPU, so that a GPU run sees the same noise.
-        noise = torch.randn(latents.shape).to(latents)
-        steps = torch.randint(self.options.timesteps, (len(latents),)).to(latents.device)
-        noisy = self.noise_schedule.add_noise(latents, noise, steps)
-        loss = F.mse_loss(self.network(noisy, timesteps=steps, context=context).float(), noise)
-        self.log(name, loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(latents))
-        return loss
-
-
-def draw_copies(keys: Sequence[str], options: LdmConfig, seed: int) -> list[int]:
-    """Draw how often each training image occurs in an epoch; it depends on `seed` and the image's key only."""
-    most = {Duplication.LOW: 4, Duplication.HIGH: 14}  # arXiv:2509.16582
-    if options.duplication in most:
-        return [
-            int(numpy_generator(seed, "duplication", key).integers(1, most[options.duplication] + 1)) for key in keys
-        ]
-    return [options.duplication_factor] * len(keys)
-
-
-def train_diffusion(
-    train_latents: Latents,
-    valid_latents: Latents,
-    options: LdmConfig,
-    *,
-    seed: int,
-    device: Device,
-    state: Path,
-    initial: dict[str, Tensor] | None = None,
-    inspection: Inspection | None = None,
-    tracking: TrackingConfig | None = None,
-    processes: Processes | None = None,
-) -> tuple[DiffusionModelUNet, Trained]:
-    """Train the diffusion model on latents of real images.
-
-    Args:
-        train_latents: latents of the train split, each once; `options` say how often they occur.
-        valid_latents: latents of the valid split; may be empty.
-        options: section `ldm`.
-        seed, device, state, inspection, tracking, processes: see `training.train`.
-        initial: weights to start from; random ones unless given.
-
-    Raises:
-        DataError: if `options` ask for conditioning and the latents have no conditions, or the other way round.
-    """
-    features = condition_features(train_latents, options)
-    torch.manual_seed(seed)  # initial weights
-    module = LdmTraining(options, train_latents.values.shape[1], features)
-    if initial is not None:
-        module.network.load_state_dict(initial)
-    divisor = size_divisor(options)
-    trained = train(
-        module,
-        Batched(*_prepared(train_latents, divisor), copies=draw_copies(train_latents.keys, options, seed)),
-        Batched(*_prepared(valid_latents, divisor)) if valid_latents.keys else None,
-        options=options,
-        seed=seed,
-        device=device,
-        state=state,
-        ema_decay=options.ema_decay,
-        inspection=inspection,
-        tracking=tracking,
-        processes=processes,
-    )
-    return module.network, trained
-
-
 def condition_features(latents: Latents, options: LdmConfig) -> int:
     """Return how many values the conditions have, 0 without conditioning.
 
@@ -211,8 +105,3 @@ def load_unet(path: str | Path) -> tuple[DiffusionModelUNet, LdmConfig]:
     options = parse_config({"ldm": settings}).ldm
     layers = options.residual_blocks * len(options.channels)
     return rebuild(path, weights, layers, lambda: build_unet(options, channels, features)), options
-
-
-def _prepared(latents: Latents, divisor: int) -> list[Tensor]:
-    values = pad(torch.from_numpy(latents.values) * latents.scale, divisor)
-    return [values] if latents.conditions is None else [values, torch.from_numpy(latents.conditions)]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deepssim.errors import DataError, readable
-from deepssim.storage import dataset, open_hdf5, read_keys, write_keys
+from deepssim.runtime.hdf5 import dataset, open_hdf5, read_keys, read_number_attribute, write_keys
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def read_latents(path: str | Path) -> Latents:
         values = dataset(file, "latents", ndim=4, kinds="f")[:]
         conditions = dataset(file, "conditions", ndim=3, kinds="f")[:] if "conditions" in file else None
         keys = read_keys(file, "keys", expected=len(values))
-        scale = float(file.attrs["scale"])
+        scale = read_number_attribute(file, "scale")
         if not 0 < scale < float("inf") or (conditions is not None and len(conditions) != len(values)):
             raise DataError(f"{path}: its scale {scale} or its conditions do not fit its latents; encode them again")
         return Latents(values, keys, scale, conditions)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepssim.choices import Perceptual
+from deepssim.config.choices import Perceptual
 from deepssim.errors import ConfigError
 
 _SCALES = 3  # resolutions at which edges are compared: full, half and a quarter

@@ -11,17 +11,17 @@ import torch
 from monai.networks.nets.autoencoderkl import AutoencoderKL
 from torch import nn
 
-from deepssim.choices import Device, MetricName
-from deepssim.config import LdmConfig, SynthesisConfig
-from deepssim.evaluation.labels import TRUTH, Label
+from deepssim.config.choices import Device, MetricName
+from deepssim.config.generative import LdmConfig, SynthesisConfig
 from deepssim.generative.latents import Latents
 from deepssim.generative.sampling import generate
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label
 from deepssim.images.keys import split_key, synthetic_key
 from deepssim.images.packs import ImagePack
-from deepssim.reporting.pictures import save_sheet
-from deepssim.similarity.metrics import METRICS
+from deepssim.images.sheets import save_sheet
+from deepssim.metrics import METRICS
 from deepssim.similarity.topk import top_k
-from deepssim.training_callbacks import Inspection
+from deepssim.training.callbacks import Inspection
 
 _SHOWN = 12
 
@@ -45,7 +45,7 @@ def copy_figures(train_images: ImagePack, generated: ImagePack, threads: int = 1
     _, best = top_k(comparison, 1, threads=threads, rows=False)
     assert best is not None
     nearest = best.scores[:, 0]
-    copied = TRUTH.classify(nearest) == Label.DUPLICATE
+    copied = SSIM_THRESHOLDS.classify(nearest) == Label.DUPLICATE
     return {"copy_rate": float(copied.mean()), "nearest_ssim": float(nearest.mean())}
 
 

@@ -14,8 +14,8 @@ from monai.networks.schedulers import DDIMScheduler, PNDMScheduler, Scheduler
 from torch import Tensor
 from tqdm import tqdm
 
-from deepssim.choices import Intensity, Sampler
-from deepssim.config import LdmConfig, SynthesisConfig
+from deepssim.config.choices import Intensity, Sampler
+from deepssim.config.generative import LdmConfig, SynthesisConfig
 from deepssim.generative.diffusion import NO_CONDITION, schedule_arguments, size_divisor
 from deepssim.generative.latents import Latents, crop, padding
 from deepssim.images.keys import real_key, split_key

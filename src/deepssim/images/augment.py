@@ -30,8 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepssim.choices import Distortion
-from deepssim.config import MOST_STRENGTH, DistortionConfig
+from deepssim.config.choices import Distortion
+from deepssim.config.distortions import MOST_STRENGTH, DistortionConfig
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
 from deepssim.seeds import torch_generator

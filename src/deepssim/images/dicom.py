@@ -1,57 +1,66 @@
-"""Read DICOM files: pixel data as it is meant to be seen, the patient only as a salted hash.
+"""Read DICOM files: pixels as they are meant to be displayed, and the patient, who is stored only as a salted hash.
 
-Not here: other formats (reading.py).
+Not here: other formats (rasters.py, nifti.py), choosing the reader of a file (files.py).
 """
 
 import hashlib
 import hmac
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deepssim.errors import DataError, readable
-from deepssim.images.reading import MOST_VALUES
+from deepssim.images.frames import require_room
 from deepssim.images.standardize import window
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _HASH_LENGTH = 12  # hexadecimal digits; one in 2.8 * 10^14
 
 
-def is_dicom(path: Path) -> bool:
-    """Return whether a file is DICOM by its name or, without an extension, by its first bytes."""
-    if path.suffix.lower() in DICOM_SUFFIXES:
-        return True
-    if path.suffix and not path.suffix[1:].isdigit():
-        return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+@dataclass(frozen=True)
+class Patient:
+    """Whom a DICOM file shows. In clear, so it is never logged or written.
+
+    Attributes:
+        patient_id: PatientID; never empty.
+        instance_uid: SOPInstanceUID of the file; empty if it has none.
+    """
+
+    patient_id: str
+    instance_uid: str
+
+
+def is_dicom(head: bytes) -> bool:
+    """Return whether the first 132 bytes of a file are those of a DICOM file."""
+    return head[128:132] == b"DICM"
 
 
 def read_dicom(path: str | Path, *, percentiles: Sequence[float]) -> list[np.ndarray]:
     """Read the frames of a DICOM file as grey values.
 
-    Stored values become those of the modality (rescale or lookup table), MONOCHROME1 is turned so that more is brighter,
-    colour becomes luminance, and padding outside the image counts as its darkest value.
+    Stored values are mapped to those of the modality (rescale or lookup table), MONOCHROME1 is inverted so that larger is
+    brighter, colour becomes luminance, and padding outside the image counts as its darkest value.
 
     Args:
         path: of the file.
         percentiles: intensity window (see `window`) of images with more than 8 bits; those of 8 bits without rescaling
-            are taken as they are.
+            keep their values.
 
     Returns:
-        One float32 (H, W), 0 to 1, for every frame.
+        One float32 (H, W), 0 to 1, per frame.
 
     Raises:
-        DataError: if the file is damaged, has no pixels, or is compressed in a way that no installed package decodes.
+        DataError: if the file is damaged, has no pixels, or no installed package decodes its compression.
     """
     data = _dataset(path)
     if "PixelData" not in data:
-        raise DataError(f"{path}: has no pixel data; leave it out")
+        raise DataError(f"{path}: has no pixel data; remove it")
     with readable(path, "DICOM", "replace it"):
-        _require_room(data, path)
+        sides = (data.Rows, data.Columns, data.get("SamplesPerPixel", 1), data.get("NumberOfFrames", 1) or 1)
+        require_room(sides, path)
         pixels = _decoded(data, path)
         colour = int(data.get("SamplesPerPixel", 1)) > 1
         if colour or data.PhotometricInterpretation == "PALETTE COLOR":
@@ -59,16 +68,30 @@ def read_dicom(path: str | Path, *, percentiles: Sequence[float]) -> list[np.nda
         return [_grey(frame, data, percentiles) for frame in _frames(pixels, 2)]
 
 
-def patient_hash(path: str | Path, salt: bytes) -> str | None:
-    """Return a salted hash of the PatientID, or None where there is none; the id itself goes nowhere.
+def read_patient(path: str | Path) -> Patient | None:
+    """Read whom a DICOM file shows, without its pixels; None if it does not say.
 
-    Without the salt nobody can find the id by trying out all that there are.
+    Raises:
+        DataError: if the file is damaged.
     """
-    with readable(path, "DICOM", "replace it"):  # elements are decoded when they are asked for
-        patient = str(_dataset(path, stop_before_pixels=True).get("PatientID", "")).strip()
-    if not patient:
-        return None
-    return "subject-" + hmac.new(salt, patient.encode(), hashlib.sha256).hexdigest()[:_HASH_LENGTH]
+    with readable(path, "DICOM", "replace it"):
+        data = _dataset(path, stop_before_pixels=True, specific_tags=["PatientID", "SOPInstanceUID"])
+        patient_id, instance_uid = _raw_text(data, "PatientID"), _raw_text(data, "SOPInstanceUID")
+    return Patient(patient_id, instance_uid) if patient_id else None
+
+
+def hash_patient(patient: Patient, salt: bytes) -> str:
+    """Return the name of a subject: a salted hash of the PatientID.
+
+    Ids are short numbers, so whoever has the salt finds an id by hashing all candidates: the salt must be secret.
+    """
+    return "subject-" + hmac.new(salt, patient.patient_id.encode(), hashlib.sha256).hexdigest()[:_HASH_LENGTH]
+
+
+def _raw_text(data: Any, name: str) -> str:
+    """Return the bytes of an element as text; pydicom's own decoding would quote an invalid PatientID in a warning."""
+    value = data.get_item(name).value if name in data else None
+    return (value.decode("latin-1") if isinstance(value, bytes) else str(value or "")).strip(" \0")
 
 
 def _dataset(path: str | Path, **options: Any) -> Any:
@@ -76,20 +99,13 @@ def _dataset(path: str | Path, **options: Any) -> Any:
     from pydicom.filereader import read_file_meta_info
 
     with readable(path, "DICOM", "replace it"):
-        # Unpacked as a whole before anything can be asked, and hardly ever used for images.
+        # Would be decompressed in full before any element could be checked, and is hardly ever used for images.
         if read_file_meta_info(path).get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
             raise DataError(
-                f"{path}: cannot be read as DICOM, since all of it is packed; unpack it, for example with dcmconv"
+                f"{path}: cannot be read as DICOM, since the whole file is compressed (deflated); decompress it, for example "
+                "with dcmconv"
             )
         return pydicom.dcmread(path, **options)
-
-
-def _require_room(data: Any, path: str | Path) -> None:
-    """Refuse a file whose header claims more pixels than a study can have."""
-    sides = (data.Rows, data.Columns, data.get("SamplesPerPixel", 1), data.get("NumberOfFrames", 1) or 1)
-    claimed = math.prod(int(side) for side in sides)
-    if claimed > MOST_VALUES:
-        raise DataError(f"{path}: claims {claimed:,} pixels, more than {MOST_VALUES:,}; cut it into parts")
 
 
 def _decoded(data: Any, path: str | Path) -> np.ndarray:
@@ -114,7 +130,7 @@ def _frames(pixels: np.ndarray, dimensions: int) -> list[np.ndarray]:
 def _rgb(data: Any, pixels: np.ndarray) -> np.ndarray:
     from pydicom.pixels import apply_color_lut
 
-    # pydicom has turned YBR to RGB already.
+    # pydicom has converted YBR to RGB already.
     return apply_color_lut(pixels, data) if data.PhotometricInterpretation == "PALETTE COLOR" else pixels
 
 

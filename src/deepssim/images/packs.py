@@ -14,7 +14,7 @@ import numpy as np
 
 from deepssim.errors import DataError, readable
 from deepssim.images.keys import require_unique
-from deepssim.storage import dataset, open_hdf5, read_keys, write_keys
+from deepssim.runtime.hdf5 import dataset, open_hdf5, read_keys, write_keys
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,16 @@ def open_pack(path: str | Path) -> Iterator[ImagePack]:
         if images.ndim != 3 or images.dtype not in (np.uint8, np.uint16):
             raise DataError(f"{path}: holds {images.dtype} of shape {images.shape}, expected uint8 or uint16 (N, H, W)")
         yield ImagePack(images, read_keys(file, "keys", expected=len(images)))
+
+
+def join_packs(paths: Sequence[str | Path]) -> ImagePack:
+    """Read image packs, for example all shards of synthetic images, as one.
+
+    Raises:
+        DataError: if a file is damaged or not an image pack.
+    """
+    packs = [read_pack(path) for path in paths]
+    return ImagePack(np.concatenate([pack.images for pack in packs]), [key for pack in packs for key in pack.keys])
 
 
 def require_same_size(real: ImagePack, synthetic: ImagePack, *, least: int) -> None:

@@ -1,31 +1,31 @@
-"""The image tree that people and other software look at: `<image_uid>/training.png` and `<image_uid>/gen-<i>.png`.
+"""The image tree of the reference code: `<image_uid>/training.png` and `<image_uid>/gen-<i>.png`, or other formats.
 
 Source: file layout of the DeepSSIM reference code (arXiv:2509.16582).
 """
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from deepssim.config import DatasetConfig
+from deepssim.config.dataset import DatasetConfig
 from deepssim.errors import DataError
+from deepssim.images.files import read_each, read_image, stem_of
+from deepssim.images.folders import find_files
 from deepssim.images.keys import REAL_NAME, SEPARATOR, checked_keys, real_key, require_unique, split_key
 from deepssim.images.packs import ImagePack
-from deepssim.images.reading import IMAGE_SUFFIXES, read_image
 from deepssim.images.standardize import quantise
 
 
 def write_tree(root: str | Path, real: ImagePack, synthetic: ImagePack) -> None:
-    """Write the synthetic images as PNG, each record's real image beside them.
+    """Write the synthetic images as PNG, with the real image of each record beside them.
 
     Args:
-        root: folder to make.
+        root: folder to create.
         real: pack that holds the records.
-        synthetic: images generated from them; keys say from which.
+        synthetic: images generated from them; their keys name the record.
 
     Raises:
         DataError: if a record has no real image.
@@ -50,43 +50,50 @@ def find_images(root: str | Path) -> dict[str, Path]:
     """
     if not Path(root).is_dir():
         raise DataError(f"{root}: is not a folder; name the folder of <image_uid>/{REAL_NAME}.png")
-    files = sorted(
-        path
-        for path in Path(root).glob("*/*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith(".")
-        and not path.parent.name.startswith(".")
-    )
-    keys = checked_keys([f"{path.parent.name}{SEPARATOR}{path.stem}" for path in files], str(root))
+    files = find_files(Path(root), patterns=("*/*",))
+    keys = checked_keys([_key_of(path) for path in files], str(root))
     require_unique(keys, str(root))
     if not keys:
         raise DataError(f"{root}: has no image in a folder of its own record; expected <image_uid>/{REAL_NAME}.png")
     return dict(sorted(zip(keys, files, strict=True)))
 
 
-def read_images(paths: Mapping[str, Path], *, threads: int) -> ImagePack:
+def find_keys(root: str | Path, keys: Sequence[str]) -> dict[str, Path]:
+    """Find the images of some keys in a tree.
+
+    Returns:
+        Path of each key, in the order of `keys`; an image that is missing has the path that its PNG would have.
+
+    Raises:
+        DataError: if two files have the same key.
+    """
+    folders = [Path(root) / uid for uid in dict.fromkeys(split_key(key)[0] for key in keys)]
+    files = [path for folder in folders if folder.is_dir() for path in find_files(folder, patterns=("*",))]
+    wanted = set(keys)
+    found = [(key, path) for path in files if (key := _key_of(path)) in wanted]
+    require_unique([key for key, _ in found], str(root))
+    paths = dict(found)
+    return {key: paths.get(key) or image_path(root, key) for key in keys}
+
+
+def read_images(paths: Mapping[str, Path], *, place: str, threads: int) -> ImagePack:
     """Read images of one size as 8-bit grey values.
 
     Args:
-        paths: by key, in the order of the pack.
-        threads: images decoded at a time.
+        paths: by key, in the order of the pack; files of any format that hold one image each.
+        place: the tree, for messages.
+        threads: files decoded at a time.
 
     Raises:
-        DataError: if one cannot be read or they differ in size, with the number of such images and the first.
+        DataError: if some cannot be read, hold several images or differ in size; with their number and the first.
     """
-
-    def attempt(path: Path) -> np.ndarray | DataError:
-        try:
-            return quantise(read_image(path, percentiles=DatasetConfig().intensity_percentiles), 8)
-        except DataError as error:
-            return error
-
-    with ThreadPoolExecutor(threads) as pool:
-        found = list(tqdm(pool.map(attempt, paths.values()), total=len(paths), desc="reading", disable=None))
-    failures = [image for image in found if isinstance(image, DataError)]
-    if failures:
-        raise DataError(f"{len(failures)} of {len(paths)} images cannot be used, first {failures[0]}")
-    images = [image for image in found if not isinstance(image, DataError)]
+    percentiles = DatasetConfig().intensity_percentiles
+    images = read_each(
+        list(paths.values()),
+        lambda path: quantise(read_image(path, percentiles=percentiles), 8),
+        threads=threads,
+        place=place,
+    )
     sizes = {key: "x".join(map(str, image.shape)) for key, image in zip(paths, images, strict=True)}
     first = next(iter(sizes.values()))
     other = [key for key, size in sizes.items() if size != first]
@@ -99,7 +106,7 @@ def read_images(paths: Mapping[str, Path], *, threads: int) -> ImagePack:
 
 
 def image_path(root: str | Path, key: str) -> Path:
-    """Return where the image of a key lies in a tree; never outside of it."""
+    """Return where the PNG of a key belongs in a tree; never outside of it."""
     image_uid, name = split_key(key)
     return Path(root) / image_uid / f"{name}.png"
 
@@ -108,3 +115,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
     """Write one grey image, uint8 or uint16 (H, W)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
+
+
+def _key_of(path: Path) -> str:
+    return f"{path.parent.name}{SEPARATOR}{stem_of(path)}"

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepssim.choices import Distortion
-from deepssim.config import DistortionConfig
+from deepssim.config.choices import Distortion
+from deepssim.config.distortions import DistortionConfig
 from deepssim.images import augment
 
 # Displacements are shares of half the image side, as `grid_sample` counts.

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from deepssim.evaluation.fitting import PUBLISHED, Origin
+from deepssim.metrics import Metric
 from deepssim.reporting.plots import bin_edges, draw_classes, name_classes, save_figure
-from deepssim.similarity.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class MetricScores:
 
 
 def plot_benchmark(paths: Sequence[str | Path], columns: Sequence[MetricScores], labels: np.ndarray) -> None:
-    """Draw the figure.
+    """Draw the histograms of all metrics.
 
     Args:
         paths: files to write; the ending decides the format.
@@ -45,7 +45,7 @@ def plot_benchmark(paths: Sequence[str | Path], columns: Sequence[MetricScores],
         edges = bin_edges(list(column.scores.values()), column.used.thresholds)
         for panel, kind in zip(panels[:, place], kinds, strict=True):
             draw_classes(panel, column.scores[kind], labels, edges, column.used.thresholds)
-            panel.set_yticks([])  # heights of classes compare within a panel only
+            panel.set_yticks([])  # only heights within a panel can be compared
         source = "published" if column.used.source == PUBLISHED else "fitted"
         low, high = column.metric.score_range
         panels[0, place].set_title(f"{column.metric.title}\n{source} thresholds", fontsize=9)

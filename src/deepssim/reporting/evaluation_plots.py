@@ -1,6 +1,6 @@
 """Plots of labelled evaluations: ranking curves, confusion, calibration, copy rates.
 
-Not here: histograms and F1 (plots.py), plots of an audit (audit_plots.py).
+Not here: histograms and F1 (plots.py), plots of an audit (audit/plots.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from deepssim.evaluation.intervals import share_interval
-from deepssim.evaluation.labels import Label
+from deepssim.ground_truth.labels import Label
 from deepssim.reporting.plots import save_figure
 
 # Okabe and Ito's palette without yellow, which is too pale for lines; line styles tell metrics apart as well.
@@ -53,7 +53,13 @@ def plot_ranking(paths: Sequence[str | Path], scores: ByPanel, labels: np.ndarra
 
 
 def plot_calibration(paths: Sequence[str | Path], scores: ByPanel, ssim: np.ndarray) -> None:
-    """Draw the mean SSIM of pairs against their score; a metric that estimates SSIM lies on the diagonal."""
+    """Draw the mean SSIM of pairs against their score; a metric that estimates SSIM lies on the diagonal.
+
+    Args:
+        paths: files to write; the ending decides the format.
+        scores: by kind of evaluation and metric, (N,).
+        ssim: of the same pairs, float (N,).
+    """
     figure = Figure(figsize=(4.3 * len(scores), 4.0), layout="constrained")
     axes = figure.subplots(1, len(scores), squeeze=False)[0]
     for axis, (kind, by_metric) in zip(axes, scores.items(), strict=True):
@@ -75,20 +81,25 @@ def plot_calibration(paths: Sequence[str | Path], scores: ByPanel, ssim: np.ndar
     save_figure(figure, paths)
 
 
-def plot_confusion(paths: Sequence[str | Path], figures: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the confusion matrix of every evaluation, shares of each true class in colour and counts as numbers."""
-    columns = 2 if len(figures) > 1 else 1
-    rows = -(-len(figures) // columns)
+def plot_confusion(paths: Sequence[str | Path], evaluations: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the confusion matrix of every evaluation: counts as numbers, fractions of each true class in colour.
+
+    Args:
+        paths: files to write; the ending decides the format.
+        evaluations: results of `evaluate`.
+    """
+    columns = 2 if len(evaluations) > 1 else 1
+    rows = -(-len(evaluations) // columns)
     figure = Figure(figsize=(3.9 * columns, 3.5 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes[len(figures) :]:
+    for axis in axes[len(evaluations) :]:
         axis.set_visible(False)
-    for axis, item in zip(axes, figures, strict=False):
+    for axis, item in zip(axes, evaluations, strict=False):
         counts = np.array(item["confusion"])
-        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axis.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(*counts.shape):
-            colour = "white" if shares[row, column] > 0.5 else "black"
+            colour = "white" if fractions[row, column] > 0.5 else "black"
             axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
         axis.set_xticks(range(len(counts)), item["classes"], fontsize=8)
         axis.set_yticks(range(len(counts)), item["classes"], fontsize=8)
@@ -96,21 +107,26 @@ def plot_confusion(paths: Sequence[str | Path], figures: Sequence[Mapping[str, A
     save_figure(figure, paths)
 
 
-def plot_copy_rate(paths: Sequence[str | Path], figures: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the share of synthetic images that copy and of training images copied, by metric, with exact intervals."""
-    figure = Figure(figsize=(7.0, 1.1 + 0.5 * len(figures)), layout="constrained")
+def plot_copy_rate(paths: Sequence[str | Path], evaluations: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the rates of synthetic images that copy and of training images copied, by metric, with exact intervals.
+
+    Args:
+        paths: files to write; the ending decides the format.
+        evaluations: results of `evaluate`.
+    """
+    figure = Figure(figsize=(7.0, 1.1 + 0.5 * len(evaluations)), layout="constrained")
     axis = figure.subplots()
     parts = (
         ("synthetic images that copy", "synthetic_copies", "synthetic_images", "o", -0.12),
         ("training images copied", "training_copied", "training_images", "s", 0.12),
     )
     for (label, count, total, marker, offset), colour in zip(parts, _COLOURS, strict=False):
-        shares = [share_interval(item["copies"][count], item["copies"][total]) for item in figures]
-        values = 100 * np.array([[share.value, share.low, share.high] for share in shares])
+        rates = [share_interval(item["copies"][count], item["copies"][total]) for item in evaluations]
+        values = 100 * np.array([[rate.value, rate.low, rate.high] for rate in rates])
         errors = np.abs(values[:, 1:] - values[:, :1]).T
-        axis.errorbar(values[:, 0], np.arange(len(figures)) + offset, xerr=errors, linestyle="", marker=marker,
+        axis.errorbar(values[:, 0], np.arange(len(evaluations)) + offset, xerr=errors, linestyle="", marker=marker,
                       markersize=5, color=colour, label=label)  # fmt: skip
-    axis.set_yticks(range(len(figures)), [_title(item) for item in figures])
+    axis.set_yticks(range(len(evaluations)), [_title(item) for item in evaluations])
     axis.invert_yaxis()
     axis.set(xlabel="%, with 95 % interval", xlim=(-2, 102))
     axis.spines[["top", "right"]].set_visible(False)

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from deepssim.choices import MetricName
+from deepssim.config.choices import MetricName
 from deepssim.errors import DataError
 
 _MIME = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -21,7 +21,7 @@ def write_report(
     path: str | Path,
     *,
     images: pd.DataFrame,
-    figures: Sequence[dict[str, Any]],
+    evaluations: Sequence[dict[str, Any]],
     histograms: Sequence[str | Path],
     summary_plot: str | Path,
     copies: str | Path,
@@ -32,7 +32,7 @@ def write_report(
     Args:
         path: HTML file to write.
         images: table of the real images.
-        figures: one dict per evaluation, from `evaluation.summary.read_figures`.
+        evaluations: results of `evaluate`, from `evaluation.summary.read_evaluation`.
         histograms: plot of each metric.
         summary_plot: F1 of all metrics.
         copies: picture of synthetic images and their nearest training images.
@@ -41,7 +41,7 @@ def write_report(
     Raises:
         DataError: if exact SSIM, which defines what a copy is, was not evaluated.
     """
-    truth = [item for item in figures if item["metric"] == MetricName.SSIM and not item["misaligned"]]
+    truth = [item for item in evaluations if item["metric"] == MetricName.SSIM and not item["misaligned"]]
     if not truth:
         raise DataError("the report needs the evaluation of ssim; add 'ssim' to evaluation.metrics")
     subjects = images.groupby("split", sort=False).agg(images=("key", "size"), subjects=("subject", "nunique"))
@@ -50,7 +50,7 @@ def write_report(
     ).get_template("report.html")
     page = template.render(
         truth=truth[0],
-        figures=figures,
+        evaluations=evaluations,
         splits=subjects.reset_index().to_dict("records"),
         histograms=[_embedded(item) for item in histograms],
         summary_plot=_embedded(summary_plot),

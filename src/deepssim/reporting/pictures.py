@@ -1,31 +1,16 @@
-"""Contact sheets: images beside each other, so that a person can judge with their own eyes.
+"""Pictures of copies: synthetic images beside the training images that they resemble.
 
-Not here: plots of numbers (plots.py).
+Not here: contact sheets of one set of images (images/sheets.py), plots of numbers (plots.py).
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from deepssim.images.packs import ImagePack
+from deepssim.images.sheets import save_grid
 from deepssim.similarity.scores import Scores
-
-_TILE_INCHES = 0.95
-
-
-def save_sheet(path: str | Path, pack: ImagePack, *, columns: int = 6) -> None:
-    """Save all images of a pack as one picture."""
-    rows = -(-len(pack.keys) // columns)
-    grid = [pack.images[row * columns : (row + 1) * columns] for row in range(rows)]
-    _save(path, grid, [None] * rows, pack.maximum)
-
-
-def save_pairs(path: str | Path, first: ImagePack, second: ImagePack, *, names: tuple[str, str]) -> None:
-    """Save two packs as two rows, image above image."""
-    scaled = [pack.images.astype(np.float32) / pack.maximum for pack in (first, second)]
-    _save(path, scaled, list(names), 1)
 
 
 def save_nearest(
@@ -37,9 +22,16 @@ def save_nearest(
     *,
     columns: int = 10,
 ) -> None:
-    """Save the training images that were copied best, each below its nearest synthetic image, and the scores.
+    """Save the training images with the highest scores, each below its nearest synthetic image.
 
     Every training image appears once, so that one image copied often does not fill the picture.
+
+    Args:
+        path: PNG to write.
+        matrix: scores of one metric.
+        train_keys: keys of the generator's training images.
+        real, synthetic: packs that hold all images.
+        columns: pairs to show.
     """
     best, _ = matrix.best(train_keys)
     order = np.argsort(-best.scores[:, 0], kind="stable")[:columns]
@@ -47,30 +39,4 @@ def save_nearest(
     train = real.select([train_keys[row] for row in order])
     titles = [f"{best.scores[row, 0]:.3f}" for row in order]
     grid = [pack.images.astype(np.float32) / pack.maximum for pack in (synth, train)]
-    _save(path, grid, ["synthetic", "nearest\ntraining image"], 1, titles=titles)
-
-
-def _save(
-    path: str | Path,
-    grid: Sequence[np.ndarray],
-    names: Sequence[str | None],
-    maximum: float,
-    titles: Sequence[str] | None = None,
-) -> None:
-    columns = max(len(row) for row in grid)
-    figure = Figure(figsize=(columns * _TILE_INCHES + 1.0, len(grid) * _TILE_INCHES + 0.35), layout="constrained")
-    axes = figure.subplots(len(grid), columns, squeeze=False)
-    for row, (images, name) in enumerate(zip(grid, names, strict=True)):
-        for column in range(columns):
-            axis = axes[row, column]
-            axis.set_xticks([])
-            axis.set_yticks([])
-            for spine in axis.spines.values():
-                spine.set_visible(False)
-            if column < len(images):
-                axis.imshow(images[column], cmap="gray", vmin=0, vmax=maximum)
-        if name:
-            axes[row, 0].set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
-    for axis, title in zip(axes[0], titles or [], strict=False):
-        axis.set_title(title, fontsize=8)
-    figure.savefig(path, format="png", dpi=140)
+    save_grid(path, grid, ["synthetic", "nearest\ntraining image"], 1, titles=titles)

@@ -1,6 +1,6 @@
-"""Plots of scores and figures.
+"""Histograms of scores and bars of macro-F1.
 
-Not here: pictures of images (pictures.py), the report page (page.py).
+Not here: curves and confusion matrices (evaluation_plots.py), pictures of images (pictures.py), the report page (page.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deepssim.evaluation.fitting import Origin
-from deepssim.evaluation.labels import LABELS_BY_SCORE, Label, Thresholds
-from deepssim.similarity.metrics import Metric
+from deepssim.ground_truth.labels import LABELS_BY_SCORE, Label, Thresholds
+from deepssim.metrics import Metric
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = {Label.DIFFERENT: "#0072B2", Label.SIMILAR: "#E69F00", Label.DUPLICATE: "#D55E00"}
 _BINS = 60
-_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_NO_DATE = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 def plot_histograms(
@@ -35,7 +35,7 @@ def plot_histograms(
         paths: files to write; the ending `.png` or `.svg` decides the format.
         scores: by name of the panel, float (N,).
         labels: codes of `Label`, (N,).
-        metric: its title and range stand below.
+        metric: whose title and range label the axis.
         used: thresholds to draw as lines.
     """
     figure = Figure(figsize=(5.2 * len(scores), 3.4), layout="constrained")
@@ -52,7 +52,15 @@ def plot_histograms(
 
 
 def plot_labelled(path: str | Path, scores: np.ndarray, labels: np.ndarray, thresholds: Thresholds, title: str) -> None:
-    """Draw the scores of labelled pairs of any metric by true class, with given thresholds and title."""
+    """Draw the scores of labelled pairs of any metric by true class.
+
+    Args:
+        path: file to write; the ending decides the format.
+        scores: float (N,).
+        labels: codes of `Label`, (N,).
+        thresholds: to draw as lines.
+        title: of the plot.
+    """
     figure = Figure(figsize=(5.6, 3.8), layout="constrained")
     panel = figure.subplots()
     draw_classes(panel, scores, labels, bin_edges([scores], thresholds), thresholds)
@@ -64,7 +72,15 @@ def plot_labelled(path: str | Path, scores: np.ndarray, labels: np.ndarray, thre
 
 
 def bin_edges(scores: Sequence[np.ndarray], thresholds: Thresholds) -> np.ndarray:
-    """Return edges of bins that all panels of a metric share and that reach the thresholds."""
+    """Return the edges of the bins that all panels of a metric share; they include the thresholds.
+
+    Args:
+        scores: of each panel, float (N,).
+        thresholds: of the metric.
+
+    Returns:
+        float64 (61,), ascending.
+    """
     values = np.concatenate(scores)
     return np.linspace(values.min(), max(values.max(), thresholds.high), _BINS + 1)
 
@@ -72,7 +88,15 @@ def bin_edges(scores: Sequence[np.ndarray], thresholds: Thresholds) -> np.ndarra
 def draw_classes(
     panel: Axes, scores: np.ndarray, labels: np.ndarray, edges: np.ndarray, thresholds: Thresholds
 ) -> None:
-    """Draw the histogram of each class into a panel, and the thresholds."""
+    """Draw the histogram of each class into a panel, and the thresholds as dashed lines.
+
+    Args:
+        panel: to draw into.
+        scores: float (N,).
+        labels: codes of `Label`, (N,).
+        edges: of the bins, see `bin_edges`.
+        thresholds: of the metric.
+    """
     for label in LABELS_BY_SCORE:
         chosen = scores[labels == label]
         name = f"{label.name.lower()} ({len(chosen)} pairs)"
@@ -85,14 +109,24 @@ def draw_classes(
 
 
 def name_classes(figure: Figure, panel: Axes) -> None:
-    """Put one legend of the classes of `panel` below a figure."""
+    """Put one legend of the classes below a figure.
+
+    Args:
+        figure: with one or more panels.
+        panel: whose classes the legend lists.
+    """
     handles, names = panel.get_legend_handles_labels()
     figure.legend(handles, names, title="class by SSIM", frameon=False, fontsize=8, title_fontsize=8, ncols=3,
                   loc="outside lower center")  # fmt: skip
 
 
 def plot_f1(path: str | Path, summary: pd.DataFrame) -> None:
-    """Draw macro-F1 of each metric, aligned beside misaligned, as bars with their values."""
+    """Draw macro-F1 of each metric, aligned beside misaligned, as bars with their values.
+
+    Args:
+        path: file to write; the ending decides the format.
+        summary: table of `evaluation.summary.summary_table`.
+    """
     figure = Figure(figsize=(1.6 + 1.6 * summary["metric"].nunique(), 3.2), layout="constrained")
     panel = figure.subplots()
     metrics = list(dict.fromkeys(summary["metric"]))
@@ -109,9 +143,14 @@ def plot_f1(path: str | Path, summary: pd.DataFrame) -> None:
 
 
 def save_figure(figure: Figure, paths: Sequence[str | Path]) -> None:
-    """Save a figure under all paths, each in the format of its ending."""
-    # Without date and random ids the same numbers give the same file.
+    """Save a figure.
+
+    Args:
+        figure: to save.
+        paths: files to write, each in the format of its ending.
+    """
+    # Without date and random ids equal results give equal files.
     with mpl.rc_context({"svg.hashsalt": "deepssim", "svg.fonttype": "none"}):
         for path in paths:
             kind = Path(path).suffix.removeprefix(".")
-            figure.savefig(path, format=kind, dpi=150, metadata=_UNDATED.get(kind))
+            figure.savefig(path, format=kind, dpi=150, metadata=_NO_DATE.get(kind))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from deepssim.encoders.embeddings import Embeddings
 from deepssim.errors import DataError
+from deepssim.similarity.embeddings import Embeddings
 from deepssim.similarity.instructions import COLUMNS, ROWS
 from deepssim.similarity.lanes import numba_threads
 from deepssim.similarity.products import Panels, enter_products, multiply, multiply_pairs

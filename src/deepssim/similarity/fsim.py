@@ -18,7 +18,7 @@ from numba import njit, prange
 from scipy.fft import fft2, fftfreq, ifft2
 from scipy.ndimage import convolve, uniform_filter
 
-from deepssim.choices import FsimVariant
+from deepssim.config.choices import FsimVariant
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack, require_same_size
 from deepssim.images.standardize import require_zscore

@@ -14,15 +14,23 @@ from typing import Any
 import h5py
 import numpy as np
 
-from deepssim.choices import Layout
-from deepssim.config import SimilarityConfig
+from deepssim.config.choices import Layout
+from deepssim.config.evaluation import SimilarityConfig
 from deepssim.errors import ConfigError, DataError, readable
 from deepssim.images.keys import require_unique
+from deepssim.runtime.hdf5 import (
+    dataset,
+    open_hdf5,
+    read_keys,
+    read_number_attribute,
+    read_text_attribute,
+    write_keys,
+    write_text_attribute,
+)
 from deepssim.seeds import numpy_generator
 from deepssim.similarity.scores import ScoreMatrix, TopScores, look_up
 from deepssim.similarity.tiles import Comparison, Tile, score_tiles
 from deepssim.similarity.topk import TopK, merge, update_columns, update_rows
-from deepssim.storage import dataset, open_hdf5, read_keys, write_keys
 
 _BLOCK = 4_000_000  # scores copied together
 _LISTS = {"scores": "f", "partners": "iu"}  # datasets of top-k lists and kinds of their numbers
@@ -156,7 +164,7 @@ def read_scores(path: str | Path) -> ScoreMatrix | TopScores:
             values = scores[:].astype(np.float32)
         else:
             values = np.memmap(path, np.float32, "r", offset, scores.shape)
-        return ScoreMatrix(*keys, str(file.attrs["metric"]), values)
+        return ScoreMatrix(*keys, read_text_attribute(file, "metric"), values)
 
 
 def _read_top(file: Any) -> TopScores:
@@ -178,13 +186,13 @@ def _read_top(file: Any) -> TopScores:
         raise DataError(f"{file.filename}: its lists name images that it does not hold; make it again")
     return TopScores(
         *keys,
-        str(file.attrs["metric"]),
+        read_text_attribute(file, "metric"),
         of_rows,
         of_columns,
         codes,
         values,
-        train_images=int(file.attrs["train_images"]),
-        top_k=int(file.attrs["top_k"]),
+        train_images=int(read_number_attribute(file, "train_images")),
+        top_k=int(read_number_attribute(file, "top_k")),
     )
 
 
@@ -254,15 +262,13 @@ def _require_all_shards(shards: Sequence[str | Path], metric: str) -> None:
     found = {}
     for path in shards:
         with open_hdf5(path, needs=("real_keys", "synth_keys")) as file, readable(path, "a shard of scores"):
-            if file.attrs["metric"] != metric:
-                raise DataError(
-                    f"{path}: holds scores of {file.attrs['metric']}, not {metric}; name shards of one metric"
-                )
-            found[int(file.attrs["shard"])] = int(file.attrs["shards"])
+            if (stored := read_text_attribute(file, "metric")) != metric:
+                raise DataError(f"{path}: holds scores of {stored}, not {metric}; name shards of one metric")
+            found[int(read_number_attribute(file, "shard"))] = int(read_number_attribute(file, "shards"))
     count = max(found.values())
-    missing = sorted(set(range(count)) - set(found))
-    if missing or len(found) != len(shards):
-        what = f"shard {missing[0]} of {count} is missing" if missing else "a shard occurs twice"
+    missing = next((number for number in range(count) if number not in found), None)  # a damaged count may be huge
+    if missing is not None or len(found) != len(shards):
+        what = "a shard occurs twice" if missing is None else f"shard {missing} of {count} is missing"
         raise DataError(f"{shards[0]}: {what} among the {len(shards)} files given; name each shard once")
 
 
@@ -305,7 +311,8 @@ def _created(
     require_unique(list(synth_keys), "synthetic images")
     try:
         with h5py.File(path, "w") as file:
-            file.attrs.update({"metric": metric, "shard": shard.number, "shards": shard.count})
+            write_text_attribute(file, "metric", metric)
+            file.attrs.update({"shard": shard.number, "shards": shard.count})
             write_keys(file, "real_keys", real_keys)
             write_keys(file, "synth_keys", synth_keys)
             yield file

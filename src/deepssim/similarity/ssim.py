@@ -3,7 +3,7 @@
 The score is that of scikit-image's `structural_similarity` with its defaults, on z-scored images, with the range of the
 real image as `data_range`. Three things make a pair cheap:
 
-- Means and variances of all windows are computed once per image; a pair only adds the window sums of products.
+- AuditTools and variances of all windows are computed once per image; a pair only adds the window sums of products.
 - These sums are kept running, down the columns and along the row, so a pixel costs two products instead of 49. The
   values of 8-bit images are summed as integers, so nothing is lost however long the sums run; z-scores are a linear map
   of the pixels and enter as one factor at the end.
@@ -205,8 +205,8 @@ def _kernel(wide: bool) -> Callable[..., Any]:
         count, height, width = pixels.shape
         rows, columns = height - WINDOW + 1, width - WINDOW + 1
         for block in prange(len(lane_pixels)):
-            strip = np.empty((width, LANES), whole)  # sums of products over the seven rows of the current windows
-            window = np.empty(LANES, whole)
+            # Sums of products over the seven rows of the current windows, and over one window.
+            strip, window = np.empty((width, LANES), whole), np.empty(LANES, whole)
             line, total = np.empty(LANES, real), np.empty(LANES, np.float64)
             scale, c1, c2 = np.empty(LANES, real), np.empty(LANES, real), np.empty(LANES, real)
             for n in range(count):
@@ -224,9 +224,7 @@ def _kernel(wide: bool) -> Callable[..., Any]:
                     top = y - WINDOW + 1
                     if top < 0:
                         continue
-                    for lane in range(LANES):
-                        line[lane] = 0
-                        window[lane] = 0
+                    line[:], window[:] = 0, 0
                     for x in range(WINDOW - 1):
                         for lane in range(LANES):
                             window[lane] += strip[x, lane]

@@ -1,67 +1,58 @@
-"""One function per rule: open files, call the library, write files. Workflow scripts and the command line share them.
+"""One function per rule: open files, call the library, write files.
 
-Every function takes file paths by the names that the rule gives them, and `config`, of which it reads no more than the
-rule declares. What a stage needs is imported inside it: networks take ten seconds to import, and neither `deepssim --help`
-nor a stage that only compares numbers should wait for them.
+A function takes the rule's files by the names that the rule gives them, and by name what else it needs: wildcards, typed
+settings, threads. Its module is imported when the stage runs, so that a job imports no more than it uses.
 """
 
-from deepssim.stages.audit import audit
-from deepssim.stages.comparison import (
-    gather_matrix,
-    sample_pairs,
-    score_embeddings,
-    score_images,
-    score_pairs,
-)
-from deepssim.stages.encoders import embed, train_dar, train_deepssim
-from deepssim.stages.evaluation import (
-    evaluate,
-    fit_thresholds,
-    plot_benchmark,
-    plot_copies,
-    plot_metric,
-    plot_summary,
-    report,
-    summarize,
-)
-from deepssim.stages.generation import (
-    encode_latents,
-    export_images,
-    generate,
-    misalign,
-    prepare_dataset,
-    train_ldm,
-    train_vae,
-)
-from deepssim.stages.judging import compare_metrics, plot_evaluation
-from deepssim.stages.verification import verify_copies
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "audit",
-    "compare_metrics",
-    "embed",
-    "encode_latents",
-    "evaluate",
-    "export_images",
-    "fit_thresholds",
-    "gather_matrix",
-    "generate",
-    "misalign",
-    "plot_benchmark",
-    "plot_copies",
-    "plot_evaluation",
-    "plot_metric",
-    "plot_summary",
-    "prepare_dataset",
-    "report",
-    "sample_pairs",
-    "score_embeddings",
-    "score_images",
-    "score_pairs",
-    "summarize",
-    "train_dar",
-    "train_deepssim",
-    "train_ldm",
-    "train_vae",
-    "verify_copies",
-]
+_MODULES = {
+    "prepare_dataset": "dataset",
+    "misalign": "misalignment",
+    "train_vae": "vae",
+    "encode_latents": "latents",
+    "train_ldm": "ldm",
+    "generate": "synthesis",
+    "export_images": "export",
+    "score_images": "matrices",
+    "score_embeddings": "matrices",
+    "score_pairs": "matrices",
+    "gather_matrix": "matrices",
+    "sample_pairs": "ground_truth",
+    "train_deepssim": "encoders",
+    "train_dar": "dar",
+    "embed": "embeddings",
+    "verify_copies": "verification",
+    "fit_thresholds": "evaluation",
+    "evaluate": "evaluation",
+    "compare_metrics": "evaluation",
+    "summarize": "evaluation",
+    "plot_metric": "plots",
+    "plot_benchmark": "plots",
+    "plot_evaluation": "plots",
+    "plot_summary": "plots",
+    "plot_copies": "plots",
+    "report": "report",
+    "audit": "audit",
+}
+
+
+def stage_function(name: str) -> Callable[..., Any]:
+    """Return the function of a stage, importing its module only."""
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def run_stage(name: str, files: Mapping[str, Any], available: Mapping[str, Any]) -> Any:
+    """Call a stage with its files and with those of the other values that its signature names.
+
+    Args:
+        name: of the rule.
+        files: all named inputs and outputs; the function must take each of them.
+        available: wildcards, settings and threads by name.
+    """
+    function = stage_function(name)
+    accepted = inspect.signature(function).parameters
+    return function(**files, **{key: value for key, value in available.items() if key in accepted})

@@ -1,37 +1,39 @@
-"""Stages that judge metrics and show what was found."""
+"""The stages that evaluate metrics on the labelled pairs."""
 
-from __future__ import annotations
-
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from deepssim.choices import MetricName
+import numpy as np
+import pandas as pd
+
+from deepssim.config.choices import MetricName
+from deepssim.datasets.tables import read_images, read_train_used, write_csv
 from deepssim.errors import ConfigError, DataError
-from deepssim.similarity.metrics import METRICS
-from deepssim.stages.judging import judged_figures
-from deepssim.stages.shards import join_packs
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-    from deepssim.evaluation.fitting import Origin
+from deepssim.evaluation import classification, fitting, judged
+from deepssim.evaluation.fitting import Origin
+from deepssim.evaluation.summary import read_evaluation, summary_table
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
+from deepssim.ground_truth.tables import read_pairs, read_test_set
+from deepssim.metrics import METRICS
+from deepssim.runtime.json_files import as_json, write_json
+from deepssim.runtime.provenance import versions
+from deepssim.similarity.matrices import read_scores
 
 
 def fit_thresholds(*, matrix: str, valid: str, thresholds: str, metric: MetricName) -> None:
-    """Fit a metric's thresholds to the valid pairs, which share no subject with the test pairs."""
-    from deepssim.datasets.tables import read_pairs
-    from deepssim.evaluation import fitting
-    from deepssim.evaluation.labels import TRUTH
-    from deepssim.similarity.matrices import read_scores
+    """Fit a metric's thresholds to the valid pairs, which share no subject with the test pairs.
 
+    Args:
+        matrix: score matrix of aligned images.
+        valid: pair table.
+        thresholds: JSON to write.
+        metric: whose scores these are.
+    """
     table = read_pairs(valid)
     scores = read_scores(matrix).pair_scores(table["real_key"].tolist(), table["synth_key"].tolist())
-    fitted = fitting.fit_thresholds(scores, TRUTH.classify(table["ssim"].to_numpy()))
+    fitted = fitting.fit_thresholds(scores, SSIM_THRESHOLDS.classify(table["ssim"].to_numpy()))
     source = f"fitted on {len(table)} valid pairs, whose subjects are in no test pair"
-    fitting.write_thresholds(thresholds, fitting.Origin(fitted, source), metric.value)
+    fitting.write_thresholds(thresholds, Origin(fitted, source), metric.value)
 
 
 def evaluate(
@@ -39,141 +41,119 @@ def evaluate(
     matrix: str,
     test: str,
     train_used: str,
-    figures: str,
+    images: str,
+    evaluation: str,
     metric: MetricName,
-    thresholds: str | None = None,
-    images: str | None = None,
-    misaligned: bool = False,
-    config: Any,
+    seed: int,
     config_hash: str,
+    thresholds: str | None = None,
+    misaligned: bool = False,
 ) -> None:
-    """Judge one metric on the labelled test pairs by its published thresholds or those of a file, with intervals."""
-    from deepssim.datasets.tables import read_test_set, read_train_used
-    from deepssim.evaluation import classification
-    from deepssim.provenance import versions
-    from deepssim.similarity.matrices import read_scores
+    """Evaluate one metric on the labelled test pairs and count the copies it sees; intervals are by subject.
 
-    keys = read_train_used(train_used)
+    Args:
+        matrix: score matrix.
+        test: labelled pairs.
+        train_used: CSV with the keys of the generator's training images.
+        images: image table, which names the subject of every real image.
+        evaluation: JSON to write.
+        metric: whose scores these are.
+        seed: of the bootstrap.
+        config_hash: SHA-256 of the settings, kept in the result.
+        thresholds: fitted thresholds; the published ones unless given.
+        misaligned: whether the images were misaligned.
+
+    Raises:
+        ConfigError: if the metric has no published thresholds and none are given.
+    """
     used = _thresholds(metric, thresholds)
-    result = classification.evaluate(read_scores(matrix), read_test_set(test), keys, used.thresholds)
+    scores, table = read_scores(matrix), read_test_set(test)
+    result = classification.evaluate(scores, table, read_train_used(train_used), used.thresholds)
     result["thresholds"]["source"] = used.source
-    result["judged"] = judged_figures(matrix, test, images, result["thresholds"], config.seed)
+    result["judged"] = judged.judge(
+        _pair_scores(scores, table),
+        _labels(table),
+        _subjects(images, table),
+        used.thresholds,
+        judged.Sampling(seed=seed),
+    )
     result |= {"misaligned": misaligned, "provenance": {"config_sha256": config_hash, "versions": versions()}}
-    Path(figures).write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(evaluation, result, sort_keys=True)
 
 
 def _thresholds(metric: MetricName, path: str | None) -> Origin:
-    from deepssim.evaluation.fitting import PUBLISHED, Origin, read_thresholds
-
-    published = METRICS[metric].thresholds
     if path:
-        return read_thresholds(path, metric.value)
+        return fitting.read_thresholds(path, metric.value)
+    published = METRICS[metric].thresholds
     if published is None:
         raise ConfigError(
-            f"{metric.value} has no published thresholds; fit some (`deepssim fit-thresholds`) and name them by --thresholds"
+            f"{metric.value} has no published thresholds; fit some (`snakemake results/eval/thresholds/{metric.value}.json`) "
+            "and name the file by --thresholds"
         )
-    return Origin(published, PUBLISHED)
+    return Origin(published, fitting.PUBLISHED)
 
 
-def summarize(*, figures: Sequence[str], summary: str) -> None:
-    """Collect the main figures of all metrics in one table."""
-    from deepssim.datasets.tables import write_csv
-    from deepssim.evaluation.summary import read_figures, summary_table
-
-    write_csv(summary, summary_table([read_figures(path) for path in figures]))
-
-
-def plot_metric(
-    *, aligned: str, misaligned: str, test: str, figures: str, png: str, svg: str, metric: MetricName
-) -> None:
-    """Draw the histogram of a metric's scores by true class, aligned and misaligned."""
-    from deepssim.datasets.tables import read_test_set
-    from deepssim.reporting.plots import plot_histograms
-
-    table = read_test_set(test)
-    scores = _test_scores(metric, table, aligned, misaligned)
-    plot_histograms((png, svg), scores, table["label"].to_numpy(), METRICS[metric], _used(figures))
-
-
-def plot_benchmark(
-    *, aligned: Sequence[str], misaligned: Sequence[str], test: str, figures: Sequence[str], png: str, svg: str
-) -> None:
-    """Draw the histograms of all metrics in one figure; the files of a metric have the same place in every list."""
-    from deepssim.datasets.tables import read_test_set
-    from deepssim.evaluation.summary import read_figures
-    from deepssim.reporting import benchmark
-
-    table = read_test_set(test)
-    columns = []
-    for used, *matrices in zip(figures, aligned, misaligned, strict=True):
-        metric = MetricName(read_figures(used)["metric"])
-        columns.append(benchmark.MetricScores(METRICS[metric], _used(used), _test_scores(metric, table, *matrices)))
-    benchmark.plot_benchmark((png, svg), columns, table["label"].to_numpy())
-
-
-def _test_scores(metric: MetricName, table: pd.DataFrame, aligned: str, misaligned: str) -> dict[str, np.ndarray]:
-    from deepssim.similarity.matrices import read_scores
-
-    found = {"aligned": read_scores(aligned), "misaligned": read_scores(misaligned)}
-    for path, scores in zip((aligned, misaligned), found.values(), strict=True):
-        if scores.metric != metric:
-            raise DataError(f"{path}: holds scores of {scores.metric}, not {metric.value}; name files of one metric")
-    pairs = table["real_key"].tolist(), table["synth_key"].tolist()
-    return {kind: scores.pair_scores(*pairs) for kind, scores in found.items()}
-
-
-def _used(figures: str) -> Origin:
-    """Return the thresholds that an evaluation used."""
-    from deepssim.evaluation.fitting import Origin
-    from deepssim.evaluation.labels import Thresholds
-    from deepssim.evaluation.summary import read_figures
-
-    found = read_figures(figures)["thresholds"]
-    return Origin(Thresholds(found["different_up_to"], found["duplicate_above"]), found["source"])
-
-
-def plot_summary(*, summary: str, svg: str) -> None:
-    """Draw macro-F1 of all metrics, aligned and misaligned."""
-    from deepssim.datasets.tables import read_csv
-    from deepssim.evaluation.summary import SUMMARY_COLUMNS
-    from deepssim.reporting.plots import plot_f1
-
-    plot_f1(svg, read_csv(summary, needs=SUMMARY_COLUMNS))
-
-
-def plot_copies(*, matrix: str, train_used: str, real: str, synthetic: Sequence[str], png: str) -> None:
-    """Show synthetic images beside the training images that they resemble most."""
-    from deepssim.datasets.tables import read_train_used
-    from deepssim.images.packs import read_pack
-    from deepssim.reporting.pictures import save_nearest
-    from deepssim.similarity.matrices import read_scores
-
-    keys = read_train_used(train_used)
-    save_nearest(png, read_scores(matrix), keys, read_pack(real), join_packs(synthetic))
-
-
-def report(
+def compare_metrics(
     *,
+    matrices: Sequence[str],
+    evaluations: Sequence[str],
+    test: str,
     images: str,
-    figures: Sequence[str],
-    histograms: Sequence[str],
-    summary_plot: str,
-    copies: str,
-    reconstructions: str,
-    samples: str,
-    page: str,
+    comparison: str,
+    disagreements: str,
+    seed: int,
 ) -> None:
-    """Write the report, one HTML file that needs nothing else."""
-    from deepssim.datasets.tables import read_images
-    from deepssim.evaluation.summary import read_figures
-    from deepssim.reporting.page import write_report
+    """Compare metrics on the same test pairs: paired differences, agreement, and the pairs on which they disagree.
 
-    write_report(
-        page,
-        images=read_images(images),
-        figures=[read_figures(path) for path in figures],
-        histograms=histograms,
-        summary_plot=summary_plot,
-        copies=copies,
-        pictures={"Autoencoder": reconstructions, "Samples of the diffusion model": samples},
+    Args:
+        matrices: score matrices of aligned images.
+        evaluations: results of `evaluate` on them.
+        test: labelled pairs.
+        images: image table, which names the subject of every real image.
+        comparison: JSON to write.
+        disagreements: CSV to write.
+        seed: of the bootstrap.
+    """
+    table = read_test_set(test)
+    scores = {found.metric: _pair_scores(found, table) for found in map(read_scores, matrices)}
+    used = {item["metric"]: item["thresholds"] for item in map(read_evaluation, evaluations)}
+    absent = [name for name in scores if name not in used]
+    if absent:
+        raise DataError(
+            f"{len(absent)} of {len(scores)} metrics have no evaluation, first {absent[0]!r}; evaluate them"
+        )
+    thresholds = {name: Thresholds(used[name]["different_up_to"], used[name]["duplicate_above"]) for name in scores}
+    classes = {name: thresholds[name].classify(values) for name, values in scores.items()}
+    rows = judged.compare_metrics(
+        scores, thresholds, _labels(table), _subjects(images, table), judged.Sampling(seed=seed)
     )
+    content: dict[str, Any] = {
+        "pairs": len(table),
+        "agreement": judged.agreement_matrix(classes).to_dict(),
+        "differences": as_json(rows),
+    }
+    write_json(comparison, content)
+    write_csv(disagreements, judged.disagreements(table, scores, classes))
+
+
+def summarize(*, evaluations: Sequence[str], summary: str) -> None:
+    """Collect the main results of all metrics in one table.
+
+    Args:
+        evaluations: results of `evaluate`.
+        summary: CSV to write, one row per evaluation.
+    """
+    write_csv(summary, summary_table([read_evaluation(path) for path in evaluations]))
+
+
+def _pair_scores(scores: Any, table: pd.DataFrame) -> np.ndarray:
+    return scores.pair_scores(table["real_key"].tolist(), table["synth_key"].tolist())
+
+
+def _labels(table: pd.DataFrame) -> np.ndarray:
+    return table["label"].to_numpy(dtype="int64")
+
+
+def _subjects(images: str, table: pd.DataFrame) -> list[str]:
+    """Return the subject of the real image of each pair."""
+    return read_images(images).set_index("key")["subject"].loc[table["real_key"]].astype(str).tolist()

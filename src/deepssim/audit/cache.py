@@ -1,0 +1,141 @@
+"""What an audit keeps for the next one: decoded images by file content, embeddings by pixels and encoder, nearest images.
+
+Every run adds files and changes none, so an interrupted run leaves nothing half done. Images of patients are in here: the
+folder stays where the images may be, and no part of it goes into a report.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from deepssim.audit.retrieval import Neighbours
+from deepssim.images.files import read_each
+from deepssim.images.folders import Decoded, checksums, decode
+from deepssim.images.packs import ImagePack
+from deepssim.runtime.hdf5 import dataset, open_hdf5, read_keys, write_keys
+from deepssim.runtime.outputs import atomic_outputs
+from deepssim.runtime.provenance import fingerprint
+from deepssim.runtime.stage_versions import STAGE_VERSIONS
+from deepssim.similarity.embeddings import Embeddings, read_embeddings, write_embeddings
+from deepssim.similarity.topk import TopK
+
+logger = logging.getLogger(__name__)
+
+
+class AuditCache:
+    """The cache of one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def salt(self) -> bytes:
+        """Return the salt of patient hashes: random, made once for this folder."""
+        path = self.root / "salt"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(secrets.token_bytes(32))
+            path.chmod(0o600)
+        return path.read_bytes()
+
+    def decoded(
+        self, files: Sequence[Path], size: Sequence[int], percentiles: Sequence[float], *, threads: int, place: str
+    ) -> list[Decoded]:
+        """Return the images of files, decoding those whose content is new."""
+
+        folder = (
+            self.root / "images" / fingerprint([STAGE_VERSIONS["prepare_dataset"], list(size), list(percentiles)])[:16]
+        )
+        content = checksums(files, threads)
+        known = self._read_decoded(folder, set(content))
+        new = {checksum: path for checksum, path in zip(content, files, strict=True) if checksum not in known}
+        if new:
+            found = read_each(
+                list(new.values()), lambda path: decode(path, size, percentiles),
+                threads=threads, place=place, total=len(files),
+            )  # fmt: skip
+            known |= dict(zip(new, found, strict=True))
+            self._write_decoded(folder, list(new), found)
+        logger.info("%d of %d files were decoded, the others are known", len(new), len(files))
+        return [known[checksum] for checksum in content]
+
+    def embeddings(
+        self, pack: ImagePack, content: Sequence[str], checksum: str, embed: Callable[[ImagePack], Embeddings]
+    ) -> Embeddings:
+        """Return the embeddings of images, embedding those whose pixels are new to this encoder."""
+
+        folder = self.root / "embeddings" / fingerprint([STAGE_VERSIONS["embed"], checksum])[:32]
+        wanted = set(content)
+        known: dict[str, np.ndarray] = {}
+        for path in sorted(folder.glob("*.h5")):
+            earlier = read_embeddings(path)
+            known.update((key, value) for key, value in zip(earlier.keys, earlier.values, strict=True) if key in wanted)
+        rows = {key: row for row, key in enumerate(content) if key not in known}
+        encoder = ""
+        if rows:
+            part = embed(ImagePack(pack.images[sorted(rows.values())], sorted(rows, key=lambda key: rows[key])))
+            known.update(zip(part.keys, part.values, strict=True))
+            encoder = part.encoder
+            with atomic_outputs({"part": folder / f"{fingerprint(part.keys)[:16]}.h5"}) as outputs:
+                write_embeddings(outputs["part"], part)
+        logger.info("%d of %d images were embedded, the others are known", len(rows), len(content))
+        return Embeddings(np.stack([known[key] for key in content]), pack.keys, encoder, checksum)
+
+    def neighbours(self, inputs: object, find: Callable[[], Neighbours]) -> Neighbours:
+        """Return the nearest images, found anew only where an image, a subject or the encoder is another."""
+
+        path = self.root / "neighbours" / f"{fingerprint(inputs)[:32]}.h5"
+        if path.exists():
+            with open_hdf5(path, needs=()) as file:
+                lists = {
+                    name: TopK(dataset(file, f"{name}/scores")[:], dataset(file, f"{name}/partners")[:])
+                    for name in file
+                }
+            return Neighbours(**{name: lists.get(name) for name in Neighbours.__dataclass_fields__})  # type: ignore[arg-type]
+        found = find()
+        with atomic_outputs({"lists": path}) as outputs:
+            _write_lists(outputs["lists"], found)
+        return found
+
+    def _read_decoded(self, folder: Path, wanted: set[str]) -> dict[str, Decoded]:
+
+        known = {}
+        for path in sorted(folder.glob("*.h5")):
+            with open_hdf5(path, needs=("images", "counts", "sizes", "parts", "files")) as file:
+                counts, sizes = dataset(file, "counts")[:], dataset(file, "sizes")[:]
+                names = read_keys(file, "files", expected=len(counts))
+                parts = read_keys(file, "parts", expected=len(sizes))
+                if wanted.isdisjoint(names):
+                    continue
+                images = dataset(file, "images")[:]
+            stops = np.cumsum(counts)
+            for name, stop, count in zip(names, stops, counts, strict=True):
+                if name in wanted:
+                    rows = slice(stop - count, stop)
+                    known[name] = Decoded(images[rows], parts[rows], [(int(h), int(w)) for h, w in sizes[rows]])
+        return known
+
+    def _write_decoded(self, folder: Path, names: list[str], decoded: Sequence[Decoded]) -> None:
+
+        with (
+            atomic_outputs({"part": folder / f"{fingerprint(names)[:16]}.h5"}) as outputs,
+            h5py.File(outputs["part"], "w") as file,
+        ):
+            file.create_dataset("images", data=np.concatenate([item.images for item in decoded]))
+            file.create_dataset("counts", data=np.array([len(item.parts) for item in decoded], np.int64))
+            sizes = np.array([size for item in decoded for size in item.sizes], np.int64)
+            file.create_dataset("sizes", data=sizes.reshape(-1, 2))
+            write_keys(file, "files", names)
+            write_keys(file, "parts", [part for item in decoded for part in item.parts])
+
+
+def _write_lists(path: str, found: Neighbours) -> None:
+
+    with h5py.File(path, "w") as file:
+        for name, best in vars(found).items():
+            if best is not None:
+                file.create_dataset(f"{name}/scores", data=best.scores)
+                file.create_dataset(f"{name}/partners", data=best.partners)

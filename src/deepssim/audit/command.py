@@ -1,0 +1,75 @@
+"""The subcommand `deepssim audit`. Argument parsing only; the work is in run.py."""
+
+import argparse
+from typing import Any
+
+from deepssim.config.choices import Device
+from deepssim.runtime.threads import available_threads, set_threads
+
+ABOVE_LIMIT = 3  # exit status; 1 is for errors that the user can mend, 2 for unexpected ones
+
+_IN_SECTION = (
+    "real", "synthetic", "holdout", "encoder", "autoencoder", "subjects", "subject_pattern", "image_size",
+    "false_positive_rate", "de_identified",
+)  # fmt: skip
+
+
+def add_audit_command(commands: Any) -> None:
+    """Add the subcommand to a parser."""
+    command = commands.add_parser(
+        "audit",
+        help="judge folders of real and synthetic images, without labels",
+        description="Find out which synthetic images copy training images. Reads PNG, JPEG, TIFF, BMP, NIfTI and DICOM in "
+        "folders and below, of any size, and writes a report. Explained in docs/audit.md.",
+    )
+    command.add_argument("real", metavar="REAL", help="folder of the generator's training images")
+    command.add_argument("synthetic", metavar="SYNTH", help="folder of its synthetic images")
+    command.add_argument("--out", required=True, metavar="DIR", help="folder for the report")
+    command.add_argument("--holdout", metavar="DIR", help="images of other patients, to calibrate the limit on")
+    command.add_argument("--encoder", metavar="FILE", help="trained encoder; without one it is trained on REAL")
+    command.add_argument("--autoencoder", metavar="FILE", help="the generator's autoencoder, for one more control")
+    command.add_argument("--subjects", metavar="CSV", help="table with image_path and subject")
+    command.add_argument(
+        "--subject-pattern", metavar="REGEX", help="regular expression with one group that finds the subject in a path"
+    )
+    command.add_argument("--image-size", nargs=2, type=int, metavar=("H", "W"), help="at which images are compared")
+    command.add_argument("--false-positive-rate", type=float, metavar="RATE", help="rate of false alarms to allow")
+    command.add_argument(
+        "--de-identified", action="store_true", default=None, help="leave file names and patient ids out of the report"
+    )
+    command.add_argument(
+        "--fail-above", type=_rate, metavar="RATE",
+        help=f"exit with {ABOVE_LIMIT} if copies were found and their rate in SYNTH is above RATE, 0 to 1",
+    )  # fmt: skip
+    command.add_argument("--cache", metavar="DIR", help="for later runs (default: .deepssim-cache beside the report)")
+    command.add_argument("--config", metavar="FILE", help="config file with sections audit and encoder")
+    command.add_argument("--seed", type=int, help="of all random numbers")
+    command.add_argument("--device", type=Device, choices=list(Device), help="where networks run")
+    command.add_argument("--threads", type=int, default=available_threads(), help="processor threads (default: all)")
+    command.set_defaults(call=_run)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= rate <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return rate
+
+
+def _run(options: argparse.Namespace) -> None:
+    set_threads(options.threads)
+    from deepssim.audit.run import above_limit, audit_folder
+    from deepssim.config.base import as_settings
+    from deepssim.config.settings import Config, load_config, parse_config
+
+    settings = as_settings(load_config(options.config) if options.config else Config())
+    given = {name: getattr(options, name) for name in _IN_SECTION}
+    settings["audit"] |= {name: value for name, value in given.items() if value is not None}
+    settings |= {name: getattr(options, name) for name in ("seed", "device") if getattr(options, name) is not None}
+    found = audit_folder(options.out, config=parse_config(settings), cache=options.cache, threads=options.threads)
+    print(f"{found['verdict']['result']}: {found['verdict']['sentence']}\nreport: {options.out}/index.html")
+    if options.fail_above is not None and above_limit(found, options.fail_above):
+        raise SystemExit(ABOVE_LIMIT)

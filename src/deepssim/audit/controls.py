@@ -1,0 +1,91 @@
+"""Controls: copies that must be found. They say how much a verdict is worth.
+
+Not here: the distortions (images/distort.py), negative controls, which calibrate the rule (calibration.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepssim.audit.calibration import Rule
+from deepssim.audit.retrieval import neighbourhood_ratios
+from deepssim.evaluation.intervals import Interval, share_interval
+from deepssim.seeds import numpy_generator
+from deepssim.similarity.embedding_scores import EmbeddingComparison
+from deepssim.similarity.embeddings import Embeddings
+from deepssim.similarity.topk import top_k
+
+
+@dataclass(frozen=True)
+class Control:
+    """What became of copies that went through one distortion.
+
+    Attributes:
+        distortion: its name.
+        found: share that the rule calls copies.
+        traced: share that the rule calls copies of the right subject.
+        median_score: of the best score of each copy.
+    """
+
+    distortion: str
+    found: Interval
+    traced: Interval
+    median_score: float
+
+
+@dataclass(frozen=True)
+class Originals:
+    """Training images that copies are looked for among.
+
+    Attributes:
+        embeddings, subjects: of all training images.
+        rows: which of them were copied.
+        k: partners of a copy that the rule looks at.
+        confidence: of intervals.
+        threads: processor threads.
+    """
+
+    embeddings: Embeddings
+    subjects: Sequence[str]
+    rows: Sequence[int]
+    k: int
+    confidence: float
+    threads: int = 1
+
+
+def choose_controls(subjects: Sequence[str], count: int, seed: int) -> list[int]:
+    """Choose training images to copy, of as many subjects as possible; row numbers, increasing."""
+    rows = list(range(len(subjects)))
+    numpy_generator(seed, "controls").shuffle(rows)
+    seen: dict[str, int] = {}
+    turn = []
+    for row in rows:
+        turn.append(seen.get(subjects[row], 0))
+        seen[subjects[row]] = turn[-1] + 1
+    order = np.argsort(turn, kind="stable")[:count]
+    return sorted(rows[place] for place in order)
+
+
+def positive_control(distortion: str, copies: Embeddings, originals: Originals, rule: Rule) -> Control:
+    """See which of the distorted copies the rule finds.
+
+    Args:
+        distortion: its name.
+        copies: embeddings of the copies, in the order of `originals.rows`.
+        originals: the training images.
+        rule: of the audit.
+    """
+    comparison = EmbeddingComparison(originals.embeddings, copies, threads=originals.threads)
+    _, best = top_k(comparison, originals.k, threads=originals.threads, rows=False)
+    assert best is not None
+    found = rule.flags(best.scores[:, 0], neighbourhood_ratios(best, originals.subjects))
+    names = np.asarray(originals.subjects, dtype=object).astype(str)
+    right = names[best.partners[:, 0]] == names[list(originals.rows)]
+    count = len(originals.rows)
+    return Control(
+        distortion,
+        share_interval(int(found.sum()), count, originals.confidence),
+        share_interval(int((found & right).sum()), count, originals.confidence),
+        float(np.median(best.scores[:, 0])),
+    )

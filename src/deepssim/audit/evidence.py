@@ -1,0 +1,87 @@
+"""Evidence for each candidate: SSIM after alignment with its original, and the same for images that cannot be copies.
+
+Not here: finding candidates (retrieval.py), calling them copies (calibration.py).
+"""
+
+import numpy as np
+from tqdm import tqdm
+
+from deepssim.audit import leakage
+from deepssim.audit.preflight import Finding, suspicious_pairs
+from deepssim.audit.retrieval import Neighbours
+from deepssim.audit.sides import Side, Sides
+from deepssim.config.audit import AuditConfig
+from deepssim.images.packs import ImagePack
+from deepssim.registration.result import Registered
+from deepssim.registration.search import align
+from deepssim.similarity.topk import TopK
+
+_SAME_PICTURE = 0.95  # SSIM after alignment of two images of one moment
+
+
+_SUSPECTS = 50  # pairs of real images that are aligned to find the same picture under two names
+
+
+def confirmed(copies: leakage.Copies, aligned: dict[int, Registered], limit: float) -> np.ndarray:
+    """Return the candidates whose SSIM after alignment is above a limit; identical ones need no confirmation."""
+    candidates = copies.flagged & ~copies.identical
+    return candidates & [row in aligned and aligned[row].ssim > limit for row in range(len(candidates))]
+
+
+def best_rows(copies: leakage.Copies, count: int) -> np.ndarray:
+    """Return the synthetic images that resemble a training image most, best first."""
+    return np.argsort(-copies.scores, kind="stable")[:count]
+
+
+def align_best(
+    copies: leakage.Copies, train: Side, synthetic: Side, borderline: np.ndarray, options: AuditConfig
+) -> dict[int, Registered]:
+    rows = np.unique(np.concatenate([best_rows(copies, max(options.verified, options.gallery)), borderline]))
+    return align_pairs(train.pack, copies.original, synthetic.pack, rows)
+
+
+def align_pairs(real: ImagePack, partners: np.ndarray, other: ImagePack, rows: np.ndarray) -> dict[int, Registered]:
+    """Bring images `rows` of a pack onto their partners in another one."""
+    found = {}
+    for row in tqdm(rows.tolist(), desc="aligning", unit="pair", disable=None):
+        pair = ImagePack(np.stack([real.images[partners[row]], other.images[row]]), ["real", "other"]).unit()
+        found[row] = align(*pair)
+    return found
+
+
+def negative_controls(sides: Sides, neighbours: Neighbours) -> tuple[TopK, Side]:
+    """Return the images that cannot be copies, with their nearest training images."""
+    if sides.holdout is None:
+        return neighbours.train_others, sides.train
+    assert neighbours.holdout is not None
+    return neighbours.holdout, sides.holdout
+
+
+def control_ssim(sides: Sides, neighbours: Neighbours, count: int) -> np.ndarray:
+    """Align the negative controls that resemble a training image most; float64 (N,), NaN for the others."""
+    best, side = negative_controls(sides, neighbours)
+    if not best.scores.shape[1]:
+        return np.full(len(side.pack.keys), np.nan)
+    rows = np.argsort(-best.scores[:, 0], kind="stable")[: max(count, _SUSPECTS)]
+    ssim = np.full(len(side.pack.keys), np.nan)
+    for row, aligned in align_pairs(sides.train.pack, best.partners[:, 0], side.pack, rows).items():
+        ssim[row] = aligned.ssim
+    return ssim
+
+
+def same_pictures(sides: Sides, neighbours: Neighbours, ssim: np.ndarray) -> list[Finding]:
+    """Name controls that are nearly the same picture as a training image of another subject."""
+    best, side = negative_controls(sides, neighbours)
+    if not best.scores.shape[1]:
+        return []
+    pairs = suspicious_pairs(
+        best.scores[:, 0], best.partners[:, 0], side.pack.keys, sides.train.pack.keys, ssim, _SAME_PICTURE
+    )
+    if not pairs:
+        return []
+    what = "held-out images" if sides.holdout else "training images"
+    message = (
+        f"{len(pairs)} {what} have an SSIM above {_SAME_PICTURE:g} with a training image of another subject after "
+        "alignment; if they are one patient under two names, the limit is too high and hides copies"
+    )
+    return [Finding("the same picture under two subjects", message, pairs[:20], sides.holdout is not None)]

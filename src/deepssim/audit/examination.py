@@ -1,0 +1,182 @@
+"""One audit: from embeddings of three sets of images to a verdict, its figures and its controls.
+
+Not here: reading and embedding images (stages/audit.py), how it is shown (reporting/).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from deepssim.audit import evidence, leakage, membership
+from deepssim.audit.calibration import Rule, calibrated_rule, published_rule, share_with
+from deepssim.audit.controls import Control, Originals, choose_controls, positive_control
+from deepssim.audit.preflight import Finding
+from deepssim.audit.retrieval import Neighbours, nearest_two_ratios
+from deepssim.audit.sides import AuditTools, Side, Sides
+from deepssim.config.audit import AuditConfig
+from deepssim.evaluation.intervals import Interval, more_than_controls
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS
+from deepssim.images.distort import DISTORTIONS, distort
+from deepssim.images.packs import ImagePack
+from deepssim.registration.result import Registered
+from deepssim.seeds import derive_seed
+
+_MOST_CHANCE = 0.05  # probability below which an excess over the controls is no chance
+
+
+class Verdict(StrEnum):
+    """What an audit found."""
+
+    COPIES = "copies found"
+    CANDIDATES = "candidates, but no more than chance explains"
+    NONE = "no copies found"
+
+
+@dataclass(frozen=True)
+class AuditFigures:
+    """All that an audit found.
+
+    Attributes:
+        verdict: in short.
+        chance: probability of so many candidates beyond the controls by chance; 1 without controls.
+        rule, copies, leakage: when an image is a copy, which are, and what that tools for images and subjects.
+        aligned: best candidates and borderline images, by row, brought onto their original.
+        confirmed: bool (S,), candidates that exact SSIM after alignment confirms.
+        confirmed_above: the SSIM they must exceed: 0.85, or what controls reach where that is more.
+        controls: positive controls.
+        membership: what the synthetic images say as a whole; empty without a holdout.
+        findings: what is wrong with the data.
+        borderline: synthetic images next to the limit.
+    """
+
+    verdict: Verdict
+    chance: float
+    rule: Rule
+    copies: leakage.Copies
+    leakage: dict[str, Any]
+    aligned: dict[int, Registered]
+    confirmed: np.ndarray
+    confirmed_above: float
+    controls: list[Control]
+    membership: dict[str, Any]
+    findings: list[Finding]
+    borderline: np.ndarray
+
+
+def examine(
+    sides: Sides, neighbours: Neighbours, findings: Sequence[Finding], options: AuditConfig, tools: AuditTools
+) -> AuditFigures:
+    """Judge synthetic images.
+
+    Args:
+        sides: all images.
+        neighbours: their nearest images.
+        findings: of the pre-flight so far.
+        options, tools: section `audit`, and what to work with.
+    """
+    train = sides.train
+    bootstrap = {"confidence": options.confidence, "repetitions": options.bootstrap, "seed": tools.seed}
+    share_of = share_with(**bootstrap)  # type: ignore[arg-type]
+    rule = _rule(sides, neighbours, options, share_of, tools.seed)
+    copies = leakage.find_copies(neighbours, rule, train.subjects, train.pixel_hashes, sides.synthetic.pixel_hashes)
+    borderline = _borderline(copies, rule, options.borderline)
+    aligned = evidence.align_best(copies, train, sides.synthetic, borderline, options)
+    control_ssim = evidence.control_ssim(sides, neighbours, options.verified)
+    confirmed_above = max(SSIM_THRESHOLDS.high, float(np.nanmax(control_ssim, initial=-1.0)))
+    confirmed = evidence.confirmed(copies, aligned, confirmed_above)
+    chance = _chance(copies, rule)
+    found = leakage.leakage_figures(copies, rule, train.subjects, share_of=share_of, **bootstrap)  # type: ignore[arg-type]
+    controls = _controls(train, rule, options, tools)
+    found["holdout_copied"] = _holdout_copied(sides, neighbours, rule, share_of)
+    found["with_missed"] = leakage.with_missed(copies, rule, controls, confidence=options.confidence, seed=tools.seed)
+    return AuditFigures(
+        verdict=_verdict(copies, confirmed, chance),
+        chance=chance,
+        rule=rule,
+        copies=copies,
+        leakage=found,
+        aligned=aligned,
+        confirmed=confirmed,
+        confirmed_above=confirmed_above,
+        controls=controls,
+        membership=_membership(sides, neighbours, bootstrap),
+        findings=[*findings, *evidence.same_pictures(sides, neighbours, control_ssim)],
+        borderline=borderline,
+    )
+
+
+def _chance(copies: leakage.Copies, rule: Rule) -> float:
+    return more_than_controls(int(copies.flagged.sum()), len(copies.flagged), int(rule.alarms.sum()), len(rule.alarms))
+
+
+def _rule(
+    sides: Sides, neighbours: Neighbours, options: AuditConfig, share_of: Callable[..., Interval], seed: int
+) -> Rule:
+    if sides.holdout is None:
+        return published_rule(neighbours, sides.train.subjects, share_of=share_of)
+    rate = options.false_positive_rate
+    return calibrated_rule(neighbours, sides.holdout.subjects, rate=rate, share_of=share_of, seed=seed)
+
+
+def _holdout_copied(
+    sides: Sides, neighbours: Neighbours, rule: Rule, share_of: Callable[..., Interval]
+) -> Interval | None:
+    """Return what the share of training images copied would be by chance: that of held-out images."""
+    if sides.holdout is None or neighbours.holdout_synthetic is None:
+        return None
+    best = neighbours.holdout_synthetic.scores[:, 0].astype(np.float64)
+    return share_of(best > rule.threshold, sides.holdout.subjects)
+
+
+def _controls(train: Side, rule: Rule, options: AuditConfig, tools: AuditTools) -> list[Control]:
+    rows = choose_controls(train.subjects, options.controls, tools.seed)
+    originals = Originals(train.embeddings, train.subjects, rows, options.top_k, options.confidence, tools.threads)
+    chosen = ImagePack(np.asarray(train.pack.images)[rows], [train.pack.keys[row] for row in rows])
+    copies: dict[str, ImagePack] = {name: distort(chosen, name, tools.seed) for name in DISTORTIONS}
+    if tools.reconstruct is not None:
+        copies["autoencoder"] = tools.reconstruct(chosen)
+    return [positive_control(name, tools.embed(pack), originals, rule) for name, pack in copies.items()]
+
+
+def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float) -> Verdict:
+    if copies.identical.any() or confirmed.any() or chance < _MOST_CHANCE:
+        return Verdict.COPIES
+    return Verdict.CANDIDATES if copies.flagged.any() else Verdict.NONE
+
+
+def _borderline(copies: leakage.Copies, rule: Rule, count: int) -> np.ndarray:
+    """Return the images next to the limit on both sides, at most `count`."""
+    apart = np.abs(copies.scores - rule.threshold)
+    order = np.argsort(np.where(copies.identical, np.inf, apart), kind="stable")
+    above = [row for row in order if copies.flagged[row] and not copies.identical[row]]
+    below = [row for row in order if not copies.flagged[row]]
+    return np.array(sorted([*above[: count // 2], *below[: count - count // 2]]), dtype=np.int64)
+
+
+def _membership(sides: Sides, neighbours: Neighbours, bootstrap: dict[str, Any]) -> dict[str, Any]:
+    train, synthetic, holdout = sides.train, sides.synthetic, sides.holdout
+    if holdout is None:
+        return {}
+    to_train, to_holdout = neighbours.synthetic, neighbours.synthetic_holdout
+    of_holdout, from_holdout = neighbours.holdout, neighbours.holdout_synthetic
+    assert to_holdout is not None and of_holdout is not None and from_holdout is not None  # noqa: PT018
+    cells = membership.cells_of(
+        train.embeddings.values, synthetic.embeddings.values, holdout.embeddings.values,
+        seed=derive_seed(bootstrap["seed"], "cells"),
+    )  # fmt: skip
+    first = partial(np.take, indices=0, axis=1)
+    return {
+        "membership_inference": membership.membership_inference(
+            first(neighbours.train.scores), first(from_holdout.scores), [*train.subjects, *holdout.subjects], **bootstrap
+        ),
+        "closest_record": membership.closest_record_share(
+            first(to_train.scores), first(to_holdout.scores),
+            len(train.pack.keys), len(holdout.pack.keys), bootstrap["confidence"],
+        ),
+        "data_copying": membership.data_copying(first(to_train.scores), first(of_holdout.scores), *cells),
+        "nearest_two": membership.nearest_two(nearest_two_ratios(to_train), nearest_two_ratios(of_holdout)),
+    }  # fmt: skip

@@ -1,0 +1,171 @@
+"""What was copied: synthetic images that are copies, training images and subjects that leak, copies of each.
+
+Not here: when an image is a copy (calibration.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deepssim.audit.calibration import Rule
+from deepssim.audit.controls import Control
+from deepssim.audit.retrieval import Neighbours, neighbourhood_ratios
+from deepssim.evaluation.intervals import (
+    Interval,
+    bootstrap_weights,
+    excess_share,
+    percentile_interval,
+    share_interval,
+    share_with_missed,
+)
+from deepssim.images.distort import UNCHANGED
+
+COPIES_BINS = ("1", "2", "3 to 5", "6 to 10", "more than 10")
+_BIN_EDGES = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Which synthetic images are copies of what.
+
+    Attributes:
+        flagged: bool (S,), copies: identical, or by the rule.
+        identical: bool (S,), equal in every pixel to a training image.
+        original: int64 (S,), the training image that each resembles most; for identical ones the equal one.
+        scores: float64 (S,), with that image.
+        ratios: float64 (S,), to the local neighbourhood.
+        copied: bool (T,), training images with a copy.
+    """
+
+    flagged: np.ndarray
+    identical: np.ndarray
+    original: np.ndarray
+    scores: np.ndarray
+    ratios: np.ndarray
+    copied: np.ndarray
+
+
+def find_copies(
+    neighbours: Neighbours,
+    rule: Rule,
+    subjects: Sequence[str],
+    train_hashes: Sequence[str],
+    synthetic_hashes: Sequence[str],
+) -> Copies:
+    """Judge every synthetic image.
+
+    Args:
+        neighbours, rule: of the audit.
+        subjects: of the T training images.
+        train_hashes, synthetic_hashes: hash of each image's pixels; equal ones are copies whatever a score says.
+    """
+    place = {content: row for row, content in reversed(list(enumerate(train_hashes)))}
+    equal = np.array([place.get(content, -1) for content in synthetic_hashes], dtype=np.int64)
+    identical = equal >= 0
+    best = neighbours.synthetic
+    ratios = neighbourhood_ratios(best, subjects)
+    scores = np.where(identical, 1.0, best.scores[:, 0].astype(np.float64))
+    flagged = rule.flags(best.scores[:, 0], ratios) | identical
+    original = np.where(identical, equal, best.partners[:, 0])
+    copied = np.zeros(len(train_hashes), bool)
+    if rule.most_ratio is None:
+        copied = neighbours.train.scores[:, 0].astype(np.float64) > rule.threshold
+    copied[original[flagged]] = True
+    return Copies(flagged, identical, original, scores, ratios, copied)
+
+
+def leakage_figures(
+    copies: Copies,
+    rule: Rule,
+    subjects: Sequence[str],
+    *,
+    confidence: float,
+    repetitions: int,
+    seed: int,
+    share_of: Any,
+) -> dict[str, Any]:
+    """Count what leaks, each figure with its interval.
+
+    Args:
+        copies, rule: of the audit.
+        subjects: of the training images.
+        confidence, repetitions, seed: of intervals.
+        share_of: `(found, subjects)` to a share with its interval.
+
+    Returns:
+        `flagged_share` of synthetic images; `synthetic_that_copy`, the same less false alarms (N_copies);
+        `training_copied` (N_mem); `subjects_copied`; `copies_per_image` of copied training images, with a histogram.
+
+    Source: N_copies and N_mem of Dar et al., arXiv:2402.01054.
+    """
+    flagged, total = int(copies.flagged.sum()), len(copies.flagged)
+    names = np.asarray(subjects, dtype=object).astype(str)
+    leaked = sorted(set(names[copies.copied]))
+    excess = excess_share(flagged, total, int(rule.alarms.sum()), len(rule.alarms), confidence=confidence, seed=seed)
+    certain = share_interval(int(copies.identical.sum()), total, confidence)  # no false alarm has equal pixels
+    value = np.fmax(excess.value, certain.value)
+    low, high = max(excess.low, certain.low), max(excess.high, certain.high if certain.count else 0.0)
+    return {
+        "flagged_share": share_interval(flagged, total, confidence),
+        "synthetic_that_copy": Interval(float(value), low, high, excess.method, flagged, total),
+        "identical": int(copies.identical.sum()),
+        "training_copied": share_of(copies.copied, subjects),
+        "subjects_copied": share_interval(len(leaked), len(set(names)), confidence),
+        "copies_per_image": _copies_per_image(copies, names, confidence, repetitions, seed),
+    }
+
+
+def with_missed(copies: Copies, rule: Rule, controls: Sequence[Control], *, confidence: float, seed: int) -> Interval:
+    """Return the share of synthetic images that copy, with those that are missed if they are as mixed as the controls."""
+    hidden = [control.found for control in controls if control.distortion != UNCHANGED]
+    certain = int(copies.identical.sum())
+    return share_with_missed(
+        certain,
+        int(copies.flagged.sum()) - certain,
+        len(copies.flagged),
+        (int(rule.alarms.sum()), len(rule.alarms)),
+        (sum(share.count or 0 for share in hidden), sum(share.total or 0 for share in hidden)),
+        confidence=confidence,
+        seed=seed,
+    )
+
+
+def _copies_per_image(
+    copies: Copies, subjects: np.ndarray, confidence: float, repetitions: int, seed: int
+) -> dict[str, Any]:
+    counts = np.bincount(copies.original[copies.flagged], minlength=len(copies.copied))
+    some = counts > 0
+    bins = np.bincount(np.digitize(counts[some], _BIN_EDGES, right=True), minlength=len(COPIES_BINS))
+    mean = Interval(float("nan"), float("nan"), float("nan"), "no copies")
+    if some.any():
+        weights = bootstrap_weights(list(subjects[some]), repetitions, seed, "copies per image")
+        samples = (weights @ counts[some].astype(np.float64)) / weights.sum(axis=1)
+        mean = percentile_interval(float(counts[some].mean()), samples, confidence)
+    return {
+        "mean": mean,
+        "most": int(counts.max(initial=0)),
+        "histogram": dict(zip(COPIES_BINS, bins.tolist(), strict=True)),
+    }
+
+
+def subject_table(copies: Copies, train_keys: Sequence[str], subjects: Sequence[str]) -> pd.DataFrame:
+    """Return one row per training subject that leaks, most copied first.
+
+    Columns: subject, images, images_copied, copies (synthetic images), best_score, best_image (training key).
+    """
+    counts = np.bincount(copies.original[copies.flagged], minlength=len(train_keys))
+    best = np.full(len(train_keys), -np.inf)
+    np.maximum.at(best, copies.original, copies.scores)
+    table = pd.DataFrame(
+        {"subject": list(subjects), "key": list(train_keys), "copied": copies.copied, "copies": counts, "best": best}
+    )
+    table = table.sort_values(["best", "key"], ascending=[False, True], kind="stable")
+    grouped = table.groupby("subject", sort=False).agg(
+        images=("key", "size"), images_copied=("copied", "sum"), copies=("copies", "sum"),
+        best_score=("best", "first"), best_image=("key", "first"),
+    ).reset_index()  # fmt: skip
+    grouped = grouped[grouped["images_copied"] > 0]
+    return grouped.sort_values(["copies", "best_score"], ascending=False, kind="stable").reset_index(drop=True)

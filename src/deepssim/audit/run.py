@@ -1,0 +1,181 @@
+"""The audit: folders of real and synthetic images in, a verdict with its evidence out.
+
+Not here: the statistics (examination.py), the page (page.py), the command line (cli.py).
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepssim.audit.cache import AuditCache
+from deepssim.audit.examination import Verdict, examine
+from deepssim.audit.inventory import collect_sides, find_subjects_of, folders_of, preflight
+from deepssim.audit.page import write_page
+from deepssim.audit.retrieval import Neighbours, find_neighbours
+from deepssim.audit.sides import AuditTools, Side, Sides
+from deepssim.audit.tables import AuditReport, write_tables
+from deepssim.config.choices import MetricName, Precision
+from deepssim.config.settings import Config
+from deepssim.errors import DataError
+from deepssim.images.folders import Collection
+from deepssim.images.packs import ImagePack
+from deepssim.metrics import METRICS
+from deepssim.runtime.outputs import atomic_outputs
+from deepssim.runtime.provenance import file_checksum
+from deepssim.similarity.embeddings import Embeddings
+
+logger = logging.getLogger(__name__)
+
+OUTPUTS = {
+    "page": "index.html",
+    "summary": "summary.json",
+    "pairs": "pairs.csv",
+    "keep": "keep.txt",
+    "drop": "drop.txt",
+}
+_BATCH = 256  # images embedded at a time
+
+
+def run_audit(
+    *, page: str, summary: str, pairs: str, keep: str, drop: str, cache: str, config: Config, threads: int = 1
+) -> dict[str, Any]:
+    """Audit the folders that section `audit` names and write the report.
+
+    Args:
+        page, summary, pairs, keep, drop: files to write, see docs/audit.md.
+        cache: folder for what the next audit need not compute again.
+        config: of which sections `audit`, `encoder`, `published`, `seed` and `device` are used.
+        threads: processor threads.
+
+    Returns:
+        What `summary` holds.
+
+    Raises:
+        ConfigError: if a folder is not named.
+        DataError: if images cannot be read, or too few subjects are there to train an encoder.
+    """
+    started = time.perf_counter()
+    options, store = config.audit, AuditCache(Path(cache))
+    collections = collect_sides(folders_of(options), store, options, threads)
+    subjects = {name: find_subjects_of(item, name, store, options) for name, item in collections.items()}
+    findings, usable = preflight(collections, subjects)
+    weights, about = _encoder(collections["real"], subjects["real"], store, config)
+    tools = AuditTools(_embedder(weights, config), config.seed, threads, _reconstruction(config))
+    checksum = file_checksum(weights)
+    sides = _sides(collections, subjects, usable, store, checksum, tools)
+    neighbours = _neighbours(sides, store, checksum, options.top_k, threads)
+    figures = examine(sides, neighbours, findings, options, tools)
+    about |= {"sha256": checksum, "seconds_of_audit": round(time.perf_counter() - started, 1)}
+    report = AuditReport(sides, figures, neighbours, collections, config, about, store.salt())
+    found = write_tables(report, summary=summary, pairs=pairs, keep=keep, drop=drop)
+    write_page(page, report, found)
+    logger.info("%s", found["verdict"]["sentence"])
+    return found
+
+
+def audit_folder(
+    out: str | Path, *, config: Config, cache: str | Path | None = None, threads: int = 1
+) -> dict[str, Any]:
+    """Audit and write all files into one folder; they appear together or not at all.
+
+    Args:
+        out: folder of the report; other files in it stay as they are.
+        config: all settings.
+        cache: folder of the cache; `.deepssim-cache` beside the report unless given.
+        threads: processor threads.
+
+    Returns:
+        What `summary.json` holds.
+    """
+    place = Path(out)
+    with atomic_outputs({name: place / file for name, file in OUTPUTS.items()}) as files:
+        return run_audit(**files, cache=str(cache or place.parent / ".deepssim-cache"), config=config, threads=threads)
+
+
+def above_limit(found: dict[str, Any], rate: float) -> bool:
+    """Return whether copies were found and their rate among the synthetic images, less false alarms, exceeds `rate`."""
+    estimate = found["figures"]["synthetic_that_copy"]["value"]
+    return found["verdict"]["result"] == Verdict.COPIES and estimate > rate
+
+
+def _encoder(
+    real: Collection, subjects: Sequence[str], store: AuditCache, config: Config
+) -> tuple[Path, dict[str, Any]]:
+    """Return the encoder's file and where it is from."""
+    if config.audit.encoder is None:
+        # Lightning takes seconds to import, which an audit with a given encoder saves.
+        from deepssim.audit.encoder import trained_encoder
+
+        return trained_encoder(real, subjects, store, config)
+    if not Path(config.audit.encoder).is_file():
+        raise DataError(f"{config.audit.encoder}: does not exist; name an existing encoder file")
+    return Path(config.audit.encoder), {"source": "given", "training_seconds": None}
+
+
+def _embedder(weights: Path, config: Config) -> Callable[[ImagePack], Embeddings]:
+    encode = METRICS[MetricName.DEEPSSIM].embed
+    assert encode is not None
+    # One precision for all runs: embeddings of earlier ones are compared with new ones.
+    return lambda pack: encode(str(weights), pack, config.device, _BATCH, Precision.FLOAT32, config.published.trust)
+
+
+def _sides(
+    collections: dict[str, Collection],
+    subjects: dict[str, list[str]],
+    usable: np.ndarray | None,
+    store: AuditCache,
+    checksum: str,
+    tools: AuditTools,
+) -> Sides:
+    sides = {
+        name: Side(
+            item.pack, item.pixel_hashes, subjects[name],
+            store.embeddings(item.pack, item.pixel_hashes, checksum, tools.embed),
+        )
+        for name, item in collections.items()
+    }  # fmt: skip
+    holdout = _part(sides["holdout"], usable) if usable is not None and usable.any() else None
+    return Sides(sides["real"], sides["synthetic"], holdout)
+
+
+def _neighbours(sides: Sides, store: AuditCache, checksum: str, k: int, threads: int) -> Neighbours:
+    present = [side for side in (sides.train, sides.synthetic, sides.holdout) if side]
+    return store.neighbours(
+        [checksum, k, *([side.pixel_hashes, side.subjects] for side in present)],
+        lambda: find_neighbours(
+            sides.train.embeddings, sides.synthetic.embeddings,
+            sides.holdout.embeddings if sides.holdout else None, sides.train.subjects, k=k, threads=threads,
+        ),
+    )  # fmt: skip
+
+
+def _part(side: Side, chosen: np.ndarray) -> Side:
+    """Return some images of a side."""
+    rows = np.flatnonzero(chosen)
+
+    def pick(values: Sequence[str]) -> list[str]:
+        return [values[row] for row in rows.tolist()]
+
+    keys = pick(side.pack.keys)
+    embeddings = dataclasses.replace(side.embeddings, values=side.embeddings.values[rows], keys=keys)
+    return dataclasses.replace(
+        side, pack=ImagePack(side.pack.images[rows], keys), pixel_hashes=pick(side.pixel_hashes),
+        subjects=pick(side.subjects), embeddings=embeddings,
+    )  # fmt: skip
+
+
+def _reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:
+    """Return the round trip through the generator's autoencoder, where one is named."""
+    if config.audit.autoencoder is None:
+        return None
+    from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack  # MONAI is for this control only
+    from deepssim.runtime.devices import resolve_device
+
+    network = load_autoencoder(config.audit.autoencoder)
+    device = resolve_device(config.device)
+    return lambda pack: reconstruct_pack(network, pack, device=device)

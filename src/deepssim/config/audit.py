@@ -1,0 +1,75 @@
+"""Settings of an audit."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from deepssim.config.base import Percentile, Section, Side, Text
+from deepssim.config.dataset import PERCENTILES, SUBJECT_PATTERN, require_increasing
+from deepssim.config.distortions import DistortionConfig, distortions
+from deepssim.errors import ConfigError
+
+
+class AuditConfig(Section):
+    """Section `audit`: folders of images that `deepssim audit` judges without labels, and how strictly."""
+
+    real: Text | None = Field(None, description="folder of the generator's training images")
+    synthetic: Text | None = Field(None, description="folder of the images that it generated")
+    holdout: Text | None = Field(
+        None,
+        description="Folder of images of other subjects, on which the limit is calibrated. With null, the published limits "
+        "apply, which may not fit your images.",
+    )
+    subjects: Text | None = Field(None, description="CSV file with columns image_path and subject")
+    subject_pattern: str | None = Field(None, description=SUBJECT_PATTERN + "Used if there is no table of subjects.")
+    encoder: Text | None = Field(
+        None,
+        description="DeepSSIM encoder: safetensors, or TorchScript whose checksum is in published.trust. With null, one is "
+        "trained on the real images.",
+    )
+    misalignment: tuple[DistortionConfig, ...] = Field(
+        distortions(translation=(0.4, 0.06), crop=(0.4, 0.15)),
+        description="Random distortions that the encoder trained by the audit learns to ignore, in addition to "
+        "encoder.augmentation.",
+    )
+    training_images: int = Field(
+        80_000,
+        ge=1,
+        description="Most images that this encoder sees in training, eight for each real image and pass. The default takes "
+        "minutes on two cores.",
+    )
+    autoencoder: Text | None = Field(
+        None, description="the generator's autoencoder (safetensors), for one more positive control"
+    )
+    image_size: tuple[Side, ...] = Field(
+        (64, 64),
+        min_length=2,
+        max_length=2,
+        description="height and width; all images are padded with black to this shape, then resized",
+    )
+    intensity_percentiles: tuple[Percentile, ...] = Field(
+        (0.5, 99.5),
+        min_length=2,
+        max_length=2,
+        description=PERCENTILES,
+    )
+    false_positive_rate: float = Field(
+        0.01, gt=0, lt=1, description="accepted fraction of held-out images that are called copies"
+    )
+    confidence: float = Field(0.95, gt=0, lt=1, description="confidence level of all intervals")
+    bootstrap: int = Field(1000, ge=10, description="bootstrap samples of subjects")
+    top_k: int = Field(  # 50 is the neighbourhood of Carlini et al. 2023, arXiv:2301.13188
+        50, ge=1, description="nearest images retrieved for each image"
+    )
+    controls: int = Field(200, ge=1, description="training images copied with each distortion, as positive controls")
+    verified: int = Field(200, ge=0, description="best candidates whose exact SSIM is computed after alignment")
+    gallery: int = Field(60, ge=1, description="pairs of images shown in the report")
+    borderline: int = Field(12, ge=0, description="pairs closest to the limit shown in the report")
+    de_identified: bool = Field(False, description="leave file names, paths and subjects out of all results")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.real is None) is not (self.synthetic is None):
+            raise ConfigError("audit.real and audit.synthetic belong together; set both or neither")
+        require_increasing("audit.intensity_percentiles", self.intensity_percentiles)
+        return self

@@ -1,0 +1,130 @@
+"""Settings of the real images."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from deepssim.config.base import Distinct, Fraction, Percentile, Section, Side, Text
+from deepssim.config.choices import Axis, Contrast, DatasetKind
+from deepssim.errors import ConfigError
+
+SUBJECT_PATTERN = (
+    "Regular expression that finds the subject in an image's path relative to the folder. Its one group in parentheses is "
+    "the subject, as in '^(patient\\d+)_'. "
+)
+PERCENTILES = "Percentiles of the non-zero values that become black and white. Used for volumes and for images with more than 8 bits."
+
+
+class VirtualPatientsConfig(Section):
+    """Section `dataset.virtual_patients`: the simulated patients of the demo."""
+
+    train_patients: int = Field(
+        12, ge=3, description="patients that train the generator; few, so that it soon memorizes them"
+    )
+    valid_patients: int = Field(
+        64, ge=0, description="patients that validate the generator and train the encoder; many, to show anatomy"
+    )
+    holdout_patients: int = Field(4, ge=0, description="patients that no training uses")
+    contrasts: Distinct[Contrast] = Field(
+        (Contrast.T1, Contrast.T2), min_length=1, description="contrasts of the scans: t1, t2 or both"
+    )
+    all_contrasts: bool = Field(
+        False, description="true: scan every patient with all contrasts; false: with one of them, in turn"
+    )
+    slices_mm: tuple[Annotated[float, Field(ge=-50, le=65)], ...] = Field(
+        (20.0, 26.0), min_length=1, description="height of each axial slice in MNI space, in mm (-50 to 65)"
+    )
+    deformation_mm: float = Field(
+        5.0, ge=0, le=15, description="how much brains differ: standard deviation of their random deformation, in mm"
+    )
+    noise: float = Field(
+        0.01, ge=0, le=0.5, description="standard deviation of the noise, as a fraction of the brightest tissue"
+    )
+
+
+class VolumesConfig(Section):
+    """Section `dataset.volumes`: how NIfTI volumes are cut into slices."""
+
+    axis: Axis = Field(Axis.AXIAL, description="orientation of the slices: axial, coronal or sagittal")
+    first_slice: int = Field(0, ge=0, description="first slice: voxel index along the axis after reorientation to RAS")
+    last_slice: int | None = Field(None, ge=0, description="last slice, included; null: the last of the volume")
+    step: int = Field(1, ge=1, description="distance between slices in voxels; 1 takes every slice")
+    min_foreground: Fraction = Field(
+        0.1, description="fraction of non-zero pixels below which a slice is left out, 0 to 1"
+    )
+
+
+class DatasetConfig(Section):
+    """Section `dataset`: which real images there are and how subjects are split."""
+
+    kind: DatasetKind = Field(
+        DatasetKind.VIRTUAL_PATIENTS,
+        description="""\
+Source of the real images:
+- virtual_patients: brain MR slices simulated from the MNI152 template; needs no data
+- folder: 2D images (PNG, JPEG, TIFF, BMP) in the folder `path` and its subfolders
+- table: CSV file `path` with columns image_uid and image_path (relative to the CSV file) and, if available, subject, split \
+(train, valid or holdout) and covariates
+- volumes: NIfTI volumes in the folder `path` and its subfolders, cut into slices""",
+    )
+    path: str | None = Field(None, description="folder or CSV file; null for virtual patients")
+    file_patterns: tuple[Text, ...] = Field(
+        ("**/*",),
+        min_length=1,
+        description="glob patterns of the files to use, such as ['*_T1.nii.gz', '*_FLAIR.nii.gz']",
+    )
+    subject_pattern: str | None = Field(
+        None,
+        description=SUBJECT_PATTERN
+        + "With null, every file is a subject of its own. A table's column subject takes precedence.",
+    )
+    image_size: tuple[Side, ...] | None = Field(
+        (48, 48),
+        min_length=2,
+        max_length=2,
+        description="Height and width. Images are padded with black to this shape, then resized; null keeps their size.",
+    )
+    bit_depth: Literal[8, 16] = Field(8, description="bits per pixel of the stored images: 8 or 16")
+    intensity_percentiles: tuple[Percentile, ...] = Field(
+        (0.5, 99.5),
+        min_length=2,
+        max_length=2,
+        description=PERCENTILES,
+    )
+    valid_fraction: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Fraction of subjects that validate the training of the generator and train the encoder, 0 for none. Not used "
+        "for virtual patients and for a table with a column split.",
+    )
+    holdout_fraction: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Fraction of subjects that no training uses, 0 for none. Ignored where valid_fraction is.",
+    )
+    virtual_patients: VirtualPatientsConfig = Field(
+        default_factory=VirtualPatientsConfig, description="the patients of `kind: virtual_patients`"
+    )
+    volumes: VolumesConfig = Field(default_factory=VolumesConfig, description="the slices of `kind: volumes`")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind is not DatasetKind.VIRTUAL_PATIENTS and not self.path:
+            raise ConfigError(
+                f"dataset.kind is {self.kind.value!r} but dataset.path is not set; name the folder or CSV file"
+            )
+        if self.valid_fraction + self.holdout_fraction >= 1:
+            raise ConfigError(
+                f"dataset.valid_fraction {self.valid_fraction} and dataset.holdout_fraction {self.holdout_fraction} "
+                "leave no subjects for training; their sum must be below 1"
+            )
+        require_increasing("dataset.intensity_percentiles", self.intensity_percentiles)
+        return self
+
+
+def require_increasing(name: str, percentiles: tuple[float, ...]) -> None:
+    """Raise a ConfigError unless the first of two percentiles is below the second."""
+    if percentiles[0] >= percentiles[1]:
+        raise ConfigError(f"{name} is {list(percentiles)}; the first percentile must be below the second")

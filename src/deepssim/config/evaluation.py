@@ -1,0 +1,94 @@
+"""Settings of pairs, scores and their evaluation."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from deepssim.config.base import Distinct, Section
+from deepssim.config.choices import FsimVariant, Layout, MetricName, Precision, Registration
+from deepssim.config.distortions import DistortionConfig, distortions
+from deepssim.errors import ConfigError
+
+
+class PairsConfig(Section):
+    """Section `pairs`: the real-synthetic pairs that train and test the encoder, disjoint by subject."""
+
+    valid_fraction: float = Field(
+        0.15, gt=0, lt=1, description="fraction of the generator's training subjects whose pairs validate the encoder"
+    )
+    test_fraction: float = Field(
+        0.4, gt=0, lt=1, description="fraction of the generator's training subjects whose pairs test the metrics"
+    )
+    train_per_class: int = Field(
+        4000, ge=1, description="training pairs of each class (different, similar, duplicate), at most"
+    )
+    valid_per_class: int = Field(300, ge=1, description="validation pairs of each class, at most")
+    test_per_class: int = Field(300, ge=1, description="test pairs of each class, at most")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.valid_fraction + self.test_fraction >= 1:
+            raise ConfigError(
+                f"pairs.valid_fraction {self.valid_fraction} and pairs.test_fraction {self.test_fraction} leave no subjects "
+                "to train the encoder on; their sum must be below 1"
+            )
+        return self
+
+
+class SimilarityConfig(Section):
+    """Section `similarity`: computation and storage of scores between real and synthetic images."""
+
+    max_memory_gb: float = Field(
+        2.0, gt=0, description="memory limit of a job that computes scores, in GB; does not change the scores"
+    )
+    layout: Layout = Field(
+        Layout.AUTO,
+        description="""\
+Scores to store:
+- dense: all
+- top_k: the highest of each image and those of labelled pairs, which are all that the evaluation needs
+- auto: dense up to dense_limit scores, top_k beyond""",
+    )
+    dense_limit: int = Field(
+        500_000_000, ge=1, description="most scores that are stored as a dense matrix; each takes 4 bytes"
+    )
+    top_k: int = Field(10, ge=1, description="scores stored per image with `layout: top_k`")
+    fsim_variant: FsimVariant = Field(
+        FsimVariant.PHASE_CONGRUENCY,
+        description="FSIM with phase_congruency, as published, or simplified, as in the paper's code, which takes the image gradient "
+        "in place of phase congruency.",
+    )
+
+
+class EvaluationConfig(Section):
+    """Section `evaluation`: the metrics and how they are tested."""
+
+    metrics: Distinct[MetricName] = Field(
+        (MetricName.DEEPSSIM, MetricName.DAR, MetricName.SSIM, MetricName.FSIM),
+        min_length=1,
+        description="Metrics to evaluate: deepssim, dar, ssim (needed for the report), fsim and, if section published has their "
+        "weights, chen and semdedup. Metrics whose weights it has are always added.",
+    )
+    embedding_batch_size: int = Field(256, ge=1, description="images that an encoder embeds at a time")
+    embedding_precision: Precision = Field(
+        Precision.FLOAT32,
+        description="Number format of encoders: float32, bfloat16 (two to four times as fast for large encoders) or auto, which "
+        "takes bfloat16 where the hardware supports it. A run stops if bfloat16 changes a cosine by more than 0.002.",
+    )
+    misalignment: tuple[DistortionConfig, ...] = Field(
+        distortions(flip=(0.8, 1.0), rotation=(0.8, 10.0), gamma=(0.8, 0.5)),  # those of arXiv:2509.16582
+        description="Random distortions of the misaligned evaluation, drawn once for each image. The default is the paper's.",
+    )
+
+
+class VerificationConfig(Section):
+    """Section `verification`: exact SSIM of the encoder's best candidates after registration."""
+
+    candidates: int = Field(
+        0, ge=0, description="synthetic images with the highest DeepSSIM scores to verify; 0 skips this step"
+    )
+    registration: Registration = Field(
+        Registration.SHIFT,
+        description="How each candidate is registered to its training image, after trying all flips: shift, or rigid or affine, "
+        "which need SimpleITK (pip install 'deepssim[registration]').",
+    )

@@ -1,0 +1,186 @@
+"""Settings of the generative model: autoencoder, diffusion model, sampling."""
+
+from collections.abc import Iterable
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from deepssim.config.base import Count, Distinct, Section
+from deepssim.config.choices import Conditioning, Duplication, Intensity, Keep, Perceptual, Sampler
+from deepssim.config.training import BatchSize, Epochs, LearningRate, Passes, TrainingConfig
+from deepssim.errors import ConfigError
+
+
+class VaeConfig(TrainingConfig):
+    """Section `vae`: the autoencoder, which maps images to latents and back."""
+
+    channels: tuple[Count, ...] = Field(
+        (16, 16, 32, 64),
+        min_length=1,
+        description="channels per level; each level after the first halves the resolution",
+    )
+    latent_channels: int = Field(8, ge=1, description="channels of the latents")
+    residual_blocks: int = Field(1, ge=1, description="residual blocks per level")
+    norm_groups: int = Field(8, ge=1, description="groups of the group normalisation; must divide all channels")
+    kl_weight: float = Field(1e-6, ge=0, description="weight of the Kullback-Leibler divergence in the loss")
+    perceptual: Perceptual = Field(
+        Perceptual.NONE,
+        description="""\
+Term of the loss that keeps reconstructions sharp, in addition to the mean absolute difference:
+- none: no additional term
+- gradient: difference of edges at three resolutions; needs no other package
+- squeeze: LPIPS with SqueezeNet, as in the paper; needs torchvision, lpips and their weights""",
+    )
+    perceptual_weight: float = Field(0.1, ge=0, description="weight of the perceptual term")
+    adversarial_weight: float = Field(
+        0.0, ge=0, description="weight of the loss from a patch discriminator; 0 for none; 0.125 in the paper"
+    )
+    discriminator_channels: int = Field(32, ge=1, description="channels of the discriminator's first layer")
+    discriminator_layers: int = Field(3, ge=1, description="layers of the discriminator")
+    pictures_every: int = Field(
+        5, ge=1, description="epochs between pictures of reconstructions, in the state folder and TensorBoard"
+    )
+    epochs: Epochs = 10
+    passes: Passes = 16
+    batch_size: BatchSize = 4
+    learning_rate: LearningRate = 2e-3
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_groups("vae", self.channels, self.norm_groups)
+        return self
+
+
+class MemorizationConfig(Section):
+    """Section `ldm.memorization`: copies are counted while the diffusion model trains."""
+
+    every: int = Field(2, ge=0, description="epochs between counts, a multiple of ldm.validate_every; 0 for no counts")
+    images: int = Field(48, ge=1, description="images generated for each count, always from the same noise")
+    stop_above: float | None = Field(
+        None, ge=0, le=1, description="fraction of copies (0 to 1) above which training stops; null: never"
+    )
+
+
+class LdmConfig(TrainingConfig):
+    """Section `ldm`: the diffusion model of the latents."""
+
+    channels: tuple[Count, ...] = Field((48, 96), min_length=1, description="channels per level of the U-Net")
+    attention_levels: tuple[bool, ...] = Field(
+        (False, True), min_length=1, description="whether each level has self-attention"
+    )
+    head_channels: int = Field(
+        96, ge=1, description="channels per attention head; a level with fewer channels has a single head"
+    )
+    residual_blocks: int = Field(1, ge=1, description="residual blocks per level")
+    norm_groups: int = Field(16, ge=1, description="groups of the group normalisation; must divide all channels")
+    timesteps: int = Field(1000, ge=2, description="steps of the noise schedule")
+    beta_start: float = Field(0.0015, gt=0, lt=1, description="noise variance added in the first step")
+    beta_end: float = Field(0.0205, gt=0, lt=1, description="noise variance added in the last step; above beta_start")
+    epochs: Epochs = 10
+    passes: Passes = 200
+    batch_size: BatchSize = 24
+    learning_rate: LearningRate = 2e-3
+    keep: Keep = Field(
+        Keep.LAST,
+        description="Checkpoint that becomes the result: last, or best (lowest validation loss), which has memorized least.",
+    )
+    scale_latents: bool = Field(
+        True, description="scale latents to a standard deviation of 1; the paper's code does not"
+    )
+    ema_decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of a moving average of weights that becomes the result (0.999); 0 for none",
+    )
+    conditioning: Conditioning = Field(
+        Conditioning.NONE,
+        description="""\
+What the model is conditioned on:
+- none: nothing
+- variables: columns of the image table, see condition_columns
+- text: embeddings of captions, in the npz files that column caption_emb_path of the image table names; they are made by \
+`deepssim embed-captions`""",
+    )
+    condition_columns: Distinct[str] = Field(
+        ("age_norm", "sex_norm", "sequence_norm", "csf_perc", "wm_perc", "gm_perc"),  # those of arXiv:2509.16582
+        min_length=1,
+        description="Columns for `conditioning: variables`: numbers from about 0 to 1.",
+    )
+    condition_dropout: float = Field(
+        0.0, ge=0, lt=1, description="fraction of training images without their condition; guidance needs about 0.1"
+    )
+    duplication: Duplication = Field(
+        Duplication.NONE,
+        description="How often each training image occurs in a pass over the data, to provoke memorization: none (once), low (1 "
+        "to 4 times, drawn for each image), high (1 to 14 times) or fixed (duplication_factor times).",
+    )
+    duplication_factor: int = Field(1, ge=1, description="occurrences of each training image with `duplication: fixed`")
+    memorization: MemorizationConfig = Field(
+        default_factory=MemorizationConfig, description="copies of training images are counted while the model trains"
+    )
+
+    def heads_at(self, level: int) -> int:
+        """Return the channels per attention head at a level: `head_channels`, or all channels where there are fewer."""
+        return min(self.head_channels, self.channels[level])
+
+    @model_validator(mode="after")
+    def _check_network(self) -> Self:
+        _check_groups("ldm", self.channels, self.norm_groups)
+        if len(self.attention_levels) != len(self.channels):
+            raise ConfigError(
+                f"ldm.attention_levels has {len(self.attention_levels)} entries and ldm.channels {len(self.channels)}; "
+                "give one per level"
+            )
+        for level, (channels, attention) in enumerate(zip(self.channels, self.attention_levels, strict=True)):
+            if attention and channels % self.heads_at(level):
+                raise ConfigError(
+                    f"ldm.head_channels {self.head_channels} does not divide the {channels} channels of level {level}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_training(self) -> Self:
+        if self.memorization.every % self.validate_every:
+            raise ConfigError(
+                f"ldm.memorization.every {self.memorization.every} is not a multiple of ldm.validate_every "
+                f"{self.validate_every}; copies are counted after validations"
+            )
+        if self.duplication_factor != 1 and self.duplication is not Duplication.FIXED:
+            raise ConfigError(
+                f"ldm.duplication_factor is {self.duplication_factor}, but ldm.duplication is "
+                f"{self.duplication.value!r}; set it to 'fixed'"
+            )
+        if self.condition_dropout and self.conditioning is Conditioning.NONE:
+            raise ConfigError(
+                f"ldm.condition_dropout is {self.condition_dropout}, but ldm.conditioning is 'none'; there is no condition "
+                "to leave out, so set it to 0"
+            )
+        if self.beta_start >= self.beta_end:
+            raise ConfigError(f"ldm.beta_start {self.beta_start} must be below ldm.beta_end {self.beta_end}")
+        return self
+
+
+class SynthesisConfig(Section):
+    """Section `synthesis`: sampling from the trained model."""
+
+    images_per_record: int = Field(16, ge=1, description="images generated for each training image")
+    sampler: Sampler = Field(Sampler.DDIM, description="ddim, or pndm, which needs fewer steps for the same accuracy")
+    sampler_steps: int = Field(50, ge=4, description="denoising steps per image")
+    guidance_scale: float = Field(
+        1.0,
+        ge=0,
+        description="Strength of classifier-free guidance: 1 turns it off, higher values follow the condition more closely. "
+        "Needs a model trained with ldm.condition_dropout.",
+    )
+    intensity: Intensity = Field(
+        Intensity.PER_IMAGE,
+        description="Values that become black and white: per_image (the minimum and maximum of each image) or fixed (0 and 1).",
+    )
+    batch_size: int = Field(64, ge=1, description="images generated at a time")
+
+
+def _check_groups(section: str, channels: Iterable[int], groups: int) -> None:
+    for width in channels:
+        if width % groups:
+            raise ConfigError(f"{section}.norm_groups {groups} does not divide the entry {width} of {section}.channels")

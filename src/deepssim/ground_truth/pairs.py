@@ -1,0 +1,163 @@
+"""Choose the real-synthetic pairs that train and test the encoder.
+
+Train, valid and test pairs share no subject, hence no real image. Synthetic images are divided too: each belongs to the
+side of the real image it resembles most, because a copy of a test patient in training would be that patient.
+
+Not here: the SSIM that the choice is made on (similarity/ssim.py).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from deepssim.config.evaluation import PairsConfig
+from deepssim.datasets.tables import Split
+from deepssim.errors import DataError
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label
+from deepssim.ground_truth.tables import PAIR_COLUMNS, TEST_COLUMNS
+from deepssim.seeds import numpy_generator
+from deepssim.similarity.scores import PairBlock, Scores
+
+PAIR_SPLITS = (Split.TRAIN, Split.VALID, Split.TEST)
+
+
+@dataclass(frozen=True)
+class SampledPairs:
+    """Pair tables: `train` and `valid` with `PAIR_COLUMNS`, `test` with `TEST_COLUMNS`."""
+
+    train: pd.DataFrame
+    valid: pd.DataFrame
+    test: pd.DataFrame
+
+
+def sample_pairs(
+    scores: Scores, real_keys: list[str], subjects: list[str], options: PairsConfig, *, seed: int
+) -> SampledPairs:
+    """Sample pairs of all classes, as even as the data allows.
+
+    Args:
+        scores: SSIM of aligned images, all or the best of each image and some others.
+        real_keys: R images that the generator was trained on.
+        subjects: of these images.
+        options: section `pairs`.
+        seed: the config's seed.
+
+    Raises:
+        DataError: if there are too few subjects, or a class is missing among the test pairs.
+    """
+    duplicates = np.zeros(len(real_keys), np.int64)
+    for block in scores.blocks(real_keys):
+        duplicates += np.bincount(block.rows[SSIM_THRESHOLDS.classify(block.scores) == Label.DUPLICATE], minlength=len(real_keys))
+    split_of_subject = _divide_subjects(duplicates, subjects, options, seed)
+    row_split = np.array([split_of_subject[subject].value for subject in subjects])
+    of_rows, of_columns = scores.best(real_keys)
+    column_split = row_split[of_columns.partners[:, 0]]
+    limits = {
+        Split.TRAIN: options.train_per_class,
+        Split.VALID: options.valid_per_class,
+        Split.TEST: options.test_per_class,
+    }
+    tables = {}
+    for split in PAIR_SPLITS:
+        rows, columns, values = _choose(
+            scores.blocks(real_keys), row_split == split.value, column_split == split.value, limits[split],
+            numpy_generator(seed, "pairs", split.value),
+        )  # fmt: skip
+        tables[split] = pd.DataFrame(
+            {
+                "real_key": [real_keys[row] for row in rows],
+                "synth_key": [scores.synth_keys[column] for column in columns],
+                "ssim": values.astype(np.float64),
+                "split": split.value,
+                "label": SSIM_THRESHOLDS.classify(values),
+            }
+        )
+    for split in PAIR_SPLITS:
+        _require_classes(tables[split], split, of_rows.scores[row_split == split.value, 0])
+    return SampledPairs(
+        train=tables[Split.TRAIN][list(PAIR_COLUMNS)],
+        valid=tables[Split.VALID][list(PAIR_COLUMNS)],
+        test=tables[Split.TEST][list(TEST_COLUMNS)],
+    )
+
+
+def _divide_subjects(
+    duplicates_of_image: np.ndarray, subjects: list[str], options: PairsConfig, seed: int
+) -> dict[str, Split]:
+    """Give each side its share of the subjects that were copied, since these are what the test set is short of.
+
+    Subjects are dealt out in order of how many duplicates they have, each to the side that lacks most of its share.
+    """
+    names = sorted(set(subjects))
+    if len(names) < len(PAIR_SPLITS):
+        raise DataError(
+            f"pairs: {len(names)} training subjects cannot be divided into train, valid and test pairs; "
+            f"at least {len(PAIR_SPLITS)} are needed, so add subjects or lower dataset.valid_fraction and holdout_fraction"
+        )
+    numpy_generator(seed, "pair subjects").shuffle(names)
+    duplicates = dict.fromkeys(names, 0)
+    for subject, count in zip(subjects, duplicates_of_image.tolist(), strict=True):
+        duplicates[subject] += count
+    names.sort(key=lambda name: -duplicates[name])  # stable: the shuffled order breaks ties
+    share = {
+        Split.TEST: options.test_fraction,
+        Split.TRAIN: 1 - options.valid_fraction - options.test_fraction,
+        Split.VALID: options.valid_fraction,
+    }
+    taken = dict.fromkeys(share, 0)
+    split_of = {}
+    for number, name in enumerate(names, start=1):
+        split = max(share, key=lambda candidate: share[candidate] * number - taken[candidate])
+        # The last subjects go to sides that have none yet, however small their share.
+        empty = [candidate for candidate in share if not taken[candidate]]
+        if empty and len(names) - number < len(empty):
+            split = empty[0]
+        split_of[name] = split
+        taken[split] += 1
+    return split_of
+
+
+def _choose(
+    blocks: Iterable[PairBlock],
+    rows_inside: np.ndarray,
+    columns_inside: np.ndarray,
+    limit: int,
+    random: np.random.Generator,
+) -> PairBlock:
+    """Take up to `limit` pairs of each class among those that are inside, in matrix order.
+
+    Every pair draws a number and the lowest ones of each class are kept, so blocks may come one after another.
+    """
+    kept: dict[Label, tuple[PairBlock, np.ndarray]] = {}
+    for block in blocks:
+        inside = rows_inside[block.rows] & columns_inside[block.columns]
+        labels = SSIM_THRESHOLDS.classify(block.scores)
+        for label in Label:
+            part = PairBlock(*(values[inside & (labels == label)] for values in block))
+            lots = random.random(len(part.scores))
+            if label in kept:
+                earlier, earlier_lots = kept[label]
+                part = PairBlock(*(np.concatenate(both) for both in zip(earlier, part, strict=True)))
+                lots = np.concatenate([earlier_lots, lots])
+            lowest = np.argsort(lots, kind="stable")[:limit]
+            kept[label] = PairBlock(*(values[lowest] for values in part)), lots[lowest]
+    chosen = PairBlock(*(np.concatenate(parts) for parts in zip(*(part for part, _ in kept.values()), strict=True)))
+    order = np.lexsort((chosen.columns, chosen.rows))
+    return PairBlock(*(values[order] for values in chosen))
+
+
+def _require_classes(table: pd.DataFrame, split: Split, scores: np.ndarray) -> None:
+    present = set(table["label"])
+    # Training and validation can do with what there is; a test without a class says nothing about it.
+    missing = [label for label in Label if label not in present] if split is Split.TEST else []
+    if table.empty:
+        missing = list(Label)
+    if missing:
+        names = ", ".join(label.name.lower() for label in missing)
+        best = f"; the highest SSIM of its {len(scores)} real images is {scores.max():.3f}" if scores.size else ""
+        raise DataError(
+            f"pairs: the {split} set has no pair of class {names} (duplicate is SSIM above {SSIM_THRESHOLDS.high}, different at most "
+            f"{SSIM_THRESHOLDS.low}){best}; train the generator longer, generate more images per record or add subjects"
+        )

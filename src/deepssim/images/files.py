@@ -1,0 +1,181 @@
+"""The reader of image files of every format: workflow, audit, notebook and reference commands all read through here.
+
+To add a format, write the function that reads it and give it an entry in `FORMATS`.
+
+Not here: which files a folder holds (folders.py), how a format is decoded (rasters.py, nifti.py, dicom.py).
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from deepssim.config.dataset import VolumesConfig
+from deepssim.errors import DataError
+from deepssim.images.dicom import DICOM_SUFFIXES, Patient, is_dicom, read_dicom, read_patient
+from deepssim.images.frames import Frame, name_frames
+from deepssim.images.nifti import NIFTI_SUFFIXES, read_nifti
+from deepssim.images.rasters import RASTER_SUFFIXES, is_raster, read_raster
+from deepssim.images.volumes import cut_slices
+
+_HEAD = 132  # bytes that tell a format; DICOM's signature ends here
+ALL_SLICES = VolumesConfig()
+
+Item = TypeVar("Item")
+Content = TypeVar("Content")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format, or several that one function reads.
+
+    Attributes:
+        name: for messages.
+        suffixes: lower-case ends of file names.
+        read: takes a path, the percentiles of the intensity window and the options for slicing; returns the images.
+        recognise: tells the format from the first bytes of a file whose name has no extension.
+        volume: whether a file holds a volume, whose images are slices.
+        read_patient: reads the patient of a file, for formats that record it.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    read: Callable[[Path, Sequence[float], VolumesConfig], list[Frame]]
+    recognise: Callable[[bytes], bool] = lambda head: False
+    volume: bool = False
+    read_patient: Callable[[Path], Patient | None] | None = None
+
+
+FORMATS = (
+    Format(
+        "PNG, JPEG, TIFF or BMP",
+        RASTER_SUFFIXES,
+        lambda path, percentiles, slicing: name_frames(read_raster(path, percentiles=percentiles)),
+        recognise=is_raster,
+    ),
+    Format(
+        "NIfTI",
+        NIFTI_SUFFIXES,
+        lambda path, percentiles, slicing: cut_slices(read_nifti(path, percentiles=percentiles), slicing, path),
+        volume=True,
+    ),
+    Format(
+        "DICOM",
+        DICOM_SUFFIXES,
+        lambda path, percentiles, slicing: name_frames(read_dicom(path, percentiles=percentiles)),
+        recognise=is_dicom,
+        read_patient=read_patient,
+    ),
+)
+
+
+def format_of(path: Path) -> Format | None:
+    """Return the format of a file by its name or, if that has no extension, by its first bytes; None if it is no image.
+
+    A number after the last dot does not count as an extension: DICOM files are often named by their UID.
+
+    Raises:
+        DataError: if the first bytes are needed but cannot be read.
+    """
+    name = path.name.lower()
+    for known in FORMATS:
+        if name.endswith(known.suffixes):
+            return known
+    return None if path.suffix and not path.suffix[1:].isdigit() else _format_by_content(path)
+
+
+def stem_of(path: Path) -> str:
+    """Return the file's name without the extension of its format: `a.nii.gz` is `a`, the DICOM file `1.2.840` is `1.2.840`."""
+    for known in FORMATS:
+        for suffix in known.suffixes:
+            if path.name.lower().endswith(suffix):
+                return path.name[: -len(suffix)]
+    return path.name
+
+
+def read_file(path: Path, *, percentiles: Sequence[float], slicing: VolumesConfig = ALL_SLICES) -> list[Frame]:
+    """Read all images of a file of any format.
+
+    Args:
+        path: of the file; one with an unknown extension is recognised by its content.
+        percentiles: intensity window (see `window`) of volumes and of images with more than 8 bits.
+        slicing: how volumes are cut; by default into all axial slices with enough foreground.
+
+    Returns:
+        The single image, the frames of a DICOM file, the pages of a TIFF, or the slices of a volume, in this order; none if
+        every slice of a volume is nearly empty.
+
+    Raises:
+        DataError: if the file is missing, damaged or of no known format.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: does not exist or is not a file")
+    known = format_of(path) or _format_by_content(path)
+    if known is None:
+        raise DataError(f"{path}: is not an image of a known format ({_names()})")
+    return known.read(path, percentiles, slicing)
+
+
+def read_image(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:
+    """Read a file that holds one image.
+
+    Returns:
+        float32, shape (H, W), 0 to 1.
+
+    Raises:
+        DataError: if it holds none or several, or cannot be read; see `read_file`.
+    """
+    frames = read_file(Path(path), percentiles=percentiles)
+    if len(frames) != 1:
+        raise DataError(f"{path}: holds {len(frames)} images where one is expected; save each as a file of its own")
+    return frames[0].pixels
+
+
+def read_each(
+    items: Sequence[Item], read: Callable[[Item], Content], *, threads: int, place: str, total: int | None = None
+) -> list[Content]:
+    """Read every item before reporting the unreadable ones together, so that all of them can be replaced at once.
+
+    Args:
+        items: files, or what stands for them.
+        read: raises DataError naming the file.
+        threads: items read at a time.
+        place: the folder or table that names them, for the message.
+        total: number of files including those that need no reading; the number of items unless given.
+
+    Raises:
+        DataError: with the number of unreadable files and the first of them.
+    """
+
+    def attempt(item: Item) -> Content | DataError:
+        try:
+            return read(item)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(tqdm(pool.map(attempt, items), total=len(items), desc="reading", unit="file", disable=None))
+    failures = [result for result in results if isinstance(result, DataError)]
+    if failures:
+        raise DataError(
+            f"{place}: {len(failures)} of {total or len(items)} files cannot be used, first {failures[0]}; "
+            "replace or remove them"
+        )
+    return [result for result in results if not isinstance(result, DataError)]
+
+
+def _format_by_content(path: Path) -> Format | None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    return next((known for known in FORMATS if known.recognise(head)), None)
+
+
+def _names() -> str:
+    return ", ".join(known.name for known in FORMATS)

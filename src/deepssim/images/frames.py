@@ -1,0 +1,58 @@
+"""One decoded image of a file, and the limits that the reader of every format keeps.
+
+Not here: the formats (rasters.py, nifti.py, dicom.py), which of them reads a file (files.py).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepssim.errors import DataError
+
+MAX_VALUES = 2**28  # of all images of a file: twice a whole-body CT, and 1 GB as float32
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a file.
+
+    Attributes:
+        part: which one, for example `axial-012` or `frame-003`; empty if the file holds a single image.
+        pixels: float32 (H, W), 0 to 1.
+        slice_index: voxel index along the sliced axis of a volume, from 0; None for other images.
+    """
+
+    part: str
+    pixels: np.ndarray
+    slice_index: int | None = None
+
+
+def name_frames(images: Sequence[np.ndarray]) -> list[Frame]:
+    """Return the images of a file in their order: `frame-000`, `frame-001`, ..., or without a name if there is only one."""
+    if len(images) == 1:
+        return [Frame("", images[0])]
+    return [Frame(f"frame-{index:03d}", pixels) for index, pixels in enumerate(images)]
+
+
+def require_room(shape: Sequence[int], path: str | Path) -> None:
+    """Raise a DataError if a header declares more values than a medical image has; call it before decoding."""
+    values = math.prod(int(side) for side in shape)
+    if values > MAX_VALUES:
+        raise DataError(
+            f"{path}: declares {values:,} pixels or voxels, more than {MAX_VALUES:,}; split it into several files"
+        )
+
+
+def require_finite(values: np.ndarray, path: str | Path) -> np.ndarray:
+    """Return the values unchanged.
+
+    Raises:
+        DataError: if any is NaN or infinite.
+    """
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise DataError(f"{path}: has {np.count_nonzero(~finite)} values that are not finite; replace it")
+    return values

@@ -1,0 +1,53 @@
+"""Contact sheets: images beside each other, so that a person can judge with their own eyes.
+
+Not here: plots of numbers (reporting/plots.py).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from deepssim.images.packs import ImagePack
+
+_TILE_INCHES = 0.95
+
+
+def save_sheet(path: str | Path, pack: ImagePack, *, columns: int = 6) -> None:
+    """Save all images of a pack as one picture."""
+    rows = -(-len(pack.keys) // columns)
+    grid = [pack.images[row * columns : (row + 1) * columns] for row in range(rows)]
+    save_grid(path, grid, [None] * rows, pack.maximum)
+
+
+def save_pairs(path: str | Path, first: ImagePack, second: ImagePack, *, names: tuple[str, str]) -> None:
+    """Save two packs as two rows, image above image."""
+    scaled = [pack.images.astype(np.float32) / pack.maximum for pack in (first, second)]
+    save_grid(path, scaled, list(names), 1)
+
+
+def save_grid(
+    path: str | Path,
+    grid: Sequence[np.ndarray],
+    names: Sequence[str | None],
+    maximum: float,
+    titles: Sequence[str] | None = None,
+) -> None:
+    columns = max(len(row) for row in grid)
+    figure = Figure(figsize=(columns * _TILE_INCHES + 1.0, len(grid) * _TILE_INCHES + 0.35), layout="constrained")
+    axes = figure.subplots(len(grid), columns, squeeze=False)
+    for row, (images, name) in enumerate(zip(grid, names, strict=True)):
+        for column in range(columns):
+            axis = axes[row, column]
+            axis.set_xticks([])
+            axis.set_yticks([])
+            for spine in axis.spines.values():
+                spine.set_visible(False)
+            if column < len(images):
+                axis.imshow(images[column], cmap="gray", vmin=0, vmax=maximum)
+        if name:
+            axes[row, 0].set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
+    for axis, title in zip(axes[0], titles or [], strict=False):
+        axis.set_title(title, fontsize=8)
+    figure.savefig(path, format="png", dpi=140)

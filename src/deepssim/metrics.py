@@ -1,0 +1,254 @@
+"""The table of metrics: what each one reads, how it scores and which thresholds it has.
+
+Adding a metric takes a record here and the file that it points to. Functions import what they need when they run: a
+stage that only compares embeddings must not wait for networks to be imported.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from deepssim.config.choices import MetricName
+from deepssim.config.settings import Config
+from deepssim.errors import ConfigError
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
+from deepssim.runtime.hub import on_hub
+from deepssim.similarity.tiles import Comparison
+
+
+class InputKind(StrEnum):
+    """What a metric compares."""
+
+    PIXELS = "pixels"
+    EMBEDDINGS = "embeddings"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One way to score a pair of images; higher scores are more similar.
+
+    Attributes:
+        name: as in the config and in file names.
+        title: as in plots.
+        input_kind: image packs or embeddings.
+        compare: `(real, synthetic, threads, device)`, both packs or both embeddings, and section `similarity` if the
+            metric has settings there, to a `tiles.Comparison`.
+        embed: `(weights, pack, device, batch size, precision)` and checksums to trust, to embeddings; None for pixels.
+        trained_here: whether the workflow trains the encoder where no weights are given.
+        advice: where to get published weights, for messages.
+        thresholds: published ones; None where there are none.
+        of_weights: whether the thresholds hold for the published weights only; an encoder trained here needs its own.
+        score_range: lowest and highest possible score.
+    """
+
+    name: MetricName
+    title: str
+    input_kind: InputKind
+    compare: Callable[..., Comparison]
+    embed: Callable | None = None
+    trained_here: bool = False
+    advice: str = ""
+    thresholds: Thresholds | None
+    of_weights: bool = False
+    score_range: tuple[float, float]
+
+    @property
+    def needs_published_weights(self) -> bool:
+        """Whether the metric has an encoder that is not trained here."""
+        return self.input_kind is InputKind.EMBEDDINGS and not self.trained_here
+
+    @property
+    def axis(self) -> str:
+        """Label of an axis that shows its scores."""
+        low, high = self.score_range
+        return f"{self.title}, {low:g} to {high:g}, higher is more similar"
+
+
+def require_usable_metrics(config: Config) -> None:
+    """Check that every metric of a run has the weights it needs.
+
+    Raises:
+        ConfigError: if a listed metric needs published weights, or weights that section `published` names are missing.
+    """
+    for metric in METRICS.values():
+        weights = getattr(config.published, metric.name.value, None)
+        if weights is not None:
+            require_weights(metric.name, weights)
+        elif metric.name in config.evaluation.metrics and metric.needs_published_weights:
+            name = metric.name.value
+            raise ConfigError(f"metric {name!r} needs published weights; {metric.advice} and name it in published.{name}")
+
+
+def require_weights(name: MetricName, weights: str) -> None:
+    """Check that the weights of a metric exist or are the name of a model on the hub.
+
+    Args:
+        name: of the metric.
+        weights: file, folder or name on the hub.
+
+    Raises:
+        ConfigError: if they are neither, saying where to get them.
+    """
+    if not Path(weights).exists() and not on_hub(weights):
+        metric = METRICS[name]
+        raise ConfigError(f"{weights}: no such weights for metric {name.value!r}; {metric.advice} and put it there")
+
+
+def chosen_metrics(listed: list[str], published: dict[str, Any]) -> list[str]:
+    """Return the metrics of a run in the order of the table.
+
+    Args:
+        listed: names in `evaluation.metrics`.
+        published: section `published`; a metric whose weights it names is added.
+    """
+    return [name.value for name in METRICS if name in listed or published.get(name.value)]
+
+
+def needs_fit(name: MetricName, weights: str | None) -> bool:
+    """Return whether thresholds must be fitted on labelled pairs, because none are published for these weights.
+
+    Args:
+        name: of the metric.
+        weights: published weights, None for an encoder that is trained here.
+    """
+    metric = METRICS[name]
+    return metric.thresholds is None or (metric.of_weights and weights is None)
+
+
+def _ssim(real, synthetic, threads, device, options=None):  # type: ignore[no-untyped-def]
+    from deepssim.runtime.devices import resolve_device
+    from deepssim.similarity.ssim import SsimComparison
+
+    eight_bits = real.images.dtype == synthetic.images.dtype == "uint8"
+    # Triton, which compiles for GPUs, comes with the PyTorch that can use one; not on every system.
+    if eight_bits and resolve_device(device).type == "cuda" and find_spec("triton"):
+        from deepssim.similarity.ssim_cuda import SsimCudaComparison
+
+        return SsimCudaComparison(real, synthetic, threads=threads)
+    return SsimComparison(real, synthetic, threads=threads)
+
+
+def _fsim(real, synthetic, threads, device, options=None):  # type: ignore[no-untyped-def]
+    from deepssim.config.evaluation import SimilarityConfig
+    from deepssim.similarity.fsim import FsimComparison
+
+    return FsimComparison(real, synthetic, threads=threads, variant=(options or SimilarityConfig()).fsim_variant)
+
+
+def _cosine(real, synthetic, threads, device, options=None):  # type: ignore[no-untyped-def]
+    from deepssim.similarity.embedding_scores import EmbeddingComparison
+
+    return EmbeddingComparison(real, synthetic, threads=threads)
+
+
+def _pearson(real, synthetic, threads, device, options=None):  # type: ignore[no-untyped-def]
+    from deepssim.similarity.embedding_scores import EmbeddingComparison, Likeness
+
+    return EmbeddingComparison(real, synthetic, likeness=Likeness.PEARSON, threads=threads)
+
+
+def _embed_deepssim(weights, pack, device, batch_size, precision, trust=()):  # type: ignore[no-untyped-def]
+    from deepssim.encoders import deepssim, published
+    from deepssim.runtime.weights import about
+
+    if about(weights).get("kind") == deepssim.NAME:
+        return deepssim.embed(weights, pack, device=device, batch_size=batch_size, precision=precision)
+    return published.embed_deepssim(weights, pack, device, batch_size, precision, trust)
+
+
+def _embed_chen(*arguments):  # type: ignore[no-untyped-def]
+    from deepssim.encoders.published import embed_chen
+
+    return embed_chen(*arguments)
+
+
+def _embed_dar(*arguments):  # type: ignore[no-untyped-def]
+    from deepssim.encoders.dar import embed
+
+    return embed(*arguments)
+
+
+def _embed_semdedup(*arguments):  # type: ignore[no-untyped-def]
+    from deepssim.encoders.semdedup import embed
+
+    return embed(*arguments)
+
+
+def _below(score: float) -> float:
+    """Return the next smaller float64, for thresholds that belong to the class above them."""
+    return math.nextafter(score, -math.inf)
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name=MetricName.DEEPSSIM,
+            title="DeepSSIM (cosine)",
+            input_kind=InputKind.EMBEDDINGS,
+            compare=_cosine,
+            embed=_embed_deepssim,
+            trained_here=True,
+            advice="download the TorchScript file from huggingface.co/antonioscardace/deepssim",
+            thresholds=SSIM_THRESHOLDS,
+            score_range=(-1.0, 1.0),
+        ),
+        Metric(  # SSCD, arXiv:2202.10261
+            name=MetricName.CHEN,
+            title="Chen, SSCD (cosine)",
+            input_kind=InputKind.EMBEDDINGS,
+            compare=_cosine,
+            embed=_embed_chen,
+            advice="download a TorchScript file of SSCD from github.com/facebookresearch/sscd-copy-detection",
+            thresholds=Thresholds(low=0.40, high=0.60),
+            of_weights=True,
+            score_range=(-1.0, 1.0),
+        ),
+        Metric(  # arXiv:2402.01054; it tells duplicates from the rest only
+            name=MetricName.DAR,
+            title="Dar (Pearson correlation)",
+            input_kind=InputKind.EMBEDDINGS,
+            compare=_pearson,
+            embed=_embed_dar,
+            trained_here=True,
+            advice="download the state dict from huggingface.co/antonioscardace/deepssim",
+            thresholds=Thresholds(low=0.8030425, high=0.8030425),
+            of_weights=True,
+            score_range=(-1.0, 1.0),
+        ),
+        Metric(
+            name=MetricName.SEMDEDUP,
+            title="SemDeDup, CLIP (cosine)",
+            input_kind=InputKind.EMBEDDINGS,
+            compare=_cosine,
+            embed=_embed_semdedup,
+            advice=(
+                "download open_clip_pytorch_model.bin from huggingface.co/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224, "
+                "or take a CLIP model of transformers,"
+            ),
+            thresholds=Thresholds(low=_below(0.97), high=_below(0.99905)),
+            of_weights=True,
+            score_range=(-1.0, 1.0),
+        ),
+        Metric(
+            name=MetricName.SSIM,
+            title="SSIM",
+            input_kind=InputKind.PIXELS,
+            compare=_ssim,
+            thresholds=SSIM_THRESHOLDS,
+            score_range=(-1.0, 1.0),
+        ),
+        Metric(
+            name=MetricName.FSIM,
+            title="FSIM",
+            input_kind=InputKind.PIXELS,
+            compare=_fsim,
+            thresholds=None,
+            score_range=(0.0, 1.0),
+        ),
+    )
+}

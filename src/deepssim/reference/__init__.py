@@ -1,0 +1,1 @@
+"""The published code's commands, options and files (arXiv:2509.16582)."""

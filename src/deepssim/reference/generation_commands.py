@@ -1,0 +1,133 @@
+"""Commands with the option names of the reference code (arXiv:2509.16582), with underscores or dashes.
+
+Argument parsing only; the functions are in generation.py.
+"""
+
+import argparse
+import re
+from typing import Any
+
+from deepssim.config.choices import Conditioning, Device, Duplication, Perceptual
+from deepssim.errors import ConfigError
+from deepssim.reference.options import Option, add_option
+from deepssim.runtime.threads import set_threads
+
+
+def _shape(text: str) -> str:
+    if not re.fullmatch(r"\d+x\d+x\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 3x36x28")
+    return text
+
+
+_CSV = Option(
+    help="table with image_uid, image_path, split (train or valid) and what the conditioning needs", required=True
+)
+_OUTPUT = Option(help="folder for models, history and plots", required=True)
+_AEKL = Option(
+    help="autoencoder: safetensors of this program, or a state dict of MONAI or monai-generative", required=True
+)
+_CONDITIONING = Option(help="what the model is conditioned on", choices=tuple(Conditioning), setting="ldm.conditioning")
+_SHAPES = {
+    "vae_space_shape": Option(help="of latents, for example 3x34x28; computed unless given", kind=_shape),
+    "latent_shape": Option(help="of padded latents, for example 3x36x28; computed unless given", kind=_shape),
+}
+_COMMON = {
+    "config": Option(help="config file; without one, the paper's networks and schedules"),
+    "seed": Option(help="of all random numbers", kind=int, setting=".seed"),
+    "device": Option(help="where to compute", choices=tuple(Device), setting=".device"),
+    "n_workers": Option(help="processor threads", kind=int, default=4),
+}
+
+COMMANDS: dict[str, tuple[str, dict[str, Option]]] = {
+    "ldm-train-vae": (
+        "train the autoencoder on a dataset CSV",
+        {
+            "dataset_csv": _CSV,
+            "output_dir": _OUTPUT,
+            "batch_size": Option(help="effective batch size", kind=int),
+            "max_batch_size": Option(help="images at a time; gradients are added up", kind=int),
+            "n_epochs": Option(help="epochs", kind=int, setting="vae.epochs"),
+            "lr": Option(help="learning rate", kind=float, setting="vae.learning_rate"),
+            "perceptual": Option(help="perceptual term", choices=tuple(Perceptual), setting="vae.perceptual"),
+        },
+    ),
+    "ldm-train-diff": (
+        "train the diffusion model on a dataset CSV",
+        {
+            "dataset_csv": _CSV,
+            "output_dir": _OUTPUT,
+            "aekl_ckpt": _AEKL,
+            "diff_ckpt": Option(help="weights to start from"),
+            "conditioning": _CONDITIONING,
+            "duplication": Option(help="copies of training images in an epoch: none, low, high or a number"),
+            **_SHAPES,
+            "batch_size": Option(help="batch size", kind=int, setting="ldm.batch_size"),
+            "n_epochs": Option(help="epochs", kind=int, setting="ldm.epochs"),
+            "lr": Option(help="learning rate", kind=float, setting="ldm.learning_rate"),
+        },
+    ),
+    "ldm-generate": (
+        "generate images for every record of a dataset CSV",
+        {
+            "dataset_csv": _CSV,
+            "output_path": Option(help="folder of the image tree", required=True),
+            "aekl_ckpt": _AEKL,
+            "diff_ckpt": Option(help="diffusion model: the same kinds of files", required=True),
+            "conditioning": _CONDITIONING,
+            **_SHAPES,
+            "n_gen_per_record": Option(
+                help="images per record (default: 30)", kind=int, setting="synthesis.images_per_record", default=30
+            ),
+        },
+    ),
+}
+
+
+def add_reference_commands(commands: Any) -> None:
+    """Add the subcommands to a parser."""
+    for name, (purpose, options) in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+        for option, record in (options | _COMMON).items():
+            add_option(command, option, record)
+        command.set_defaults(call=_run, command=name)
+
+
+def _run(options: argparse.Namespace) -> None:
+    set_threads(options.n_workers)
+    from deepssim.reference import generation as reference
+
+    given = {name: getattr(options, name) for name in COMMANDS[options.command][1]}
+    changes = _changes(given, COMMANDS[options.command][1] | _COMMON, options)
+    config = reference.settings_for(options.config, given["dataset_csv"], **changes)
+    used = {name: value for name, value in given.items() if COMMANDS[options.command][1][name].setting is None}
+    for name in ("batch_size", "max_batch_size", "duplication"):
+        used.pop(name, None)
+    function = getattr(reference, options.command.replace("-", "_"))
+    function(**used, config=config, threads=options.n_workers)
+
+
+def _changes(
+    given: dict[str, Any], records: dict[str, Option], options: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    """Return the settings that the command line changes, by section."""
+    changes: dict[str, dict[str, Any]] = {}
+    for name, record in records.items():
+        if record.setting is not None:
+            section, key = record.setting.split(".")
+            changes.setdefault(section, {})[key] = getattr(options, name)
+    if given.get("duplication") is not None:
+        changes["ldm"] |= _duplication(given["duplication"])
+    if "max_batch_size" in given and given["batch_size"] is not None:
+        at_a_time = min(given["max_batch_size"] or given["batch_size"], given["batch_size"])
+        if given["batch_size"] % at_a_time:
+            raise ConfigError(f"--max_batch_size {at_a_time} does not divide --batch_size {given['batch_size']}")
+        changes["vae"] |= {"batch_size": at_a_time, "accumulate": given["batch_size"] // at_a_time}
+    return changes
+
+
+def _duplication(text: str) -> dict[str, Any]:
+    if text.isdigit() and int(text) > 0:
+        return {"duplication": Duplication.FIXED, "duplication_factor": int(text)}
+    if text not in (Duplication.NONE, Duplication.LOW, Duplication.HIGH):
+        raise ConfigError(f"--duplication is {text!r}; give none, low, high or a number of copies")
+    return {"duplication": text}

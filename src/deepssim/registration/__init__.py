@@ -1,0 +1,1 @@
+"""Bring one image onto another and measure how well it then fits."""

@@ -1,0 +1,1 @@
+"""What runs around a computation: jobs, locks, GPUs, processes, devices, records, HDF5 and weight files."""

@@ -1,0 +1,84 @@
+"""What every job of the workflow needs around its stage: threads, log, GPUs, settings, outputs that appear complete.
+
+Not here: what the stages do (stages/).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepssim.config.choices import MetricName
+from deepssim.config.settings import typed_settings
+from deepssim.runtime.gpus import own_gpus
+from deepssim.runtime.locks import job_in_run
+from deepssim.runtime.messages import logged, short_errors
+from deepssim.runtime.outputs import atomic_outputs, remove_path
+from deepssim.runtime.processes import is_worker
+from deepssim.runtime.records import Origin, write_records
+from deepssim.runtime.threads import set_threads
+
+RESULTS = Path("results")  # where rules write
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job of the workflow.
+
+    Attributes:
+        files: named inputs and outputs; an output is a temporary path that becomes the real one when the job ends well.
+        values: what else a stage may ask for by name: wildcards, the rule's params, the settings that the rule declares
+            in its params, and `threads`.
+    """
+
+    files: dict[str, Any]
+    values: dict[str, Any]
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[Run]:
+    """Run a workflow script: messages and tracebacks go to the rule's log, outputs appear whole or not at all."""
+    set_threads(snakemake.threads)
+    declared = snakemake.params.get("config", {})
+    final = dict(snakemake.output.items())
+    origin = Origin(
+        RESULTS,
+        snakemake.rule,
+        declared,
+        tuple(map(Path, snakemake.input)),
+        *map(snakemake.config.get, ("seed", "device")),
+    )
+    with (
+        logged(snakemake.log[0] if snakemake.log else None),
+        short_errors(),
+        job_in_run(Path(".snakemake")),
+        own_gpus(0 if is_worker() else int(snakemake.resources.get("gpu", 0))),
+        atomic_outputs(final) as outputs,
+    ):
+        _remove_leftovers(final, outputs)
+        # Tracking changes no result; as a parameter of the rule it would run the rule again.
+        settings = typed_settings(declared | {"tracking": snakemake.config["tracking"]})
+        params = {name: value for name, value in snakemake.params.items() if name not in ("config", "version")}
+        values = _typed_wildcards(snakemake.wildcards) | params | settings | {"threads": snakemake.threads}
+        yield Run({**dict(snakemake.input.items()), **outputs}, values)
+        write_records(origin, *({name: Path(path) for name, path in paths.items()} for paths in (final, outputs)))
+
+
+def _typed_wildcards(wildcards: Any) -> dict[str, Any]:
+    """Return a rule's wildcards as what stages take: `metric`, `shard`, `misaligned`."""
+    kinds: dict[str, tuple[str, Callable[[str], Any]]] = {
+        "metric": ("metric", MetricName),
+        "shard": ("shard", int),
+        "variant": ("misaligned", bool),
+    }
+    found = {name: text for name, text in wildcards.items() if name in kinds}
+    return {kinds[name][0]: kinds[name][1](text) for name, text in found.items()}
+
+
+def _remove_leftovers(final: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+    """Remove what an earlier attempt left when it was killed; no two jobs of a run write the same output."""
+    for name, path in final.items():
+        for left in Path(path).parent.glob(f".part-*-{Path(path).name}"):
+            if left != Path(outputs[name]):
+                remove_path(left)

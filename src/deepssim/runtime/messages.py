@@ -1,0 +1,95 @@
+"""Messages of this package on the terminal and in a log, and one sentence for every error that a user can mend.
+
+Not here: what a job does (jobs.py).
+"""
+
+import errno
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deepssim.errors import DeepssimError
+from deepssim.runtime.processes import is_first_worker, is_worker
+
+logger = logging.getLogger("deepssim")
+
+_FULL_DISK = re.compile(rf"(os error |errno = ){errno.ENOSPC}\b")
+_DAMAGED = re.compile(r"Can't (synchronously )?read data")  # h5py, of a file that was opened well
+
+
+@contextmanager
+def logged(path: str | Path | None) -> Iterator[None]:
+    """Show this package's messages on the terminal and, with a path, keep them in a file.
+
+    Of processes that train together, the first one appends to the log of the program that started them; the others log
+    errors only.
+
+    Args:
+        path: log file, or None.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if path and (not is_worker() or is_first_worker()):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, mode="a" if is_worker() else "w", encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.ERROR if is_worker() and not is_first_worker() else logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+@contextmanager
+def short_errors() -> Iterator[None]:
+    """End the program with one sentence for an error that a user can mend, and with a traceback for any other."""
+    try:
+        yield
+    except DeepssimError as error:
+        logger.error("%s", error)  # a traceback would not help
+        raise SystemExit(1) from None
+    except Exception as error:
+        advice = _advice(error)
+        if advice:
+            logger.error("%s", advice)
+            raise SystemExit(1) from None
+        logger.exception("unexpected error")
+        raise SystemExit(2) from None
+
+
+def _advice(error: BaseException) -> str | None:
+    """Return a sentence for an error of the machine that a user can mend, None for any other."""
+    chain = [error]
+    while following := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(following)
+    # Libraries that write files by themselves have errors of their own, which at least quote the system's.
+    if any(getattr(one, "errno", None) == errno.ENOSPC or _FULL_DISK.search(str(one)) for one in chain):
+        return (
+            f"no space is left on the disk of {Path.cwd()} or of the outputs; free some and repeat the same command: "
+            "finished results are kept, and a training continues from its last checkpoint"
+        )
+    refused = next(
+        (one for one in chain if getattr(one, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM)), None
+    )
+    if refused is not None:
+        return (
+            f"{getattr(refused, 'filename', None) or 'a file'} cannot be written or read ({os.strerror(refused.errno)}); "  # type: ignore[attr-defined]
+            "change its permissions, or name another folder with --directory"
+        )
+    damaged = next((one for one in chain if _DAMAGED.search(str(one))), None)
+    if damaged is not None:
+        return f"an input file is damaged ({damaged}); `deepssim verify` names it; remove it and run snakemake again"
+    if any(type(one).__name__ == "OutOfMemoryError" for one in chain):  # torch's, without importing it
+        return (
+            f"out of GPU memory ({' '.join(str(error).split())[:120]}); lower batch_size, and for a training raise accumulate "
+            "by the same factor to keep its effective batch size"
+        )
+    return None

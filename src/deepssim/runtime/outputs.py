@@ -1,0 +1,44 @@
+"""Outputs that appear by rename, all of them or none.
+
+Not here: the jobs that write them (jobs.py).
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
+    """Give temporary paths to write to and rename them at the end; remove them, and new folders, if anything goes wrong.
+
+    Args:
+        paths: final files or folders by name.
+    """
+    final = {name: Path(path) for name, path in paths.items()}
+    temporary = {name: path.with_name(f".part-{os.getpid()}-{path.name}") for name, path in final.items()}
+    new = {folder for path in final.values() for folder in path.parents if not folder.exists()}
+    for path in final.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield {name: str(path) for name, path in temporary.items()}
+        for name, path in temporary.items():
+            if final[name].is_dir():
+                shutil.rmtree(final[name])
+            path.replace(final[name])
+    finally:
+        for path in temporary.values():
+            remove_path(path)
+        for folder in sorted(new, key=lambda folder: len(folder.parts), reverse=True):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

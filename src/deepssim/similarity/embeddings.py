@@ -1,0 +1,66 @@
+"""Embeddings: one vector per image, with the encoder that made it.
+
+Not here: the networks (deepssim.py), comparing embeddings (similarity/embedding_scores.py).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from deepssim.errors import readable
+from deepssim.images.keys import require_unique
+from deepssim.runtime.hdf5 import (
+    dataset,
+    open_hdf5,
+    read_keys,
+    read_text_attribute,
+    write_keys,
+    write_text_attribute,
+)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of N images.
+
+    Attributes:
+        values: float32 (N, D).
+        keys: N image keys.
+        encoder: name of the encoder.
+        checksum: SHA-256 of the encoder's weight file; embeddings compare only if it is equal.
+    """
+
+    values: np.ndarray
+    keys: list[str]
+    encoder: str
+    checksum: str
+    source: str = ""  # file they were read from, for messages
+
+
+def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
+    """Write embeddings to HDF5."""
+    require_unique(embeddings.keys, str(path))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("embeddings", data=embeddings.values.astype(np.float32))
+        write_text_attribute(file, "encoder", embeddings.encoder)
+        write_text_attribute(file, "checksum", embeddings.checksum)
+        write_keys(file, "keys", embeddings.keys)
+
+
+def read_embeddings(path: str | Path) -> Embeddings:
+    """Read embeddings.
+
+    Raises:
+        DataError: if the file is damaged or something else.
+    """
+    with open_hdf5(path, needs=("embeddings", "keys")) as file, readable(path, "embeddings"):
+        values = dataset(file, "embeddings", ndim=2, kinds="f")[:]
+        return Embeddings(
+            values,
+            read_keys(file, "keys", expected=len(values)),
+            read_text_attribute(file, "encoder"),
+            read_text_attribute(file, "checksum"),
+            str(path),
+        )

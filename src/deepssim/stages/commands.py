@@ -1,0 +1,149 @@
+"""Subcommands that run a stage by hand, on files that the user names; the workflow is not needed for these.
+
+Argument parsing only. Other stages are run by hand as `snakemake <file> --force`.
+"""
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deepssim.config.choices import MetricName
+from deepssim.runtime.outputs import atomic_outputs
+from deepssim.runtime.threads import available_threads, set_threads
+from deepssim.stages import run_stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCommand:
+    """One subcommand; the option of a file or value has the name of the stage function's argument.
+
+    Attributes:
+        help: one line for `--help`.
+        inputs: input files that must be named, with one line of help.
+        optional: input files that may be named.
+        outputs: files that the stage writes.
+        settings: sections and single settings (`section.key`) that the stage needs; from the config file or the defaults.
+        several: inputs that take more than one file.
+        flags: switches.
+    """
+
+    help: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    optional: dict[str, str] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+    several: tuple[str, ...] = ()
+    flags: dict[str, str] = field(default_factory=dict)
+
+
+_PACKS = {"real": "image pack of the real images", "synthetic": "image pack of synthetic images"}
+_EMBEDDINGS = {"real": "embeddings of the real images", "synthetic": "embeddings of synthetic images"}
+_SCORING = ("seed", "device", "synthesis.images_per_record", "similarity")
+_OF_MATRIX = {
+    "train_used": "CSV with the keys of the generator's training images (default: all real images)",
+    "pairs": "CSV with real_key and synth_key: pairs that are kept where not all scores are",
+}
+_MATRIX = {"matrix": "score matrix to write (HDF5)"}
+
+COMMANDS = {
+    "embed": StageCommand(
+        help="embed all images of a pack",
+        inputs={"pack": "image pack", "weights": "encoder file"},
+        outputs={"embeddings": "embeddings to write (HDF5)"},
+        settings=("device", "evaluation.embedding_batch_size", "evaluation.embedding_precision", "published"),
+    ),
+    "score-images": StageCommand(
+        help="score real against synthetic images by a metric that compares pixels",
+        inputs=_PACKS, optional=_OF_MATRIX, outputs=_MATRIX, settings=_SCORING, several=("pairs",),
+    ),
+    "score-embeddings": StageCommand(
+        help="score real against synthetic embeddings",
+        inputs=_EMBEDDINGS, optional=_OF_MATRIX, outputs=_MATRIX, settings=_SCORING, several=("pairs",),
+    ),
+    "score-pairs": StageCommand(
+        help="score a list of pairs without the matrix",
+        inputs={
+            "pairs": "CSV with real_key and synth_key",
+            "real": "image pack or embeddings of the real images",
+            "synthetic": "image pack or embeddings of synthetic images",
+        },
+        outputs={"scores": "CSV to write, the table with a column score"},
+        settings=("device", "similarity"),
+    ),
+    "gather-matrix": StageCommand(
+        help="put the shards of a score matrix side by side",
+        inputs={"shards": "score matrices of the shards"}, outputs=_MATRIX, several=("shards",),
+    ),
+    "evaluate": StageCommand(
+        help="evaluate a metric on labelled pairs",
+        inputs={
+            "matrix": "score matrix",
+            "test": "CSV with real_key, synth_key, ssim and label (0 different, 1 duplicate, 2 similar)",
+            "train_used": "CSV with the keys of the generator's training images",
+            "images": "image table (CSV with key, path, role, subject, split), for intervals by subject",
+        },
+        optional={"thresholds": "fitted thresholds (JSON; default: the published ones)"},
+        outputs={"evaluation": "JSON to write"},
+        settings=("seed",),
+        flags={"misaligned": "record that the images were misaligned"},
+    ),
+}  # fmt: skip
+
+
+def add_stage_commands(commands: Any) -> None:
+    """Add the subcommands to a parser."""
+    for name, record in COMMANDS.items():
+        command = commands.add_parser(name, help=record.help, description=f"{record.help[0].upper()}{record.help[1:]}.")
+        command.add_argument("--metric", type=MetricName, choices=list(MetricName), required=True, help="which score")
+        for option, text in record.inputs.items():
+            _add_file(command, option, text, required=True, several=option in record.several)
+        for option, text in record.optional.items():
+            _add_file(command, option, text, required=False, several=option in record.several)
+        for option, text in record.outputs.items():
+            _add_file(command, option, text, required=True, several=False)
+        for option, text in record.flags.items():
+            command.add_argument(f"--{option}", action="store_true", help=text)
+        if record.settings:
+            command.add_argument("--config", metavar="FILE", help="config file (default: the default settings)")
+        command.add_argument(
+            "--threads", type=int, default=available_threads(), help="processor threads (default: all)"
+        )
+        command.set_defaults(call=_run, command=name)
+
+
+def _add_file(command: argparse.ArgumentParser, name: str, text: str, *, required: bool, several: bool) -> None:
+    command.add_argument(
+        f"--{name.replace('_', '-')}", required=required, nargs="+" if several else None, metavar="FILE", help=text
+    )
+
+
+def _run(options: argparse.Namespace) -> None:
+    set_threads(options.threads)
+    from deepssim.config.base import as_settings
+    from deepssim.config.settings import Config, load_config, typed_settings
+    from deepssim.runtime.provenance import fingerprint
+    from deepssim.runtime.records import Origin, write_records
+
+    record = COMMANDS[options.command]
+    config = load_config(options.config) if getattr(options, "config", None) else Config()
+    plain = as_settings(config)
+    declared = {name: _setting(plain, name) for name in record.settings}
+    values = typed_settings(declared) | {"threads": options.threads, "config_hash": fingerprint(plain)}
+    values |= {name: getattr(options, name) for name in ("metric", *record.flags)}
+    inputs = {name: getattr(options, name) for name in (*record.inputs, *record.optional)}
+    final = {name: Path(getattr(options, name)) for name in record.outputs}
+    with atomic_outputs(final) as outputs:
+        run_stage(options.command.replace("-", "_"), inputs | outputs, values)
+        origin = Origin(None, options.command, declared, _paths(inputs), config.seed, config.device.value)
+        write_records(origin, final, {name: Path(path) for name, path in outputs.items()})
+
+
+def _setting(plain: dict[str, Any], name: str) -> Any:
+    section, _, key = name.partition(".")
+    return plain[section][key] if key else plain[section]
+
+
+def _paths(inputs: dict[str, Any]) -> tuple[Path, ...]:
+    lists = [value if isinstance(value, list) else [value] for value in inputs.values() if value is not None]
+    return tuple(Path(path) for paths in lists for path in paths)

@@ -1,0 +1,38 @@
+"""The stage that writes the report of the workflow."""
+
+from collections.abc import Sequence
+
+from deepssim.datasets.tables import read_images
+from deepssim.evaluation.summary import read_evaluation
+from deepssim.reporting.page import write_report
+
+
+def report(
+    *,
+    images: str,
+    evaluations: Sequence[str],
+    histograms: Sequence[str],
+    summary_plot: str,
+    copies: str,
+    reconstructions: str,
+    samples: str,
+    page: str,
+) -> None:
+    """Write the report, one HTML file that needs no other file and no network.
+
+    Args:
+        images: image table.
+        evaluations: results of `evaluate`, aligned and misaligned, of all metrics.
+        histograms: SVG of each metric's scores by class.
+        summary_plot, copies, reconstructions, samples: plots and pictures.
+        page: HTML file to write.
+    """
+    write_report(
+        page,
+        images=read_images(images),
+        evaluations=[read_evaluation(path) for path in evaluations],
+        histograms=histograms,
+        summary_plot=summary_plot,
+        copies=copies,
+        pictures={"Autoencoder": reconstructions, "Samples of the diffusion model": samples},
+    )

@@ -1,0 +1,1 @@
+"""The one driver of a training run: callbacks, data, tracking, resuming."""

@@ -1,0 +1,48 @@
+"""Small folders of images that tests audit: smooth random pictures, some of them planted among the synthetic ones."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from deepssim.config.encoders import EncoderConfig
+from deepssim.encoders.deepssim import DeepSSIM, save_encoder
+
+SIZE = 32
+
+
+def picture(random: np.random.Generator, size: int = SIZE) -> np.ndarray:
+    """Draw one picture: uint8 (size, size)."""
+    values = gaussian_filter(random.normal(size=(size, size)), 2.5)
+    return np.rint(255 * (values - values.min()) / np.ptp(values)).astype(np.uint8)
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    """Write a picture, with the folders it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def make_folders(root: Path, *, real: int = 24, synthetic: int = 30, holdout: int = 20, copies: int = 3) -> Path:
+    """Write folders `real`, `synthetic` and `holdout`; two images for each patient, the first `copies` planted."""
+    random = np.random.default_rng(0)
+    originals = [picture(random) for _ in range(real)]
+    for number, image in enumerate(originals):
+        write(root / "real" / f"p{number // 2:02d}_{number % 2}.png", image)
+    for number in range(holdout):
+        write(root / "holdout" / f"h{number // 2:02d}_{number % 2}.png", picture(random))
+    for number in range(synthetic):
+        write(root / "synthetic" / f"s{number:02d}.png", originals[number] if number < copies else picture(random))
+    return root
+
+
+def tiny_encoder(path: Path) -> Path:
+    """Write an encoder that nothing has trained; equal images still have equal embeddings."""
+    torch.manual_seed(0)
+    options = EncoderConfig(
+        depths=(1, 1, 1, 1), widths=(8, 8, 16, 16), patch_size=2, hidden_features=16, embedding_features=16
+    )
+    save_encoder(path, DeepSSIM(options))
+    return path

@@ -1,0 +1,156 @@
+"""The page of an audit in a real browser: it shows, filters and sorts, and asks for nothing outside of its file."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import deepssim
+from tests.audit.folders import make_folders, picture, tiny_encoder, write
+
+HOSTILE = "<script>alert(1)<"  # a file's name; a slash is the one character it cannot have
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audit")
+    root = make_folders(folder / "data")
+    write(root / "synthetic" / f"{HOSTILE}.png", picture(np.random.default_rng(1)))
+    shutil.copy(root / "real" / "p05_0.png", root / "synthetic" / f"{HOSTILE} copy.png")
+    deepssim.audit(
+        root / "real", root / "synthetic", folder / "report", holdout=root / "holdout", image_size=(32, 32), controls=6,
+        encoder=tiny_encoder(folder / "e.safetensors"), subject_pattern=r"^([a-z]\d+)", bootstrap=50, verified=8, gallery=20,
+    )  # fmt: skip
+    return folder / "report"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    chromium, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if not chromium or not driver:
+        reason = "no chromium with chromedriver here; install Debian's chromium and chromium-driver"
+        if os.environ.get("DEEPSSIM_REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    window = webdriver.Chrome(options=options, service=Service(driver))
+    window.set_window_size(1100, 900)
+    yield window
+    window.quit()
+
+
+@pytest.fixture
+def page(browser, report):
+    browser.get((report / "index.html").as_uri())
+    return browser
+
+
+def visible(page):
+    return [pair for pair in page.find_elements("css selector", ".pair") if pair.is_displayed()]
+
+
+def test_it_opens_without_an_error_and_asks_for_nothing_else(page, report):
+    page.get_log("performance")  # of the browser's own first page
+    page.refresh()
+    assert page.title == "Audit for copies of training images"
+    assert page.get_log("browser") == []
+    sent = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    asked = {item["params"]["request"]["url"] for item in sent if item["method"] == "Network.requestWillBeSent"}
+    assert (report / "index.html").as_uri() in asked
+    assert not {url for url in asked if not url.startswith("data:")} - {(report / "index.html").as_uri()}
+
+
+def test_the_verdict_comes_first_with_its_uncertainty(page):
+    verdict = page.find_element("id", "verdict").text
+    assert verdict.startswith("Copies found")
+    assert "interval" in verdict
+    assert "4 are identical to a training image in every pixel" in verdict
+
+
+def test_the_gallery_shows_images(page):
+    pictures = page.find_elements("css selector", ".pair img")
+    assert len(pictures) == 4 * len(visible(page)) > 40
+    page.execute_script("arguments[0].scrollIntoView()", pictures[0])
+    assert all(page.execute_script("return arguments[0].naturalWidth", picture) == 32 for picture in pictures[:8])
+
+
+def test_filters_and_sorting_work(page):
+    from selenium.webdriver.support.select import Select
+
+    everything = len(visible(page))
+    Select(page.find_element("id", "kind")).select_by_visible_text("identical")
+    assert len(visible(page)) == 4
+    assert page.find_element("id", "count").text == f"4 of {everything} pairs"
+    page.find_element("id", "text").send_keys("p00")
+    assert [pair.get_attribute("data-name") for pair in visible(page)] == ["s00.png", "s01.png"]
+    page.find_element("id", "text").clear()
+    page.refresh()
+    Select(page.find_element("id", "sort")).select_by_visible_text("name")
+    names = [pair.get_attribute("data-name") for pair in visible(page)]
+    assert names == page.execute_script("return arguments[0].sort((a, b) => a.localeCompare(b))", names)
+    least = page.find_element("id", "least")
+    least.clear()
+    scores = sorted(float(pair.get_attribute("data-score")) for pair in visible(page))
+    least.send_keys(str(scores[-4]))
+    assert len(visible(page)) == sum(score >= scores[-4] for score in scores)
+    least.clear()
+    least.send_keys("1.1")
+    assert visible(page) == []
+
+
+def test_the_keyboard_is_enough(page):
+    from selenium.webdriver.common.keys import Keys
+
+    first, second = visible(page)[:2]
+    page.execute_script("arguments[0].focus()", first)
+    first.send_keys(Keys.ARROW_RIGHT)
+    assert page.switch_to.active_element == second
+    head = page.find_elements("css selector", "#subjects th button")[0]
+    head.send_keys(Keys.ENTER)
+    subjects = [row.text.split()[0] for row in page.find_elements("css selector", "#subjects tbody tr")]
+    assert subjects == sorted(subjects, reverse=True)
+    assert len(subjects) >= 3
+
+
+def test_names_stay_text(page):
+    from selenium.webdriver.support.select import Select
+
+    Select(page.find_element("id", "kind")).select_by_visible_text("identical")
+    assert any(HOSTILE in pair.text for pair in visible(page))
+    assert len(page.find_elements("tag name", "script")) == 1
+
+
+def test_it_fits_a_phone_and_paper(page, browser):
+    # The window of a desktop browser cannot be as narrow as a phone, so its screen is emulated.
+    phone = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]
+    assert len(printed) > 50_000
+
+
+def test_the_files_of_a_hundred_thousand_images_are_small(report, tmp_path):
+    """What grows with the number of images is text: the page shows as many pairs as the gallery has."""
+    page = (report / "index.html").stat().st_size
+    shown = pd.read_csv(report / "pairs.csv")
+    row = (report / "pairs.csv").stat().st_size / (len(shown) + 1)
+    name = (report / "keep.txt").stat().st_size / len((report / "keep.txt").read_text().splitlines())
+    copies = 30_000  # of 100,000
+    assert page + copies * row + 100_000 * name < 10_000_000

@@ -1,0 +1,279 @@
+"""The audit from folders to files, as a user calls it."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import deepssim
+from deepssim.audit.encoder import _encoder_options
+from deepssim.cli import main
+from deepssim.config.choices import Distortion
+from deepssim.config.settings import Config
+from deepssim.errors import DataError
+from tests.audit.folders import make_folders, picture, tiny_encoder, write
+
+QUICK = {"image_size": [32, 32], "controls": 6, "verified": 4, "gallery": 6, "borderline": 4, "bootstrap": 50}
+PATTERN = r"^([a-z]\d+)"
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny.safetensors")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return make_folders(tmp_path / "data")
+
+
+def run(root, out, encoder, **settings):
+    chosen = QUICK | {"subject_pattern": PATTERN, "encoder": encoder} | settings
+    return deepssim.audit(root / "real", root / "synthetic", out, **chosen)
+
+
+def test_planted_copies_are_found_and_listed(tmp_path, folders, encoder):
+    found = run(folders, tmp_path / "report", encoder, holdout=folders / "holdout")
+    assert found["verdict"]["result"] == "copies found"
+    assert found["figures"]["identical"] == 3
+    assert found["figures"]["flagged_share"]["count"] >= 3
+    assert found["figures"]["subjects_copied"]["total"] == 12
+    out = tmp_path / "report"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "drop.txt", "index.html", "keep.txt", "pairs.csv", "summary.json",
+    ]  # fmt: skip
+    assert json.loads((out / "summary.json").read_text()) == json.loads(json.dumps(found))
+    drop, keep = ((out / name).read_text().split() for name in ("drop.txt", "keep.txt"))
+    assert {"s00.png", "s01.png", "s02.png"} <= set(drop)
+    assert sorted(drop + keep) == sorted(path.name for path in (folders / "synthetic").iterdir())
+    pairs = pd.read_csv(out / "pairs.csv").set_index("synthetic")
+    assert pairs.loc["s01.png", ["real", "subject", "kind", "score"]].tolist() == ["p00_1.png", "p00", "identical", 1]
+    controls = {row["distortion"]: row for row in found["controls"]["positive"]}
+    assert controls["none"]["found"]["value"] == controls["none"]["traced"]["value"] == 1
+    assert found["controls"]["negative"]["false_alarms"]["total"] == 20
+
+
+def test_a_second_audit_does_only_what_is_new(tmp_path, folders, encoder, caplog):
+    caplog.set_level("INFO", logger="deepssim")
+    first = run(folders, tmp_path / "a", encoder, holdout=folders / "holdout")
+    shutil.copy(folders / "synthetic" / "s20.png", folders / "synthetic" / "again.png")
+    write(folders / "synthetic" / "new.png", picture(np.random.default_rng(9)))
+    caplog.clear()
+    second = run(folders, tmp_path / "b", encoder, holdout=folders / "holdout")
+    assert "1 of 32 files were decoded" in caplog.text
+    assert "1 of 32 images were embedded" in caplog.text
+    assert "0 of 24 files were decoded" in caplog.text
+    assert second["figures"]["flagged_share"]["total"] == 32
+    assert second["rule"]["score_above"] == first["rule"]["score_above"]
+    third = run(folders, tmp_path / "c", encoder, holdout=folders / "holdout")
+    timeless = [found | {"encoder": None} for found in (second, third)]
+    assert timeless[0] == timeless[1]
+
+
+def test_nothing_copied_is_said_with_its_limit(tmp_path, encoder):
+    root = make_folders(tmp_path / "data", copies=0)
+    found = run(root, tmp_path / "report", encoder, holdout=root / "holdout", false_positive_rate=0.02)
+    assert found["verdict"]["result"] in ("no copies found", "candidates, but no more than chance explains")
+    assert found["figures"]["identical"] == 0
+    if found["figures"]["flagged_share"]["count"] == 0:
+        assert "at most" in found["verdict"]["sentence"]
+        assert found["figures"]["synthetic_that_copy"]["high"] > 0.05
+
+
+def test_without_a_holdout_the_limits_are_published_ones(tmp_path, folders, encoder):
+    found = run(folders, tmp_path / "report", encoder)
+    assert (found["rule"]["score_above"], found["rule"]["neighbourhood_ratio_below"]) == (0.85, 1.0)
+    assert found["membership"] == {}
+    assert found["controls"]["negative"]["what"].startswith("training images among those of other subjects")
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "No held-out images were given" in page
+    assert found["figures"]["identical"] == 3
+
+
+def test_real_equal_to_synthetic(tmp_path, folders, encoder):
+    chosen = QUICK | {"subject_pattern": PATTERN, "encoder": encoder}
+    found = deepssim.audit(folders / "real", folders / "real", tmp_path / "report", **chosen)
+    assert found["figures"]["identical"] == 24
+    assert found["figures"]["training_copied"]["value"] == found["figures"]["subjects_copied"]["value"] == 1
+    assert (tmp_path / "report" / "keep.txt").read_text() == ""
+
+
+@pytest.mark.parametrize("holdout", [False, True])
+def test_one_image_on_each_side(tmp_path, encoder, holdout):
+    root = make_folders(tmp_path / "data", real=1, synthetic=1, holdout=1, copies=0)
+    more = {"holdout": root / "holdout"} if holdout else {}
+    found = run(root, tmp_path / "report", encoder, **more)
+    assert found["figures"]["flagged_share"]["total"] == 1
+    assert found["verdict"]["result"] != "copies found"
+    assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
+
+
+def test_one_image_cannot_train_an_encoder(tmp_path):
+    root = make_folders(tmp_path / "data", real=1, synthetic=1)
+    with pytest.raises(DataError, match="1 subjects are too few to train an encoder.*--encoder"):
+        run(root, tmp_path / "report", None)
+    assert not (tmp_path / "report" / "index.html").exists()
+
+
+def test_without_an_encoder_one_is_trained_once(tmp_path, folders):
+    tiny = {
+        "depths": [1, 1, 1, 1], "widths": [8, 8, 16, 16], "patch_size": 2, "hidden_features": 16, "embedding_features": 8,
+        "epochs": 1, "passes": 1, "batch_size": 4,
+    }  # fmt: skip
+    first = run(folders, tmp_path / "a", None, encoder_settings=tiny, device="cpu")
+    assert first["encoder"]["source"] == "trained on the training images"
+    assert first["encoder"]["training_seconds"] > 0
+    assert first["figures"]["identical"] == 3
+    second = run(folders, tmp_path / "b", None, encoder_settings=tiny, device="cpu")
+    assert second["encoder"]["source"] == "trained on the training images before"
+    assert second["encoder"]["sha256"] == first["encoder"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "passes"),
+    [(100, 6, 8), (300, 6, 5), (1000, 6, 1), (5000, 2, 1), (20_000, 1, 1)],
+)
+def test_training_takes_about_as_long_for_many_images_as_for_few(images, epochs, passes):
+    options = _encoder_options(Config(), images)
+    assert (options.epochs, options.passes) == (epochs, passes)
+    assert {entry.kind for entry in options.augmentation} == {
+        Distortion.FLIP, Distortion.ROTATION, Distortion.GAMMA, Distortion.TRANSLATION, Distortion.CROP,
+    }  # fmt: skip
+
+
+def test_equal_names_in_different_folders_stay_apart(tmp_path, encoder, random):
+    for folder in ("a", "b"):
+        write(tmp_path / "data" / "real" / folder / "x.png", picture(random))
+        write(tmp_path / "data" / "synthetic" / folder / "x.png", picture(random))
+    run(tmp_path / "data", tmp_path / "report", encoder, subject_pattern="^(.)")
+    text = (tmp_path / "report" / "keep.txt").read_text() + (tmp_path / "report" / "drop.txt").read_text()
+    assert sorted(text.split()) == ["a/x.png", "b/x.png"]
+
+
+def test_constant_images_are_named_and_corrupt_ones_stop(tmp_path, folders, encoder):
+    write(folders / "synthetic" / "flat.png", np.full((32, 32), 7, np.uint8))
+    found = run(folders, tmp_path / "report", encoder)
+    assert found["data"]["synthetic"]["constant_and_not_judged"] == ["flat.png"]
+    assert "flat.png" not in (tmp_path / "report" / "keep.txt").read_text()
+    (folders / "synthetic" / "bad.png").write_bytes(b"nonsense")
+    with pytest.raises(DataError, match=r"synthetic: 1 of 32 files cannot be used, first .*bad\.png: is not an image"):
+        run(folders, tmp_path / "other", encoder)
+
+
+def test_a_holdout_that_overlaps_qualifies_the_verdict(tmp_path, folders, encoder):
+    shutil.copy(folders / "real" / "p03_0.png", folders / "holdout" / "h90_0.png")
+    shutil.copy(folders / "holdout" / "h00_0.png", folders / "holdout" / "p05_9.png")
+    found = run(folders, tmp_path / "report", encoder, holdout=folders / "holdout")
+    assert len(found["verdict"]["reservations"]) == 2
+    assert found["data"]["holdout"]["used"] == 20
+    assert found["rule"]["score_above"] < 0.999999  # the training image in the holdout did not set the limit
+    everything = run(folders, tmp_path / "all", encoder, holdout=folders / "real")
+    assert any("published limits" in text for text in everything["verdict"]["reservations"])
+    assert everything["rule"]["score_above"] == 0.85
+
+
+def test_the_generators_autoencoder_is_one_more_control(tmp_path, folders, encoder):
+    from deepssim.config.generative import VaeConfig
+    from deepssim.generative.autoencoder import build_autoencoder, save_autoencoder
+
+    options = VaeConfig(channels=(8, 8), latent_channels=2, norm_groups=4)
+    save_autoencoder(tmp_path / "vae.safetensors", build_autoencoder(options), options)
+    found = run(folders, tmp_path / "report", encoder, autoencoder=tmp_path / "vae.safetensors")
+    control = found["controls"]["positive"][-1]
+    assert control["distortion"] == "autoencoder"
+    assert control["found"]["total"] == 6
+    assert control["median_score"] < 0.9999  # untrained, it leaves little of an image
+
+
+def test_duplicated_training_images_are_named(tmp_path, folders, encoder):
+    shutil.copy(folders / "real" / "p03_0.png", folders / "real" / "p04_5.png")
+    found = run(folders, tmp_path / "report", encoder)
+    duplicate = next(item for item in found["preflight"] if item["kind"] == "duplicates in the training set")
+    assert duplicate["items"] == [["p03_0.png", "p04_5.png"]]
+
+
+def test_nobody_is_named_in_a_de_identified_report(tmp_path, folders, encoder):
+    shutil.copy(folders / "real" / "p03_0.png", folders / "holdout" / "h90_0.png")
+    found = run(folders, tmp_path / "report", encoder, holdout=folders / "holdout", de_identified=True)
+    names = [path.name for folder in ("real", "synthetic", "holdout") for path in (folders / folder).iterdir()]
+    patients = {f">{name[:3]}<" for name in names} | {f",{name[:3]}," for name in names}
+    for path in (tmp_path / "report").iterdir():
+        text = path.read_text()
+        assert not [name for name in (*names, *patients, str(tmp_path), PATTERN) if name in text], path
+    drop = (tmp_path / "report" / "drop.txt").read_text().split()
+    assert len(drop) == found["figures"]["flagged_share"]["count"]
+    assert all(len(name) == 64 for name in drop)  # checksums, by which the owner finds the files
+    assert found["subjects"][0]["subject"].startswith("subject ")
+
+
+def test_claims_that_no_audit_can_make_are_not_made(tmp_path, folders, encoder):
+    run(folders, tmp_path / "report", encoder, holdout=folders / "holdout")
+    for path in (tmp_path / "report").iterdir():
+        assert not {"private", "anonymous", "anonymized"} & set(path.read_text().lower().split())
+
+
+def test_subjects_from_a_table(tmp_path, folders, encoder):
+    names = sorted(path.name for path in (folders / "real").iterdir())
+    csv = tmp_path / "subjects.csv"
+    pd.DataFrame({"image_path": names, "subject": [name[:3] for name in names]}).to_csv(csv, index=False)
+    found = run(folders, tmp_path / "report", encoder, subjects=csv, subject_pattern=None)
+    assert found["data"]["real"]["subjects"] == 12
+    pd.DataFrame({"image_path": names[1:], "subject": names[1:]}).to_csv(csv, index=False)
+    with pytest.raises(DataError, match=r"names no subject for 1 of 24 images of .*real, first 'p00_0\.png'"):
+        run(folders, tmp_path / "other", encoder, subjects=csv)
+
+
+def test_the_command_fails_above_a_rate(tmp_path, folders, encoder, capsys):
+    config = tmp_path / "own.yaml"
+    config.write_text(json.dumps({"audit": {name: value for name, value in QUICK.items() if name != "image_size"}}))
+    arguments = [
+        "audit", str(folders / "real"), str(folders / "synthetic"), "--holdout", str(folders / "holdout"),
+        "--encoder", str(encoder), "--subject-pattern", PATTERN, "--out", str(tmp_path / "report"),
+        "--image-size", "32", "32", "--config", str(config),
+    ]  # fmt: skip
+    main([*arguments, "--fail-above", "0.9"])
+    assert "copies found" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--fail-above", "0.02"])
+    assert stop.value.code == 3
+    with pytest.raises(SystemExit):
+        main([*arguments, "--fail-above", "2"])
+    assert "2 is not a share of 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"real": "none"}, "none: is not a folder"),
+        ({"synthetic": "empty"}, "empty: has no image; it needs files that end in"),
+        ({"--encoder": "none.safetensors"}, "none.safetensors"),
+        ({"--subjects": "none.csv"}, "none.csv: does not exist"),
+        ({"--subject-pattern": "x(y)"}, "no subject found by audit.subject_pattern"),
+        ({"--false-positive-rate": "2"}, "audit.false_positive_rate is 2.0; it must be less than 1"),
+    ],
+)
+def test_wrong_input_is_one_sentence(tmp_path, monkeypatch, capsys, encoder, change, message):
+    monkeypatch.chdir(tmp_path)
+    root = make_folders(tmp_path, real=4, synthetic=3, holdout=0)
+    (tmp_path / "empty").mkdir()
+    places = {"real": "real", "synthetic": "synthetic", "--encoder": str(encoder)} | change
+    options = [part for name, value in places.items() if name.startswith("--") for part in (name, value)]
+    with pytest.raises(SystemExit) as stop:
+        main(["audit", places["real"], places["synthetic"], "--out", str(root / "report"), *options])
+    assert stop.value.code == 1
+    error = capsys.readouterr().err.splitlines()
+    assert message in error[-1]
+    assert not any("Traceback" in line for line in error)
+    assert not (root / "report" / "index.html").exists()
+
+
+def test_mixed_formats_and_sizes_are_brought_to_one(tmp_path, folders, encoder, random):
+    image = picture(random, 48)
+    write(folders / "synthetic" / "x.jpg", image[:40])
+    Image.fromarray(image.astype(np.uint16) * 200).save(folders / "synthetic" / "x.tif")
+    found = run(folders, tmp_path / "report", encoder)
+    assert found["data"]["synthetic"]["sizes"] == {"32x32": 30, "40x48": 1, "48x48": 1}
+    assert found["data"]["compared_at"] == [32, 32]

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from deepssim.errors import DataError
+from deepssim.images import frames
+from deepssim.images.rasters import read_raster
+
+ALL = (0.0, 100.0)
+
+
+@pytest.fixture
+def levels(random) -> np.ndarray:
+    return random.integers(0, 256, (12, 10), dtype=np.uint8)
+
+
+def read_one(path):
+    (image,) = read_raster(path, percentiles=ALL)
+    return image
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
+def test_eight_bit_images_are_read_exactly(tmp_path, levels, suffix):
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(levels).save(path)
+    np.testing.assert_array_equal(read_one(path), levels.astype(np.float32) / np.float32(255))
+
+
+def test_jpeg_and_colour_become_grey(tmp_path):
+    Image.new("RGB", (6, 4), (255, 255, 255)).save(tmp_path / "x.jpg", quality=95)
+    assert read_one(tmp_path / "x.jpg").shape == (4, 6)
+    assert read_one(tmp_path / "x.jpg").min() > 0.98
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bit_images_use_the_window(tmp_path, suffix):
+    values = np.array([[0, 1000], [2000, 4000]], np.uint16)  # 12 bits in a 16-bit file
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(values).save(path)
+    np.testing.assert_allclose(read_one(path), values / 4000)
+
+
+def test_every_page_of_a_tiff_is_read(tmp_path, levels):
+    values = levels.astype(np.uint16) * 16
+    pages = [Image.fromarray(page) for page in (levels, levels[:5], values)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    first, second, third = read_raster(tmp_path / "x.tif", percentiles=ALL)
+    np.testing.assert_array_equal(first, levels.astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(second, levels[:5].astype(np.float32) / np.float32(255))
+    np.testing.assert_allclose(third, values / values.max(), atol=1e-7)  # its own window
+
+
+def test_reduced_copies_of_a_page_are_left_out(tmp_path, levels):
+    marked = ImageFileDirectory_v2()
+    marked[254] = 1
+    small = Image.fromarray(levels[::2, ::2])
+    small.encoderinfo = {"tiffinfo": marked}
+    Image.fromarray(levels).save(tmp_path / "x.tif", save_all=True, append_images=[small])
+    with Image.open(tmp_path / "x.tif") as written:
+        assert written.n_frames == 2
+    np.testing.assert_array_equal(read_one(tmp_path / "x.tif"), levels.astype(np.float32) / np.float32(255))
+
+
+def test_more_pages_than_fit_into_memory_are_refused(tmp_path, levels, monkeypatch):
+    monkeypatch.setattr(frames, "MAX_VALUES", 3 * levels.size)
+    pages = [Image.fromarray(levels)] * 4
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:3])
+    assert len(read_raster(tmp_path / "x.tif", percentiles=ALL)) == 3
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match=r"x\.tif: declares 480 pixels or voxels, more than 360; split it"):
+        read_raster(tmp_path / "x.tif", percentiles=ALL)
+
+
+@pytest.mark.parametrize("keep", [0, 20, 0.5])
+def test_damaged_images_are_named(tmp_path, random, keep):
+    path = tmp_path / "x.png"
+    Image.fromarray(random.integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    with pytest.raises(DataError, match=r"x\.png: (is not an image|cannot be decoded)"):
+        read_raster(path, percentiles=ALL)
+
+
+def test_values_that_are_not_finite_are_counted(tmp_path):
+    Image.fromarray(np.array([[0, np.nan], [np.inf, 1]], np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(DataError, match=r"x\.tif: has 2 values that are not finite"):
+        read_raster(tmp_path / "x.tif", percentiles=ALL)

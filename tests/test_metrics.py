@@ -1,0 +1,84 @@
+"""The table of metrics: thresholds at their edges, weights, and which metrics a run computes."""
+
+import numpy as np
+import pytest
+
+from deepssim.config.choices import Device, FsimVariant, MetricName
+from deepssim.config.encoders import PublishedConfig
+from deepssim.config.evaluation import SimilarityConfig
+from deepssim.config.settings import Config, parse_config
+from deepssim.errors import ConfigError
+from deepssim.ground_truth.labels import Label
+from deepssim.metrics import METRICS, InputKind, chosen_metrics, needs_fit, weights_of
+from deepssim.runtime.hub import on_hub
+from deepssim.similarity.embeddings import Embeddings
+from deepssim.similarity.fsim import FsimComparison
+from deepssim.similarity.tiles import all_scores
+
+D, U, S = Label.DIFFERENT, Label.DUPLICATE, Label.SIMILAR
+
+
+def test_every_metric_is_in_the_table_and_says_how_it_scores():
+    assert list(METRICS) == list(MetricName)
+    for metric in METRICS.values():
+        assert "higher is more similar" in metric.axis
+        assert (metric.embed is not None) is (metric.input_kind is InputKind.EMBEDDINGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "scores", "labels"),
+    [
+        ("deepssim", [0.60, 0.61, 0.85, 0.86], [D, S, S, U]),
+        ("chen", [0.40, 0.41, 0.60, 0.61], [D, S, S, U]),
+        ("dar", [0.8030425, 0.8030426], [D, U]),
+        ("semdedup", [0.96999, 0.97, 0.99904, 0.99905], [D, S, S, U]),
+        ("ssim", [0.60, 0.61, 0.85, 0.86], [D, S, S, U]),
+    ],
+)
+def test_published_thresholds_at_their_edges(name, scores, labels):
+    assert METRICS[MetricName(name)].thresholds.classify(np.array(scores)).tolist() == labels
+
+
+def test_thresholds_are_fitted_where_none_are_published_for_the_weights():
+    assert needs_fit(MetricName.FSIM, None)
+    assert needs_fit(MetricName.DAR, None)
+    assert not needs_fit(MetricName.DAR, "dar.pth")
+    assert not needs_fit(MetricName.DEEPSSIM, None)
+
+
+def test_metrics_join_when_their_weights_are_named():
+    published = PublishedConfig(chen="sscd.pt", semdedup="openai/clip-vit-base-patch32")
+    assert chosen_metrics(["ssim", "deepssim"], vars(published)) == ["deepssim", "chen", "semdedup", "ssim"]
+    assert chosen_metrics(["fsim"], vars(PublishedConfig())) == ["fsim"]
+    assert weights_of(MetricName.CHEN, published) == "sscd.pt"
+    with pytest.raises(
+        ConfigError, match=r"'chen' needs published weights; download .*sscd.* name it in published\.chen"
+    ):
+        parse_config({"evaluation": {"metrics": ["chen", "ssim"]}})
+    with pytest.raises(ConfigError, match=r"'semdedup' needs published weights; download .*BiomedCLIP"):
+        weights_of(MetricName.SEMDEDUP, Config().published)
+
+
+def test_names_on_the_hub_are_not_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert on_hub("openai/clip-vit-base-patch32")
+    (tmp_path / "models").mkdir()
+    for path in ("models/clip", "clip", "weights/clip.bin", "/models/clip", "../clip/x"):
+        assert not on_hub(path)
+
+
+def test_the_variant_of_fsim_is_a_setting(packs):
+    scores = [
+        all_scores(METRICS[MetricName.FSIM].compare(*packs, 1, Device.CPU, SimilarityConfig(fsim_variant=variant)))
+        for variant in FsimVariant
+    ]
+    for variant, found in zip(FsimVariant, scores, strict=True):
+        np.testing.assert_array_equal(found, all_scores(FsimComparison(*packs, variant=variant)))
+    assert np.abs(scores[0] - scores[1]).max() > 0.01
+
+
+def test_dar_is_compared_by_correlation(random):
+    values = random.normal(size=(5, 7)).astype(np.float32) + 3
+    sides = Embeddings(values[:2], ["a", "b"], "dar", "c"), Embeddings(values[2:], ["x", "y", "z"], "dar", "c")
+    scores = all_scores(METRICS[MetricName.DAR].compare(*sides, 1, Device.CPU))
+    np.testing.assert_allclose(scores, np.corrcoef(values)[:2, 2:], atol=1e-6)
