@@ -6,6 +6,7 @@ needs during the call, so they embed or score a few small images.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -16,15 +17,17 @@ from pathlib import Path
 
 from benchmarks import ROOT
 from benchmarks.measure import run_measured
-from deepssim.stages import _MODULES as MODULES
+from deepssim.stages import MODULES
 
 HEAVY = (
     "torch", "lightning", "monai", "transformers", "kornia", "sklearn", "pandas", "matplotlib", "numba", "scipy", "skimage"
 )  # fmt: skip
 MAX_HELP, MAX_START = 0.5, 2.5  # processor seconds for `--help`, and for a job that embeds or scores
-EMBEDDED, COMPARED = ("deepssim", "dar", "chen", "semdedup"), ("ssim", "fsim")
 
 _SIZE, _COUNT = 64, 4  # side and number of the images
+_ENCODERS = {
+    "deepssim": "deepssim.safetensors", "dar": "dar.safetensors", "chen": "chen.pt", "semdedup": "semdedup.safetensors"
+}  # fmt: skip
 _LOADED = f"import json, sys; print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
 
 
@@ -56,9 +59,18 @@ def starts(folder: Path) -> list[Start]:
     ]
     for rule in MODULES:
         calls = _calls(rule, folder)
-        found += [Start(f"{rule} ({metric})", _job(rule, call), MAX_START) for metric, call in calls.items()]
+        found += [Start(f"{rule} ({call.metric})", _job(rule, call), MAX_START) for call in calls]
         found += [] if calls else [Start(rule, _job(rule))]
     return found
+
+
+@dataclass(frozen=True)
+class Call:
+    """Arguments of a stage: a metric, files by name, and plain settings."""
+
+    metric: str
+    files: dict[str, str]
+    settings: dict[str, object]
 
 
 def _imports_of(path: Path) -> str:
@@ -66,8 +78,8 @@ def _imports_of(path: Path) -> str:
     return "\n".join(line for line in lines if line.startswith(("import ", "from ")))
 
 
-def _job(rule: str, call: tuple[dict[str, str], dict[str, object]] | None = None) -> str:
-    """Return the code that starts a rule's job, and calls its stage with files and plain settings if they are given."""
+def _job(rule: str, call: Call | None = None) -> str:
+    """Return the code that starts a rule's job and, with arguments, calls its stage."""
     lines = [
         "from deepssim.runtime.jobs import job",  # as workflow/scripts/stage.py does
         "from deepssim.runtime.threads import set_threads",
@@ -76,44 +88,38 @@ def _job(rule: str, call: tuple[dict[str, str], dict[str, object]] | None = None
         f"stage_function({rule!r})",
     ]
     if call:
-        files, settings = call
-        metric = settings.pop("metric")
         lines += [
             "from deepssim.config.choices import MetricName",
             "from deepssim.config.settings import typed_settings",
-            f"run_stage({rule!r}, {files}, typed_settings({settings}) | {{'metric': MetricName({metric!r})}})",
+            f"settings = typed_settings({call.settings})",
+            f"run_stage({rule!r}, {call.files}, settings | {{'metric': MetricName({call.metric!r})}})",
         ]
     return "\n".join(lines)
 
 
-def _calls(rule: str, folder: Path) -> dict[str, tuple[dict[str, str], dict[str, object]]]:
-    """Return files and plain settings of the calls of a rule by what they show, none for most rules."""
-    pack, output = str(folder / "pack.h5"), str(folder / "output")
-    scoring = {"seed": 0, "device": "cpu", "synthesis.images_per_record": 1, "similarity": {}}
+def _calls(rule: str, folder: Path) -> list[Call]:
+    """Return the calls of a rule that are measured, none for most rules."""
+    pack, embeddings, output = (str(folder / name) for name in ("pack.h5", "embeddings.h5", "output"))
+    scoring: dict[str, object] = {"seed": 0, "device": "cpu", "synthesis.images_per_record": 1, "similarity": {}}
     if rule == "embed":
-        weights = {
-            metric: str(folder / f"{metric}{'.pt' if metric == 'chen' else '.safetensors'}") for metric in EMBEDDED
-        }
-        trust = json.loads((folder / "trust.json").read_text())
         settings = {
             "device": "cpu",
             "evaluation.embedding_batch_size": _COUNT,
             "evaluation.embedding_precision": "float32",
+            "published": {"trust": json.loads((folder / "trust.json").read_text())},
         }
-        return {
-            metric: (
-                {"pack": pack, "weights": weights[metric], "embeddings": output},
-                {"metric": metric, "published": {"trust": trust}, **settings},
-            )
-            for metric in EMBEDDED
-        }
+        files = {"pack": pack, "embeddings": output}
+        return [Call(name, files | {"weights": str(folder / file)}, settings) for name, file in _ENCODERS.items()]
     if rule == "score_images":
         files = {"real": pack, "synthetic": pack, "matrix": output}
-        return {metric: (files, {"metric": metric, **scoring}) for metric in COMPARED}
+        return [Call(metric, files, scoring) for metric in ("ssim", "fsim")]
     if rule == "score_embeddings":
-        files = {side: str(folder / "embeddings.h5") for side in ("real", "synthetic")} | {"matrix": output}
-        return {metric: (files, {"metric": metric, **scoring}) for metric in ("deepssim", "dar")}  # cosine and Pearson
-    return {}
+        files = {"real": embeddings, "synthetic": embeddings, "matrix": output}
+        return [Call(metric, files, scoring) for metric in ("deepssim", "dar")]  # cosine and Pearson correlation
+    if rule == "score_pairs":
+        files = {"pairs": str(folder / "pairs.csv"), "real": pack, "synthetic": pack, "scores": output}
+        return [Call("ssim", files, {"device": "cpu", "similarity": {}})]
+    return []
 
 
 def write_inputs(folder: Path) -> None:
@@ -130,13 +136,16 @@ def write_inputs(folder: Path) -> None:
     random = np.random.default_rng(0)
     keys = [f"image-{number}" for number in range(_COUNT)]
     write_pack(folder / "pack.h5", ImagePack(random.integers(0, 256, (_COUNT, _SIZE, _SIZE), dtype=np.uint8), keys))
+    (folder / "pairs.csv").write_text(f"real_key,synth_key\n{keys[0]},{keys[1]}\n")
     values = random.standard_normal((_COUNT, 128), dtype=np.float32)
     write_embeddings(folder / "embeddings.h5", Embeddings(values, keys, "", ""))
-    deepssim.save_encoder(folder / "deepssim.safetensors", deepssim.DeepSSIM(EncoderConfig()))
-    dar.save_encoder(folder / "dar.safetensors", dar.Dar(DarConfig()))
-    torch.jit.script(torch.nn.Sequential(torch.nn.AvgPool2d(32), torch.nn.Flatten())).save(str(folder / "chen.pt"))
-    _write_clip(folder / "semdedup.safetensors")
-    (folder / "trust.json").write_text(json.dumps([file_checksum(folder / "chen.pt")]))
+    deepssim.save_encoder(folder / _ENCODERS["deepssim"], deepssim.DeepSSIM(EncoderConfig()))
+    dar.save_encoder(folder / _ENCODERS["dar"], dar.Dar(DarConfig()))
+    torch.jit.script(torch.nn.Sequential(torch.nn.AvgPool2d(32), torch.nn.Flatten())).save(
+        str(folder / _ENCODERS["chen"])
+    )
+    _write_clip(folder / _ENCODERS["semdedup"])
+    (folder / "trust.json").write_text(json.dumps([file_checksum(folder / _ENCODERS["chen"])]))
 
 
 def _write_clip(path: Path) -> None:
@@ -207,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.write and options.only:
         parser.error("--write needs all jobs; leave out --only")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled anew, modules would take several times as long to import
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder))

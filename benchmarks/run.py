@@ -34,7 +34,7 @@ from deepssim.config.dataset import VirtualPatientsConfig  # noqa: E402
 from deepssim.images.packs import ImagePack  # noqa: E402
 from deepssim.metrics import METRICS  # noqa: E402
 from deepssim.runtime.devices import computes_bfloat16  # noqa: E402
-from deepssim.similarity.embedding_scores import EmbeddingComparison, Likeness  # noqa: E402
+from deepssim.similarity.embedding_scores import EmbeddingComparison, EmbeddingSimilarity  # noqa: E402
 from deepssim.similarity.embeddings import Embeddings  # noqa: E402
 from deepssim.similarity.fsim import T1, T2, FsimComparison, FsimVariant  # noqa: E402
 from deepssim.similarity.scores import ScoreMatrix  # noqa: E402
@@ -171,7 +171,9 @@ def embedding_comparisons(scale: float) -> Iterator[Comparison]:
     part = max(1, other // 12)
     yield Comparison(
         f"Pearson matrix, {count:,} x {other:,} x 128", 'scipy cdist(metric="correlation")',
-        lambda: all_scores(EmbeddingComparison(real, synthetic, likeness=Likeness.PEARSON, threads=THREADS)),
+        lambda: all_scores(
+            EmbeddingComparison(real, synthetic, similarity=EmbeddingSimilarity.PEARSON, threads=THREADS)
+        ),
         lambda: cdist(real.values, synthetic.values[:part], metric="correlation"), part / other, 15,
     )  # fmt: skip
     part = max(1, other // 6)

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import REAL_DATA, ROOT  # noqa: F401 - tests take the root from here
 from deepssim.images.keys import real_key, synthetic_key
 from deepssim.images.packs import ImagePack
+from tests.workflow.plans import REQUESTS, Plan, plan_all
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,12 @@ def real_data() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def plans(tmp_path_factory) -> dict[str, Plan]:
+    """Dry runs of many configs."""
+    return plan_all(REQUESTS, tmp_path_factory.mktemp("plans"))
 
 
 @pytest.fixture

@@ -1,132 +1,130 @@
-"""Every stage can be run by hand; wrong input is one sentence."""
+"""The commands that exist, and what every one of them has in common; those that run a stage are in stages/."""
 
-import inspect
-import json
+import argparse
 import re
-from types import SimpleNamespace
+from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from deepssim import stages
-from deepssim.cli import STAGES, main
-from deepssim.config.choices import Device, Layout, MetricName
-from deepssim.config.evaluation import SimilarityConfig
-from deepssim.config.generative import SynthesisConfig
-from deepssim.ground_truth.labels import SSIM_THRESHOLDS
-from deepssim.images.keys import real_key, synthetic_key
-from deepssim.images.packs import ImagePack, write_pack
-from deepssim.similarity.ssim import SsimComparison
-from deepssim.similarity.tiles import all_scores
+from deepssim.cli import _parser, main
+from deepssim.reference import generation_commands, score_commands
+from deepssim.stages import commands
 from tests.conftest import ROOT
 
-
-def test_every_rule_has_a_subcommand_and_the_other_way_round():
-    rules = set()
-    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
-        rules |= set(re.findall(r"^rule (\w+):", path.read_text(), re.MULTILINE))
-    # the workflow scores all pairs, so the scores of a few are for people only; the audit has a parser of its own
-    assert {name.replace("-", "_") for name in STAGES} - {"score_pairs"} | {"audit"} == rules
-    assert {path.stem for path in (ROOT / "workflow" / "scripts").glob("*.py")} == rules
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_subcommands_fit_their_functions(name):
-    stage = STAGES[name]
-    parameters = inspect.signature(getattr(stages, name.replace("-", "_"))).parameters
-    given = [*stage.inputs, *stage.optional, *stage.outputs, *(extra for extra in stage.extras if extra in parameters)]
-    assert sorted(given) == sorted(parameters)
+OWN = ("audit", "show", "verify", "check-config", "schema", "export", "embed-captions")
+STAGES = ("embed", "score-images", "score-embeddings", "score-pairs", "gather-matrix", "evaluate")
+REFERENCE = (
+    "ldm-train-vae", "ldm-train-diff", "ldm-generate", "compute-matrix", "compute-ssim", "compute-fsim", "eval", "eval-ssim",
+    "plot-reports", "train",
+)  # fmt: skip
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("[cr]*/README.md"))]
 
 
-def test_stages_run_by_hand(tmp_path, capsys):
+def subcommands() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of every command."""
+    (found,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(found.choices)
+
+
+def test_help_lists_the_commands_in_groups(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    listed = re.findall(r"^ {4}([a-z][a-z-]+)(?:\s|$)", capsys.readouterr().out, re.MULTILINE)
+    assert listed == [*OWN, *STAGES, *REFERENCE]
+    assert tuple(commands.COMMANDS) == STAGES
+    assert (*generation_commands.COMMANDS, *score_commands.COMMANDS) == REFERENCE
+
+
+def test_the_pages_name_no_command_that_does_not_exist():
+    text = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
+    named = set(re.findall(r"(?:^|[`$/] ?)deepssim ([a-z][a-z-]+)", text, re.MULTILINE))
+    assert {"audit", "show", "verify", "eval"} <= named
+    assert named - {*OWN, *STAGES, *REFERENCE} == set()
+
+
+def test_every_option_is_explained():
+    for name, parser in subcommands().items():
+        for action in parser._actions:
+            assert action.help or action.dest == "config", (name, action.dest)  # `check-config FILE` says it all
+
+
+def test_no_option_has_a_silent_default_path():
+    """The help of an option tells its default if that is text; all other files have to be named."""
+    for name, parser in subcommands().items():
+        for action in parser._actions:
+            default = action.default
+            if isinstance(default, (str, Path)) and default != argparse.SUPPRESS:
+                assert "default" in action.help, (name, action.dest)
+                assert action.choices or f"default: {default}" in action.help % {"default": default}, (
+                    name,
+                    action.dest,
+                )
+
+
+def test_a_stage_by_hand_has_no_default_file():
+    for name in STAGES:
+        files = [action for action in subcommands()[name]._actions if action.metavar == "FILE"]
+        assert len(files) >= 2
+        assert [action.dest for action in files if action.default is not None] == []
+
+
+def test_without_a_command_the_usage_is_shown(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["prepare-dataset", "train-vae", "misalign", "report", "fit-thresholds"])
+def test_other_stages_are_no_commands(name, capsys):
+    """They are run by Snakemake, which knows their files."""
+    with pytest.raises(SystemExit) as stop:
+        main([name])
+    assert stop.value.code == 2
+    assert name in capsys.readouterr().err
+
+
+def test_configs_are_checked_by_hand(tmp_path, capsys):
+    main(["check-config", str(ROOT / "config" / "config.yaml")])
+    assert "config.yaml" in capsys.readouterr().out
     config = tmp_path / "own.yaml"
-    config.write_text(
-        "dataset: {virtual_patients: {train_patients: 6, valid_patients: 0, holdout_patients: 0}, image_size: [32, 32]}"
-    )
-    results = str(tmp_path / "results")
-    main(["prepare-dataset", "--config", str(config), "--results", results])
-    assert "train: 12 images of 6 subjects" in capsys.readouterr().err
-    pack = f"{results}/dataset/real.h5"
-    main(["misalign", "--config", str(config), "--pack", pack, "--misaligned", f"{results}/dataset/real_misaligned.h5"])
-    main(["score-images", "--metric", "ssim", "--results", results, "--synthetic", pack])
-    main(["gather-matrix", "--metric", "ssim", "--results", results])
-    from deepssim.similarity.matrices import read_scores
-
-    assert read_scores(f"{results}/matrices/ssim.h5").scores.shape == (12, 12)
+    for content, offender in (("vae: {epoch: 3}", "epochs"), ("published: {chen: none.pt}", "none.pt")):
+        config.write_text(content)
+        with pytest.raises(SystemExit) as stop:
+            main(["check-config", str(config)])
+        assert stop.value.code == 1
+        assert offender in capsys.readouterr().err
 
 
-def test_thresholds_are_fitted_by_hand_also_where_not_all_scores_are_kept(tmp_path, random, capsys):
-    """FSIM of synthetic images that are more or less noisy copies, as a top-k file with the pairs of two tables."""
-    real = ImagePack(random.integers(0, 256, (6, 24, 24), dtype=np.uint8), [real_key(f"r{n}") for n in range(6)])
-    noisy = [real.images[n // 3] + random.normal(0, (2, 26, 90)[n % 3], (24, 24)) for n in range(18)]
-    copies = ImagePack(np.clip(noisy, 0, 255).astype(np.uint8), [synthetic_key(f"r{n // 3}", n % 3) for n in range(18)])
-    write_pack(tmp_path / "real.h5", real)
-    write_pack(tmp_path / "copies.h5", copies)
-    rows, columns = np.divmod(np.arange(6 * 18), 18)
-    ssim = all_scores(SsimComparison(real, copies)).ravel().astype(float)
-    table = pd.DataFrame(
-        {"real_key": np.array(real.keys)[rows], "synth_key": np.array(copies.keys)[columns], "ssim": ssim}
-    )
-    table = table.assign(split="valid", label=SSIM_THRESHOLDS.classify(ssim))
-    for name, half in (("valid", rows < 3), ("test", rows >= 3)):
-        table[half & (columns // 9 == rows // 3)].to_csv(tmp_path / f"{name}.csv", index=False)
-    config = SimpleNamespace(device=Device.CPU, shards=1, seed=0, synthesis=SynthesisConfig(),
-                             similarity=SimilarityConfig(layout=Layout.TOP_K, top_k=1))  # fmt: skip
-    stages.score_images(real=str(tmp_path / "real.h5"), synthetic=str(tmp_path / "copies.h5"), matrix=str(tmp_path / "fsim.h5"),
-                        metric=MetricName.FSIM, config=config, pairs=[str(tmp_path / f"{n}.csv") for n in ("valid", "test")])  # fmt: skip
-    pd.DataFrame({"key": real.keys}).to_csv(tmp_path / "used.csv")
-    fit = [
-        "fit-thresholds",
-        "--metric",
-        "fsim",
-        "--matrix",
-        str(tmp_path / "fsim.h5"),
-        "--valid",
-        str(tmp_path / "valid.csv"),
-    ]
-    main([*fit, "--thresholds", str(tmp_path / "t.json")])
-    judge = ["evaluate", "--metric", "fsim", "--matrix", str(tmp_path / "fsim.h5"), "--test", str(tmp_path / "test.csv"),
-             "--train-used", str(tmp_path / "used.csv"), "--figures", str(tmp_path / "f.json")]  # fmt: skip
-    main([*judge, "--thresholds", str(tmp_path / "t.json")])
-    figures = json.loads((tmp_path / "f.json").read_text())
-    assert figures["macro_f1"] > 0.8
-    assert figures["thresholds"]["source"].startswith("fitted on 27 valid pairs")
-    with pytest.raises(SystemExit):
-        main(judge)
-    assert "fsim has no published thresholds; fit some (`deepssim fit-thresholds`)" in capsys.readouterr().err
+def test_the_schema_is_that_of_the_config_files(capsys):
+    import yaml
+
+    main(["schema"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    shipped = yaml.safe_load((ROOT / "config" / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
+    assert printed == shipped
+    assert printed["additionalProperties"] is False
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["prepare-dataset", "--config", "none.yaml"], "none.yaml: cannot be read"),
-        (["train-vae"], "dataset/images.csv: does not exist"),
-        (["gather-matrix", "--metric", "ssim"], "no such file; run the stage that makes it first"),
-        (["embed", "--metric", "ssim", "--pack", "x", "--embeddings", "y"], "ssim reads pixels and has no embeddings"),
-        (["score-images", "--real", "x", "--synthetic", "y"], "deepssim compares embeddings; embed the images"),
-        (["score-embeddings", "--metric", "ssim", "--real", "x", "--synthetic", "y"], "use `deepssim score-images`"),
-        (["score-images", "--metric", "ssim", "--real", "x", "--synthetic", "y"], "x: does not exist"),
-        (
-            ["score-pairs", "--metric", "ssim", "--pairs", "p.csv", "--real", "x", "--synthetic", "y", "--scores", "s"],
-            "p.csv: does not exist",
-        ),
-        (["show"], "eval/ssim.json: cannot be read"),
+        (["show"], "results/eval/ssim.json"),
+        (["verify"], "results"),
+        (["check-config", "none.yaml"], "none.yaml"),
+        (["export", "none.safetensors", "x.pth"], "none.safetensors"),
+        (["embed-captions", "--dataset-csv", "none.csv", "--model", "x", "--output-dir", "y"], "none.csv"),
+        (["audit", "none", "none", "--out", "report"], "none"),
+        (["eval", "--metric_name", "ssim", "--matrix_path", "m.npz", "--real_indices_path", "r.npz",
+          "--synth_indices_path", "s.npz", "--testset_csv", "t.csv"], "t.csv"),
     ],
-)
-def test_wrong_input_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, message):
+)  # fmt: skip
+def test_a_missing_file_is_one_sentence_that_names_it(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 1
-    error = capsys.readouterr().err
-    assert message in error
-    assert "Traceback" not in error
-    assert len(error.splitlines()) == 1
-
-
-def test_configs_are_checked_by_hand(tmp_path, capsys):
-    main(["check-config", str(ROOT / "config" / "config.yaml")])
-    assert "all settings are usable" in capsys.readouterr().out
-    main(["schema"])
-    assert "additionalProperties: false" in capsys.readouterr().out
+    error = capsys.readouterr().err.splitlines()
+    assert message in error[-1]
+    assert not any("Traceback" in line for line in error)

@@ -5,11 +5,11 @@ import pytest
 
 from deepssim.config.choices import Device, FsimVariant, MetricName
 from deepssim.config.encoders import PublishedConfig
-from deepssim.config.evaluation import SimilarityConfig
-from deepssim.config.settings import Config, parse_config
+from deepssim.config.evaluation import EvaluationConfig, SimilarityConfig
+from deepssim.config.settings import Config
 from deepssim.errors import ConfigError
 from deepssim.ground_truth.labels import Label
-from deepssim.metrics import METRICS, InputKind, chosen_metrics, needs_fit, weights_of
+from deepssim.metrics import METRICS, InputKind, chosen_metrics, needs_fit, require_usable_metrics, require_weights
 from deepssim.runtime.hub import on_hub
 from deepssim.similarity.embeddings import Embeddings
 from deepssim.similarity.fsim import FsimComparison
@@ -50,13 +50,23 @@ def test_metrics_join_when_their_weights_are_named():
     published = PublishedConfig(chen="sscd.pt", semdedup="openai/clip-vit-base-patch32")
     assert chosen_metrics(["ssim", "deepssim"], vars(published)) == ["deepssim", "chen", "semdedup", "ssim"]
     assert chosen_metrics(["fsim"], vars(PublishedConfig())) == ["fsim"]
-    assert weights_of(MetricName.CHEN, published) == "sscd.pt"
-    with pytest.raises(
-        ConfigError, match=r"'chen' needs published weights; download .*sscd.* name it in published\.chen"
-    ):
-        parse_config({"evaluation": {"metrics": ["chen", "ssim"]}})
-    with pytest.raises(ConfigError, match=r"'semdedup' needs published weights; download .*BiomedCLIP"):
-        weights_of(MetricName.SEMDEDUP, Config().published)
+
+
+@pytest.mark.parametrize(("name", "source"), [("chen", "sscd"), ("semdedup", "BiomedCLIP")])
+def test_a_metric_that_nobody_trains_here_needs_its_weights(tmp_path, name, source):
+    """Listed without weights, or with weights that are not there; the message says where to get them."""
+    metric = MetricName(name)
+    listed = Config(evaluation=EvaluationConfig(metrics=(metric, MetricName.SSIM)))
+    with pytest.raises(ConfigError, match=rf"'{name}'.*{source}.*published\.{name}"):
+        require_usable_metrics(listed)
+    absent = str(tmp_path / "none.pt")
+    named = listed.with_changes(published=PublishedConfig(**{name: absent}))
+    for check in (lambda: require_usable_metrics(named), lambda: require_weights(metric, absent)):
+        with pytest.raises(ConfigError, match=rf"none\.pt.*'{name}'.*{source}"):
+            check()
+    (tmp_path / "none.pt").touch()
+    require_usable_metrics(named)
+    require_usable_metrics(Config())  # what is trained here needs none
 
 
 def test_names_on_the_hub_are_not_files(tmp_path, monkeypatch):

@@ -1,3 +1,8 @@
+"""The calls for a notebook: folders in, scores out."""
+
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -17,11 +22,28 @@ def test_folders_to_scores(tmp_path):
     matrix = deepssim.score_matrix(real, synthetic)
     assert matrix.real_keys == ["p00_0.png", "p00_1.png", "p01_0.png", "p01_1.png"]
     assert matrix.scores.shape == (4, 3)
-    assert matrix.scores[0, 0] == pytest.approx(1, abs=1e-6)
-    expected = np.corrcoef(real.values[1], synthetic.values[2])  # not the cosine, but of the same order
-    assert -1 <= matrix.scores[1, 2] <= 1
-    assert np.isfinite(expected).all()
+    assert matrix.scores[0, 0] == pytest.approx(1, abs=1e-6)  # the planted copy
+    rows, columns = (side.values / np.linalg.norm(side.values, axis=1, keepdims=True) for side in (real, synthetic))
+    np.testing.assert_allclose(matrix.scores, rows @ columns.T, atol=1e-6)
     assert deepssim.load_encoder(encoder)(torch.rand(1, 1, 32, 32)).shape == (1, 16)
+
+
+@pytest.mark.parametrize("first", ["", "import deepssim.audit.run", "from deepssim.audit import run"])
+def test_the_audit_can_be_called_whatever_was_imported_before(tmp_path, first):
+    """The package's room of the same name must not take its place."""
+    calls = f"""
+{first}
+import deepssim
+for number in range(2):
+    try:
+        deepssim.audit("none", "none", "report")
+    except deepssim.errors.DataError as error:
+        print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", calls], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) == 2
+    assert all(line.startswith("none: ") for line in run.stdout.splitlines())
 
 
 def test_only_what_is_there_can_be_called(tmp_path):

@@ -3,10 +3,12 @@
 In a notebook: `deepssim.audit("real", "synthetic", "report")`, or step by step `load_images`, `embed`, `score_matrix`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepssim.notebook import audit, embed, load_encoder, load_images, score_matrix
+    from deepssim.audit.run import audit_images as audit
+    from deepssim.notebook import embed, load_encoder, load_images, score_matrix
 
 __all__ = ["load_images", "load_encoder", "embed", "score_matrix", "audit"]
 
@@ -17,6 +19,8 @@ def __getattr__(name: str) -> Any:
         from deepssim.runtime.provenance import own_version
 
         return own_version()
+    if name == "audit":
+        return import_module("deepssim.audit")  # a room that can be called
     if name in __all__:
         from deepssim import notebook
 

@@ -1,6 +1,6 @@
-"""Errors that a user can cause; each message is one sentence with the way out.
+"""Errors that users can cause; each message is one sentence that says what to do.
 
-Not here: programming errors, which stay ordinary exceptions with a traceback.
+Not here: programming errors, which remain ordinary exceptions with a traceback.
 """
 
 from collections.abc import Iterator
@@ -17,16 +17,22 @@ class ConfigError(DeepssimError):
 
 
 class DataError(DeepssimError):
-    """An input file or its content cannot be used."""
+    """A file or its content cannot be used."""
 
 
 @contextmanager
 def readable(
-    path: str | Path, kind: str, advice: str = "make it again", verdict: str = "cannot be read as"
+    path: str | Path, kind: str, advice: str = "rerun the step that writes it", verdict: str = "cannot be read as"
 ) -> Iterator[None]:
-    """Turn whatever a decoder raises for the bytes of a file into one sentence; use it around nothing but reading.
+    """Replace any exception inside the block by a DataError of one sentence.
 
-    Damaged and hostile files make libraries raise nearly every exception that there is.
+    Damaged and hostile files make libraries raise nearly any exception, so the block must contain nothing but reading.
+
+    Args:
+        path: file that is being read.
+        kind: expected content of the file.
+        advice: what the user can do.
+        verdict: words of the message between path and kind.
 
     Raises:
         DataError: in place of any exception that is not one of this module.

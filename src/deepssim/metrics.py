@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from deepssim.config.choices import MetricName
+from deepssim.config.choices import Device, MetricName
 from deepssim.config.settings import Config
 from deepssim.errors import ConfigError
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
@@ -120,16 +120,24 @@ def needs_fit(name: MetricName, weights: str | None) -> bool:
 
 
 def _ssim(real, synthetic, threads, device, options=None):  # type: ignore[no-untyped-def]
-    from deepssim.runtime.devices import resolve_device
-    from deepssim.similarity.ssim import SsimComparison
-
-    eight_bits = real.images.dtype == synthetic.images.dtype == "uint8"
-    # Triton, which compiles for GPUs, comes with the PyTorch that can use one; not on every system.
-    if eight_bits and resolve_device(device).type == "cuda" and find_spec("triton"):
+    if real.images.dtype == synthetic.images.dtype == "uint8" and _has_gpu(device):
         from deepssim.similarity.ssim_cuda import SsimCudaComparison
 
         return SsimCudaComparison(real, synthetic, threads=threads)
+    from deepssim.similarity.ssim import SsimComparison
+
     return SsimComparison(real, synthetic, threads=threads)
+
+
+def _has_gpu(device: Device) -> bool:
+    """Return whether there is a GPU to compile for, without importing torch where there cannot be one."""
+    # Triton, which compiles for GPUs, comes with the PyTorch that can use one; not on every system.
+    compiler = find_spec("triton") is not None
+    if device is Device.CPU or not (compiler or device is Device.CUDA):
+        return False
+    from deepssim.runtime.devices import resolve_device
+
+    return resolve_device(device).type == "cuda" and compiler
 
 
 def _fsim(real, synthetic, threads, device, options=None):  # type: ignore[no-untyped-def]
@@ -146,9 +154,9 @@ def _cosine(real, synthetic, threads, device, options=None):  # type: ignore[no-
 
 
 def _pearson(real, synthetic, threads, device, options=None):  # type: ignore[no-untyped-def]
-    from deepssim.similarity.embedding_scores import EmbeddingComparison, Likeness
+    from deepssim.similarity.embedding_scores import EmbeddingComparison, EmbeddingSimilarity
 
-    return EmbeddingComparison(real, synthetic, likeness=Likeness.PEARSON, threads=threads)
+    return EmbeddingComparison(real, synthetic, similarity=EmbeddingSimilarity.PEARSON, threads=threads)
 
 
 def _embed_deepssim(weights, pack, device, batch_size, precision, trust=()):  # type: ignore[no-untyped-def]

@@ -1,13 +1,13 @@
-"""The calls for a notebook: from folders to images, embeddings, scores and an audit.
+"""The calls for a notebook: from folders to images, embeddings and scores.
 
-Not here: what they call (images/, encoders/, similarity/, stages/audit.py).
+Not here: what they call (images/, encoders/, similarity/), the audit (audit/run.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deepssim.encoders.deepssim import DeepSSIM
@@ -78,45 +78,3 @@ def score_matrix(real: Embeddings, synthetic: Embeddings, *, threads: int = 2) -
 
     scores = all_scores(EmbeddingComparison(real, synthetic, threads=threads))
     return ScoreMatrix(real.keys, synthetic.keys, MetricName.DEEPSSIM.value, scores)
-
-
-def audit(
-    real: str | Path,
-    synthetic: str | Path,
-    out: str | Path,
-    *,
-    encoder_settings: dict[str, Any] | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    cache: str | Path | None = None,
-    threads: int = 2,
-    **settings: Any,
-) -> dict[str, Any]:
-    """Find out which synthetic images copy training images, and write the report.
-
-    Args:
-        real, synthetic: folders of images.
-        out: folder of the report.
-        encoder_settings: section `encoder` of the config, for an encoder that is trained here.
-        seed, device, cache, threads: as of `deepssim audit`.
-        settings: keys of the config's section `audit`, for example `holdout`, `encoder` or `false_positive_rate`.
-
-    Returns:
-        What summary.json holds: verdict, figures with intervals, controls, settings.
-    """
-    from deepssim.audit.run import audit_folder
-    from deepssim.config.settings import parse_config
-
-    chosen = {
-        name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-        for name, value in settings.items()
-    }
-    config = parse_config(
-        {
-            "seed": seed,
-            "device": device,
-            "encoder": encoder_settings or {},
-            "audit": chosen | {"real": str(real), "synthetic": str(synthetic)},
-        }
-    )
-    return audit_folder(out, config=config, cache=cache, threads=threads)

@@ -1,7 +1,7 @@
-"""Every random number of the project comes from one seed through here.
+"""Derive the seeds of all random number streams from the one seed of the config.
 
-A stream is named by what it is for (stage, image key, step), never by its position in a batch, so batch size, worker
-count and shard count change no result.
+A stream is named by its purpose (stage, image key, step), never by a position in a batch, so that results do not depend on
+batch size, worker count and shard count.
 """
 
 from __future__ import annotations
@@ -16,25 +16,36 @@ if TYPE_CHECKING:
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """Return a 63-bit seed for the stream that `names` describe.
+    """Return the seed of a random number stream, a hash, so that the streams of similar names are unrelated.
 
     Args:
-        seed: the one seed of the config.
-        names: what the stream is for, for example `("generate", key)`.
+        seed: the config's seed.
+        names: purpose of the stream, for example `"generate", key`.
 
-    Source: SHA-256, so that neighbouring names give unrelated streams and no platform differs.
+    Returns:
+        Integer from 0 to 2**63 - 1, the same on every platform.
     """
     text = "\x1f".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def numpy_generator(seed: int, *names: str | int) -> np.random.Generator:
-    """Return a NumPy generator of its own for the stream that `names` describe."""
+    """Return the NumPy generator of a random number stream.
+
+    Args:
+        seed: the config's seed.
+        names: purpose of the stream.
+    """
     return np.random.default_rng(derive_seed(seed, *names))
 
 
 def torch_generator(seed: int, *names: str | int) -> torch.Generator:
-    """Return a CPU generator of its own for the stream that `names` describe."""
-    import torch  # seconds to import, and stages without a network use this module too
+    """Return the PyTorch generator of a random number stream, on the CPU.
+
+    Args:
+        seed: the config's seed.
+        names: purpose of the stream.
+    """
+    import torch  # takes seconds, and stages without networks use this module, too
 
     return torch.Generator().manual_seed(derive_seed(seed, *names))

@@ -129,16 +129,22 @@ def test_typed_settings_are_checked_as_in_a_config_file(settings, message):
     assert str(caught.value).startswith(message) or message in str(caught.value)
 
 
+def refusal(read, settings):
+    """Return the message with which settings are refused, None if they are usable."""
+    try:
+        read(settings)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 def test_single_settings_are_refused_with_the_message_of_a_config_file():
     compared = 0
     for section in (name for name in Config.model_fields if isinstance(as_settings(getattr(Config(), name)), dict)):
         for key in type(getattr(Config(), section)).model_fields:
             for value in (None, True, -1, "x", [], [-1], {"x": 1}):
-                try:
-                    typed_settings({f"{section}.{key}": value})
-                except ConfigError as error:
-                    with pytest.raises(ConfigError) as caught:
-                        parse_config({section: {key: value}})
-                    assert str(caught.value) == str(error)
+                message = refusal(typed_settings, {f"{section}.{key}": value})
+                if message is not None:
+                    assert refusal(parse_config, {section: {key: value}}) == message
                     compared += 1
     assert compared > 500

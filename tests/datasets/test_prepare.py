@@ -7,6 +7,7 @@ from PIL import Image
 from deepssim.config.settings import parse_config
 from deepssim.datasets.prepare import prepare_dataset
 from deepssim.errors import ConfigError, DataError
+from tests.images.test_dicom import write as write_dicom
 
 ALL_TRAIN = {"valid_fraction": 0, "holdout_fraction": 0}
 
@@ -53,6 +54,34 @@ def test_the_reference_tree_names_records_by_folder(tmp_path, random):
         save(tmp_path / record / "gen-0.png", random)
     _, pack = prepare(kind="folder", path=str(tmp_path), file_patterns=["*/training.png"])
     assert pack.keys == ["a___training", "b___training", "c___training"]
+
+
+def test_generated_images_of_a_reference_tree_are_not_taken_for_real_ones(tmp_path, random):
+    for record in "abc":
+        for name in ("training.png", "gen-0.png", "gen-1.png"):
+            save(tmp_path / record / name, random)
+    table, pack = prepare(kind="folder", path=str(tmp_path))
+    assert pack.keys == ["a___training", "b___training", "c___training"]
+    assert table["subject"].tolist() == ["a", "b", "c"]
+
+
+def test_dicom_files_without_patient_are_subjects_of_their_own(tmp_path, random):
+    for name, patient in (("a", "7"), ("b", "7"), ("c", ""), ("d", "")):
+        write_dicom(tmp_path / name, random.integers(0, 256, (9, 8), dtype=np.uint8), bits=8, PatientID=patient)
+    subjects = prepare(kind="folder", path=str(tmp_path))[0]["subject"].tolist()
+    assert subjects[0] == subjects[1] not in ("a", "b")
+    assert subjects[2:] == ["c", "d"]
+    pattern = prepare(kind="folder", path=str(tmp_path), subject_pattern="^(.)$")[0]["subject"].tolist()
+    assert pattern == ["a", "b", "c", "d"]
+
+
+def test_rows_of_one_volume_are_of_one_subject(tmp_path, random):
+    for name in ("p1.nii", "p2.nii"):
+        nibabel.save(nibabel.Nifti1Image(1 + random.random((8, 8, 2)), np.eye(4)), tmp_path / name)
+    rows = "image_uid,image_path\na,p1.nii\nb,p2.nii\nc,p1.nii\n"
+    (tmp_path / "own.csv").write_text(rows)
+    table, _ = prepare(kind="table", path=str(tmp_path / "own.csv"))
+    assert table["subject"].tolist() == ["p1.nii"] * 2 + ["p2.nii"] * 2 + ["p1.nii"] * 2
 
 
 def test_a_table_keeps_splits_and_covariates(folder):
@@ -134,6 +163,25 @@ def test_unreadable_images_are_counted(folder):
         prepare(kind="folder", path=str(folder))
 
 
+def test_unreadable_dicom_files_are_counted_before_the_split(tmp_path, random):
+    for number in range(5):
+        path = write_dicom(tmp_path / f"{number}.dcm", random.integers(0, 256, (9, 8), dtype=np.uint8), bits=8)
+        if number % 2:
+            path.write_bytes(b"nonsense" * 30)
+    save(tmp_path / "x.png", random)
+    with pytest.raises(DataError, match=r"2 of 6 files cannot be used, first .*1\.dcm: cannot be read as DICOM"):
+        prepare(kind="folder", path=str(tmp_path))
+
+
+def test_volumes_without_foreground_are_named(tmp_path):
+    for name in ("a.nii", "b.nii"):
+        nibabel.save(nibabel.Nifti1Image(np.eye(16)[:, :, None] * np.ones(4), np.eye(4)), tmp_path / name)
+    with pytest.raises(
+        DataError, match=r"none of 2 files has an image with enough foreground; lower dataset\.volumes\.min"
+    ):
+        prepare(kind="volumes", path=str(tmp_path))
+
+
 def test_constant_images_are_named(folder):
     Image.new("L", (16, 20), 7).save(folder / "p2" / "v0.png")
     with pytest.raises(DataError, match="1 of 12 images are constant.*'p2_v0___training'"):
@@ -159,7 +207,7 @@ def test_the_same_key_twice_is_named(folder, random):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("image_uid,path\na,b\n", r"own\.csv: lacks 1 of 2 needed columns, first 'image_path'; it has image_uid, path"),
+        ("image_uid,path\na,b\n", r"own\.csv: lacks 1 of 2 required columns, first 'image_path'; it has image_uid, path"),
         ("image_uid,image_path\n", r"own\.csv: has no rows"),
         ("image_uid,image_path\na,\n", r"'image_path' is empty in 1 of 1 rows, first in line 2"),
         ("image_uid,image_path,split\na,x.png,training\n", "1 of 1 entries that are not one of .*, first 'training' in line 2"),

@@ -37,13 +37,13 @@ def test_a_patient_depends_on_seed_and_number_only():
 def test_contrasts_order_the_tissues(population):
     patient = make_patient(0, OPTIONS, 0)
     t1, _ = scan(patient, Contrast.T1, 20.0, (48, 48), 0.0)
-    t2, shares = scan(patient, Contrast.T2, 20.0, (48, 48), 0.0)
+    t2, fractions = scan(patient, Contrast.T2, 20.0, (48, 48), 0.0)
     inner = binary_erosion((t1 > 0) & (t2 > 0), iterations=3)  # at the edge both are mixed with the black around
     assert np.corrcoef(t1[inner], t2[inner])[0, 1] < -0.5  # fluid is bright on T2 and dark on T1
     fluid = inner & (t2 > np.quantile(t2[inner], 0.9))
     assert t1[fluid].mean() < 0.8 * t1[inner].mean()
-    assert shares.keys() == {"csf_perc", "gm_perc", "wm_perc"}
-    assert sum(shares.values()) == pytest.approx(1)
+    assert fractions.keys() == {"csf_perc", "gm_perc", "wm_perc"}
+    assert sum(fractions.values()) == pytest.approx(1)
 
 
 def test_background_is_exactly_black(population):

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -41,7 +39,7 @@ def test_any_vision_model_of_a_folder_is_a_backbone(tmp_path, packs, name):
     torch.manual_seed(0)
     model = MODELS[name]().eval()
     model.save_pretrained(tmp_path / "model")
-    network = DeepSSIM(replace(SMALL, backbone=str(tmp_path / "model"), canonicalize=False)).eval()
+    network = DeepSSIM(SMALL.with_changes(backbone=str(tmp_path / "model"), canonicalize=False)).eval()
     kept = dict(model.named_parameters())
     taken = dict(network.features.model.named_parameters())
     assert len(taken) > 10
@@ -58,7 +56,7 @@ def test_any_vision_model_of_a_folder_is_a_backbone(tmp_path, packs, name):
 
 
 def test_stem_and_first_stages_are_frozen_and_nothing_else():
-    network = DeepSSIM(replace(SMALL, frozen_stages=1))
+    network = DeepSSIM(SMALL.with_changes(frozen_stages=1))
     names = {name for name, _ in network.features.model.named_parameters()}
     assert frozen(network) == {name for name in names if name.startswith(("embeddings.", "encoder.stages.0."))}
     assert not frozen(DeepSSIM(SMALL))
@@ -66,7 +64,7 @@ def test_stem_and_first_stages_are_frozen_and_nothing_else():
 
 def test_stages_of_a_transformer_are_its_layers(tmp_path):
     MODELS["vit"]().save_pretrained(tmp_path)
-    network = DeepSSIM(replace(SMALL, backbone=str(tmp_path), frozen_stages=2))
+    network = DeepSSIM(SMALL.with_changes(backbone=str(tmp_path), frozen_stages=2))
     layers = {name.split(".")[1] for name in frozen(network) if "layer" in name.split(".")[0]}
     assert layers == {"0", "1"}
     assert any(name.startswith("embeddings.") for name in frozen(network))
@@ -74,15 +72,15 @@ def test_stages_of_a_transformer_are_its_layers(tmp_path):
 
 def test_more_stages_than_there_are_cannot_be_frozen():
     with pytest.raises(ConfigError, match=r"frozen_stages is 5, but ConvNext has 4 stages"):
-        DeepSSIM(replace(SMALL, frozen_stages=5))
+        DeepSSIM(SMALL.with_changes(frozen_stages=5))
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"encoder\.backbone .* cannot be loaded"):
-        DeepSSIM(replace(SMALL, backbone=str(tmp_path)))
+        DeepSSIM(SMALL.with_changes(backbone=str(tmp_path)))
 
 
 def test_a_model_of_texts_is_refused(tmp_path):
     BertModel(BertConfig(**TRANSFORMER, vocab_size=30)).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="does not take colour images"):
-        DeepSSIM(replace(SMALL, backbone=str(tmp_path)))
+        DeepSSIM(SMALL.with_changes(backbone=str(tmp_path)))

@@ -1,9 +1,9 @@
-import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from deepssim.config.choices import Device, Precision
 from deepssim.config.encoders import DarConfig
@@ -13,7 +13,7 @@ from deepssim.errors import DataError
 from deepssim.images.augment import misalign_pack
 from deepssim.images.keys import real_key
 from deepssim.images.packs import ImagePack
-from deepssim.similarity.embedding_scores import EmbeddingComparison, Likeness
+from deepssim.similarity.embedding_scores import EmbeddingComparison, EmbeddingSimilarity
 from deepssim.similarity.tiles import all_scores
 
 TINY = DarConfig(width=8, embedding_features=16, epochs=12, passes=10, batch_size=16, validate_every=12)
@@ -51,7 +51,7 @@ def test_training_finds_the_misaligned_copy(tmp_path, pack):
         sides = (
             embed(str(tmp_path / "dar.safetensors"), one, Device.CPU, 8, Precision.FLOAT32) for one in (pack, copies)
         )
-        scores = all_scores(EmbeddingComparison(*sides, likeness=Likeness.PEARSON))
+        scores = all_scores(EmbeddingComparison(*sides, similarity=EmbeddingSimilarity.PEARSON))
         found.append((scores.argmax(axis=0) == np.arange(16)).mean())
     assert found[1] > 0.6
     assert found[1] > found[0]
@@ -68,7 +68,7 @@ def test_embeddings_have_length_one_and_ignore_brightness(pack):
 
 @pytest.mark.parametrize("bottleneck", [True, False])
 def test_the_file_rebuilds_the_network(tmp_path, bottleneck):
-    options = dataclasses.replace(TINY, bottleneck=bottleneck, depths=(1, 2, 1, 1))
+    options = TINY.with_changes(bottleneck=bottleneck, depths=(1, 2, 1, 1))
     network = Dar(options).eval()
     save_encoder(tmp_path / "dar.safetensors", network)
     again, _ = load_encoder(tmp_path / "dar.safetensors")
@@ -86,3 +86,11 @@ def test_the_file_rebuilds_the_network(tmp_path, bottleneck):
 def test_one_image_is_refused(tmp_path, pack):
     with pytest.raises(DataError, match="dar: 1 images to train on; add images, at least two"):
         train_dar(pack.select(pack.keys[:1]), None, TINY, seed=0, device=Device.CPU, state=tmp_path)
+
+
+def test_a_state_dict_without_a_stage_is_refused(tmp_path):
+    path = tmp_path / "dar.safetensors"
+    shapes = {"conv1": (16, 1, 7, 7), "layer4.0.conv1": (16, 16, 3, 3), "fc": (8, 16)}
+    save_file({f"model.{name}.weight": torch.zeros(shape) for name, shape in shapes.items()}, path)
+    with pytest.raises(DataError, match=r"dar\.safetensors: does not fit a ResNet; expected four stages"):
+        load_encoder(path)

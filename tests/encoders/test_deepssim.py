@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -55,7 +53,7 @@ def test_the_file_rebuilds_the_network(tmp_path, packs):
 
 def test_a_copy_scores_one(tmp_path, packs):
     path = tmp_path / "encoder.safetensors"
-    save_encoder(path, DeepSSIM(replace(TINY, canonicalize=False)).eval())
+    save_encoder(path, DeepSSIM(TINY.with_changes(canonicalize=False)).eval())
     real = packs[0]
     copy = ImagePack(real.images[::-1].copy(), real.keys[::-1])
     scores = all_scores(EmbeddingComparison(*(embed(path, pack, device=Device.CPU) for pack in (real, copy))))

@@ -26,6 +26,7 @@ from deepssim.errors import ConfigError, DataError
 from deepssim.images.packs import ImagePack, write_pack
 from deepssim.images.standardize import zscore
 from deepssim.runtime.provenance import file_checksum
+from deepssim.similarity.embeddings import read_embeddings
 from deepssim.similarity.matrices import read_scores
 from tests.encoders import given
 
@@ -212,7 +213,11 @@ def test_wrong_weights_are_one_sentence(tmp_path, tree, capsys):
     torch.jit.script(torch.nn.Identity()).save(str(tmp_path / "maps.pt"))
     cases = [
         ("deepssim", "sscd.pt", "the encoder of deepssim does not accept images of 40x32"),
-        ("deepssim", "maps.pt", "the encoder of deepssim returns an array of shape (3, 40, 32) per image instead of a vector"),
+        (
+            "deepssim",
+            "maps.pt",
+            "the encoder of deepssim returns an array of shape (3, 40, 32) per image instead of a vector",
+        ),
         ("chen", "bad.pt", "bad.pt: cannot be read as TorchScript"),
         ("dar", "a.safetensors", "a.safetensors: lacks 'model.conv1.weight'; expected the state dict of Dar's ResNet"),
         ("dar", "part.safetensors", "part.safetensors: does not fit a ResNet"),
@@ -282,19 +287,23 @@ def test_equal_to_torchvision(tmp_path):
 
 
 def test_weights_named_in_a_config(tmp_path, random):
-    """The stages of the workflow, by hand: embed and score by an encoder of section `published`."""
+    """The stages of the workflow, by hand: embed and score by an encoder that only section `published` trusts."""
     given.save_scripted(tmp_path / "sscd.pt", given.Sscd())
     settings = {"chen": str(tmp_path / "sscd.pt"), "trust": [file_checksum(tmp_path / "sscd.pt")]}
     config = tmp_path / "own.json"
     config.write_text(json.dumps({"published": settings, "device": "cpu", "evaluation": {"embedding_batch_size": 4}}))
-    for side in ("real", "000"):
+    embeddings = {side: str(tmp_path / "embeddings" / f"{side}.h5") for side in ("real", "synthetic")}
+    for side, path in embeddings.items():
         keys = [f"{side}{n}___training" for n in range(3)]
         write_pack(tmp_path / f"{side}.h5", ImagePack(random.integers(0, 256, (3, 20, 24), dtype=np.uint8), keys))
-        main(["embed", "--metric", "chen", "--config", str(config), "--pack", str(tmp_path / f"{side}.h5"),
-              "--embeddings", str(tmp_path / "results" / "embeddings" / "chen" / f"{side}.h5")])  # fmt: skip
-    main(["score-embeddings", "--metric", "chen", "--config", str(config), "--results", str(tmp_path / "results")])
-    scores = read_scores(tmp_path / "results" / "matrices" / "chen" / "000.h5")
-    assert scores.scores.shape == (3, 3)
+        main(["embed", "--metric", "chen", "--config", str(config), "--weights", settings["chen"],
+              "--pack", str(tmp_path / f"{side}.h5"), "--embeddings", path])  # fmt: skip
+    inputs = [part for side, path in embeddings.items() for part in (f"--{side}", path)]
+    main(["score-embeddings", "--metric", "chen", "--config", str(config), *inputs, "--matrix", str(tmp_path / "m.h5")])
+    scores = read_scores(tmp_path / "m.h5")
+    rows, columns = (read_embeddings(path).values for path in embeddings.values())
+    cosines = rows @ columns.T / np.linalg.norm(rows, axis=1)[:, None] / np.linalg.norm(columns, axis=1)
+    np.testing.assert_allclose(scores.scores, cosines, atol=1e-5)
     assert scores.metric == "chen"
 
 

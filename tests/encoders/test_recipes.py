@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,8 +71,7 @@ def shapes(count, random, first=0):
 
 def test_all_pairs_learns_exact_ssim_from_images_alone(tmp_path, random):
     train, valid = shapes(24, random), shapes(12, random, 24)
-    options = replace(
-        TINY, recipe=Recipe.ALL_PAIRS, epochs=4, passes=10, batch_size=24, validate_every=1, widths=(16, 16, 24, 32),
+    options = TINY.with_changes(recipe=Recipe.ALL_PAIRS, epochs=4, passes=10, batch_size=24, validate_every=1, widths=(16, 16, 24, 32),
     )  # fmt: skip
     network, trained = train_on_images(train, valid, options, seed=0, device=Device.CPU, state=tmp_path / "state")
     noisy = np.clip(valid.images + random.normal(0, 8, valid.images.shape), 0, 255).astype(np.uint8)
@@ -90,8 +87,7 @@ def test_all_pairs_learns_exact_ssim_from_images_alone(tmp_path, random):
 
 def test_training_adds_a_sense_of_pose_to_what_is_near_ssim_untrained(tmp_path, random):
     train, valid = shapes(24, random), shapes(12, random, 24)
-    options = replace(
-        TINY, recipe=Recipe.ALL_PAIRS, epochs=4, passes=10, batch_size=24, validate_every=4, widths=(16, 16, 24, 32),
+    options = TINY.with_changes(recipe=Recipe.ALL_PAIRS, epochs=4, passes=10, batch_size=24, validate_every=4, widths=(16, 16, 24, 32),
         canonicalize=True, ssim_features=True, embedding_features=256, augmentation=EncoderConfig().augmentation,
     )  # fmt: skip
     network, _ = train_on_images(train, valid, options, seed=0, device=Device.CPU, state=tmp_path / "state")
@@ -113,15 +109,14 @@ def test_training_adds_a_sense_of_pose_to_what_is_near_ssim_untrained(tmp_path, 
 
 
 def test_embeddings_too_short_for_ssim_are_named(tmp_path, random, caplog):
-    options = replace(TINY, recipe=Recipe.ALL_PAIRS, epochs=1, validate_every=1, ssim_features=True)
+    options = TINY.with_changes(recipe=Recipe.ALL_PAIRS, epochs=1, validate_every=1, ssim_features=True)
     train_on_images(shapes(6, random), shapes(4, random, 6), options, seed=0, device=Device.CPU, state=tmp_path)
     assert "embeddings of length 16 approximate SSIM with a standard error of 0.25" in caplog.text
 
 
 def test_half_precision_trains_too(tmp_path, random):
     """Poses and distortions stay in float32, where a rotation would miss by pixels otherwise."""
-    options = replace(
-        TINY, recipe=Recipe.ALL_PAIRS, epochs=1, validate_every=1, canonicalize=True, ssim_features=True,
+    options = TINY.with_changes(recipe=Recipe.ALL_PAIRS, epochs=1, validate_every=1, canonicalize=True, ssim_features=True,
         precision=Precision.BFLOAT16, augmentation=EncoderConfig().augmentation,
     )  # fmt: skip
     _, trained = train_on_images(
@@ -133,7 +128,7 @@ def test_half_precision_trains_too(tmp_path, random):
 def test_what_is_asked_later_counts_most(random):
     """Pairs of two copies count less than pairs with a real image, and close pairs more than strangers."""
     torch.manual_seed(0)
-    module = DeepSSIMTraining(replace(TINY, recipe=Recipe.ALL_PAIRS), Families(shapes(8, random)))
+    module = DeepSSIMTraining(TINY.with_changes(recipe=Recipe.ALL_PAIRS), Families(shapes(8, random)))
     seen = {}
     module._log = lambda cosines, ssim, name, weights: seen.update(ssim=ssim, weights=weights) or cosines.sum()
     module.log = lambda *args, **kwargs: None
@@ -147,7 +142,7 @@ def test_what_is_asked_later_counts_most(random):
 def test_too_small_images_are_refused(tmp_path, pairs):
     data = PairImages(*pairs)
     with pytest.raises(ConfigError, match="16x24 are too small for the encoder, which needs 32x32"):
-        train_deepssim(data, data, replace(TINY, patch_size=4), seed=0, device=Device.CPU, state=tmp_path)
+        train_deepssim(data, data, TINY.with_changes(patch_size=4), seed=0, device=Device.CPU, state=tmp_path)
 
 
 def test_pairs_without_image_are_named(pairs):

@@ -2,10 +2,10 @@ import numpy as np
 
 from deepssim.config.choices import Registration
 from deepssim.config.evaluation import VerificationConfig
+from deepssim.evaluation.verification import verified_pairs
 from deepssim.images.keys import real_key, synthetic_key
 from deepssim.images.packs import ImagePack
 from deepssim.similarity.scores import ScoreMatrix
-from deepssim.stages.verification import verified_pairs
 
 
 def test_the_best_candidates_are_registered(random):

@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -41,8 +39,7 @@ TINY = VaeConfig(
 CPU = torch.device("cpu")
 
 
-ADVERSARIAL = dataclasses.replace(
-    TINY, adversarial_weight=0.1, discriminator_channels=4, discriminator_layers=2, perceptual=Perceptual.GRADIENT,
+ADVERSARIAL = TINY.with_changes(adversarial_weight=0.1, discriminator_channels=4, discriminator_layers=2, perceptual=Perceptual.GRADIENT,
     epochs=4, passes=1, accumulate=2, validate_every=1, pictures_every=2,
 )  # fmt: skip
 
@@ -92,7 +89,7 @@ def test_all_terms_are_trained_and_told(tmp_path, packs):
 def test_the_discriminator_learns_to_tell_images_from_reconstructions(tmp_path, packs):
     """Without its deception term the generator stays bad, and the discriminator must tell it from images."""
     real, _ = packs
-    options = dataclasses.replace(ADVERSARIAL, learning_rate=0.005, epochs=40, accumulate=1, perceptual=Perceptual.NONE)
+    options = ADVERSARIAL.with_changes(learning_rate=0.005, epochs=40, accumulate=1, perceptual=Perceptual.NONE)
     module = VaeTraining(options)
     module.network.requires_grad_(False)
     module._deception = lambda reconstruction: reconstruction.sum() * 0  # type: ignore[method-assign]
@@ -110,9 +107,7 @@ def test_accumulated_batches_make_the_step_of_a_large_batch(tmp_path, packs):
     images = real.select(real.keys[:4])
     weights = []
     for number, (size, accumulate) in enumerate([(4, 1), (2, 2)]):
-        options = dataclasses.replace(
-            TINY, batch_size=size, accumulate=accumulate, epochs=1, passes=1, validate_every=1
-        )
+        options = TINY.with_changes(batch_size=size, accumulate=accumulate, epochs=1, passes=1, validate_every=1)
         torch.manual_seed(0)
         module = VaeTraining(options)
         module.network.sampling = lambda mean, deviation: mean

@@ -95,14 +95,14 @@ def test_own_files_and_monai_files_load_too(tmp_path):
         assert largest_difference(loaded.reconstruct, network.reconstruct, images) == 0
         assert found == options
     unet = randomise(build_unet(SMALL_LDM, 3, 6))
-    told = LdmConfig(**{**vars(SMALL_LDM), "conditioning": Conditioning.VARIABLES})
-    save_unet(tmp_path / "unet.safetensors", unet, told, 1.5)
-    assert load_any_unet(tmp_path / "unet.safetensors", LdmConfig(), 3, 6)[1] == told
+    conditional = SMALL_LDM.with_changes(conditioning=Conditioning.VARIABLES)
+    save_unet(tmp_path / "unet.safetensors", unet, conditional, 1.5)
+    assert load_any_unet(tmp_path / "unet.safetensors", LdmConfig(), 3, 6)[1] == conditional
 
 
 def test_a_checkpoint_of_another_config_is_one_sentence(tmp_path):
     torch.save(their_unet(SMALL_LDM, 0).state_dict(), tmp_path / "unet.pth")
-    wider = LdmConfig(**{**vars(SMALL_LDM), "channels": (16, 32, 96)})
+    wider = SMALL_LDM.with_changes(channels=(16, 32, 96))
     with pytest.raises(
         DataError, match=r"unet\.pth: \d+ of \d+ entries do not fit the network of section 'ldm', first "
     ):

@@ -6,21 +6,27 @@ import pytest
 import torch
 
 from deepssim.config.choices import Conditioning
-from deepssim.config.generative import LdmConfig
 from deepssim.errors import ConfigError, DataError
 from deepssim.generative.captions import embed_captions
 from deepssim.generative.conditioning import read_conditions
 
-VARIABLES = LdmConfig(conditioning=Conditioning.VARIABLES, condition_columns=("age_norm", "sex"))
-TEXT = LdmConfig(conditioning=Conditioning.TEXT)
+COLUMNS = ("age_norm", "sex")
 IMAGES = pd.DataFrame({"key": ["a", "b", "c"], "age_norm": [0.1, 0.5, 0.9], "sex": [0, 1, 1], "name": list("xyz")})
 
 
+def read_variables(images):
+    return read_conditions(images, Conditioning.VARIABLES, COLUMNS, source="images.csv")
+
+
+def read_captions(images):
+    return read_conditions(images, Conditioning.TEXT, (), source="images.csv")
+
+
 def test_variables_come_in_the_order_of_the_config():
-    values = read_conditions(IMAGES, VARIABLES, "images.csv")
+    values = read_variables(IMAGES)
     assert values.dtype == np.float32
     np.testing.assert_allclose(values, np.array([[[0.1, 0]], [[0.5, 1]], [[0.9, 1]]]), rtol=1e-6)
-    assert read_conditions(IMAGES, LdmConfig(), "images.csv") is None
+    assert read_conditions(IMAGES, Conditioning.NONE, COLUMNS, source="images.csv") is None
 
 
 @pytest.mark.parametrize(
@@ -34,14 +40,14 @@ def test_variables_come_in_the_order_of_the_config():
 )  # fmt: skip
 def test_unusable_variables_are_named(change, error, message):
     with pytest.raises(error, match=message):
-        read_conditions(IMAGES.assign(**change), VARIABLES, "images.csv")
+        read_variables(IMAGES.assign(**change))
 
 
 def test_an_absent_column_is_named():
     with pytest.raises(ConfigError, match="images.csv: has no column 'sex', which ldm.condition_columns needs"):
-        read_conditions(IMAGES.drop(columns="sex"), VARIABLES, "images.csv")
+        read_variables(IMAGES.drop(columns="sex"))
     with pytest.raises(ConfigError, match="has no column 'caption_emb_path', which ldm.conditioning 'text' needs"):
-        read_conditions(IMAGES, TEXT, "images.csv")
+        read_captions(IMAGES)
 
 
 def test_captions_are_read(tmp_path):
@@ -49,12 +55,12 @@ def test_captions_are_read(tmp_path):
     for number in range(3):
         paths.append(str(tmp_path / f"{number}.npz"))
         np.savez(paths[-1], data=np.full((1, 512), number, np.float32))  # the reference keeps a leading dimension
-    values = read_conditions(IMAGES.assign(caption_emb_path=paths), TEXT, "images.csv")
+    values = read_captions(IMAGES.assign(caption_emb_path=paths))
     assert values.shape == (3, 1, 512)
     assert values[:, 0, 0].tolist() == [0, 1, 2]
     np.savez(paths[2], data=np.zeros(5))
     with pytest.raises(DataError, match=r"2\.npz: has 5 numbers, the first caption embedding 512"):
-        read_conditions(IMAGES.assign(caption_emb_path=paths), TEXT, "images.csv")
+        read_captions(IMAGES.assign(caption_emb_path=paths))
 
 
 @pytest.mark.parametrize("content", [b"", b"no", "pickle", "other"])
@@ -70,7 +76,7 @@ def test_unreadable_captions_are_named(tmp_path, content):
         DataError,
         match=r"x\.npz: holds no array 'data' .*caption embedding of 'a' must be an npz whose `data` holds numbers",
     ):
-        read_conditions(IMAGES.assign(caption_emb_path=str(path)), TEXT, "images.csv")
+        read_captions(IMAGES.assign(caption_emb_path=str(path)))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -79,13 +77,13 @@ def test_conditions_are_learned(tmp_path, random):
     values = np.abs(random.normal(1, 0.1, size=(1, 2, 4, 4))).astype(np.float32) * sign[:, None, None, None]
     conditions = np.stack([sign, -sign], axis=1)[:, None].astype(np.float32)
     latents = Latents(values, [f"k{n}___training" for n in range(16)], 1.0, conditions)
-    options = dataclasses.replace(
-        TINY, conditioning=Conditioning.VARIABLES, epochs=2, passes=100, batch_size=16, condition_dropout=0.2
+    options = TINY.with_changes(
+        conditioning=Conditioning.VARIABLES, epochs=2, passes=100, batch_size=16, condition_dropout=0.2
     )
     network, _ = train_diffusion(latents, latents.select([]), options, seed=0, device=Device.CPU, state=tmp_path / "x")
     save_unet(tmp_path / "unet.safetensors", network, options, 1.5)
     again, _ = load_unet(tmp_path / "unet.safetensors")
-    target, told = torch.from_numpy(values).repeat(20, 1, 1, 1), torch.from_numpy(conditions).repeat(20, 1, 1)
+    target, conditional = torch.from_numpy(values).repeat(20, 1, 1, 1), torch.from_numpy(conditions).repeat(20, 1, 1)
     torch.manual_seed(0)
     noise, steps = torch.randn(target.shape), torch.full((len(target),), 300)
     noisy = DDPMScheduler(**schedule_arguments(options)).add_noise(target, noise, steps)
@@ -94,9 +92,9 @@ def test_conditions_are_learned(tmp_path, random):
         with torch.inference_mode():
             return float(((again(noisy, timesteps=steps, context=context) - noise) ** 2).mean())
 
-    untold, swapped = torch.full_like(told, NO_CONDITION), told.flip(0)
-    assert error(told) < error(untold) < error(swapped)
-    assert error(told) < 0.85 * error(swapped)
+    unconditional, swapped = torch.full_like(conditional, NO_CONDITION), conditional.flip(0)
+    assert error(conditional) < error(unconditional) < error(swapped)
+    assert error(conditional) < 0.85 * error(swapped)
 
 
 def test_guidance_is_a_step_beyond_the_condition():
@@ -105,13 +103,14 @@ def test_guidance_is_a_step_beyond_the_condition():
 
     latents, times = torch.randn(3, 2, 4, 4), torch.tensor([1, 2, 3])
     context = torch.tensor([1.0, 2.0, 3.0])[:, None, None]
-    told = linear(latents, times, context)
-    untold = linear(latents, times, torch.full_like(context, NO_CONDITION))
-    torch.testing.assert_close(_predict(linear, latents, times, 3.0, context), untold + 3 * (told - untold))
-    torch.testing.assert_close(_predict(linear, latents, times, 1.0, context), told)
+    conditional = linear(latents, times, context)
+    unconditional = linear(latents, times, torch.full_like(context, NO_CONDITION))
+    guided = _predict(linear, latents, times, 3.0, context)
+    torch.testing.assert_close(guided, unconditional + 3 * (conditional - unconditional))
+    torch.testing.assert_close(_predict(linear, latents, times, 1.0, context), conditional)
 
 
-def test_each_record_is_told_its_own_condition(networks, random):
+def test_each_record_has_its_own_condition(networks, random):
     """A batch mixes records, and no image depends on which."""
     torch.manual_seed(1)
     unet = build_unet(TINY, 2, 3).eval()
@@ -160,7 +159,7 @@ def test_intensities_are_those_of_the_config(networks):
     [("none", 1, 1, 1), ("low", 1, 1, 4), ("high", 1, 1, 14), ("fixed", 5, 5, 5)],
 )
 def test_training_images_are_duplicated(duplication, factor, least, most):
-    options = dataclasses.replace(TINY, duplication=Duplication(duplication), duplication_factor=factor)
+    options = TINY.with_changes(duplication=Duplication(duplication), duplication_factor=factor)
     keys = [f"k{n}" for n in range(600)]
     copies = draw_copies(keys, options, seed=0)
     assert (min(copies), max(copies)) == (least, most)
@@ -171,20 +170,20 @@ def test_training_images_are_duplicated(duplication, factor, least, most):
 
 def test_an_epoch_has_all_copies(tmp_path, random):
     latents = Latents(random.normal(size=(5, 2, 4, 4)).astype(np.float32), [f"k{n}" for n in range(5)], 1.0)
-    options = dataclasses.replace(TINY, duplication=Duplication.FIXED, duplication_factor=4, epochs=2, batch_size=5)
+    options = TINY.with_changes(duplication=Duplication.FIXED, duplication_factor=4, epochs=2, batch_size=5)
     _, trained = train_diffusion(latents, latents.select([]), options, seed=0, device=Device.CPU, state=tmp_path / "x")
     assert trained.history[-1]["step"] == 8
 
 
 def test_latents_and_conditioning_must_fit(random):
     latents = Latents(random.normal(size=(2, 2, 4, 4)).astype(np.float32), ["a", "b"], 1.0)
-    options = dataclasses.replace(TINY, conditioning=Conditioning.VARIABLES)
+    options = TINY.with_changes(conditioning=Conditioning.VARIABLES)
     with pytest.raises(DataError, match="latents have 0 condition values, but ldm.conditioning is 'variables'; encode"):
         condition_features(latents, options)
-    told = Latents(latents.values, latents.keys, 1.0, np.zeros((2, 1, 6), np.float32))
-    assert condition_features(told, options) == 6
+    conditional = Latents(latents.values, latents.keys, 1.0, np.zeros((2, 1, 6), np.float32))
+    assert condition_features(conditional, options) == 6
     with pytest.raises(DataError, match="latents have 6 condition values, but ldm.conditioning is 'none'"):
-        condition_features(told, TINY)
+        condition_features(conditional, TINY)
 
 
 def test_images_follow_their_keys(networks):

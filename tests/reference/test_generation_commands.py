@@ -1,7 +1,5 @@
 """The reference's commands for the generative model, with its option names, on a handful of images."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -150,7 +148,7 @@ def test_wrong_options_are_one_sentence(dataset, narrow, autoencoder, tmp_path, 
 
 def test_without_a_config_the_settings_are_those_of_the_paper(dataset):
     config = settings_for(None, str(dataset), vae={"epochs": 3, "learning_rate": None}, ldm={})
-    assert config.vae == dataclasses.replace(PAPER_VAE, epochs=3)
+    assert config.vae == PAPER_VAE.with_changes(epochs=3)
     assert config.ldm == PAPER_LDM
     assert config.dataset.image_size is None
     with pytest.raises(ConfigError, match="vae.epochs"):

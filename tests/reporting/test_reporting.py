@@ -97,7 +97,7 @@ def test_the_nearest_images_are_paired(tmp_path, monkeypatch, packs):
     matrix.scores[4, 7], matrix.scores[2, 1], matrix.scores[5, 3] = 0.9, 0.8, 0.99  # the last is a holdout image
     drawn = {}
     monkeypatch.setattr(
-        "deepssim.reporting.pictures._save", lambda path, grid, *rest, titles: drawn.update(grid=grid, titles=titles)
+        "deepssim.reporting.pictures.save_grid", lambda path, grid, *rest, titles: drawn.update(grid=grid, titles=titles)
     )
     save_nearest(tmp_path / "x.png", matrix, real.keys[:5], real, synthetic, columns=2)
     assert drawn["titles"] == ["0.900", "0.800"]
@@ -113,7 +113,7 @@ def page_arguments(tmp_path, scores):
     truth = figures("ssim", False, 1.0) | {"thresholds": {"duplicate_above": 0.85}, "provenance": versions}
     return {
         "images": pd.DataFrame({"key": list("abc"), "subject": list("xxy"), "split": ["train", "train", "holdout"]}),
-        "figures": [truth, figures("deepssim", False, 0.9)],
+        "evaluations": [truth, figures("deepssim", False, 0.9)],
         "histograms": [tmp_path / "x.svg"],
         "summary_plot": tmp_path / "x.svg",
         "copies": tmp_path / "x.png",
@@ -133,6 +133,6 @@ def test_the_report_needs_nothing_else(tmp_path, page_arguments):
 
 
 def test_the_report_needs_the_truth(tmp_path, page_arguments):
-    page_arguments["figures"] = page_arguments["figures"][1:]
+    page_arguments["evaluations"] = page_arguments["evaluations"][1:]
     with pytest.raises(DataError, match="add 'ssim' to evaluation.metrics"):
         write_report(tmp_path / "index.html", **page_arguments)

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 HOLD = """
 import json, sys, time
-from deepssim.gpus import own_gpus
+from deepssim.runtime.gpus import own_gpus
 with own_gpus(int(sys.argv[1])) as names:
     start = time.monotonic()
     print(json.dumps([names, start]), flush=True)

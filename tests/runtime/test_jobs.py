@@ -1,123 +1,75 @@
-"""Outputs appear whole or not at all; errors are one sentence."""
+"""A job of the workflow: what its stage is given, and what is left when it fails."""
 
-import logging
-import os
-import subprocess
+import contextlib
 
-import h5py
-import numpy as np
 import pytest
-import torch
 
+from deepssim.config.choices import MetricName
+from deepssim.config.evaluation import SimilarityConfig
+from deepssim.config.training import TrackingConfig
 from deepssim.errors import DataError
-from deepssim.runtime.messages import logged, short_errors
-from deepssim.runtime.outputs import atomic_outputs
-from deepssim.runtime.weights import save_weights
-from deepssim.training.driver import _WholeCheckpoints
+from deepssim.runtime.jobs import job
+from tests.stages.jobs import as_snakemake
+
+CONFIG = {"tracking": {"wandb_project": "x"}, "similarity": {"top_k": 7}}
 
 
-def test_outputs_appear_only_at_the_end(tmp_path):
-    final = tmp_path / "new" / "out.csv"
-    with atomic_outputs({"out": final}) as outputs:
-        with open(outputs["out"], "w") as file:
-            file.write("done")
-        assert not final.exists()
-    assert final.read_text() == "done"
-    assert list(final.parent.iterdir()) == [final]
+@pytest.fixture(autouse=True)
+def folder(tmp_path):
+    with contextlib.chdir(tmp_path):
+        yield tmp_path
 
 
-def test_a_failed_job_leaves_the_old_output_and_nothing_else(tmp_path):
-    final = tmp_path / "out.csv"
-    final.write_text("old")
+def snakemake(**changes):
+    given = {
+        "settings": ("seed", "similarity", "synthesis.images_per_record"), "inputs": {"real": "real.h5", "pairs": ["a", "b"]},
+        "outputs": {"matrix": "results/m.h5"}, "wildcards": {"metric": "ssim", "variant": "_misaligned", "shard": "003"},
+        "params": {"cache": "results/audit"},
+    }  # fmt: skip
+    return as_snakemake("score_images", CONFIG, **given | changes)
 
+
+def test_a_stage_is_given_typed_values_of_what_its_rule_declares():
+    with job(snakemake()) as run:
+        open(run.files["matrix"], "w").close()
+    expected = {"metric": MetricName.SSIM, "misaligned": True, "shard": 3, "seed": 0, "images_per_record": 16, "threads": 1,
+                "similarity": SimilarityConfig(top_k=7), "cache": "results/audit"}  # fmt: skip
+    assert {name: run.values[name] for name in expected} == expected
+    assert set(run.values) == {*expected, "tracking"}  # not `vae`, say, which the rule does not declare
+    assert run.files["pairs"] == ["a", "b"]
+
+
+def test_tracking_is_given_though_no_rule_declares_it():
+    with job(snakemake(settings=())) as run:
+        open(run.files["matrix"], "w").close()
+    assert run.values["tracking"] == TrackingConfig(wandb_project="x")
+
+
+def test_a_variant_without_suffix_is_aligned():
+    with job(snakemake(wildcards={"variant": ""})) as run:
+        open(run.files["matrix"], "w").close()
+    assert run.values["misaligned"] is False
+
+
+def test_what_a_killed_attempt_left_is_removed(folder):
+    (folder / "results").mkdir()
+    (folder / "results" / ".part-1-m.h5").touch()
+    (folder / "results" / ".part-1-other.h5").touch()
+    with job(snakemake()) as run:
+        assert not (folder / "results" / ".part-1-m.h5").exists()
+        open(run.files["matrix"], "w").close()
+    assert (folder / "results" / "m.h5").exists()
+    assert (folder / "results" / ".part-1-other.h5").exists()  # of another job
+
+
+def test_a_failed_job_leaves_its_log_only(folder):
     def fail():
-        with atomic_outputs({"out": final}) as outputs:
-            with open(outputs["out"], "w") as file:
-                file.write("half")
-            raise DataError("no")
+        with job(snakemake()) as run:
+            open(run.files["matrix"], "w").close()
+            raise DataError("a.png: is not an image")
 
-    with pytest.raises(DataError):
+    with pytest.raises(SystemExit) as stop:
         fail()
-    assert final.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [final]
-
-
-def test_a_failed_job_leaves_no_new_folder(tmp_path):
-    """But those that were there, and those that hold something else."""
-    (tmp_path / "old").mkdir()
-    files = {name: tmp_path / name / "report" / "out.csv" for name in ("old", "new", "shared")}
-
-    def fail():
-        with atomic_outputs(files):
-            (tmp_path / "shared" / "log.txt").touch()
-            raise DataError("no")
-
-    with pytest.raises(DataError):
-        fail()
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["log.txt", "old", "shared"]
-
-
-def test_a_folder_replaces_the_one_before(tmp_path):
-    (tmp_path / "tree").mkdir()
-    (tmp_path / "tree" / "stale").touch()
-    with atomic_outputs({"tree": tmp_path / "tree"}) as outputs:
-        from pathlib import Path
-
-        Path(outputs["tree"], "sub").mkdir(parents=True)
-    assert [path.name for path in (tmp_path / "tree").iterdir()] == ["sub"]
-
-
-def write_checkpoint(path):
-    _WholeCheckpoints().save_checkpoint({"a": torch.zeros(10**6)}, path)
-
-
-def write_weights(path):
-    save_weights(path, torch.nn.Linear(1000, 1000), "x", {})
-
-
-def write_hdf5(path):
-    with h5py.File(path, "w") as file:
-        file["a"] = np.random.default_rng(0).random(10**6)
-
-
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can mount a small disk")
-@pytest.mark.parametrize("write", [write_checkpoint, write_weights, write_hdf5])
-def test_a_full_disk_is_one_sentence(tmp_path, capsys, write):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr}")
-    try:
-        with pytest.raises(SystemExit) as stop, logged(None), short_errors(), atomic_outputs({"x": disk / "x"}) as files:
-            write(files["x"])
-        assert not list(disk.iterdir())
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
     assert stop.value.code == 1
-    error = capsys.readouterr().err
-    assert "no space is left on the disk" in error
-    assert "Traceback" not in error
-
-
-def test_too_little_gpu_memory_is_one_sentence(capsys):
-    with pytest.raises(SystemExit), logged(None), short_errors():
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-    assert "out of GPU memory (CUDA out of memory" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "traceback"), [(DataError("x.png: is not an image"), 1, False), (KeyError("bug"), 2, True)]
-)
-def test_errors_are_logged_and_end_the_program(tmp_path, capsys, error, code, traceback):
-    log = tmp_path / "rule.log"
-    before = list(logging.getLogger("deepssim").handlers)
-    with pytest.raises(SystemExit) as stop, logged(log), short_errors():
-        raise error
-    assert stop.value.code == code
-    for text in (log.read_text(), capsys.readouterr().err):
-        assert str(error) in text
-        assert ("Traceback" in text) is traceback
-    assert logging.getLogger("deepssim").handlers == before
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["score_images.log"]
+    assert "a.png: is not an image" in (folder / "results" / "logs" / "score_images.log").read_text()

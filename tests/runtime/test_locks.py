@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 JOB = """
 import sys, time
 from pathlib import Path
-from deepssim.locks import job_in_run
+from deepssim.runtime.locks import job_in_run
 with job_in_run(Path(sys.argv[1])):
     print("at work", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -22,7 +22,7 @@ with job_in_run(Path(sys.argv[1])):
 RUN = """
 import sys, time
 from pathlib import Path
-from deepssim.locks import join_folder
+from deepssim.runtime.locks import join_folder
 join_folder(Path(sys.argv[1]))
 print("at work", flush=True)
 time.sleep(600)

@@ -21,9 +21,9 @@ from pathlib import Path
 import lightning.pytorch as lightning
 import torch
 from deepssim.config.choices import Decay, Device, Keep
-from deepssim.config import TrainingConfig
-from deepssim.runtime.jobs import logged, short_errors
-from deepssim.processes import Processes
+from deepssim.config.training import TrainingConfig
+from deepssim.runtime.messages import logged, short_errors
+from deepssim.runtime.processes import Processes
 from deepssim.training.driver import Batched, train
 
 class Line(lightning.LightningModule):
@@ -101,7 +101,7 @@ def test_a_killed_training_of_several_goes_on_when_its_processes_have_ended(tmp_
     again, _ = start(tmp_path, "x", 2, "slow", epochs=60)
     _, messages = again.communicate(timeout=240)
     assert again.returncode == 0, messages
-    assert "waiting for another training to end" in messages
+    assert "waiting for another training run to end" in messages
     assert len((folder / "history.csv").read_text().splitlines()) == 61
     assert not processes_of(folder)
 

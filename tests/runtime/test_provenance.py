@@ -1,19 +1,23 @@
-"""A changed setting, input or recipe never finds an older training state."""
+"""A changed setting, input or stage version never finds an older training state."""
 
 from deepssim.runtime.provenance import file_checksum, fingerprint, state_folder, versions
+from deepssim.runtime.stage_versions import STAGE_VERSIONS
 
 
-def test_state_belongs_to_settings_inputs_and_recipe(tmp_path):
+def test_state_belongs_to_stage_settings_inputs_and_version(tmp_path, monkeypatch):
     data = tmp_path / "data.h5"
     data.write_bytes(b"one")
     output = tmp_path / "vae" / "x.safetensors"
-    folders = [state_folder(output, {"epochs": 1}, [data], recipe=1) for _ in range(2)]
-    folders.append(state_folder(output, {"epochs": 2}, [data], recipe=1))
-    folders.append(state_folder(output, {"epochs": 1}, [data], recipe=2))
+    folders = [state_folder("train_vae", output, {"epochs": 1}, [data]) for _ in range(2)]
+    folders.append(state_folder("train_vae", output, {"epochs": 2}, [data]))
+    folders.append(state_folder("train_ldm", output, {"epochs": 1}, [data]))
     data.write_bytes(b"two")
-    folders.append(state_folder(output, {"epochs": 1}, [data], recipe=1))
+    folders.append(state_folder("train_vae", output, {"epochs": 1}, [data]))
+    data.write_bytes(b"one")
+    monkeypatch.setitem(STAGE_VERSIONS, "train_vae", STAGE_VERSIONS["train_vae"] + 1)
+    folders.append(state_folder("train_vae", output, {"epochs": 1}, [data]))
     assert folders[0] == folders[1]
-    assert len(set(folders)) == 4
+    assert len(set(folders)) == 5
     assert all(folder.parent == tmp_path / "vae" / "state" for folder in folders)
 
 

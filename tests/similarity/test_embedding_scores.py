@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from deepssim.errors import DataError
-from deepssim.similarity.embedding_scores import EmbeddingComparison, Likeness
+from deepssim.similarity.embedding_scores import EmbeddingComparison, EmbeddingSimilarity
 from deepssim.similarity.embeddings import Embeddings, read_embeddings, write_embeddings
-from deepssim.similarity.tiles import all_scores, pair_scores
+from deepssim.similarity.tiles import GIGABYTE, all_scores, pair_scores, tile_shape
 from deepssim.similarity.topk import top_k
 
 
@@ -26,7 +26,7 @@ def test_cosine_matches_hand_calculation():
 def test_pearson_agrees_with_numpy(random):
     real, synthetic = random.normal(size=(7, 16)) + 5, random.normal(size=(9, 16)) - 3
     expected = np.corrcoef(real, synthetic)[:7, 7:]
-    scores = compare(embeddings(real), embeddings(synthetic), likeness=Likeness.PEARSON)
+    scores = compare(embeddings(real), embeddings(synthetic), similarity=EmbeddingSimilarity.PEARSON)
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
 
 
@@ -36,24 +36,33 @@ def test_swapping_transposes(random):
     np.testing.assert_allclose(np.diag(compare(a, a)), 1, atol=1e-6)
 
 
-def test_tiles_shards_and_threads_change_no_bit(random):
-    real, synthetic = embeddings(random.normal(size=(700, 100))), embeddings(random.normal(size=(1500, 100)))
-    whole = compare(real, synthetic)
-    np.testing.assert_array_equal(compare(real, synthetic, threads=2), whole)
+@pytest.mark.parametrize("similarity", EmbeddingSimilarity)
+def test_tiles_shards_and_threads_change_no_bit(random, similarity):
+    real, synthetic = embeddings(random.normal(size=(700, 101))), embeddings(random.normal(size=(1500, 101)))
+    whole = compare(real, synthetic, similarity=similarity)
+    np.testing.assert_array_equal(compare(real, synthetic, similarity=similarity, threads=2), whole)
+    comparison = EmbeddingComparison(real, synthetic, similarity=similarity, threads=2)
+    # Beside the program and the embeddings there is memory for tiles of some hundred rows and columns.
+    small = 0.45 + comparison.bytes_held / GIGABYTE + 0.001
+    assert tile_shape(comparison, small) < (700, 1500)
+    np.testing.assert_array_equal(all_scores(comparison, max_memory_gb=small), whole)
     for rows, columns in (
         (slice(0, 1), slice(0, 1)),
         (slice(37, 650), slice(1023, 1025)),
         (slice(511, 700), slice(3, 1500)),
     ):
-        part = compare(embeddings(real.values[rows]), embeddings(synthetic.values[columns]))
-        np.testing.assert_array_equal(part, whole[rows, columns])
+        shard = embeddings(real.values[rows]), embeddings(synthetic.values[columns])
+        np.testing.assert_array_equal(compare(*shard, similarity=similarity), whole[rows, columns])
 
 
-def test_pairs_score_as_in_the_matrix(random):
-    real, synthetic = embeddings(random.normal(size=(20, 64))), embeddings(random.normal(size=(30, 64)))
+@pytest.mark.parametrize("similarity", EmbeddingSimilarity)
+def test_pairs_score_as_in_the_matrix(random, similarity):
+    real, synthetic = embeddings(random.normal(size=(20, 65))), embeddings(random.normal(size=(30, 65)))
     rows, columns = random.integers(0, 20, 100), random.integers(0, 30, 100)
-    scores = pair_scores(EmbeddingComparison(real, synthetic), rows, columns)
-    np.testing.assert_array_equal(scores, compare(real, synthetic)[rows, columns])
+    expected = compare(real, synthetic, similarity=similarity)[rows, columns]
+    for threads in (1, 2):
+        comparison = EmbeddingComparison(real, synthetic, similarity=similarity, threads=threads)
+        np.testing.assert_array_equal(pair_scores(comparison, rows, columns), expected)
 
 
 def test_the_best_are_those_of_the_matrix_in_any_tiles(random):
@@ -83,7 +92,9 @@ def test_a_row_without_direction_is_named(bad):
 
 def test_a_constant_embedding_has_no_correlation():
     with pytest.raises(DataError, match="1 of 2 embeddings are constant or not finite, first that of 'k1'"):
-        compare(embeddings([[1, 2, 3]]), embeddings([[1, 0, 0], [0.1, 0.1, 0.1]]), likeness=Likeness.PEARSON)
+        compare(
+            embeddings([[1, 2, 3]]), embeddings([[1, 0, 0], [0.1, 0.1, 0.1]]), similarity=EmbeddingSimilarity.PEARSON
+        )
 
 
 def test_encoders_are_not_mixed():

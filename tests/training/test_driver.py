@@ -240,7 +240,7 @@ def test_the_cost_is_told_before_and_during_training(tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="deepssim"):
         run(tmp_path, "x", options)
     assert "4.1e-05 million weights take 6.56e-07 GB" in caplog.text  # 41 weights of 16 bytes
-    assert re.search(r"s a batch, so about \S+ s an epoch and \S+ s in all; peak memory \d+\.\d\d GB", caplog.text)
+    assert re.search(r"s per batch, about \S+ s per epoch and \S+ s in total; peak memory \d+\.\d\d GB", caplog.text)
     assert re.search(r"epoch 2 of 2 \(\S+ s, peak memory", caplog.text)
 
 

@@ -7,7 +7,7 @@ from deepssim.config.training import TrackingConfig
 from deepssim.errors import ConfigError
 from deepssim.training.driver import train
 from deepssim.training.tracking import loggers
-from tests.test_training import DATA, OPTIONS, Noisy
+from tests.training.test_driver import DATA, OPTIONS, Noisy
 
 
 def test_tensorboard_alone_unless_asked(tmp_path):
@@ -27,7 +27,7 @@ def test_online_without_a_key_is_one_sentence(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(ConfigError, match="wandb_mode is 'online', but there is no key; set WANDB_API_KEY"):
+    with pytest.raises(ConfigError, match="wandb_mode is 'online', but there is no API key; set WANDB_API_KEY"):
         loggers(tmp_path, TrackingConfig(wandb_project="test", wandb_mode=WandbMode.ONLINE))
     (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password key")
     (tmp_path / ".netrc").chmod(0o600)

@@ -1,156 +1,129 @@
 """Every shipped config, and every kind of own data, gives a complete plan before any job runs."""
 
-import json
 import re
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import yaml
 
-from benchmarks.scaling import dry_run
+from deepssim.config.choices import MetricName
 from tests.conftest import ROOT
+from tests.workflow.plans import OWN, SHIPPED, VAE
 from tests.workflow.running import snakemake
 
-RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
-OWN = {
-    "folder": {"dataset": {"kind": "folder", "path": "images"}},
-    "table": {"dataset": {"kind": "table", "path": "own.csv"}},
-    "volumes": {"dataset": {"kind": "volumes", "path": "volumes"}},
-    "shards": {"shards": 3},
-    "one metric": {"evaluation": {"metrics": ["ssim"]}},
-    "no gpu": {"device": "cpu"},
-    "published": {
-        "published": {
-            "chen": "sscd.pt",
-            "deepssim": "deepssim.pt",
-            "dar": "dar.pth",
-            "semdedup": "openai/clip-vit-base-patch32",
-        }
-    },
-}
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_configs(plans, name):
+    trained = {"train_vae", "train_ldm", "generate", "train_deepssim", "embed"}
+    assert plans[name].error == ""
+    assert plans[name].rules >= {"prepare_dataset", "evaluate", "report", *trained}
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Empty stand-ins for the data that configs name."""
-    for path in ("data/brain/dataset.csv", "data/chest/dataset.csv", "own.csv", "images/a.png", "volumes/a.nii.gz",
-                 "sscd.pt", "deepssim.pt", "dar.pth"):  # fmt: skip
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch()
-    return tmp_path
-
-
-def assert_complete(run, *rules):
-    assert run.returncode == 0, run.stdout
-    assert "This was a dry-run" in run.stdout
-    for rule in ("prepare_dataset", "evaluate", "report", *rules):
-        assert rule in run.stdout
-
-
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.stem != "audit"))
-def test_shipped_configs(folder, name):
-    run = snakemake(folder, "--dry-run", "--configfile", str(ROOT / "config" / name))
-    assert_complete(run, "train_vae", "train_ldm", "generate", "train_deepssim", "embed")
-
-
-def test_an_audit_trains_no_generator(folder):
-    for name in ("real", "synthetic", "holdout"):
-        (folder / "data" / name).mkdir(parents=True)
-    arguments = ("--dry-run", "--configfile", str(ROOT / "config" / "audit.yaml"))
-    for targets in ((), ("results/report/index.html",)):
-        run = snakemake(folder, *targets, *arguments)
-        assert run.returncode == 0, run.stdout
-        assert "rule audit:" in run.stdout
-        for rule in ("train_vae", "prepare_dataset", "report", "train_deepssim"):
-            assert f"rule {rule}:" not in run.stdout
+@pytest.mark.parametrize("name", ["audit", "audit by name"])
+def test_an_audit_trains_no_generator(plans, name):
+    assert plans[name].error == ""
+    assert plans[name].rules == {"audit"}
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_own_configs(folder, name):
-    config = folder / "own.json"
-    config.write_text(json.dumps(OWN[name]))
-    run = snakemake(folder, "--dry-run", "--configfile", str(config))
-    assert_complete(run)
+def test_own_configs(plans, name):
+    plan = plans[name]
+    assert plan.error == ""
+    assert plan.rules >= {"prepare_dataset", "evaluate", "report"}
     trained = name not in ("one metric", "published")
-    assert ("train_deepssim" in run.stdout) is trained
-    assert ("train_dar" in run.stdout) is trained
+    assert ("train_deepssim" in plan.rules) is trained
+    assert ("train_dar" in plan.rules) is trained
     for metric in ("chen", "semdedup"):  # which join when their weights are named
-        assert (f"results/eval/{metric}_misaligned.json" in run.stdout) is (name == "published")
+        assert (f"results/eval/{metric}_misaligned.json" in plan.made) is (name == "published")
     # Dar's published weights have published thresholds; FSIM never has.
-    assert ("results/eval/thresholds/dar.json" in run.stdout) is trained
-    assert ("results/eval/thresholds/fsim.json" in run.stdout) is (name != "one metric")
-    if name == "shards":
-        assert "results/synthetic/002.h5" in run.stdout
+    assert ("results/eval/thresholds/dar.json" in plan.made) is trained
+    assert ("results/eval/thresholds/fsim.json" in plan.made) is (name != "one metric")
+    assert ("results/synthetic/002.h5" in plan.made) is (name == "shards")
 
 
-def test_one_result_needs_only_its_part(folder):
-    run = snakemake(folder, "results/eval/deepssim.json", "--dry-run")
-    assert run.returncode == 0
-    assert "train_deepssim" in run.stdout
-    for rule in ("report", "plot_metric", "export_images", "misalign"):
-        assert f"rule {rule}:" not in run.stdout
+def test_no_metric_is_left_out_of_summaries_plots_and_the_report(plans):
+    """Metrics are told apart by their names as a whole, whatever these end in; the report shows histograms only."""
+    plan = plans["published"]
+    assert "results/eval/semdedup_misaligned.json" in plan.made
+    metrics = [name.value for name in MetricName]
+    aligned, misaligned = ([f"results/matrices/{name}{kind}.h5" for name in metrics] for kind in ("", "_misaligned"))
+    evaluations = [f"results/eval/{name}{kind}.json" for name in metrics for kind in ("", "_misaligned")]
+    of = {rule: plan.of(rule)[0].inputs for rule in plan.rules}
+    for rule in ("plot_benchmark", "plot_evaluation"):
+        assert (of[rule]["aligned"], of[rule]["misaligned"]) == (aligned, misaligned)
+    for rule in ("summarize", "plot_evaluation", "report"):
+        assert of[rule]["evaluations"] == evaluations
+    assert of["plot_benchmark"]["evaluations"] == of["compare_metrics"]["evaluations"] == evaluations[::2]
+    assert of["compare_metrics"]["matrices"] == aligned
+    assert of["report"]["histograms"] == [f"results/plots/{name}.svg" for name in metrics]
+    assert {job.wildcards["metric"] for job in plan.of("plot_metric")} == set(metrics)
 
 
-def test_a_metric_without_its_weights_stops_before_any_job(folder):
-    config = folder / "own.json"
-    config.write_text(json.dumps({"evaluation": {"metrics": ["chen"]}}))
-    run = snakemake(folder, "--dry-run", "--configfile", str(config))
-    assert run.returncode != 0
-    assert "metric 'chen' needs published weights; download a TorchScript file of SSCD" in run.stdout
-    config.write_text(json.dumps({"published": {"chen": "none.pt"}}))
-    run = snakemake(folder, "--dry-run", "--configfile", str(config))
-    assert run.returncode != 0
-    assert "none.pt: no such weights for metric 'chen'; download a TorchScript file of SSCD" in run.stdout
-    assert "Traceback" not in run.stdout
+def test_one_result_needs_only_its_part(plans):
+    assert "train_deepssim" in plans["one result"].rules
+    assert not plans["one result"].rules & {"report", "plot_metric", "export_images", "misalign"}
 
 
-def test_a_misspelt_key_stops_before_any_job(folder):
-    config = folder / "own.json"
-    config.write_text('{"encoder": {"epoch": 3}}')
-    run = snakemake(folder, "--configfile", str(config))
-    assert run.returncode != 0
-    assert "'epoch' is not a setting of section 'encoder'; did you mean 'epochs'?" in run.stdout
-    assert "Traceback" not in run.stdout
-    assert not (folder / "results").exists()
+def test_candidates_are_verified_where_that_is_asked_for(plans):
+    assert "verify_copies" in plans["verification"].rules
+    assert "verify_copies" not in plans["folder"].rules
 
 
-def test_a_job_that_is_tried_again_gets_more_memory_and_time(folder):
-    asked = []
-    for attempt in ("1", "3"):
-        run = snakemake(folder, "results/vae/autoencoder.safetensors", "--dry-run", "--attempt", attempt)
-        training = run.stdout[run.stdout.index("rule train_vae:") :]
-        asked.append([int(re.search(rf"{name}=(\d+)", training)[1]) for name in ("mem_mb", "runtime")])
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("unlisted weights", ("'chen'", "SSCD", "published.chen")),
+        ("absent weights", ("none.pt", "'chen'", "SSCD")),
+        ("misspelt key", ("'epoch'", "'encoder'", "'epochs'")),
+    ],
+)
+def test_unusable_settings_stop_before_any_job(plans, name, facts):
+    assert plans[name].jobs == ()
+    for fact in facts:
+        assert fact in plans[name].error
+
+
+def test_a_job_that_is_tried_again_gets_more_memory_and_time(plans):
+    asked = [
+        [plans[name].of("train_vae")[0].resources[resource] for resource in ("mem_mb", "runtime")]
+        for name in ("first attempt", "third attempt")
+    ]
     assert asked == [[16000, 1440], [48000, 3 * 1440]]
 
 
-def test_a_training_of_several_processes_asks_for_all_of_them(folder):
-    config = folder / "own.json"
-    config.write_text(json.dumps({"devices": 4, "nodes": 2}))
-    run = snakemake(folder, "results/vae/autoencoder.safetensors", "--dry-run", "--configfile", str(config))
-    training = run.stdout[run.stdout.index("rule train_vae:") :]
-    for resource in ("gpu=8", "nodes=2", "tasks=8", "tasks_per_gpu=1", "mpi=srun"):
-        assert resource in training
+def test_a_training_of_several_processes_asks_for_all_of_them(plans):
+    (training,) = plans["several processes"].of("train_vae")
+    expected = {"gpu": 8, "nodes": 2, "tasks": 8, "tasks_per_gpu": 1, "mpi": "srun"}
+    assert {name: training.resources[name] for name in expected} == expected
+    (alone,) = plans["first attempt"].of("train_vae")
+    assert "mpi" not in alone.resources
+
+
+def test_without_a_gpu_no_job_asks_for_one(plans):
+    assert {job.resources["gpu"] for job in plans["no gpu"].jobs} == {0}
+
+
+def test_every_rule_with_a_gpu_asks_for_it_as_a_generic_resource(plans):
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm-gres" / "config.yaml").read_text())
+    jobs = [*plans["config.yaml"].jobs, *plans["audit"].jobs]
+    assert set(profile["set-resources"]) == {job.rule for job in jobs if job.resources["gpu"]}
 
 
 @pytest.mark.skipif(find_spec("snakemake_executor_plugin_slurm") is None, reason="needs deepssim[slurm]")
 @pytest.mark.parametrize(("profile", "resources"), [("slurm", ("gpu=1",)), ("slurm-gres", ("gpu=0", "gres=gpu:1"))])
-def test_profiles_of_clusters(folder, profile, resources):
-    run = snakemake(folder, "--dry-run", "--profile", str(ROOT / "profiles" / profile))
-    assert_complete(run, "train_vae")
+def test_profiles_of_clusters(tmp_path, profile, resources):
+    """On the command line, since a profile is read there."""
+    run = snakemake(tmp_path, VAE, "--dry-run", "--profile", str(ROOT / "profiles" / profile))
+    assert run.returncode == 0, run.stdout
     training = run.stdout[run.stdout.index("rule train_vae:") :]
     for resource in resources:
         assert resource in training
 
 
-def test_a_thousand_shards_are_planned_in_a_minute():
-    jobs, seconds, memory_gb = dry_run(1000)
-    assert jobs > 8000
-    assert seconds < 60  # of a processor, whatever else the machine does
-    assert memory_gb < 1
-
-
-def test_every_rule_with_a_gpu_asks_for_it_as_a_generic_resource():
-    rules = re.findall(r"^rule (\w+):(.*?)(?=^rule|\Z)", "".join(map(Path.read_text, RULES)), re.MULTILINE | re.DOTALL)
-    profile = yaml.safe_load((ROOT / "profiles" / "slurm-gres" / "config.yaml").read_text())
-    assert set(profile["set-resources"]) == {name for name, text in rules if "gpu=GPU" in text or "**TOGETHER" in text}
+def test_a_misspelt_key_is_one_sentence_on_the_command_line(tmp_path):
+    (tmp_path / "own.json").write_text('{"encoder": {"epoch": 3}}')
+    run = snakemake(tmp_path, "--configfile", str(tmp_path / "own.json"))
+    assert run.returncode != 0
+    assert re.search("'epoch' .*'encoder'.*'epochs'", run.stdout)
+    assert "Traceback" not in run.stdout
+    assert not (tmp_path / "results").exists()

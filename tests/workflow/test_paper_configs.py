@@ -9,8 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from deepssim.cli import main
 from tests.conftest import ROOT
+from tests.stages.jobs import run_rule
 from tests.workflow.running import snakemake
 
 COVARIATES = ("age_norm", "sex_norm", "sequence_norm", "csf_perc", "wm_perc", "gm_perc")
@@ -49,11 +49,11 @@ def table(tmp_path):
 
 def settings_of(table, conditioning):
     """Return what is laid over a study's config."""
-    told = conditioning != "none"
+    conditional = conditioning != "none"
     return NARROW | {
         "dataset": {"path": str(table)},
-        "ldm": NARROW["ldm"] | {"conditioning": conditioning, "condition_dropout": 0.1 if told else 0},
-        "synthesis": NARROW["synthesis"] | {"guidance_scale": 2.0 if told else 1.0},
+        "ldm": NARROW["ldm"] | {"conditioning": conditioning, "condition_dropout": 0.1 if conditional else 0},
+        "synthesis": NARROW["synthesis"] | {"guidance_scale": 2.0 if conditional else 1.0},
     }
 
 
@@ -72,21 +72,43 @@ def check(results, name, features):
         return file["images"][:]
 
 
+FILES = {name: f"results/{path}" for name, path in (
+    ("images", "dataset/images.csv"), ("pack", "dataset/real.h5"), ("latents", "vae/latents.h5"),
+    ("autoencoder", "vae/autoencoder.safetensors"), ("train_used", "ldm/train_used.csv"), ("unet", "ldm/unet.safetensors"),
+)}  # fmt: skip
+# Settings, inputs and outputs of each rule.
+HARDWARE = ("device", "devices", "nodes", "seed")
+STAGES = {
+    "prepare_dataset": (("seed", "dataset"), {}, {name: FILES[name] for name in ("images", "pack")}),
+    "train_vae": ((*HARDWARE, "vae"), {name: FILES[name] for name in ("images", "pack")},
+                  {"weights": FILES["autoencoder"], "history": "results/vae/history.csv", "reconstructions": "results/vae/r.png"}),
+    "encode_latents": (("device", "ldm.conditioning", "ldm.condition_columns", "ldm.scale_latents"),
+                       {"images": FILES["images"], "pack": FILES["pack"], "weights": FILES["autoencoder"]},
+                       {"latents": FILES["latents"]}),
+    "train_ldm": ((*HARDWARE, "ldm"), {name: FILES[name] for name in ("images", "pack", "latents", "autoencoder")},
+                  {"weights": FILES["unet"], "history": "results/ldm/history.csv", "samples": "results/ldm/samples.png",
+                   "train_used": FILES["train_used"]}),
+    "generate": (("seed", "device", "shards", "synthesis", "dataset.bit_depth"),
+                 {name: FILES[name] for name in ("train_used", "latents", "autoencoder", "unet")},
+                 {"pack": "results/synthetic/000.h5"}),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", LATENTS)
-def test_runs_by_hand_with_every_conditioning(name, table, tmp_path):
+def test_stages_run_with_every_conditioning(name, table, tmp_path):
     made = []
     for conditioning, features in (("none", 0), ("variables", 6), ("text", 512)):
-        settings = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
+        config = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
         for section, values in settings_of(table, conditioning).items():
-            settings[section] = settings.get(section, {}) | values if isinstance(values, dict) else values
-        (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
-        stages = ["encode-latents", "train-ldm", "generate"]
-        for stage in stages if made else ["prepare-dataset", "train-vae", *stages]:
-            main([stage, "--results", str(tmp_path / "results"), "--config", str(tmp_path / "config.yaml")])
+            config[section] = config.get(section, {}) | values if isinstance(values, dict) else values
+        for rule in list(STAGES)[2:] if made else STAGES:
+            settings, inputs, outputs = STAGES[rule]
+            run_rule(tmp_path, rule, config, settings=settings, inputs=inputs, outputs=outputs)
         made.append(check(tmp_path / "results", name, features))
     assert not np.array_equal(made[1], made[2])
 
 
+@pytest.mark.workflow
 def test_runs_in_the_workflow_and_repeats_only_what_changed(table, tmp_path):
     config = tmp_path / "narrow.json"
     for conditioning, features in (("variables", 6), ("none", 0)):

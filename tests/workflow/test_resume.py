@@ -1,5 +1,6 @@
 """Trainings that are killed from the outside go on where they were and end like undisturbed ones."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
-from deepssim.cli import main
 from tests.conftest import ROOT
+from tests.stages.jobs import run_rule
+from tests.workflow.test_paper_configs import STAGES
 
 SETTINGS = {
     "device": "cpu",
@@ -31,16 +32,28 @@ SETTINGS = {
 WEIGHTS = {"vae": "autoencoder.safetensors", "ldm": "unet.safetensors"}
 
 
-def start(section: str, results: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "deepssim.cli", f"train-{section}", "--results", str(results), "--threads", "1"]
-    command += ["--config", str(results / "config.yaml")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+JOB = """
+import json, sys
+from pathlib import Path
+from tests.stages.jobs import run_rule
+run_rule(Path(sys.argv[1]), **json.loads(sys.argv[2]))
+"""
+
+
+def job_of(rule):
+    settings, inputs, outputs = STAGES[rule]
+    return {"rule": rule, "config": SETTINGS, "settings": settings, "inputs": inputs, "outputs": outputs}
+
+
+def start(section: str, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", JOB, str(folder), json.dumps(job_of(f"train_{section}"))]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def epochs_of(results: Path, section: str) -> int:
+def epochs_of(folder: Path, section: str) -> int:
     """Return how many epochs the history of a run under way tells."""
-    files = list((results / section / "state").glob("*/history.csv"))
+    files = list((folder / "results" / section / "state").glob("*/history.csv"))
     return sum(len(file.read_text().splitlines()) - 1 for file in files)
 
 
@@ -49,10 +62,8 @@ def prepared(tmp_path_factory):
     """Two copies of a data set, with an autoencoder trained in the first."""
     folders = []
     for name in ("whole", "cut"):
-        results = tmp_path_factory.mktemp(name)
-        (results / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
-        main(["prepare-dataset", "--results", str(results), "--config", str(results / "config.yaml")])
-        folders.append(results)
+        folders.append(tmp_path_factory.mktemp(name))
+        run_rule(folders[-1], **job_of("prepare_dataset"))
     return folders
 
 
@@ -71,15 +82,15 @@ def test_killed_trainings_end_like_undisturbed_ones(prepared, section):
             time.sleep(0.02)
         run.send_signal(how)
         run.wait(60)
-        assert not (cut / section / WEIGHTS[section]).exists()
+        assert not (cut / "results" / section / WEIGHTS[section]).exists()
     saved = epochs_of(cut, section)
     run = start(section, cut)
     _, messages = run.communicate(timeout=300)
     assert run.returncode == 0, messages
-    assert "continuing the training found in" in messages
+    assert "resuming the training found in" in messages
     assert saved >= 3
     for name in (WEIGHTS[section], "history.csv"):
-        assert (cut / section / name).read_bytes() == (whole / section / name).read_bytes()
+        assert (cut / "results" / section / name).read_bytes() == (whole / "results" / section / name).read_bytes()
     if section == "vae":  # what the other training needs, the same for both
-        for results in prepared:
-            main(["encode-latents", "--results", str(results), "--config", str(results / "config.yaml")])
+        for folder in prepared:
+            run_rule(folder, **job_of("encode_latents"))

@@ -55,6 +55,6 @@ def test_the_tiny_run_gives_the_same_figures(slurm, results, tmp_path):
     assert killed
     assert min(killed) < int(training)
     assert ended[training] == "CANCELLED"
-    assert "continuing the training found in" in (tmp_path / "results" / "logs" / "train_vae.log").read_text()
+    assert "resuming the training found in" in (tmp_path / "results" / "logs" / "train_vae.log").read_text()
     for name in FIGURES:
         assert (tmp_path / name).read_bytes() == (results.parent / name).read_bytes()

@@ -20,7 +20,7 @@ from deepssim.audit.retrieval import Neighbours, find_neighbours
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.tables import AuditReport, write_tables
 from deepssim.config.choices import MetricName, Precision
-from deepssim.config.settings import Config
+from deepssim.config.settings import Config, parse_config
 from deepssim.errors import DataError
 from deepssim.images.folders import Collection
 from deepssim.images.packs import ImagePack
@@ -95,6 +95,45 @@ def audit_folder(
     place = Path(out)
     with atomic_outputs({name: place / file for name, file in OUTPUTS.items()}) as files:
         return run_audit(**files, cache=str(cache or place.parent / ".deepssim-cache"), config=config, threads=threads)
+
+
+def audit_images(
+    real: str | Path,
+    synthetic: str | Path,
+    out: str | Path,
+    *,
+    encoder_settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    cache: str | Path | None = None,
+    threads: int = 2,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Find out which synthetic images copy training images, and write the report: `deepssim.audit` in a notebook.
+
+    Args:
+        real, synthetic: folders of images.
+        out: folder of the report.
+        encoder_settings: section `encoder` of the config, for an encoder that is trained here.
+        seed, device, cache, threads: as of `deepssim audit`.
+        settings: keys of the config's section `audit`, for example `holdout`, `encoder` or `false_positive_rate`.
+
+    Returns:
+        What summary.json holds: verdict, figures with intervals, controls, settings.
+    """
+    chosen = {
+        name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        for name, value in settings.items()
+    }
+    config = parse_config(
+        {
+            "seed": seed,
+            "device": device,
+            "encoder": encoder_settings or {},
+            "audit": chosen | {"real": str(real), "synthetic": str(synthetic)},
+        }
+    )
+    return audit_folder(out, config=config, cache=cache, threads=threads)
 
 
 def above_limit(found: dict[str, Any], rate: float) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from deepssim.datasets import subjects
 from deepssim.datasets.tables import read_csv
 from deepssim.errors import DataError
-from deepssim.images.folders import Collection
+from deepssim.images.folders import Collection, path_below
 
 
 def find_subjects(
@@ -31,7 +31,7 @@ def find_subjects(
     if table is not None:
         return _by_table(collection, root, Path(table))
     files = list(dict.fromkeys(collection.files))
-    relative = [path.relative_to(root).as_posix() for path in files]
+    relative = [path_below(root, path) for path in files]
     named = [subjects.NamedFile(path, name, name) for path, name in zip(files, relative, strict=True)]
     found = subjects.find_subjects(named, pattern=pattern, setting="audit.subject_pattern", salt=salt, place=str(root))
     of_file = dict(zip(files, found, strict=True))

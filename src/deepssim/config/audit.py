@@ -17,15 +17,15 @@ class AuditConfig(Section):
     synthetic: Text | None = Field(None, description="folder of the images that it generated")
     holdout: Text | None = Field(
         None,
-        description="Folder of images of other subjects, on which the limit is calibrated. With null, the published limits "
-        "apply, which may not fit your images.",
+        description="Folder of images of other subjects, on which the limit is calibrated. With null, the published "
+        "limits apply, which may not fit your images.",
     )
     subjects: Text | None = Field(None, description="CSV file with columns image_path and subject")
     subject_pattern: str | None = Field(None, description=SUBJECT_PATTERN + "Used if there is no table of subjects.")
     encoder: Text | None = Field(
         None,
-        description="DeepSSIM encoder: safetensors, or TorchScript whose checksum is in published.trust. With null, one is "
-        "trained on the real images.",
+        description="DeepSSIM encoder: safetensors, or TorchScript whose checksum is in published.trust. With null, "
+        "one is trained on the real images.",
     )
     misalignment: tuple[DistortionConfig, ...] = Field(
         distortions(translation=(0.4, 0.06), crop=(0.4, 0.15)),
@@ -35,8 +35,8 @@ class AuditConfig(Section):
     training_images: int = Field(
         80_000,
         ge=1,
-        description="Most images that this encoder sees in training, eight for each real image and pass. The default takes "
-        "minutes on two cores.",
+        description="Most images that this encoder sees in training, eight for each real image and pass. The default "
+        "takes minutes on two cores.",
     )
     autoencoder: Text | None = Field(
         None, description="the generator's autoencoder (safetensors), for one more positive control"

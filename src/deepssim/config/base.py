@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Section(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
-    """A group of settings: immutable, hashable, equal by value, without conversions ("5" and 5.0 are not the integer 5).
+    """A group of settings: immutable, hashable, equal by value, and strict ("5" and 5.0 are not the integer 5).
 
     The constructor is for code and takes typed values (enumeration members, tuples); a value that does not fit is a
     programming error and raises pydantic's ValidationError. Settings that a user wrote go through `parse_config`.

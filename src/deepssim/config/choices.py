@@ -55,8 +55,8 @@ class Decay(StrEnum):
 class Perceptual(StrEnum):
     """Perceptual term of the autoencoder's loss.
 
-    `squeeze` is LPIPS with SqueezeNet, as in the paper, and needs torchvision, lpips and their weights; `gradient` compares
-    edges at several resolutions and needs no other package.
+    `squeeze` is LPIPS with SqueezeNet, as in the paper, and needs torchvision, lpips and their weights; `gradient`
+    compares edges at several resolutions and needs no other package.
     """
 
     NONE = "none"
@@ -105,9 +105,9 @@ class WandbMode(StrEnum):
 class Recipe(StrEnum):
     """How the DeepSSIM encoder is trained.
 
-    `paper` learns the SSIM of the sampled pairs. `all_pairs` composes batches of families (a real image, its neighbours,
-    copies of it, variations of all of them) and computes the exact SSIM of all pairs in a batch: far more targets per step,
-    which cover the whole range, also for images that no sampled pair contains.
+    `paper` learns the SSIM of the sampled pairs. `all_pairs` composes batches of families (a real image, its
+    neighbours, copies of it, variations of all of them) and computes the exact SSIM of all pairs in a batch: far more
+    targets per step, which cover the whole range, also for images that no sampled pair contains.
     """
 
     ALL_PAIRS = "all_pairs"

@@ -9,10 +9,10 @@ from deepssim.config.choices import Axis, Contrast, DatasetKind
 from deepssim.errors import ConfigError
 
 SUBJECT_PATTERN = (
-    "Regular expression that finds the subject in an image's path relative to the folder. Its one group in parentheses is "
-    "the subject, as in '^(patient\\d+)_'. "
+    "Regular expression that finds the subject in an image's path relative to the folder. Its one group in parentheses "
+    "is the subject, as in '^(patient\\d+)_'. "
 )
-PERCENTILES = "Percentiles of the non-zero values that become black and white. Used for volumes and for images with more than 8 bits."
+PERCENTILES = "Percentiles of non-zero values that become black and white, for volumes and images of more than 8 bits."
 
 
 class VirtualPatientsConfig(Section):
@@ -62,10 +62,11 @@ class DatasetConfig(Section):
         description="""\
 Source of the real images:
 - virtual_patients: brain MR slices simulated from the MNI152 template; needs no data
-- folder: 2D images (PNG, JPEG, TIFF, BMP) in the folder `path` and its subfolders
-- table: CSV file `path` with columns image_uid and image_path (relative to the CSV file) and, if available, subject, split \
-(train, valid or holdout) and covariates
-- volumes: NIfTI volumes in the folder `path` and its subfolders, cut into slices""",
+- folder: files in the folder `path` and its subfolders: PNG, JPEG, TIFF, BMP, DICOM (with or without extension) or \
+NIfTI; frames, pages and slices of a volume become one image each
+- table: CSV file `path` with columns image_uid and image_path (relative to the CSV file) and, if available, subject, \
+split (train, valid or holdout) and covariates; files as for folder
+- volumes: as folder, but only NIfTI volumes""",
     )
     path: str | None = Field(None, description="folder or CSV file; null for virtual patients")
     file_patterns: tuple[Text, ...] = Field(
@@ -76,13 +77,15 @@ Source of the real images:
     subject_pattern: str | None = Field(
         None,
         description=SUBJECT_PATTERN
-        + "With null, every file is a subject of its own. A table's column subject takes precedence.",
+        + "With null, DICOM files belong to their patient (PatientID, stored only as a salted hash), and every other file is a "
+        "subject of its own. A table's column subject takes precedence.",
     )
     image_size: tuple[Side, ...] | None = Field(
         (48, 48),
         min_length=2,
         max_length=2,
-        description="Height and width. Images are padded with black to this shape, then resized; null keeps their size.",
+        description="Height and width. Images are padded with black to this shape, then resized; null keeps their "
+        "size.",
     )
     bit_depth: Literal[8, 16] = Field(8, description="bits per pixel of the stored images: 8 or 16")
     intensity_percentiles: tuple[Percentile, ...] = Field(
@@ -95,8 +98,8 @@ Source of the real images:
         0.1,
         ge=0,
         lt=1,
-        description="Fraction of subjects that validate the training of the generator and train the encoder, 0 for none. Not used "
-        "for virtual patients and for a table with a column split.",
+        description="Fraction of subjects that validate the training of the generator and train the encoder, 0 for "
+        "none. Not used for virtual patients and for a table with a column split.",
     )
     holdout_fraction: float = Field(
         0.1,
@@ -107,7 +110,7 @@ Source of the real images:
     virtual_patients: VirtualPatientsConfig = Field(
         default_factory=VirtualPatientsConfig, description="the patients of `kind: virtual_patients`"
     )
-    volumes: VolumesConfig = Field(default_factory=VolumesConfig, description="the slices of `kind: volumes`")
+    volumes: VolumesConfig = Field(default_factory=VolumesConfig, description="the slices of NIfTI volumes")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

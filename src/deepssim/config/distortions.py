@@ -11,10 +11,10 @@ from deepssim.config.base import Section
 from deepssim.config.choices import Distortion
 from deepssim.errors import ConfigError
 
-# An exponent of the intensities must stay positive, a part of the image must remain, a blur has a window of bounded size.
+# An exponent of the intensities must stay positive, part of the image must remain, a blur has a window of bounded size.
 MOST_STRENGTH = {
-    Distortion.GAMMA: 0.99, Distortion.SCALE: 0.9, Distortion.CROP: 0.9, Distortion.TRANSLATION: 1.0, Distortion.JPEG: 1.0,
-    Distortion.BIAS_FIELD: 0.99, Distortion.ROTATION: 180.0, Distortion.BLUR: 5.0,
+    Distortion.ROTATION: 180.0, Distortion.TRANSLATION: 1.0, Distortion.SCALE: 0.9, Distortion.CROP: 0.9,
+    Distortion.GAMMA: 0.99, Distortion.BIAS_FIELD: 0.99, Distortion.BLUR: 5.0, Distortion.JPEG: 1.0,
 }  # fmt: skip
 
 
@@ -50,7 +50,8 @@ largest distortion s; what happens to an image is drawn uniformly:
         most = MOST_STRENGTH.get(self.kind)
         if most is not None and self.strength > most:
             raise ConfigError(
-                f"strength {self.strength:g} of distortion {self.kind.value!r} is too large; it must be at most {most:g}"
+                f"strength {self.strength:g} of distortion {self.kind.value!r} is too large; "
+                f"it must be at most {most:g}"
             )
         return self
 

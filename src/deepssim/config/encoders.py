@@ -17,9 +17,9 @@ class EncoderConfig(TrainingConfig):
 
     backbone: Text | None = Field(
         None,
-        description="Pretrained vision model of the library transformers: a folder, or a name on the Hugging Face hub, from which "
-        "it is downloaded, such as facebook/convnext-base-224. With null, a ConvNeXt of the sizes below starts from random "
-        "weights.",
+        description="Pretrained vision model of the library transformers: a folder, or a name on the Hugging Face "
+        "hub, from which it is downloaded, such as facebook/convnext-base-224. With null, a ConvNeXt of the sizes "
+        "below starts from random weights.",
     )
     frozen_stages: int = Field(
         0, ge=0, description="stages whose weights are kept, with those of the stem; 0 for none; 1 in the paper"
@@ -41,8 +41,8 @@ class EncoderConfig(TrainingConfig):
         0.0,
         ge=0,
         lt=1,
-        description="Dropout before the last layer, 0.33 in the paper. It lowers cosines in training but not afterwards, so that "
-        "scores come out too high.",
+        description="Dropout before the last layer, 0.33 in the paper. It lowers cosines in training but not "
+        "afterwards, so that scores come out too high.",
     )
     weight_decay: float = Field(1e-3, ge=0, description="weight decay of the AdamW optimiser")
     gradient_norm: float = Field(1.0, gt=0, description="norm to which gradients are clipped")
@@ -50,8 +50,8 @@ class EncoderConfig(TrainingConfig):
         Recipe.ALL_PAIRS,
         description="""\
 Training targets, compared in docs/encoder.md:
-- all_pairs: exact SSIM of all pairs in a batch of families; a family is a real image with copies, neighbours and variations \
-of it
+- all_pairs: exact SSIM of all pairs in a batch of families; a family is a real image with copies, neighbours and \
+variations of it
 - paper: SSIM of the sampled real-synthetic pairs only (arXiv:2509.16582)""",
     )
     epochs: Epochs = 6
@@ -61,8 +61,8 @@ of it
     learning_rate: LearningRate = 2e-3
     augmentation: tuple[DistortionConfig, ...] = Field(
         distortions(flip=(0.5, 1.0), rotation=(0.5, 11.0), gamma=(0.5, 0.5)),
-        description="Random distortions that the encoder learns to ignore, drawn anew for each training image. Leave out blur and "
-        "noise: they would hide the defects of a poor copy.",
+        description="Random distortions that the encoder learns to ignore, drawn anew for each training image. Leave "
+        "out blur and noise: they would hide the defects of a poor copy.",
     )
 
 
@@ -91,18 +91,18 @@ class DarConfig(TrainingConfig):
 
 
 class PublishedConfig(Section):
-    """Section `published`: encoders trained elsewhere; files that can run code are loaded only if their checksum is listed."""
+    """Section `published`: encoders trained elsewhere; files that can run code are loaded only if they are trusted."""
 
     deepssim: Text | None = Field(None, description="DeepSSIM: TorchScript, or safetensors written by this program")
     chen: Text | None = Field(None, description="SSCD: TorchScript")
     dar: Text | None = Field(None, description="the ResNet of section dar: state dict (.pth or .safetensors)")
     semdedup: Text | None = Field(
         None,
-        description="Checkpoint of BiomedCLIP (open_clip), or a CLIP model of the library transformers: a folder, or a name on "
-        "the Hugging Face hub.",
+        description="Checkpoint of BiomedCLIP (open_clip), or a CLIP model of the library transformers: a folder, or "
+        "a name on the Hugging Face hub.",
     )
     trust: Distinct[_Checksum] = Field(
         (),
-        description="SHA-256 checksums of TorchScript and pickle files that may be loaded although they can run code. The error "
-        "message for such a file shows its checksum.",
+        description="SHA-256 checksums of TorchScript and pickle files that may be loaded although they can run code. "
+        "The error message for such a file shows its checksum.",
     )

@@ -29,8 +29,8 @@ class PairsConfig(Section):
     def _check(self) -> Self:
         if self.valid_fraction + self.test_fraction >= 1:
             raise ConfigError(
-                f"pairs.valid_fraction {self.valid_fraction} and pairs.test_fraction {self.test_fraction} leave no subjects "
-                "to train the encoder on; their sum must be below 1"
+                f"pairs.valid_fraction {self.valid_fraction} and pairs.test_fraction {self.test_fraction} "
+                "leave no subjects to train the encoder on; their sum must be below 1"
             )
         return self
 
@@ -55,8 +55,8 @@ Scores to store:
     top_k: int = Field(10, ge=1, description="scores stored per image with `layout: top_k`")
     fsim_variant: FsimVariant = Field(
         FsimVariant.PHASE_CONGRUENCY,
-        description="FSIM with phase_congruency, as published, or simplified, as in the paper's code, which takes the image gradient "
-        "in place of phase congruency.",
+        description="FSIM with phase_congruency, as published, or simplified, as in the paper's code, which takes the "
+        "image gradient in place of phase congruency.",
     )
 
 
@@ -66,18 +66,20 @@ class EvaluationConfig(Section):
     metrics: Distinct[MetricName] = Field(
         (MetricName.DEEPSSIM, MetricName.DAR, MetricName.SSIM, MetricName.FSIM),
         min_length=1,
-        description="Metrics to evaluate: deepssim, dar, ssim (needed for the report), fsim and, if section published has their "
-        "weights, chen and semdedup. Metrics whose weights it has are always added.",
+        description="Metrics to evaluate: deepssim, dar, ssim (needed for the report), fsim and, if section published "
+        "has their weights, chen and semdedup. Metrics whose weights it has are always added.",
     )
     embedding_batch_size: int = Field(256, ge=1, description="images that an encoder embeds at a time")
     embedding_precision: Precision = Field(
         Precision.FLOAT32,
-        description="Number format of encoders: float32, bfloat16 (two to four times as fast for large encoders) or auto, which "
-        "takes bfloat16 where the hardware supports it. A run stops if bfloat16 changes a cosine by more than 0.002.",
+        description="Number format of encoders: float32, bfloat16 (two to four times as fast for large encoders) or "
+        "auto, which takes bfloat16 where the hardware supports it. A run stops if bfloat16 changes a cosine by more "
+        "than 0.002.",
     )
     misalignment: tuple[DistortionConfig, ...] = Field(
         distortions(flip=(0.8, 1.0), rotation=(0.8, 10.0), gamma=(0.8, 0.5)),  # those of arXiv:2509.16582
-        description="Random distortions of the misaligned evaluation, drawn once for each image. The default is the paper's.",
+        description="Random distortions of the misaligned evaluation, drawn once for each image. The default is the "
+        "paper's.",
     )
 
 
@@ -89,6 +91,6 @@ class VerificationConfig(Section):
     )
     registration: Registration = Field(
         Registration.SHIFT,
-        description="How each candidate is registered to its training image, after trying all flips: shift, or rigid or affine, "
-        "which need SimpleITK (pip install 'deepssim[registration]').",
+        description="How each candidate is registered to its training image, after trying all flips: shift, or rigid "
+        "or affine, which need SimpleITK (pip install 'deepssim[registration]').",
     )

@@ -82,7 +82,8 @@ class LdmConfig(TrainingConfig):
     learning_rate: LearningRate = 2e-3
     keep: Keep = Field(
         Keep.LAST,
-        description="Checkpoint that becomes the result: last, or best (lowest validation loss), which has memorized least.",
+        description="Checkpoint that becomes the result: last, or best (lowest validation loss), which has memorized "
+        "least.",
     )
     scale_latents: bool = Field(
         True, description="scale latents to a standard deviation of 1; the paper's code does not"
@@ -99,8 +100,8 @@ class LdmConfig(TrainingConfig):
 What the model is conditioned on:
 - none: nothing
 - variables: columns of the image table, see condition_columns
-- text: embeddings of captions, in the npz files that column caption_emb_path of the image table names; they are made by \
-`deepssim embed-captions`""",
+- text: embeddings of captions, in the npz files that column caption_emb_path of the image table names; they are made \
+by `deepssim embed-captions`""",
     )
     condition_columns: Distinct[str] = Field(
         ("age_norm", "sex_norm", "sequence_norm", "csf_perc", "wm_perc", "gm_perc"),  # those of arXiv:2509.16582
@@ -112,8 +113,8 @@ What the model is conditioned on:
     )
     duplication: Duplication = Field(
         Duplication.NONE,
-        description="How often each training image occurs in a pass over the data, to provoke memorization: none (once), low (1 "
-        "to 4 times, drawn for each image), high (1 to 14 times) or fixed (duplication_factor times).",
+        description="How often each training image occurs in a pass over the data, to provoke memorization: none "
+        "(once), low (1 to 4 times, drawn for each image), high (1 to 14 times) or fixed (duplication_factor times).",
     )
     duplication_factor: int = Field(1, ge=1, description="occurrences of each training image with `duplication: fixed`")
     memorization: MemorizationConfig = Field(
@@ -153,8 +154,8 @@ What the model is conditioned on:
             )
         if self.condition_dropout and self.conditioning is Conditioning.NONE:
             raise ConfigError(
-                f"ldm.condition_dropout is {self.condition_dropout}, but ldm.conditioning is 'none'; there is no condition "
-                "to leave out, so set it to 0"
+                f"ldm.condition_dropout is {self.condition_dropout}, but ldm.conditioning is 'none'; there is no "
+                "condition to leave out, so set it to 0"
             )
         if self.beta_start >= self.beta_end:
             raise ConfigError(f"ldm.beta_start {self.beta_start} must be below ldm.beta_end {self.beta_end}")
@@ -170,12 +171,13 @@ class SynthesisConfig(Section):
     guidance_scale: float = Field(
         1.0,
         ge=0,
-        description="Strength of classifier-free guidance: 1 turns it off, higher values follow the condition more closely. "
-        "Needs a model trained with ldm.condition_dropout.",
+        description="Strength of classifier-free guidance: 1 turns it off, higher values follow the condition more "
+        "closely. Needs a model trained with ldm.condition_dropout.",
     )
     intensity: Intensity = Field(
         Intensity.PER_IMAGE,
-        description="Values that become black and white: per_image (the minimum and maximum of each image) or fixed (0 and 1).",
+        description="Values that become black and white: per_image (the minimum and maximum of each image) or fixed "
+        "(0 and 1).",
     )
     batch_size: int = Field(64, ge=1, description="images generated at a time")
 

@@ -1,7 +1,7 @@
 """All settings of a run, and how they are read from a file.
 
-The classes of this room are the one home of every key, default, range and description. `config/schemas/config.schema.yaml` and
-`config/config.yaml` are written from them (schema.py).
+The classes of this room are the one home of every key, default, range and description. `config/config.yaml` and
+`config/schemas/config.schema.yaml` are written from them (schema.py).
 
 Not here: the choices that a setting has (choices.py), the sections themselves.
 """
@@ -60,8 +60,9 @@ class Config(Section):
     )
     published: PublishedConfig = Field(
         default_factory=PublishedConfig,
-        description="Encoders trained elsewhere; docs/from-the-reference.md says where to find them. A metric with a file here is "
-        "always evaluated. Without one, deepssim and dar are trained, and chen and semdedup are not available.",
+        description="Encoders trained elsewhere; docs/from-the-reference.md says where to find them. A metric with a "
+        "file here is always evaluated. Without one, deepssim and dar are trained, and chen and semdedup are not "
+        "available.",
     )
     similarity: SimilarityConfig = Field(
         default_factory=SimilarityConfig, description="scores between real and synthetic images"
@@ -86,8 +87,8 @@ class Config(Section):
     def _check_guidance(self) -> Self:
         if self.synthesis.guidance_scale != 1 and not self.ldm.condition_dropout:
             raise ConfigError(
-                f"synthesis.guidance_scale is {self.synthesis.guidance_scale}, but ldm.condition_dropout is 0; guidance needs "
-                "a model that was also trained without condition, so set the dropout to about 0.1"
+                f"synthesis.guidance_scale is {self.synthesis.guidance_scale}, but ldm.condition_dropout is 0; "
+                "guidance needs a model that was also trained without condition, so set the dropout to about 0.1"
             )
         return self
 
@@ -99,8 +100,8 @@ def parse_config(settings: Mapping[str, Any]) -> Config:
         settings: the content of a config file; missing keys take their defaults.
 
     Raises:
-        ConfigError: for a misspelt key, a wrong type, a value out of range or values that contradict each other, naming the
-            key.
+        ConfigError: for a misspelt key, a wrong type, a value out of range or values that contradict each other,
+            naming the key.
     """
     return read_section(Config, settings)
 
@@ -129,8 +130,8 @@ def typed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Build only the named settings, so that a stage cannot read a setting that its rule does not declare.
 
     Args:
-        settings: plain values by name. A name is that of a section or setting, such as "vae" or "seed", or dotted, such as
-            "dataset.bit_depth"; of a section, missing keys take their defaults.
+        settings: plain values by name. A name is that of a section or setting, such as "vae" or "seed", or dotted, such
+            as "dataset.bit_depth"; missing keys of a section take their defaults.
 
     Returns:
         Typed values by the last part of the name: {"vae": VaeConfig(...), "seed": 0, "bit_depth": 8}.

@@ -34,8 +34,8 @@ class TrainingConfig(Section):
     keep: KeepWhich = Keep.BEST
     precision: Precision = Field(
         Precision.AUTO,
-        description="Number format of the training: float32, bfloat16 (mixed precision) or auto, which takes bfloat16 on a GPU "
-        "that supports it and, for networks of ten million weights or more, on a processor that does.",
+        description="Number format of the training: float32, bfloat16 (mixed precision) or auto, which takes bfloat16 "
+        "on a GPU that supports it and, for networks of ten million weights or more, on a processor that does.",
     )
     compile: bool = Field(
         False, description="use torch.compile: takes a minute or more at the start, speeds up large networks"

@@ -17,7 +17,7 @@ from deepssim.datasets.subjects import NamedFile, find_subjects
 from deepssim.datasets.tables import CAPTION_COLUMN, Split, read_csv
 from deepssim.errors import ConfigError, DataError
 from deepssim.images.files import FORMATS, format_of, read_file, stem_of
-from deepssim.images.folders import TreeSide, list_files
+from deepssim.images.folders import TreeSide, list_files, path_below
 from deepssim.images.keys import REAL_NAME
 
 Covariates = dict[str, float | str]
@@ -123,10 +123,10 @@ def _folder(options: DatasetConfig, threads: int) -> list[Source]:
     )
     named = []
     for path in files:
-        relative = path.relative_to(root)
+        relative = path_below(root, path)
+        stem = relative.removesuffix(path.name) + stem_of(path)
         # In a tree of the reference code the folder names the record and `training` is the real image in it.
-        stem = relative.with_name(stem_of(path)).as_posix().removesuffix(f"/{REAL_NAME}")
-        named.append(NamedFile(path, relative.as_posix(), stem.replace("/", "_")))
+        named.append(NamedFile(path, relative, stem.removesuffix(f"/{REAL_NAME}").replace("/", "_")))
     subjects = _subjects(named, options, str(root), threads)
     return [
         Source(str(file.path), subject, lambda file=file: _records(file.path, file.name, options, {}))  # type: ignore[misc]
@@ -179,7 +179,12 @@ def _splits_of(table: pd.DataFrame, csv: Path) -> list[Split] | list[None]:
 
 def _subjects(files: Sequence[NamedFile], options: DatasetConfig, place: str, threads: int) -> list[str]:
     return find_subjects(
-        files, pattern=options.subject_pattern, setting="dataset.subject_pattern", salt=None, place=place, threads=threads
+        files,
+        pattern=options.subject_pattern,
+        setting="dataset.subject_pattern",
+        salt=None,
+        place=place,
+        threads=threads,
     )
 
 

@@ -1,6 +1,6 @@
-"""Split images by subject, so that no patient is on two sides.
+"""Split images by subject, so that no patient is in two splits.
 
-Not here: splitting pairs (pairs.py).
+Not here: splitting pairs (ground_truth/pairs.py).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from deepssim.datasets.tables import Split
 from deepssim.errors import DataError
 from deepssim.seeds import numpy_generator
 
-MIN_SUBJECTS = 2  # one subject's images cannot show what is common to a group
+MIN_SUBJECTS = 2  # per split: the images of a single subject do not represent a group
 
 
 def split_by_subject(
@@ -20,13 +20,16 @@ def split_by_subject(
     """Assign every image to train, valid or holdout; all images of a subject go together.
 
     Args:
-        subjects: of each image.
-        valid_fraction: share of subjects for validation, 0 for none.
-        holdout_fraction: share of subjects that no training sees, 0 for none.
+        subjects: subject of each of N images.
+        valid_fraction: fraction of subjects for validation, 0 for none.
+        holdout_fraction: fraction of subjects that are excluded from all training, 0 for none.
         seed: the config's seed; the result does not depend on the order of images.
 
+    Returns:
+        N splits.
+
     Raises:
-        DataError: if a split that is asked for gets fewer than two subjects.
+        DataError: if a requested split gets fewer than two subjects.
     """
     names = sorted(set(subjects))
     numpy_generator(seed, "split").shuffle(names)
@@ -38,7 +41,7 @@ def split_by_subject(
     wanted = [Split.TRAIN]
     wanted += [Split.VALID] if valid_fraction else []
     wanted += [Split.HOLDOUT] if holdout_fraction else []
-    advice = "add subjects or change dataset.valid_fraction and holdout_fraction (0 does without)"
+    advice = "add subjects or change dataset.valid_fraction and holdout_fraction (0 for no such split)"
     require_subjects(subjects, splits, wanted, source="dataset", advice=advice)
     return splits
 
@@ -46,7 +49,18 @@ def split_by_subject(
 def require_subjects(
     subjects: Sequence[str], splits: Sequence[Split], wanted: Sequence[Split], *, source: str, advice: str
 ) -> None:
-    """Raise a DataError if a wanted split has fewer than two subjects, or a subject is in two splits."""
+    """Check that no subject is in two splits and that every wanted split has at least two subjects.
+
+    Args:
+        subjects: subject of each of N images.
+        splits: split of each image.
+        wanted: splits that must not be empty.
+        source: name of the table, for messages.
+        advice: what to change if there are too few subjects, for messages.
+
+    Raises:
+        DataError: if they do not.
+    """
     table = pd.DataFrame({"subject": subjects, "split": [str(split) for split in splits]}).drop_duplicates()
     twice = table["subject"][table["subject"].duplicated()].unique()
     if len(twice):

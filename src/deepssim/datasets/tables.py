@@ -1,6 +1,6 @@
-"""Image tables and pair tables: the CSV files that say which images there are and which pairs are judged.
+"""Image tables and pair tables: the CSV files that list the images and the labelled pairs.
 
-Not here: pixels (images/), how pairs are chosen (pairs.py).
+Not here: pixels (images/), the choice of pairs (ground_truth/pairs.py).
 """
 
 import warnings
@@ -15,7 +15,7 @@ from deepssim.images.keys import require_unique
 
 
 class Role(StrEnum):
-    """What an image is to the generative model."""
+    """Role of an image for the generative model."""
 
     REAL = "real"
     SYNTHETIC = "synthetic"
@@ -23,7 +23,7 @@ class Role(StrEnum):
 
 
 class Split(StrEnum):
-    """What a real image, or a pair, is used for."""
+    """Use of a real image, or of a pair."""
 
     TRAIN = "train"
     VALID = "valid"
@@ -49,14 +49,18 @@ _TEXT_COLUMNS = {
 
 
 def read_csv(path: str | Path, *, needs: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV with a header; identifiers stay text, so that `007` is not 7.
+    """Read a CSV file with a header; identifiers remain text, so that `007` is not read as 7.
+
+    Args:
+        path: CSV file.
+        needs: required columns.
 
     Raises:
-        DataError: if the file cannot be read, lacks a column of `needs` or has an empty entry in one of them.
+        DataError: if the file cannot be read, lacks a required column or has an empty entry in one; only `path` may be empty.
     """
     try:
-        # Opened here, since pandas would also fetch addresses and unpack archives.
-        with Path(path).open("rb") as file, readable(path, "CSV", "mend it"), warnings.catch_warnings():
+        # pandas would also download URLs and unpack archives, so it gets an open file.
+        with Path(path).open("rb") as file, readable(path, "CSV", "correct it"), warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
             table = pd.read_csv(
                 file, dtype=dict.fromkeys(_TEXT_COLUMNS, str), keep_default_na=True, index_col=False, compression=None
@@ -68,7 +72,7 @@ def read_csv(path: str | Path, *, needs: Sequence[str]) -> pd.DataFrame:
     missing = [name for name in needs if name not in table.columns]
     if missing:
         raise DataError(
-            f"{path}: lacks {len(missing)} of {len(needs)} needed columns, first {missing[0]!r}; "
+            f"{path}: lacks {len(missing)} of {len(needs)} required columns, first {missing[0]!r}; "
             f"it has {', '.join(map(str, table.columns))}"
         )
     for name in needs:
@@ -82,22 +86,36 @@ def read_csv(path: str | Path, *, needs: Sequence[str]) -> pd.DataFrame:
 
 
 def read_images(path: str | Path) -> pd.DataFrame:
-    """Read an image table: columns `IMAGE_COLUMNS`, then covariates; one row per image."""
+    """Read an image table: one row per image, columns `IMAGE_COLUMNS`, then covariates.
+
+    Raises:
+        DataError: if the file cannot be used or a key occurs more than once.
+    """
     table = read_csv(path, needs=IMAGE_COLUMNS)
     require_unique(table["key"], str(path))
     return table
 
 
 def keys_of(images: pd.DataFrame, *splits: Split) -> list[str]:
-    """Return the keys of the images in the given splits, in table order."""
+    """Return the keys of the images in some splits, in the order of the table.
+
+    Args:
+        images: image table.
+        splits: splits to include.
+    """
     return images.loc[images["split"].isin([str(split) for split in splits]), "key"].tolist()
 
 
 def read_train_used(path: str | Path) -> list[str]:
-    """Read the keys of the images that the generator was trained on, each once."""
+    """Read the distinct keys of the images that the generator was trained on, from a table with the column `key`."""
     return list(dict.fromkeys(read_csv(path, needs=("key",))["key"]))
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:
-    """Write any of the tables."""
+    """Write a table to a CSV file.
+
+    Args:
+        path: file to write.
+        table: columns with a header; the index is not written.
+    """
     table.to_csv(path, index=False, lineterminator="\n")

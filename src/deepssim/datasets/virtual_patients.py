@@ -1,10 +1,10 @@
-"""A population of virtual patients, so that the whole method can be tried without any patient's data.
+"""Virtual patients, a population of synthetic head scans on which the whole method can be tried without patient data.
 
-Each patient is the MNI152 template, seen through a deformation of its own (head size, brain shape, folding, ventricles
-that widen with age), with tissue contrasts like a T1- or T2-weighted scan, lesions, a bias field and noise.
+Each patient is a deformation of the MNI152 template (head size, brain shape, folding, ventricles that widen with age) with
+the tissue contrasts of a T1- or T2-weighted scan, lesions, a bias field and noise.
 
-Source of template and tissue maps: ICBM 2009a, Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033, shipped inside
-the package nilearn.
+Source of template and tissue maps: ICBM 2009a, Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033, included in the
+package nilearn.
 """
 
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ from deepssim.config.dataset import VirtualPatientsConfig
 from deepssim.seeds import numpy_generator
 
 _CENTRE_MM = np.array([0.0, -18.0, 8.0])  # of the brain in MNI space
-_FIELD_OF_VIEW_MM = 208.0  # of the longer image side: the template's 180 mm and room for larger heads
-_AGES = (25.0, 85.0)
-_BLUR_PIXELS = 1.0  # point spread of a scanner, standard deviation
+_FIELD_OF_VIEW_MM = 208.0  # of the longer image side: 180 mm of the template and a margin for larger heads
+_AGES = (25.0, 85.0)  # years
+_BLUR_PIXELS = 1.0  # standard deviation of the scanner's point spread function
 
-# Brightness of cerebrospinal fluid, grey matter, white matter and lesions, share of the brightest tissue.
+# Intensity of cerebrospinal fluid, grey matter, white matter and lesions, relative to the brightest tissue.
 _TISSUES = {Contrast.T1: (0.18, 0.58, 0.90, 0.42), Contrast.T2: (0.95, 0.60, 0.38, 0.88)}
 
 
 @dataclass(frozen=True)
 class Template:
-    """MNI152 at 2 mm; arrays float32 (X, Y, Z), 0 to 1, and the inverse affine (mm to voxels)."""
+    """MNI152 template at 2 mm: T1 intensities and tissue probabilities, float32 (X, Y, Z), about 0 to 1; affine (4, 4)."""
 
     t1: np.ndarray
     brain: np.ndarray
@@ -39,23 +39,23 @@ class Template:
 
 @dataclass(frozen=True)
 class Patient:
-    """What makes one virtual patient different from the others; lengths in mm, angles in radians."""
+    """Individual parameters of a virtual patient; lengths in mm, age in years."""
 
     seed: int
     number: int
     age: float
     sex: int
-    linear: np.ndarray  # (3, 3), patient to template space
-    offset: np.ndarray  # (3,)
-    coarse: np.ndarray  # (3, n, n, n) displacement at control points: shape of the brain
-    fine: np.ndarray  # (3, m, m, m): folding
-    ventricles: float  # widening, share of the distance to their centre
-    tissues: dict[Contrast, np.ndarray]  # (4,) brightness as in `_TISSUES`
-    lesions: np.ndarray  # (L, 4): centre and radius
+    linear: np.ndarray  # (3, 3), map from patient to template space
+    offset: np.ndarray  # (3,), its translation
+    coarse: np.ndarray  # (3, n, n, n), displacement at control points: shape of the brain
+    fine: np.ndarray  # (3, m, m, m), the same on a finer grid: folding
+    ventricles: float  # widening, fraction of the distance to their centre
+    tissues: dict[Contrast, np.ndarray]  # (4,), intensities as in `_TISSUES`
+    lesions: np.ndarray  # (L, 4), centre and radius
 
     @property
     def name(self) -> str:
-        """Subject name, `patient-000` and so on."""
+        """Name of the subject, for example `patient-000`."""
         return f"patient-{self.number:03d}"
 
 
@@ -84,7 +84,13 @@ def load_template() -> Template:
 
 
 def make_patient(number: int, options: VirtualPatientsConfig, seed: int) -> Patient:
-    """Draw patient `number`; it depends on `seed` and its number only."""
+    """Draw the parameters of a patient.
+
+    Args:
+        number: number of the patient, from 0.
+        options: section `dataset.virtual_patients`.
+        seed: the config's seed; a patient depends on it and the number only.
+    """
     random = numpy_generator(seed, "patient", number)
     age = random.uniform(*_AGES)
     ageing = (age - _AGES[0]) / (_AGES[1] - _AGES[0])
@@ -116,17 +122,17 @@ def make_patient(number: int, options: VirtualPatientsConfig, seed: int) -> Pati
 def scan(
     patient: Patient, contrast: Contrast, z_mm: float, size: tuple[int, int], noise: float
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Image one axial slice of a patient.
+    """Simulate an axial slice of a patient.
 
     Args:
         patient: from `make_patient`.
-        contrast: T1-like or T2-like.
-        z_mm: height of the slice in the patient's space, whose origin is that of MNI152.
+        contrast: T1- or T2-weighted.
+        z_mm: height of the slice in mm in the patient's space, which has the origin of MNI152.
         size: height and width in pixels; anterior is up, the patient's right is on the left.
-        noise: standard deviation of the Rician noise inside the head, share of the brightest tissue.
+        noise: standard deviation of the Rician noise inside the brain, relative to the brightest tissue.
 
     Returns:
-        float32 (H, W), 0 to 1, black outside the brain; and the shares of the three tissues among its brain pixels
+        float32 (H, W), 0 to 1, black outside the brain; and the fractions of the three tissues in its brain pixels
         (`csf_perc`, `gm_perc`, `wm_perc`, 0 to 1).
     """
     random = numpy_generator(patient.seed, "scan", patient.number, contrast.value, str(z_mm))
@@ -144,7 +150,7 @@ def scan(
         lesion = np.maximum(lesion, white / (1 + np.exp(2 * (distance - radius))))
     csf, gm, wm, lesion_level = patient.tissues[contrast]
     image = csf * fluid + gm * grey + wm * white
-    # The template's own texture, which tissue maps lack: brighter white matter tracts on T1, darker on T2.
+    # Texture of the template that the tissue maps lack, such as white matter tracts, brighter on T1 and darker on T2.
     image += (0.35 if contrast is Contrast.T1 else -0.2) * (t1 - (0.2 * fluid + 0.6 * grey + 0.85 * white)) * brain
     image = image * (1 - lesion) + lesion_level * lesion
     image *= np.exp(_smooth(random.normal(0, 0.12, size=(1, 4, 4, 4)), points)[:, 0])
@@ -153,16 +159,16 @@ def scan(
     inside = _average(brain, size) > 0.5
     image = np.where(inside, np.hypot(image + random.normal(0, noise, size), random.normal(0, noise, size)), 0)
     total = max(float((fluid + grey + white).sum()), 1e-9)
-    shares = {
+    fractions = {
         "csf_perc": float(fluid.sum()) / total,
         "gm_perc": float(grey.sum()) / total,
         "wm_perc": float(white.sum()) / total,
     }
-    return np.clip(image / 1.3, 0, 1).astype(np.float32), shares
+    return np.clip(image / 1.3, 0, 1).astype(np.float32), fractions
 
 
 def _slice_points(z_mm: float, size: tuple[int, int]) -> np.ndarray:
-    """Return the mm coordinates (P, 3) of a slice, four points per pixel so that averaging them does not alias."""
+    """Return the coordinates in mm of a slice, (P, 3), four points per pixel, whose average reduces aliasing."""
     height, width = size
     spacing = _FIELD_OF_VIEW_MM / max(size) / 2
     x = (np.arange(2 * width) - width + 0.5) * spacing + _CENTRE_MM[0]
@@ -179,14 +185,14 @@ def _to_template(patient: Patient, points: np.ndarray) -> np.ndarray:
     """Map points of the patient to the template, both (P, 3) in mm."""
     mapped = (points - _CENTRE_MM) @ patient.linear.T + _CENTRE_MM + patient.offset
     mapped += _smooth(patient.coarse, points) + _smooth(patient.fine, points)
-    # Looking nearer to the centre than one stands shows the ventricles larger; the pull fades within 30 mm.
+    # Sampling the template nearer to its centre enlarges the ventricles; the effect fades within 30 mm.
     away = mapped - _CENTRE_MM
     pull = patient.ventricles * np.exp(-0.5 * (np.linalg.norm(away, axis=1) / 30.0) ** 2)
     return mapped - pull[:, None] * away
 
 
 def _smooth(control: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Interpolate values at control points (C, n, n, n), spread over the field of view, by cubic splines: (P, C)."""
+    """Interpolate values at control points (C, n, n, n) that span the field of view by cubic splines, (P, C)."""
     span = control.shape[1] - 1
     position = ((points - _CENTRE_MM) / _FIELD_OF_VIEW_MM + 0.5) * span
     return np.column_stack([map_coordinates(values, position.T, order=3, mode="nearest") for values in control])

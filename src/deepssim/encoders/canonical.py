@@ -64,7 +64,7 @@ class PoseEstimate:
     values: Tensor
     undone: "AffinePose"
 
-    def of_image(self) -> Tensor:
+    def unflipped(self) -> Tensor:
         """Return the values of the unflipped image, averaged over the estimates for its flips, float32 (N, P)."""
         return (self.values * self._signs()).mean(dim=1)
 
@@ -158,10 +158,10 @@ class Canonicalizer(nn.Module):
         flips = torch.cat([small.flip(axes) if axes else small for axes in _FLIPS])
         # In half precision the choice of a flip would depend on rounding, which differs between batches.
         with torch.autocast(images.device.type, enabled=False):
-            seen = self.network(zscore_batch(flips.float())).view(len(_FLIPS), -1, 1 + self.values).transpose(0, 1)
-        limits = seen.new_tensor(_LIMITS)[1 : self.values]
-        values = torch.cat([_DEGREES_PER_UNIT * seen[..., 1:2], limits * seen[..., 2:].tanh()], dim=2)
-        return PoseEstimate(seen[..., 0], values, undone or AffinePose.identity(images))
+            outputs = self.network(zscore_batch(flips.float())).view(len(_FLIPS), -1, 1 + self.values).transpose(0, 1)
+        limits = outputs.new_tensor(_LIMITS)[1 : self.values]
+        values = torch.cat([_DEGREES_PER_UNIT * outputs[..., 1:2], limits * outputs[..., 2:].tanh()], dim=2)
+        return PoseEstimate(outputs[..., 0], values, undone or AffinePose.identity(images))
 
     def forward(self, images: Tensor) -> CanonicalImages:
         """Bring images to the common pose; gradients reach the estimates, but not the images.
@@ -183,7 +183,7 @@ class Canonicalizer(nn.Module):
                 corrected = pose.undo(images, "bilinear")
                 views = [self.estimate(_rotate(corrected, tilt), pose) for tilt in tilts]
                 scores = torch.stack([view.scores for view in views]).mean(dim=0).detach()
-                pose = pose.compose(torch.stack([view.of_image() for view in views]).mean(dim=0).detach())
+                pose = pose.compose(torch.stack([view.unflipped() for view in views]).mean(dim=0).detach())
                 estimates += views
             chosen = F.one_hot(scores.argmax(dim=1), len(_FLIPS)).float() if self.training else scores.softmax(dim=1)
             chosen = chosen * (chosen >= _MIN_PROBABILITY)

@@ -1,9 +1,11 @@
 """ConvNeXt of any size, the backbone that needs no pretrained model.
 
-Source: arXiv:2201.03545. Names of layers, initial weights and results are those of `ConvNextModel` of the library
-transformers, which takes seconds to import.
+Names of layers, initial weights and results are those of `ConvNextModel` of the library transformers, which takes seconds to
+import.
 
 Not here: pooling and pretrained models (backbones.py).
+
+Source: arXiv:2201.03545.
 """
 
 from collections.abc import Sequence
@@ -15,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _EPSILON = 1e-6  # of all layer norms
-_LAYER_SCALE = 1e-6  # initial weight of what a block adds
+_LAYER_SCALE = 1e-6  # initial scale of the residual branch of a block
 _DEVIATION = 0.02  # standard deviation of initial weights
 
 
 class Features(NamedTuple):
-    """Result of a vision model of transformers, as far as it is used here."""
+    """Output with the attribute of transformers' vision models that is used here."""
 
     last_hidden_state: Tensor
 
@@ -41,11 +43,16 @@ class ConvNext(nn.Module):
         )
         self.embeddings = _Stem(widths[0], patch_size)
         self.encoder = _Stages(depths, widths)
-        # In this order, which decides the random numbers, transformers draws weights, too.
+        # On the meta device there are no values to draw, and trying would import torch's compiler, which takes a second.
+        if not self.embeddings.patch_embeddings.weight.is_meta:
+            self._draw_weights()
+
+    def _draw_weights(self) -> None:
+        # In the order of transformers, which determines the random numbers.
         for module in (*self.encoder.modules(), *self.embeddings.modules()):
-            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, std=_DEVIATION)
-                nn.init.zeros_(module.bias)
+                nn.init.constant_(module.bias, 0.0)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Features:
         """Return the last feature map.

@@ -100,12 +100,17 @@ def _options_of(weights: Mapping[str, Tensor], path: str | Path) -> DarConfig:
         what = f"lacks {absent[0]!r}" if absent else "takes more than one channel"
         raise DataError(f"{path}: {what}; expected the state dict of Dar's ResNet (`model.*`, `fc_end.*`), one channel")
     blocks = {tuple(name.split(".")[1:3]) for name in weights if name.startswith("model.layer")}
-    return DarConfig(
-        bottleneck="model.layer1.0.conv3.weight" in weights,
-        depths=tuple(sum(layer == f"layer{stage}" for layer, _ in blocks) for stage in range(1, 5)),
-        width=weights[needed[0]].shape[0],
-        embedding_features=weights[needed[2]].shape[0],
-    )
+    try:
+        return DarConfig(
+            bottleneck="model.layer1.0.conv3.weight" in weights,
+            depths=tuple(sum(layer == f"layer{stage}" for layer, _ in blocks) for stage in range(1, 5)),
+            width=weights[needed[0]].shape[0],
+            embedding_features=weights[needed[2]].shape[0],
+        )
+    except ValueError:  # such as a stage without blocks
+        raise DataError(
+            f"{path}: does not fit a ResNet; expected four stages (`model.layer1` to `model.layer4`)"
+        ) from None
 
 
 def embed(
@@ -114,8 +119,11 @@ def embed(
     """Embed every image of a pack.
 
     Args:
-        weights: see `load_encoder`.
-        pack, device, batch_size, precision: see `published.embed_with`.
+        weights: weight file, see `load_encoder`.
+        pack: images.
+        device: where to compute.
+        batch_size: images at a time.
+        precision: see `extraction.extract`.
         trust: see `published.trusted_checksum`.
 
     Returns:

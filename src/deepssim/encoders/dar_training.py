@@ -116,7 +116,10 @@ def train_dar(
         images: real images of the train split.
         valid: real images of the valid split; may be None or empty.
         options: section `dar`.
-        seed, device, state, tracking: see `training.driver.train`.
+        seed: the config's seed.
+        device: where to train.
+        state: folder of the run, see `training.driver.train`.
+        tracking: section `tracking`; TensorBoard only unless given.
 
     Returns:
         The encoder in evaluation mode, on the CPU, and the outcome of its training.

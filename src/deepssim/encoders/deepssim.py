@@ -139,8 +139,10 @@ def embed(
 
     Args:
         path: encoder file.
-        pack, batch_size, precision: see `extraction.extract`.
+        pack: images, in memory or open.
         device: where to compute.
+        batch_size: images at a time.
+        precision: see `extraction.extract`.
 
     Returns:
         Embeddings with the keys of the pack and the checksum of the encoder file.

@@ -70,9 +70,9 @@ class Families(Batched):
         for key in (key for _, keys in copies for key in keys):
             copies_of[real.index[key]].append(row)
             row += 1
-        most = max(len(rows) for rows in copies_of)
+        count = max(len(rows) for rows in copies_of)
         # Families with fewer copies repeat them; those without any use their real image.
-        filled = [np.resize(rows or [number], max(most, 1)) for number, rows in enumerate(copies_of)]
+        filled = [np.resize(rows or [number], max(count, 1)) for number, rows in enumerate(copies_of)]
         self.copies = torch.from_numpy(np.stack(filled).astype(np.int64))
         self.neighbours = torch.from_numpy(_neighbours(real, threads))
 
@@ -156,7 +156,7 @@ def _neighbours(real: ImagePack, threads: int) -> np.ndarray:
     compared = np.unique(np.linspace(0, count - 1, min(count, _MAX_CANDIDATES)).astype(int))
     among = real.select([real.keys[row] for row in compared])
     best, _ = top_k(SsimComparison(real, among, threads=threads), _NEIGHBOURS + 1, threads=threads, columns=False)
-    assert best is not None  # only with `rows=False`
+    assert best is not None  # None only with `rows=False`
     found = compared[best.partners]
     own = found == np.arange(count)[:, None]
     # Nearly every image is its own nearest neighbour and removed; from other lists the last entry is removed.

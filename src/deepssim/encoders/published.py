@@ -67,10 +67,13 @@ def embed_with(
     """Embed every image of a pack with a network that was trained elsewhere.
 
     Args:
-        network, pack, batch_size, precision: see `extraction.extract`.
+        network: maps float32 (N, 1, H, W), 0 to 1, to (N, D).
+        pack: images.
         name: metric of the embeddings.
         checksum: SHA-256 of the network's weights.
         device: where to compute.
+        batch_size: images at a time.
+        precision: see `extraction.extract`.
 
     Returns:
         Embeddings with the keys of the pack.
@@ -194,7 +197,10 @@ def embed_deepssim(
 
     Args:
         weights: TorchScript file.
-        pack, device, batch_size, precision: see `embed_with`.
+        pack: images.
+        device: where to compute.
+        batch_size: images at a time.
+        precision: see `extraction.extract`.
         trust: see `trusted_checksum`.
 
     Returns:
@@ -212,10 +218,22 @@ def embed_deepssim(
 def embed_chen(
     weights: str, pack: ImagePack, device: Device, batch_size: int, precision: Precision, trust: Sequence[str] = ()
 ) -> Embeddings:
-    """Embed every image of a pack with SSCD; arguments, return value and errors as in `embed_deepssim`.
+    """Embed every image of a pack with a published SSCD encoder.
 
     Args:
-        weights, pack, device, batch_size, precision, trust: see `embed_deepssim`.
+        weights: TorchScript file.
+        pack: images.
+        device: where to compute.
+        batch_size: images at a time.
+        precision: see `extraction.extract`.
+        trust: see `trusted_checksum`.
+
+    Returns:
+        Embeddings with the keys of the pack.
+
+    Raises:
+        DataError: if the file is unusable; see `embed_with`.
+        ConfigError: if it is not trusted.
 
     Source: arXiv:2202.10261.
     """

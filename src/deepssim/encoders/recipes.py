@@ -173,7 +173,11 @@ def train_deepssim(
         train_data: families for the recipe `all_pairs`, pairs for `paper`.
         valid_pairs: pairs of subjects that are not in `train_data`.
         options: section `encoder`.
-        seed, device, state, tracking, processes: see `training.driver.train`.
+        seed: the config's seed.
+        device: where to train.
+        state: folder of the run, see `training.driver.train`.
+        tracking: section `tracking`; TensorBoard only unless given.
+        processes: number of processes; one unless given.
 
     Returns:
         The encoder in evaluation mode, on the CPU, and the outcome of its training.
@@ -221,7 +225,9 @@ def train_on_images(
         train_images: at least two real images.
         valid_images: at least two real images of other subjects.
         options: section `encoder`.
-        seed, device, state: see `training.driver.train`.
+        seed: the config's seed.
+        device: where to train.
+        state: folder of the run, see `training.driver.train`.
 
     Returns:
         See `train_deepssim`.
@@ -240,9 +246,9 @@ def train_on_images(
     return train_deepssim(data, PairImages(table, valid_images, varied), options, seed=seed, device=device, state=state)
 
 
-def _require_size(size: tuple[int, ...], least: int) -> None:
-    if min(size) < least:
+def _require_size(size: tuple[int, ...], minimum: int) -> None:
+    if min(size) < minimum:
         raise ConfigError(
-            f"images of {size[0]}x{size[1]} are too small for the encoder, which needs {least}x{least}; "
+            f"images of {size[0]}x{size[1]} are too small for the encoder, which needs {minimum}x{minimum}; "
             "lower encoder.patch_size or raise dataset.image_size"
         )

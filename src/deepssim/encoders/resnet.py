@@ -1,10 +1,11 @@
-"""ResNet of basic or bottleneck blocks for images of one channel.
+"""ResNet of basic or bottleneck blocks for images with one channel.
 
-Source: arXiv:1512.03385. Names of layers are torchvision's, which the published state dict of Dar et al. has; initial
-weights and results are those of MONAI's `ResNet`, which takes seconds to import. As in torchvision, the convolution of
-3x3 pixels of a bottleneck has the stride.
+Layers have torchvision's names, as in the published state dict of Dar et al.; initial weights and results are those of
+MONAI's `ResNet`, which takes seconds to import. As in torchvision, the 3x3 convolution of a bottleneck has the stride.
 
-Not here: what is embedded by it and how it is trained (dar.py, dar_training.py).
+Not here: embedding images (dar.py), training (dar_training.py).
+
+Source: arXiv:1512.03385.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_EXPANSION = 4  # output channels of a bottleneck for one of its inner channels
+_EXPANSION = 4  # output channels of a bottleneck per inner channel
 
 
 class ResNet(nn.Module):
@@ -60,7 +61,7 @@ class ResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Convolutions around which the input is added, itself or projected where its size changes."""
+    """Residual block, whose input is projected where the shape changes."""
 
     def __init__(self, bottleneck: bool, channels: int, inner: int, stride: int) -> None:
         super().__init__()

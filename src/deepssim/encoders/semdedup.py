@@ -181,7 +181,10 @@ def embed(
 
     Args:
         weights: open_clip checkpoint, folder of a CLIP model of transformers, or its name on the hub.
-        pack, device, batch_size, precision: see `published.embed_with`.
+        pack: images.
+        device: where to compute.
+        batch_size: images at a time.
+        precision: see `extraction.extract`.
         trust: see `published.trusted_checksum`.
 
     Returns:

@@ -65,7 +65,7 @@ class SsimFeatures(nn.Module):
         self.register_buffer("signs", torch.empty(count + self.padding, dtype=torch.int8))
         self.register_buffer("rates", torch.empty(_PHASES, _PLACES, _PLACES))
         self.register_buffer("basis", _basis(), persistent=False)
-        # Without memory only shapes count, and computing there imports torch's compiler, which takes a second.
+        # On the meta device there are no values to draw, and trying would import torch's compiler, which takes a second.
         if not self.order.is_meta:
             self._draw()
 
@@ -102,13 +102,13 @@ class SsimFeatures(nn.Module):
         small = F.interpolate(images, size=(_SIDE, _SIDE), mode="bilinear", antialias=True, align_corners=False)
         scored = zscore_batch(small)
         extent = (scored.amax((1, 2, 3)) - scored.amin((1, 2, 3)))[:, None, None, None]
-        least_mean, least_deviation = (k * extent / math.sqrt(2) for k in (K1, K2))
+        min_mean, min_deviation = (k * extent / math.sqrt(2) for k in (K1, K2))
         mean = F.avg_pool2d(scored, WINDOW, _STRIDE)
         contrast = F.conv2d(scored, self.basis, stride=_STRIDE) / math.sqrt(_AREA - 1)
-        deviation = (contrast.square().sum(dim=1, keepdim=True) + least_deviation**2).sqrt()
-        level = (mean**2 + least_mean**2).sqrt()
-        contrast = torch.cat([contrast, least_deviation.expand_as(mean)], dim=1) / deviation
-        means = torch.cat([mean, least_mean.expand_as(mean)], dim=1) / level
+        deviation = (contrast.square().sum(dim=1, keepdim=True) + min_deviation**2).sqrt()
+        level = (mean**2 + min_mean**2).sqrt()
+        contrast = torch.cat([contrast, min_deviation.expand_as(mean)], dim=1) / deviation
+        means = torch.cat([mean, min_mean.expand_as(mean)], dim=1) / level
         phase = self.rates[0] * level.log() + self.rates[1] * deviation.log()
         phases = torch.cat([phase.cos(), phase.sin()], dim=1)
         return phases[:, :, None, None] * (means[:, :, None] * contrast[:, None])[:, None]

@@ -1,8 +1,8 @@
-"""Vision transformer (ViT) that returns its class token, with the names of layers that the library timm gives them.
-
-Source: arXiv:2010.11929.
+"""Vision transformer (ViT) that returns its class token, with the layer names of the library timm.
 
 Not here: the weights of a CLIP model (semdedup.py).
+
+Source: arXiv:2010.11929.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_EPSILON = 1e-6  # of layer norms, timm's
+_EPSILON = 1e-6  # of layer norms, as in timm
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""The autoencoder between images and latents: MONAI's KL autoencoder and its training.
+"""The autoencoder between images and latents: MONAI's KL autoencoder, encoding and decoding.
 
-Not here: diffusion in latent space (diffusion.py), the trainer (training.py).
+Not here: its training (autoencoder_training.py), diffusion in latent space (diffusion.py).
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ KIND = "autoencoder"
 
 
 def build_autoencoder(options: VaeConfig) -> AutoencoderKL:
-    """Build the network: 2D, one channel in and out, no attention (arXiv:2509.16582)."""
+    """Build the network of section `vae`: 2D, one channel in and out, no attention (arXiv:2509.16582)."""
     levels = len(options.channels)
     return AutoencoderKL(
         spatial_dims=2,
@@ -39,7 +39,13 @@ def build_autoencoder(options: VaeConfig) -> AutoencoderKL:
 
 
 def save_autoencoder(path: str | Path, network: AutoencoderKL, options: VaeConfig) -> None:
-    """Write weights with the options to rebuild the network."""
+    """Write the weights of an autoencoder to a safetensors file.
+
+    Args:
+        path: file to write.
+        network: autoencoder.
+        options: section `vae`, stored to rebuild the network.
+    """
     save_weights(path, network, KIND, as_settings(options))
 
 
@@ -53,7 +59,7 @@ def load_autoencoder(path: str | Path) -> AutoencoderKL:
 
 
 def load_autoencoder_with_options(path: str | Path) -> tuple[AutoencoderKL, VaeConfig]:
-    """Do the same and return the options of its training, too."""
+    """Rebuild the autoencoder as `load_autoencoder` does, and return the options of its training, too."""
     weights, settings = load_weights(path, KIND)
     options = parse_config({"vae": settings}).vae
     layers = options.residual_blocks * len(options.channels)
@@ -61,13 +67,23 @@ def load_autoencoder_with_options(path: str | Path) -> tuple[AutoencoderKL, VaeC
 
 
 def to_tensor(pack: ImagePack) -> Tensor:
-    """Return the images as float32 (N, 1, H, W), 0 to 1."""
+    """Return the images of a pack as float32 (N, 1, H, W), 0 to 1."""
     return torch.from_numpy(pack.unit())[:, None]
 
 
 @torch.inference_mode()
 def encode(network: AutoencoderKL, pack: ImagePack, *, device: torch.device, batch_size: int = 64) -> np.ndarray:
-    """Return the mean latent of every image, float32 (N, C, h, w)."""
+    """Encode images.
+
+    Args:
+        network: autoencoder.
+        pack: N images.
+        device: where to compute.
+        batch_size: images at a time.
+
+    Returns:
+        Mean of each image's latent distribution, float32 (N, C, h, w).
+    """
     network = network.to(device).eval()
     images = to_tensor(pack)
     return torch.cat([network.encode(part.to(device))[0].cpu() for part in images.split(batch_size)]).numpy()
@@ -76,7 +92,15 @@ def encode(network: AutoencoderKL, pack: ImagePack, *, device: torch.device, bat
 def reconstruct_pack(
     network: AutoencoderKL, pack: ImagePack, *, device: torch.device, noise: float = 0.0, seed: int = 0
 ) -> ImagePack:
-    """Return a pack after encoding and decoding, with the same keys and bit depth; see `reconstruct`."""
+    """Return a pack after encoding and decoding, with the same keys and bit depth.
+
+    Args:
+        network: autoencoder.
+        pack: images.
+        device: where to compute.
+        noise: see `reconstruct`.
+        seed: the config's seed.
+    """
     decoded = reconstruct(network, pack, device=device, noise=noise, seed=seed)
     return ImagePack(quantise(decoded, pack.bit_depth), pack.keys)
 
@@ -91,15 +115,19 @@ def reconstruct(
     noise: float = 0.0,
     seed: int = 0,
 ) -> np.ndarray:
-    """Return every image after encoding and decoding, float32 (N, H, W), about 0 to 1.
+    """Encode and decode images.
 
     Args:
-        network: the autoencoder.
+        network: autoencoder.
         pack: N images.
         device: where to compute.
         batch_size: images at a time.
-        noise: standard deviation of what is added to latents, as a share of theirs; a generator's latents are not exact.
-        seed: of the noise, which is each image's own.
+        noise: standard deviation of Gaussian noise added to the latents, relative to theirs; it imitates the inexact latents
+            of a diffusion model.
+        seed: the config's seed; an image's noise depends on it and the image's key only.
+
+    Returns:
+        float32 (N, H, W), about 0 to 1.
     """
     network = network.to(device).eval()
     images = to_tensor(pack)

@@ -30,16 +30,19 @@ from deepssim.similarity.tiles import pair_scores
 from deepssim.training.callbacks import TRAIN_LOSS, VALID_LOSS, Inspection
 from deepssim.training.driver import Batched, Trained, train, with_decay
 
-_INSPECTED, _SHOWN = 64, 12  # images whose reconstructions are judged, and shown
+_INSPECTED, _SHOWN = 64, 12  # images whose reconstructions are evaluated, and those shown in pictures
 
 
 class VaeTraining(lightning.LightningModule):
-    """L1, KL divergence, a perceptual and an adversarial term; batches are float32 images (N, 1, H, W), 0 to 1.
+    """L1 loss, KL divergence, a perceptual and an adversarial term; batches are float32 images (N, 1, H, W), 0 to 1.
 
-    Source: arXiv:2509.16582 for terms and weights; arXiv:2112.10752 for the scheme.
+    Args:
+        options: section `vae`.
+
+    Source: arXiv:2509.16582 for the terms and their weights; arXiv:2112.10752 for the scheme.
     """
 
-    # Two optimisers take turns, which Lightning leaves to the module.
+    # Lightning does not alternate between two optimisers by itself.
     automatic_optimization = False
 
     def __init__(self, options: VaeConfig) -> None:
@@ -51,7 +54,7 @@ class VaeTraining(lightning.LightningModule):
         self.adversarial = PatchAdversarialLoss(criterion="least_squares")
 
     def training_step(self, batch: tuple[Tensor], batch_idx: int) -> None:
-        """Add up the gradients of one batch and make a step when the effective batch is complete."""
+        """Accumulate the gradients of one batch and take a step when the effective batch is complete."""
         images = batch[0]
         complete = (batch_idx + 1) % self.options.accumulate == 0 or self.trainer.is_last_batch
         optimizers = _as_list(self.optimizers())
@@ -60,10 +63,10 @@ class VaeTraining(lightning.LightningModule):
         else:
             self.toggle_optimizer(optimizers[0])
             loss, reconstruction = self._loss(images, TRAIN_LOSS)
-            self.manual_backward((loss + self._deception(reconstruction)) / self.options.accumulate)
+            self.manual_backward((loss + self._generator_loss(reconstruction)) / self.options.accumulate)
             self.untoggle_optimizer(optimizers[0])
             self.toggle_optimizer(optimizers[1])
-            self.manual_backward(self._discrimination(images, reconstruction.detach()) / self.options.accumulate)
+            self.manual_backward(self._discriminator_loss(images, reconstruction.detach()) / self.options.accumulate)
             self.untoggle_optimizer(optimizers[1])
         if complete:
             for optimizer in optimizers:
@@ -73,11 +76,11 @@ class VaeTraining(lightning.LightningModule):
                 schedule.step()
 
     def validation_step(self, batch: tuple[Tensor], batch_idx: int) -> None:
-        """Log the loss without its adversarial term, which changes its meaning as the discriminator learns."""
+        """Log the loss without the adversarial term, which is not comparable between epochs as the discriminator learns."""
         self._loss(batch[0], VALID_LOSS)
 
     def configure_optimizers(self) -> Any:
-        """Adam for both networks, as in the paper."""
+        """Return an Adam optimiser for each network, as in the paper."""
         networks = [self.network, *([self.discriminator] if self.discriminator is not None else [])]
         return [
             with_decay(
@@ -89,43 +92,43 @@ class VaeTraining(lightning.LightningModule):
         ]
 
     def _loss(self, images: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Log the terms that need no discriminator; return their sum and the reconstruction."""
+        """Log the terms other than the adversarial one; return their weighted sum and the reconstruction."""
         reconstruction, mean, deviation = self.network(images)
         reconstruction = reconstruction.float()
         l1 = F.l1_loss(reconstruction, images)
         kl = kl_divergence(mean.float(), deviation.float())
         loss = l1 + self.options.kl_weight * kl
-        figures = {f"{name}_l1": l1, f"{name}_kl": kl}
+        terms = {f"{name}_l1": l1, f"{name}_kl": kl}
         if self.perceptual is not None:
             perceptual = self.perceptual(reconstruction, images)
             loss = loss + self.options.perceptual_weight * perceptual
-            figures[f"{name}_perceptual"] = perceptual
-        self._log({name: loss} | figures, len(images))
+            terms[f"{name}_perceptual"] = perceptual
+        self._log({name: loss} | terms, len(images))
         return loss, reconstruction
 
-    def _deception(self, reconstruction: Tensor) -> Tensor:
+    def _generator_loss(self, reconstruction: Tensor) -> Tensor:
         assert self.discriminator is not None
-        verdict = self.discriminator(reconstruction)[-1].float()  # all but the last are intermediate features
-        loss = self.adversarial(verdict, target_is_real=True, for_discriminator=False)
+        scores = self.discriminator(reconstruction)[-1].float()  # all but the last are intermediate features
+        loss = self.adversarial(scores, target_is_real=True, for_discriminator=False)
         self._log({f"{TRAIN_LOSS}_adversarial": loss}, len(reconstruction))
         return self.options.adversarial_weight * loss
 
-    def _discrimination(self, images: Tensor, reconstruction: Tensor) -> Tensor:
+    def _discriminator_loss(self, images: Tensor, reconstruction: Tensor) -> Tensor:
         assert self.discriminator is not None
         losses = [
-            self.adversarial(self.discriminator(side)[-1].float(), target_is_real=real, for_discriminator=True)
-            for side, real in ((reconstruction, False), (images, True))
+            self.adversarial(self.discriminator(batch)[-1].float(), target_is_real=real, for_discriminator=True)
+            for batch, real in ((reconstruction, False), (images, True))
         ]
         loss = (losses[0] + losses[1]) / 2
         self._log({f"{TRAIN_LOSS}_discriminator": loss}, len(images))
         return self.options.adversarial_weight * loss
 
-    def _log(self, figures: dict[str, Tensor], count: int) -> None:
-        self.log_dict(figures, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
+    def _log(self, metrics: dict[str, Tensor], count: int) -> None:
+        self.log_dict(metrics, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
 
 
 def build_discriminator(options: VaeConfig) -> PatchDiscriminator:
-    """Build the network that tells patches of images from patches of reconstructions."""
+    """Build the network of section `vae` that discriminates patches of images from patches of reconstructions."""
     return PatchDiscriminator(
         spatial_dims=2,
         channels=options.discriminator_channels,
@@ -151,13 +154,18 @@ def train_autoencoder(
         train_images: images of the train split.
         valid_images: images of the valid split; may be empty.
         options: section `vae`.
-        seed, device, state, tracking, processes: see `training.train`.
+        seed: the config's seed.
+        device: where to train.
+        state: folder of the run, see `training.driver.train`.
+        tracking: section `tracking`; TensorBoard only unless given.
+        processes: number of processes; one unless given.
 
     Returns:
-        The network and its history, which has SSIM and PSNR of reconstructions beside the losses.
+        The network in evaluation mode, on the CPU, and the outcome of its training, whose history has SSIM and PSNR of
+        reconstructions beside the losses.
 
     Raises:
-        ConfigError: if the image size does not fit the networks, or the perceptual term is not there.
+        ConfigError: if the networks do not accept this image size, or packages or weights of the perceptual term are missing.
     """
     check_size(train_images.images.shape[1:], options)
     torch.manual_seed(seed)  # initial weights
@@ -178,53 +186,76 @@ def train_autoencoder(
 
 
 def _inspection(images: ImagePack, options: VaeConfig) -> Inspection:
-    """Judge reconstructions of some images at every validation, and show a few of them now and then."""
+    """Evaluate reconstructions of some images at every validation, and save pictures of a few at times."""
     chosen = images.select(images.keys[:_INSPECTED])
 
-    def look(network: nn.Module, picture: Path | None) -> dict[str, float]:
+    def inspect(network: nn.Module, picture: Path | None) -> dict[str, float]:
         device = next(network.parameters()).device
         decoded = reconstruct_pack(network, chosen, device=device)
         if picture:
             save_reconstructions(picture, chosen, decoded)
         return reconstruction_quality(chosen, decoded)
 
-    return Inspection(options.validate_every, look, picture_every=options.pictures_every)
+    return Inspection(options.validate_every, inspect, picture_every=options.pictures_every)
 
 
 def reconstruction_quality(images: ImagePack, decoded: ImagePack) -> dict[str, float]:
-    """Return mean SSIM (see similarity/ssim.py) and PSNR in dB, of the mean squared error over all images."""
+    """Compare images with their reconstructions.
+
+    Args:
+        images: N images.
+        decoded: their reconstructions, in the same order.
+
+    Returns:
+        `reconstruction_ssim`, mean of N scores (similarity/ssim.py), and `reconstruction_psnr_db`, from the mean squared
+        error over all images.
+    """
     comparison = METRICS[MetricName.SSIM].compare(images, decoded, 1, Device.CPU)
-    each = np.arange(len(images.keys))
+    rows = np.arange(len(images.keys))
     error = float(np.mean((images.unit() - decoded.unit()) ** 2))
     return {
-        "reconstruction_ssim": float(pair_scores(comparison, each, each).mean()),
+        "reconstruction_ssim": float(pair_scores(comparison, rows, rows).mean()),
         "reconstruction_psnr_db": 10 * math.log10(1 / max(error, 1e-12)),
     }
 
 
 def save_reconstructions(path: str | Path, images: ImagePack, decoded: ImagePack) -> None:
-    """Save a picture of the first images above what the autoencoder makes of them."""
+    """Save a picture of the first 12 images above their reconstructions.
+
+    Args:
+        path: PNG file to write.
+        images: images.
+        decoded: reconstructions with the same keys.
+    """
     shown = images.keys[:_SHOWN]
     save_pairs(path, images.select(shown), decoded.select(shown), names=("image", "reconstruction"))
 
 
 def check_size(size: tuple[int, ...], options: VaeConfig) -> None:
-    """Raise a ConfigError if an image of (height, width) cannot be halved as often as the network does."""
+    """Check that the networks accept images of some size.
+
+    Args:
+        size: height and width in pixels.
+        options: section `vae`.
+
+    Raises:
+        ConfigError: if the autoencoder cannot halve the size often enough, or the image is too small for the discriminator.
+    """
     factor = 2 ** (len(options.channels) - 1)
     if any(side % factor for side in size):
         raise ConfigError(
             f"images of {size[0]}x{size[1]} cannot be halved {len(options.channels) - 1} times by the autoencoder; "
             f"set dataset.image_size to multiples of {factor} or give vae.channels fewer entries"
         )
-    # Every layer of the discriminator halves, and its last two take one pixel off.
-    least = 3 * 2**options.discriminator_layers
-    if options.adversarial_weight and min(size) < least:
+    # Every layer of the discriminator halves the image, and each of the last two convolutions removes one pixel.
+    minimum = 3 * 2**options.discriminator_layers
+    if options.adversarial_weight and min(size) < minimum:
         raise ConfigError(
             f"images of {size[0]}x{size[1]} are too small for a discriminator of {options.discriminator_layers} layers, "
-            f"which needs {least}x{least}; lower vae.discriminator_layers or set vae.adversarial_weight to 0"
+            f"which needs {minimum}x{minimum}; lower vae.discriminator_layers or set vae.adversarial_weight to 0"
         )
 
 
 def _as_list(value: Any) -> list[Any]:
-    """Return what Lightning gives as nothing, one or several as a list."""
+    """Return optimisers or schedules as a list; Lightning gives none, one or a list of them."""
     return list(value) if isinstance(value, list) else [value] if value is not None else []

@@ -1,6 +1,6 @@
-"""Embed captions with a text model of transformers, for a diffusion model conditioned on text.
+"""Embed captions with a text model of the library transformers, for a diffusion model conditioned on text.
 
-Not here: reading the embeddings again (conditioning.py).
+Not here: reading these embeddings (conditioning.py).
 """
 
 import logging
@@ -23,12 +23,12 @@ def embed_captions(captions: Sequence[str], model: str, *, batch_size: int = 32)
 
     Args:
         captions: N texts.
-        model: folder of the model, or its name on the hub, which then is downloaded.
+        model: folder of the model, or its name on the Hugging Face hub, from which it is downloaded.
         batch_size: captions at a time.
 
     Returns:
-        float32 (N, D): the projection that a CLIP model compares with images where there is one, otherwise the mean
-        of the last layer over the tokens.
+        float32 (N, D): the projected text features of a CLIP model; of other models, the mean of the last layer over the
+        tokens.
 
     Raises:
         DataError: if the model cannot be loaded.
@@ -62,16 +62,16 @@ def embed_captions(captions: Sequence[str], model: str, *, batch_size: int = 32)
 
 
 def embed_caption_table(*, dataset_csv: str, caption_column: str, model: str, output_dir: str) -> None:
-    """Embed a column of captions; write an npz per record and the table that names them.
+    """Embed a column of captions; write an npz file per record and a table that names them.
 
     Args:
         dataset_csv: CSV with `image_uid` and the captions.
         caption_column: column of the captions.
-        model: text model of transformers: a folder, or a name on the hub.
+        model: see `embed_captions`.
         output_dir: folder for `captions/<image_uid>.npz` and `dataset.csv`.
 
     Raises:
-        DataError: if a column is missing, a name is unsafe or the model cannot be loaded.
+        DataError: if a column is missing, an `image_uid` cannot name a file or the model cannot be loaded.
     """
     table = read_csv(dataset_csv, needs=("image_uid", caption_column))
     names = [f"{checked_uid(str(uid))}.npz" for uid in table["image_uid"]]
@@ -85,4 +85,4 @@ def embed_caption_table(*, dataset_csv: str, caption_column: str, model: str, ou
     if "image_path" in table:  # the new table lies in another folder
         table["image_path"] = [str((Path(dataset_csv).parent / path).resolve()) for path in table["image_path"]]
     write_csv(place / "dataset.csv", table)
-    logger.info("%d captions of %d numbers; use %s", len(values), values.shape[1], place / "dataset.csv")
+    logger.info("embedded %d captions in %d dimensions; use %s", len(values), values.shape[1], place / "dataset.csv")

@@ -1,8 +1,9 @@
-"""Checkpoints of monai-generative 0.2.3 and of the DeepSSIM reference code: load them, and write what they load.
+"""Load and write checkpoints of monai-generative 0.2.3 and of the DeepSSIM reference code.
 
-MONAI's networks are those of monai-generative with some layers renamed; MONAI brings the way in, the way back is here.
+MONAI's networks are those of monai-generative with some layers renamed. MONAI converts old names to new ones; the inverse
+conversion is here.
 
-Not here: this project's own weight files (weights.py).
+Not here: this package's own weight files (runtime/weights.py).
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from deepssim.runtime.weights import about, read_state_dict
 
 logger = logging.getLogger(__name__)
 
-# MONAI's name of a layer, and monai-generative's. The first that fits a key is used.
+# Names of layers in MONAI and in monai-generative; the first that occurs in a key applies.
 _RENAMED = (
     (".attn.out_proj.", ".proj_attn."),
     (".attn.to_", ".to_"),
@@ -38,11 +39,11 @@ _CROSS_ATTENTION = "transformer_blocks"
 
 
 def load_any_autoencoder(path: str | Path, options: VaeConfig) -> tuple[AutoencoderKL, VaeConfig]:
-    """Load an autoencoder of this project, of MONAI or of monai-generative.
+    """Load an autoencoder of this package, of MONAI or of monai-generative.
 
     Args:
-        path: weights of this project, which say how to build the network, or a state dict.
-        options: how to build the network for a state dict.
+        path: weight file of this package, which includes the architecture, or a state dict.
+        options: section `vae`, the architecture for a state dict.
 
     Returns:
         The network in evaluation mode, on the CPU, and the options of its training.
@@ -60,13 +61,13 @@ def load_any_autoencoder(path: str | Path, options: VaeConfig) -> tuple[Autoenco
 def load_any_unet(
     path: str | Path, options: LdmConfig, latent_channels: int, features: int
 ) -> tuple[DiffusionModelUNet, LdmConfig]:
-    """Load a noise predictor of this project, of MONAI or of monai-generative.
+    """Load a noise predictor of this package, of MONAI or of monai-generative.
 
     Args:
-        path: weights of this project or a state dict.
-        options: how to build the network for a state dict.
+        path: weight file of this package, which includes the architecture, or a state dict.
+        options: section `ldm`, the architecture for a state dict.
         latent_channels: channels of the latents.
-        features: values of a condition, 0 without conditioning.
+        features: values per token of a condition, 0 without conditioning.
 
     Returns:
         The network in evaluation mode, on the CPU, and the options of its training.
@@ -81,8 +82,20 @@ def load_any_unet(
     return network.eval(), options
 
 
-def initial_unet(path: str | Path, latents: Latents, options: LdmConfig) -> dict[str, Tensor]:
-    """Read the weights that a training starts from; see `load_any_unet`."""
+def initial_unet_weights(path: str | Path, latents: Latents, options: LdmConfig) -> dict[str, Tensor]:
+    """Read the weights from which a training run starts.
+
+    Args:
+        path: weight file, see `load_any_unet`.
+        latents: latents to train on.
+        options: section `ldm`.
+
+    Returns:
+        State dict of the noise predictor.
+
+    Raises:
+        DataError: if the weights do not fit the latents or the options.
+    """
     features = condition_features(latents, options)
     return load_any_unet(path, options, latents.shape[0], features)[0].state_dict()
 
@@ -98,10 +111,10 @@ def _load(network: AutoencoderKL | DiffusionModelUNet, path: str | Path, section
     offenders = wrong or absent or unknown
     if offenders:
         name = offenders[0]
-        told = f"has shape {tuple(shapes[name])}" if name in shapes else "is not there"
+        problem = f"has shape {tuple(shapes[name])}" if name in shapes else "is missing"
         raise DataError(
             f"{path}: {len(wrong) + len(absent) + len(unknown)} of {len(shapes)} entries do not fit the network of section "
-            f"{section!r}, first {name!r}, which {told} (expected: "
+            f"{section!r}, first {name!r}, which {problem} (expected: "
             f"{tuple(expected[name]) if name in expected else 'no such entry'}); use the config of its training"
         )
     with contextlib.redirect_stdout(io.StringIO()), readable(path, f"weights of section {section!r}"):  # MONAI prints
@@ -121,7 +134,7 @@ def _new_name(name: str, network: AutoencoderKL | DiffusionModelUNet) -> str:
 
 
 def export_weights(*, weights: str, output: str) -> None:
-    """Write weights of this project as a state dict that monai-generative 0.2.3 loads.
+    """Convert a weight file of this package to a state dict for monai-generative 0.2.3.
 
     Args:
         weights: `autoencoder.safetensors` or `unet.safetensors`.
@@ -133,7 +146,7 @@ def export_weights(*, weights: str, output: str) -> None:
     kind = about(weights).get("kind")
     if kind not in (AUTOENCODER, DIFFUSION):
         raise DataError(
-            f"{weights}: holds neither an autoencoder nor a diffusion model of this program; name its safetensors file"
+            f"{weights}: holds neither an autoencoder nor a diffusion model of deepssim; name its safetensors file"
         )
     network: AutoencoderKL | DiffusionModelUNet
     if kind == AUTOENCODER:
@@ -142,7 +155,7 @@ def export_weights(*, weights: str, output: str) -> None:
         network, options = load_unet(weights)
         if options.scale_latents:
             logger.warning(
-                "%s was trained on latents multiplied by %.6g (ldm.scale_latents); other programs must scale theirs too",
+                "%s was trained on latents multiplied by %.6g (ldm.scale_latents); apply the same factor in other programs",
                 weights, trained_scale(weights),
             )  # fmt: skip
     with atomic_outputs({"exported": output}) as files:
@@ -150,9 +163,9 @@ def export_weights(*, weights: str, output: str) -> None:
 
 
 def to_generative(network: AutoencoderKL | DiffusionModelUNet) -> dict[str, Tensor]:
-    """Return a state dict that the same network of monai-generative 0.2.3 loads.
+    """Return the state dict of the same network in monai-generative 0.2.3.
 
-    Without conditioning its attention has a projection that it never applies; it is filled with the identity.
+    There, attention without conditioning has an additional projection, which is never applied; it becomes the identity.
     """
     weights = {_old_name(name): value.detach().cpu() for name, value in network.state_dict().items()}
     for name, value in list(weights.items()):

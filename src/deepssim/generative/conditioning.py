@@ -1,6 +1,6 @@
-"""What the diffusion model is told about a record: covariates, or the embedding of a caption.
+"""Conditions of the diffusion model: the covariates of a record, or the embedding of its caption.
 
-Not here: the attention that reads it (diffusion.py).
+Not here: cross-attention to the condition (diffusion.py), computing embeddings of captions (captions.py).
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from deepssim.datasets.tables import CAPTION_COLUMN
 from deepssim.errors import ConfigError, DataError, readable
 from deepssim.runtime.npz import read_npz
 
-_MOST_BYTES = 1_000_000  # of a caption's embedding; 512 numbers take 4,096
-_LARGE = 10.0  # covariates beyond this drown the others in an attention that is linear in them
+_MAX_BYTES = 1_000_000  # of the file of a caption's embedding; 512 numbers take 4,096
+_LIMIT = 10.0  # larger ones would dominate the others, since keys and values of attention are linear in them
 
 
 def read_conditions(
@@ -25,23 +25,20 @@ def read_conditions(
 
     Args:
         images: image table with the columns that the conditioning needs.
-        conditioning: what the diffusion model is conditioned on.
-        columns: of the covariates, for `variables`.
-        source: name of the table for messages.
+        conditioning: nothing, covariates or captions.
+        columns: names of the covariates, for `variables`.
+        source: name of the table, for messages.
 
     Returns:
-        float32 (N, 1, D): one token of D values for each image; None without conditioning.
+        float32 (N, 1, D), one token of D values per image; None without conditioning.
 
     Raises:
         ConfigError: if a column is not in the table.
-        DataError: if a value is missing, not a number or not finite, or embeddings differ in length.
+        DataError: if a value is missing, not a number, not finite or too large, or embeddings differ in length.
     """
     if conditioning is Conditioning.NONE:
         return None
-    if conditioning is Conditioning.TEXT:
-        values = _captions(images, source)
-    else:
-        values = _variables(images, columns, source)
+    values = _captions(images, source) if conditioning is Conditioning.TEXT else _variables(images, columns, source)
     wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(wrong):
         raise DataError(
@@ -55,12 +52,12 @@ def _variables(images: pd.DataFrame, columns: Sequence[str], source: str | Path)
     _require_columns(images, columns, source, "ldm.condition_columns")
     values = images[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     large = [
-        name for name, column in zip(columns, values.T, strict=True) if np.nanmax(np.abs(column), initial=0) > _LARGE
+        name for name, column in zip(columns, values.T, strict=True) if np.nanmax(np.abs(column), initial=0) > _LIMIT
     ]
     if large:
         raise DataError(
-            f"{source}: {len(large)} of {len(columns)} columns of ldm.condition_columns have values beyond {_LARGE:g}, first "
-            f"{large[0]!r}; scale them to about 0 to 1, or they drown the others"
+            f"{source}: {len(large)} of {len(columns)} columns of ldm.condition_columns have values beyond {_LIMIT:g}, first "
+            f"{large[0]!r}; scale them to about 0 to 1, or they dominate the others"
         )
     return values
 
@@ -73,10 +70,10 @@ def _captions(images: pd.DataFrame, source: str | Path) -> np.ndarray:
             f"the caption embedding of {key!r} must be an npz whose `data` holds numbers (`deepssim embed-captions`)"
         )
         with readable(path, "npz", advice):  # of numbers
-            values = np.asarray(read_npz(path, "data", most_bytes=_MOST_BYTES, advice=advice), np.float64).ravel()
+            values = np.asarray(read_npz(path, "data", most_bytes=_MAX_BYTES, advice=advice), np.float64).ravel()
         if rows and len(values) != len(rows[0]):
             raise DataError(
-                f"{path}: has {len(values)} numbers, the first caption embedding {len(rows[0])}; make all with one model"
+                f"{path}: has {len(values)} numbers, the first caption embedding {len(rows[0])}; embed all captions with one model"
             )
         rows.append(values)
     return np.stack(rows)

@@ -1,6 +1,6 @@
-"""The latent diffusion model: MONAI's UNet, its noise schedule and its training.
+"""The latent diffusion model: MONAI's UNet and its noise schedule.
 
-Not here: latents (latents.py), conditions (conditioning.py), drawing images from the trained model (sampling.py).
+Not here: latents (latents.py), conditions (conditioning.py), training (diffusion_training.py), sampling (sampling.py).
 """
 
 from pathlib import Path
@@ -16,8 +16,8 @@ from deepssim.generative.latents import Latents
 from deepssim.runtime.weights import about, load_weights, rebuild, save_weights
 
 KIND = "diffusion"
-_FACTS = ("latent_channels", "condition_features", "latent_scale")  # kept beside the options in a weight file
-NO_CONDITION = 0.0  # value of all entries of a condition that is left out; attention to it adds a constant
+_EXTRA_OPTIONS = ("latent_channels", "condition_features", "latent_scale")  # stored beside section `ldm`
+NO_CONDITION = 0.0  # value of all entries of a dropped condition; attention to it adds a constant
 
 
 def build_unet(options: LdmConfig, latent_channels: int, condition_features: int = 0) -> DiffusionModelUNet:
@@ -26,7 +26,7 @@ def build_unet(options: LdmConfig, latent_channels: int, condition_features: int
     Args:
         options: section `ldm`.
         latent_channels: channels in and out.
-        condition_features: values per token that cross-attention reads; 0 without conditioning.
+        condition_features: values per token of the condition; 0 without conditioning.
     """
     return DiffusionModelUNet(
         spatial_dims=2,
@@ -40,13 +40,13 @@ def build_unet(options: LdmConfig, latent_channels: int, condition_features: int
         resblock_updown=True,
         with_conditioning=condition_features > 0,
         cross_attention_dim=condition_features or None,
-        # monai-generative never applied this projection without conditioning; without it its checkpoints load.
+        # monai-generative never applied this projection without conditioning; networks without it load its checkpoints.
         include_fc=condition_features > 0,
     )
 
 
 def schedule_arguments(options: LdmConfig) -> dict[str, float | int | str | bool]:
-    """Return the arguments that noise schedules of training and sampling share."""
+    """Return the arguments of MONAI's noise schedulers that training and sampling share."""
     return {
         "num_train_timesteps": options.timesteps,
         "schedule": "scaled_linear_beta",
@@ -57,15 +57,19 @@ def schedule_arguments(options: LdmConfig) -> dict[str, float | int | str | bool
 
 
 def size_divisor(options: LdmConfig) -> int:
-    """Return what height and width of latents must be divisible by."""
+    """Return the number by which height and width of latents must be divisible."""
     return 2 ** (len(options.channels) - 1)
 
 
 def condition_features(latents: Latents, options: LdmConfig) -> int:
-    """Return how many values the conditions have, 0 without conditioning.
+    """Return the number of values per token of the conditions, 0 without conditioning.
+
+    Args:
+        latents: latents with or without conditions.
+        options: section `ldm`.
 
     Raises:
-        DataError: if latents and options do not fit.
+        DataError: if only one of latents and options has conditions.
     """
     features = 0 if latents.conditions is None else latents.conditions.shape[2]
     if (features > 0) is not (options.conditioning is not Conditioning.NONE):
@@ -77,18 +81,25 @@ def condition_features(latents: Latents, options: LdmConfig) -> int:
 
 
 def save_unet(path: str | Path, network: DiffusionModelUNet, options: LdmConfig, scale: float) -> None:
-    """Write weights with the options to rebuild the network, and the scale of the latents that it was trained on."""
-    facts = dict(zip(_FACTS, (network.in_channels, condition_width(network), scale), strict=True))
-    save_weights(path, network, KIND, as_settings(options) | facts)
+    """Write the weights of a noise predictor to a safetensors file.
+
+    Args:
+        path: file to write.
+        network: noise predictor.
+        options: section `ldm`, stored to rebuild the network.
+        scale: factor of the latents that it was trained on.
+    """
+    extra = dict(zip(_EXTRA_OPTIONS, (network.in_channels, condition_width(network), scale), strict=True))
+    save_weights(path, network, KIND, as_settings(options) | extra)
 
 
 def trained_scale(path: str | Path) -> float | None:
-    """Return the scale of the latents that a noise predictor was trained on; None for files of other programs."""
-    return about(path).get("options", {}).get(_FACTS[2])
+    """Return the factor of the latents that a noise predictor was trained on; None for files of other programs."""
+    return about(path).get("options", {}).get(_EXTRA_OPTIONS[2])
 
 
 def condition_width(network: DiffusionModelUNet) -> int:
-    """Return how many values per token the network's cross-attention reads, 0 if it has none."""
+    """Return the number of values per token that the network's cross-attention takes, 0 if it has none."""
     keys = [value for name, value in network.state_dict().items() if name.endswith("attn2.to_k.weight")]
     return keys[0].shape[1] if keys else 0
 
@@ -101,7 +112,7 @@ def load_unet(path: str | Path) -> tuple[DiffusionModelUNet, LdmConfig]:
     """
     weights, settings = load_weights(path, KIND)
     with readable(path, "a diffusion model"):
-        channels, features, _ = (settings.pop(name) for name in _FACTS)
+        channels, features, _ = (settings.pop(name) for name in _EXTRA_OPTIONS)
     options = parse_config({"ldm": settings}).ldm
     layers = options.residual_blocks * len(options.channels)
     return rebuild(path, weights, layers, lambda: build_unet(options, channels, features)), options

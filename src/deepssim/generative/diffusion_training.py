@@ -26,9 +26,14 @@ from deepssim.training.driver import Batched, Trained, train, with_decay
 
 
 class LdmTraining(lightning.LightningModule):
-    """Predict the noise in scaled, padded latents (N, C, h, w), told a condition (N, T, D) where there is one.
+    """Minimise the mean squared error of the predicted noise over uniformly drawn time steps.
 
-    The loss is the mean squared error over uniform time steps.
+    Batches are scaled, padded latents, float32 (N, C, h, w), and their conditions, float32 (N, T, D), if there are any.
+
+    Args:
+        options: section `ldm`.
+        latent_channels: channels of the latents.
+        condition_features: values per token of a condition, 0 without conditioning.
     """
 
     def __init__(self, options: LdmConfig, latent_channels: int, condition_features: int = 0) -> None:
@@ -41,8 +46,8 @@ class LdmTraining(lightning.LightningModule):
         """Log and return the loss of one batch."""
         latents, *context = batch
         if context and self.options.condition_dropout:
-            told = torch.rand(len(latents)).to(latents.device) >= self.options.condition_dropout
-            context = [torch.where(told[:, None, None], context[0], NO_CONDITION)]
+            kept = torch.rand(len(latents)).to(latents.device) >= self.options.condition_dropout
+            context = [torch.where(kept[:, None, None], context[0], NO_CONDITION)]
         return self._loss(latents, *context, name=TRAIN_LOSS)
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
@@ -50,12 +55,12 @@ class LdmTraining(lightning.LightningModule):
         return self._loss(*batch, name=VALID_LOSS)
 
     def configure_optimizers(self) -> Any:
-        """AdamW, as in the paper."""
+        """Return an AdamW optimiser, as in the paper."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.options.learning_rate, fused=True)
         return with_decay(self, optimizer, self.options)
 
     def _loss(self, latents: Tensor, context: Tensor | None = None, *, name: str) -> Tensor:
-        # Drawn on the CPU, so that a GPU run sees the same noise.
+        # Drawn on the CPU, so that training on a GPU uses the same noise.
         noise = torch.randn(latents.shape).to(latents)
         steps = torch.randint(self.options.timesteps, (len(latents),)).to(latents.device)
         noisy = self.noise_schedule.add_noise(latents, noise, steps)
@@ -65,11 +70,20 @@ class LdmTraining(lightning.LightningModule):
 
 
 def draw_copies(keys: Sequence[str], options: LdmConfig, seed: int) -> list[int]:
-    """Draw how often each training image occurs in an epoch; it depends on `seed` and the image's key only."""
-    most = {Duplication.LOW: 4, Duplication.HIGH: 14}  # arXiv:2509.16582
-    if options.duplication in most:
+    """Draw how often each training image occurs in an epoch.
+
+    Args:
+        keys: N image keys.
+        options: section `ldm`.
+        seed: the config's seed; an image's number depends on it and the image's key only.
+
+    Returns:
+        N positive numbers.
+    """
+    maximum = {Duplication.LOW: 4, Duplication.HIGH: 14}  # arXiv:2509.16582
+    if options.duplication in maximum:
         return [
-            int(numpy_generator(seed, "duplication", key).integers(1, most[options.duplication] + 1)) for key in keys
+            int(numpy_generator(seed, "duplication", key).integers(1, maximum[options.duplication] + 1)) for key in keys
         ]
     return [options.duplication_factor] * len(keys)
 
@@ -90,14 +104,22 @@ def train_diffusion(
     """Train the diffusion model on latents of real images.
 
     Args:
-        train_latents: latents of the train split, each once; `options` say how often they occur.
+        train_latents: latents of the train split, each once; duplication is applied here.
         valid_latents: latents of the valid split; may be empty.
         options: section `ldm`.
-        seed, device, state, inspection, tracking, processes: see `training.train`.
-        initial: weights to start from; random ones unless given.
+        seed: the config's seed.
+        device: where to train.
+        state: folder of the run, see `training.driver.train`.
+        initial: state dict to start from; random weights unless given.
+        inspection: see `monitoring.memorization_inspection`.
+        tracking: section `tracking`; TensorBoard only unless given.
+        processes: number of processes; one unless given.
+
+    Returns:
+        The noise predictor in evaluation mode, on the CPU, and the outcome of its training.
 
     Raises:
-        DataError: if `options` ask for conditioning and the latents have no conditions, or the other way round.
+        DataError: if only one of latents and options has conditions.
     """
     features = condition_features(train_latents, options)
     torch.manual_seed(seed)  # initial weights

@@ -1,4 +1,4 @@
-"""Latents of the real images: computed once, stored, scaled and padded for the diffusion model.
+"""Latents of the real images: files, scaling and padding.
 
 Not here: the networks (autoencoder.py, diffusion.py).
 """
@@ -21,11 +21,11 @@ class Latents:
     """Latents with their keys.
 
     Attributes:
-        values: float32 (N, C, h, w), as the encoder gives them.
+        values: float32 (N, C, h, w), output of the encoder.
         keys: N image keys.
         scale: factor that brings the training latents to standard deviation 1; the diffusion model works on
             `values * scale`.
-        conditions: float32 (N, T, D), what the diffusion model is told about each image; None without conditioning.
+        conditions: float32 (N, T, D), T tokens of D values per image; None without conditioning.
     """
 
     values: np.ndarray
@@ -35,12 +35,12 @@ class Latents:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one latent."""
+        """Channels, height and width of a latent."""
         channels, height, width = self.values.shape[1:]
         return channels, height, width
 
     def select(self, keys: Sequence[str]) -> "Latents":
-        """Return the latents of `keys`, in that order.
+        """Return the latents of some image keys, in that order.
 
         Raises:
             DataError: if a key has no latent.
@@ -57,7 +57,12 @@ class Latents:
 
 
 def write_latents(path: str | Path, latents: Latents) -> None:
-    """Write latents to HDF5."""
+    """Write latents to HDF5.
+
+    Args:
+        path: file to write.
+        latents: latents with scale and conditions.
+    """
     with h5py.File(path, "w") as file:
         file.create_dataset("latents", data=latents.values)
         file.attrs["scale"] = latents.scale
@@ -67,10 +72,10 @@ def write_latents(path: str | Path, latents: Latents) -> None:
 
 
 def read_latents(path: str | Path) -> Latents:
-    """Read latents.
+    """Read latents from HDF5.
 
     Raises:
-        DataError: if the file is damaged or something else.
+        DataError: if the file is damaged or does not hold latents.
     """
     with open_hdf5(path, needs=("latents", "keys")) as file, readable(path, "latents"):
         values = dataset(file, "latents", ndim=4, kinds="f")[:]
@@ -83,17 +88,42 @@ def read_latents(path: str | Path) -> Latents:
 
 
 def padding(size: Sequence[int], divisor: int) -> tuple[int, int, int, int]:
-    """Return left, right, top, bottom padding that makes height and width divisible, as evenly as possible."""
+    """Return the padding that makes height and width divisible, as symmetric as possible.
+
+    Args:
+        size: height and width.
+        divisor: number by which both must become divisible.
+
+    Returns:
+        Left, right, top and bottom padding.
+    """
     (top, bottom), (left, right) = ((-side % divisor // 2, -side % divisor - -side % divisor // 2) for side in size)
     return left, right, top, bottom
 
 
 def pad(latents: Tensor, divisor: int) -> Tensor:
-    """Pad (N, C, h, w) with zeros to a size that the diffusion network can halve."""
+    """Pad latents with zeros to a size that the diffusion network accepts.
+
+    Args:
+        latents: (N, C, h, w).
+        divisor: see `diffusion.size_divisor`.
+
+    Returns:
+        (N, C, h + padding, w + padding), same dtype.
+    """
     return F.pad(latents, padding(latents.shape[2:], divisor))
 
 
 def crop(latents: Tensor, size: Sequence[int], divisor: int) -> Tensor:
-    """Undo `pad` for latents whose size was (h, w)."""
+    """Undo `pad`.
+
+    Args:
+        latents: padded latents, (N, C, H, W).
+        size: height and width before padding.
+        divisor: that of `pad`.
+
+    Returns:
+        (N, C, *size), a view.
+    """
     left, _, top, _ = padding(size, divisor)
     return latents[:, :, top : top + size[0], left : left + size[1]]

@@ -1,6 +1,6 @@
-"""What the autoencoder is trained on besides absolute differences.
+"""Loss terms of the autoencoder: KL divergence and perceptual losses.
 
-Not here: how the terms are weighed and the training (autoencoder.py).
+Not here: the weights of the terms and the training (autoencoder_training.py).
 """
 
 from collections.abc import Callable
@@ -19,26 +19,34 @@ _SQUEEZENET = "squeezenet1_1-b8a52dc0.pth"  # torchvision's name of the weights
 
 
 def kl_divergence(mean: Tensor, deviation: Tensor) -> Tensor:
-    """Divergence of the latent Gaussians from the standard one, summed over a latent and averaged over the batch.
+    """Compute the KL divergence of the latent Gaussians from the standard normal distribution.
 
     Args:
-        mean: shape (N, C, h, w).
+        mean: floating point (N, C, h, w).
         deviation: standard deviation, same shape, positive.
+
+    Returns:
+        Scalar in nats, summed over the entries of a latent and averaged over the batch.
+
+    Source: Kingma and Welling, arXiv:1312.6114.
     """
     per_value = 0.5 * (mean**2 + deviation**2 - 2 * torch.log(deviation) - 1)
     return per_value.flatten(1).sum(1).mean()
 
 
 def gradient_difference(first: Tensor, second: Tensor) -> Tensor:
-    """Mean absolute difference of the image gradients (Sobel) at full, half and quarter resolution.
+    """Compute the mean absolute difference of the image gradients (Sobel) at full, half and quarter resolution.
 
-    A blurred reconstruction differs little in grey values but much in its edges (Mathieu et al., arXiv:1511.05440).
+    A blurred reconstruction differs little in grey values but much at edges.
 
     Args:
-        first, second: shape (N, 1, H, W), floating point.
+        first: floating point (N, 1, H, W).
+        second: same shape.
 
     Returns:
-        One number, 0 for equal images; averaged over the resolutions that the images have pixels for.
+        Scalar, averaged over the resolutions at which the images have more than one pixel; 0 for equal images.
+
+    Source: Mathieu et al., arXiv:1511.05440.
     """
     terms = []
     for _ in range(_SCALES):
@@ -50,10 +58,10 @@ def gradient_difference(first: Tensor, second: Tensor) -> Tensor:
 
 
 def perceptual_loss(kind: Perceptual) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """Return the perceptual term: a function of reconstructions and images, both (N, 1, H, W), 0 to 1.
+    """Return the perceptual loss, a function of reconstructions and images, both (N, 1, H, W), 0 to 1; None for no loss.
 
     Raises:
-        ConfigError: if it needs packages or weights that are not there.
+        ConfigError: if packages or weights of this kind are missing.
     """
     if kind is Perceptual.NONE:
         return None
@@ -61,12 +69,12 @@ def perceptual_loss(kind: Perceptual) -> Callable[[Tensor, Tensor], Tensor] | No
 
 
 def _squeeze() -> Callable[[Tensor, Tensor], Tensor]:
-    """Return LPIPS with SqueezeNet (Zhang et al., arXiv:1801.03924) by MONAI; nothing is downloaded."""
-    advice = "or set vae.perceptual to 'gradient', which needs nothing"
+    """Return MONAI's LPIPS with SqueezeNet (Zhang et al., arXiv:1801.03924); nothing is downloaded."""
+    advice = "or set vae.perceptual to 'gradient', which has no requirements"
     try:
         import lpips  # noqa: F401
         import torchvision  # noqa: F401
-    except (ImportError, RuntimeError) as error:  # torchvision of another torch raises RuntimeError
+    except (ImportError, RuntimeError) as error:  # a torchvision built for another torch raises RuntimeError
         raise ConfigError(
             f"vae.perceptual 'squeeze' needs torchvision and lpips ({' '.join(str(error).split())}); "
             f"install 'deepssim[lpips]', {advice}"
@@ -74,8 +82,8 @@ def _squeeze() -> Callable[[Tensor, Tensor], Tensor]:
     weights = Path(torch.hub.get_dir(), "checkpoints", _SQUEEZENET)
     if not weights.exists():
         raise ConfigError(
-            f"{weights}: the weights of vae.perceptual 'squeeze' are not there; download "
-            f"https://download.pytorch.org/models/{_SQUEEZENET} to this place, {advice}"
+            f"{weights}: the weights of vae.perceptual 'squeeze' are missing; download "
+            f"https://download.pytorch.org/models/{_SQUEEZENET} to this path, {advice}"
         )
     from monai.losses.perceptual import PerceptualLoss
 

@@ -1,6 +1,6 @@
-"""Count copies while the diffusion model trains.
+"""Measure memorization while the diffusion model trains: the fraction of generated images that are copies.
 
-Not here: when this happens (training_callbacks.py), the score (similarity/ssim.py).
+Not here: the callback that runs it (training/callbacks.py), the score (similarity/ssim.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -26,20 +26,33 @@ from deepssim.training.callbacks import Inspection
 _SHOWN = 12
 
 
-def keys_to_draw(train_keys: Sequence[str], count: int) -> list[str]:
-    """Choose keys of `count` synthetic images, spread evenly over the training records."""
+def keys_to_generate(train_keys: Sequence[str], count: int) -> list[str]:
+    """Choose keys of synthetic images, distributed evenly over the training records.
+
+    Args:
+        train_keys: keys of the training images.
+        count: number of synthetic images.
+
+    Returns:
+        `count` keys of synthetic images.
+    """
     records = [split_key(key)[0] for key in train_keys]
     if count <= len(records):
         return [synthetic_key(records[row], 0) for row in np.linspace(0, len(records) - 1, count).round().astype(int)]
     return [synthetic_key(records[number % len(records)], number // len(records)) for number in range(count)]
 
 
-def copy_figures(train_images: ImagePack, generated: ImagePack, threads: int = 1) -> dict[str, float]:
+def copy_statistics(train_images: ImagePack, generated: ImagePack, threads: int = 1) -> dict[str, float]:
     """Compare generated images with all training images by SSIM.
 
+    Args:
+        train_images: images the generator was trained on.
+        generated: its images, of the same size.
+        threads: processor threads.
+
     Returns:
-        `copy_rate`, share of generated images whose nearest training image is a duplicate by the published threshold,
-        and `nearest_ssim`, the mean SSIM with the nearest one.
+        `copy_rate`, the fraction of generated images whose nearest training image is a duplicate by the published
+        threshold, 0 to 1, and `nearest_ssim`, the mean SSIM with the nearest training image.
     """
     comparison = METRICS[MetricName.SSIM].compare(train_images, generated, threads, Device.CPU)
     _, best = top_k(comparison, 1, threads=threads, rows=False)
@@ -58,14 +71,14 @@ def memorization_inspection(
     seed: int,
     device: torch.device,
 ) -> Inspection | None:
-    """Return what generates and compares some images every so many epochs; None if the config does not ask for it.
+    """Return a callback that generates images and counts copies at regular intervals; None if this is switched off.
 
-    The same images are generated every time, from the same noise, so that epochs compare.
+    The same images are generated every time, from the same noise, so that epochs are comparable.
 
     Args:
-        train_images: what was trained on, in any bit depth.
-        latents: of the same images.
-        autoencoder: trained.
+        train_images: images of the train split, of 8 or 16 bits.
+        latents: latents of these images.
+        autoencoder: trained autoencoder.
         options: section `ldm`.
         seed: the config's seed.
         device: where to generate.
@@ -73,25 +86,25 @@ def memorization_inspection(
     wanted = options.memorization
     if not wanted.every:
         return None
-    keys = keys_to_draw(train_images.keys, wanted.images)
-    draw = SynthesisConfig(batch_size=min(64, len(keys)))
+    keys = keys_to_generate(train_images.keys, wanted.images)
+    synthesis = SynthesisConfig(batch_size=min(64, len(keys)))
 
-    def look(network: nn.Module, picture: Path | None) -> dict[str, float]:
+    def inspect(network: nn.Module, picture: Path | None) -> dict[str, float]:
         generated = generate(
-            keys, network, autoencoder, latents=latents, ldm=options, options=draw, seed=seed, device=device,
+            keys, network, autoencoder, latents=latents, ldm=options, options=synthesis, seed=seed, device=device,
             bit_depth=train_images.bit_depth,
         )  # fmt: skip
         if picture:
             save_sheet(picture, generated.select(keys[:_SHOWN]))
-        return copy_figures(train_images, generated, torch.get_num_threads())
+        return copy_statistics(train_images, generated, torch.get_num_threads())
 
-    return Inspection(wanted.every, look, stop=_limit(wanted.stop_above))
+    return Inspection(wanted.every, inspect, stop=_stop_above(wanted.stop_above))
 
 
-def _limit(most: float | None) -> Callable[[dict[str, float]], str | None]:
-    def stop(figures: dict[str, float]) -> str | None:
-        if most is None or figures["copy_rate"] <= most:
+def _stop_above(limit: float | None) -> Callable[[dict[str, float]], str | None]:
+    def stop(metrics: dict[str, float]) -> str | None:
+        if limit is None or metrics["copy_rate"] <= limit:
             return None
-        return f"{figures['copy_rate']:.1%} of generated images are copies, more than ldm.memorization.stop_above {most:.1%}"
+        return f"{metrics['copy_rate']:.1%} of generated images are copies, above ldm.memorization.stop_above of {limit:.1%}"
 
     return stop

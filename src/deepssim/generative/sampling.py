@@ -1,6 +1,6 @@
 """Draw synthetic images from a trained latent diffusion model.
 
-Not here: training (autoencoder.py, diffusion.py), writing image files (images/tree.py).
+Not here: training (autoencoder_training.py, diffusion_training.py), writing image files (images/tree.py).
 """
 
 import logging
@@ -39,43 +39,43 @@ def generate(
     device: torch.device,
     bit_depth: int,
 ) -> ImagePack:
-    """Generate one image per key, deterministic from its noise; a batch mixes records.
+    """Generate one image per key, deterministically from its initial noise; a batch may mix records.
 
     Args:
-        keys: of the images to make; the noise that an image starts from depends on `seed` and its key only, and what
-            the model is told on the key's record.
+        keys: keys of the images to generate. An image's noise depends on `seed` and the key only, its condition on the
+            record that the key names.
         unet: trained noise predictor.
-        autoencoder: turns latents into images.
-        latents: of the records; their size, scale and conditions.
-        ldm: noise schedule and depth of `unet`.
-        options: solver, number of steps, guidance, intensities and batch size.
+        autoencoder: trained autoencoder, which decodes the latents.
+        latents: latents of the records, for their size, scale and conditions.
+        ldm: section `ldm` with the noise schedule and architecture of `unet`.
+        options: section `synthesis`: solver, number of steps, guidance, intensities and batch size.
         seed: the config's seed.
         device: where to compute.
-        bit_depth: 8 or 16.
+        bit_depth: 8 or 16 bits per pixel.
 
     Returns:
         The images in the order of `keys`.
 
     Raises:
-        DataError: if the condition of a record is not there.
+        DataError: if a record has no condition.
     """
     unet, autoencoder = unet.to(device).eval(), autoencoder.to(device).eval()
     divisor, size = size_divisor(ldm), latents.shape[1:]
-    told = None
+    conditions = None
     if latents.conditions is not None:
-        told = latents.select([real_key(split_key(key)[0]) for key in keys]).conditions
+        conditions = latents.select([real_key(split_key(key)[0]) for key in keys]).conditions
     images = []
     for start in tqdm(range(0, len(keys), options.batch_size), desc="generating", unit="batch", disable=None):
         batch = list(keys[start : start + options.batch_size])
-        # Every batch has the full size, so that an image's rounding errors do not depend on how many come with it.
+        # Every batch has the full size, so that an image's rounding errors do not depend on the number of images.
         rows = np.minimum(np.arange(start, start + options.batch_size), len(keys) - 1)
         noise = torch.stack([_noise(keys[row], latents.shape, divisor, seed) for row in rows]).to(device)
-        context = None if told is None else torch.from_numpy(told[rows]).to(device)
-        found = denoise(noise, unet, ldm, options, context) / latents.scale
-        decoded = autoencoder.decode(crop(found, size, divisor))
+        context = None if conditions is None else torch.from_numpy(conditions[rows]).to(device)
+        denoised = denoise(noise, unet, ldm, options, context) / latents.scale
+        decoded = autoencoder.decode(crop(denoised, size, divisor))
         images.append(decoded[: len(batch), 0].float().cpu().numpy())
     values = np.concatenate(images)
-    # `quantise` clips what lies outside of 0 to 1, the range that the autoencoder was trained on.
+    # `quantise` clips values outside [0, 1], the range of the autoencoder's training images.
     return ImagePack(
         quantise(stretch(values) if options.intensity is Intensity.PER_IMAGE else values, bit_depth), list(keys)
     )
@@ -84,14 +84,17 @@ def generate(
 def denoise(
     noise: Tensor, unet: DiffusionModelUNet, ldm: LdmConfig, options: SynthesisConfig, context: Tensor | None = None
 ) -> Tensor:
-    """Turn noise into scaled latents by a deterministic solver.
+    """Transform noise into scaled latents with a deterministic solver.
 
     Args:
-        noise: standard normal, (N, C, h, w).
-        unet: predicts the noise in latents.
-        ldm: its noise schedule.
+        noise: standard normal, float32 (N, C, h, w).
+        unet: noise predictor.
+        ldm: section `ldm` with its noise schedule.
         options: solver, number of steps and guidance.
-        context: conditions (N, T, D).
+        context: conditions, float32 (N, T, D); None without conditioning.
+
+    Returns:
+        float32, same shape as `noise`.
 
     Source: Song et al., arXiv:2010.02502 (DDIM); Liu et al., arXiv:2202.09778 (PNDM, the linear multi-step method);
     Ho and Salimans, arXiv:2207.12598 (guidance).
@@ -102,8 +105,8 @@ def denoise(
         arguments = {name: value for name, value in schedule_arguments(ldm).items() if name != "clip_sample"}
         schedule: Scheduler = PNDMScheduler(skip_prk_steps=True, set_alpha_to_one=True, **arguments)
         schedule.set_timesteps(steps, device=latents.device)
-        # The first step is made twice, the second time with the slope at its end. MONAI's `step` expects the time step
-        # of that end again, which its list of time steps lacks.
+        # The first step is taken twice, the second time with the slope at its end. MONAI's `step` expects the time step
+        # of this end again, but its list of time steps has it only once.
         times = torch.cat([schedule.timesteps[:2], schedule.timesteps[1:]])
     else:
         schedule = DDIMScheduler(**schedule_arguments(ldm))
@@ -121,12 +124,12 @@ def _predict(
     if context is None or guidance == 1:
         return unet(latents, timesteps=times, context=context)
     both = torch.cat([context, torch.full_like(context, NO_CONDITION)])
-    told, untold = unet(latents.repeat(2, 1, 1, 1), timesteps=times.repeat(2), context=both).chunk(2)
-    return untold + guidance * (told - untold)
+    conditional, unconditional = unet(latents.repeat(2, 1, 1, 1), timesteps=times.repeat(2), context=both).chunk(2)
+    return unconditional + guidance * (conditional - unconditional)
 
 
 def _noise(key: str, latent_shape: tuple[int, int, int], divisor: int, seed: int) -> Tensor:
-    """Draw the standard normal noise of one image, padding included; on the CPU, so that every device starts alike."""
+    """Draw the standard normal noise of one image, padding included; on the CPU, so that it is the same for every device."""
     channels, *size = latent_shape
     left, right, top, bottom = padding(size, divisor)
     shape = (channels, size[0] + top + bottom, size[1] + left + right)

@@ -1,22 +1,22 @@
 """Random distortions of images, batched on the device: pose, intensity, sharpness.
 
-What happens is a list in the config. Its parameters are drawn apart from being applied: training draws them for a whole
-batch, evaluation for each image from a generator of its own, so that a distorted copy does not depend on its neighbours.
+The config lists the distortions. Drawing their parameters is separate from applying them: training draws them for a whole
+batch, evaluation for each image from its own generator, so that a distorted copy does not depend on the rest of its batch.
 
-| kind | strength s | drawn evenly from |
+| kind | strength s | uniform distribution of |
 | --- | --- | --- |
-| flip | not used | each axis or not |
-| rotation | degrees | -s to s, anti-clockwise |
-| translation | share of each side | -s to s, for each axis |
-| scale | share | 1 - s to 1 + s |
-| crop | share of each side | 0 to s, cut off somewhere; what remains fills the image |
-| gamma | exponent | 1 - s to 1 + s |
-| bias_field | share | a smooth factor between 1 - s and 1 + s |
-| blur | pixels | standard deviation 0 to s |
-| noise | share of the range | standard deviation 0 to s |
-| jpeg | 1 is the worst | quality 100 down to 100 - 99 s |
+| flip | not used | each axis flipped or not |
+| rotation | degrees | angle from -s to s, anti-clockwise |
+| translation | fraction of each side | shift from -s to s, for each axis |
+| scale | relative change | magnification from 1 - s to 1 + s |
+| crop | fraction of each side | removed fraction from 0 to s and its position; the remainder is enlarged to fill the image |
+| gamma | change of exponent | exponent from 1 - s to 1 + s |
+| bias_field | relative change | control points of a smooth factor from 1 - s to 1 + s |
+| blur | pixels | standard deviation from 0 to s |
+| noise | fraction of the intensity range | standard deviation from 0 to s |
+| jpeg | 1 is the worst | quality from 100 down to 100 - 99 s |
 
-Not here: variations of what an image shows (vary.py).
+Not here: variations of the image content (vary.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -43,20 +43,20 @@ _SEEDS = 2**62
 
 @dataclass(frozen=True)
 class Misalignment:
-    """What happens to each of N images; the defaults are nothing.
+    """Parameters of the distortion of each of N images.
 
     Attributes:
-        flip_rows: bool (N,), upside down.
-        flip_columns: bool (N,), left to right.
+        flip_rows: bool (N,), flip upside down.
+        flip_columns: bool (N,), flip left to right.
         degrees: float32 (N,), anti-clockwise rotation, 0 for none.
-        shift: float32 (N, 2), right and down, as a share of width and height.
-        scale: float32 (N, 2), enlargement along the width and the height.
-        gamma: float32 (N,), exponent of intensities of 0 to 1, 1 for none.
-        bias: float32 (N, 3, 3), logarithm of a factor at control points, 0 for none.
+        shift: float32 (N, 2), shift right and down as a fraction of width and height, 0 for none.
+        scale: float32 (N, 2), magnification along width and height, 1 for none.
+        gamma: float32 (N,), exponent of intensities from 0 to 1, 1 for none.
+        bias: float32 (N, 3, 3), natural logarithm of an intensity factor at control points, 0 for none.
         blur: float32 (N,), standard deviation in pixels, 0 for none.
-        noise: float32 (N,), standard deviation, 0 for none.
-        noise_seed: int64 (N,).
-        quality: float32 (N,), of JPEG, 1 to 100; above 100 for none.
+        noise: float32 (N,), standard deviation as a fraction of the intensity range, 0 for none.
+        noise_seed: int64 (N,), seed of the noise.
+        quality: float32 (N,), JPEG quality, 1 to 100; above 100 for no compression.
     """
 
     flip_rows: Tensor
@@ -73,54 +73,59 @@ class Misalignment:
 
     @classmethod
     def none(cls, count: int) -> "Misalignment":
-        """Leave `count` images as they are."""
-        still = torch.zeros(count)
+        """Return parameters that leave `count` images unchanged."""
+        zeros = torch.zeros(count)
         return cls(
-            flip_rows=still.bool(), flip_columns=still.bool(), degrees=still, shift=torch.zeros(count, 2),
-            scale=torch.ones(count, 2), gamma=still + 1, bias=torch.zeros(count, _CONTROL, _CONTROL), blur=still,
-            noise=still, noise_seed=still.long(), quality=still + 101,
+            flip_rows=zeros.bool(), flip_columns=zeros.bool(), degrees=zeros, shift=torch.zeros(count, 2),
+            scale=torch.ones(count, 2), gamma=zeros + 1, bias=torch.zeros(count, _CONTROL, _CONTROL), blur=zeros,
+            noise=zeros, noise_seed=zeros.long(), quality=zeros + 101,
         )  # fmt: skip
 
     def to(self, device: torch.device) -> "Misalignment":
-        """Move to a device."""
+        """Return a copy on a device."""
         return Misalignment(**{item.name: getattr(self, item.name).to(device) for item in fields(self)})
 
 
 def draw(count: int, distortions: Sequence[DistortionConfig], generator: torch.Generator | None = None) -> Misalignment:
-    """Draw what happens to `count` images; without a generator, from torch's global one."""
+    """Draw random distortions.
+
+    Args:
+        count: number of images N.
+        distortions: kinds, probabilities and strengths; of two entries of a kind, the later one replaces the earlier.
+        generator: random generator; torch's global one unless given.
+    """
     values = {item.name: getattr(Misalignment.none(count), item.name) for item in fields(Misalignment)}
     for entry in distortions:
         happens = torch.rand(2, count, generator=generator) < entry.probability
-        even = 2 * torch.rand(count, 9, generator=generator) - 1  # -1 to 1
-        for name, value, chosen in _drawn(entry, even, happens):
-            # A second entry of the same kind replaces the first where both happen.
+        uniform = 2 * torch.rand(count, 9, generator=generator) - 1  # -1 to 1
+        for name, value, chosen in _parameters(entry, uniform, happens):
             values[name] = torch.where(chosen.view(-1, *[1] * (value.ndim - 1)), value, values[name])
     if any(entry.kind is Distortion.NOISE for entry in distortions):
         values["noise_seed"] = torch.randint(_SEEDS, (count,), generator=generator)
     return Misalignment(**values)
 
 
-def _drawn(entry: DistortionConfig, even: Tensor, happens: Tensor) -> list[tuple[str, Tensor, Tensor]]:
-    """Turn even numbers of -1 to 1, (N, 9), into parameters: name, values, and for which images they count."""
+def _parameters(entry: DistortionConfig, uniform: Tensor, happens: Tensor) -> list[tuple[str, Tensor, Tensor]]:
+    """Map uniform random numbers in [-1, 1], (N, 9), to parameters: name, values, mask of the images they apply to."""
     strength, first = entry.strength, happens[0]
-    one, positive = even[:, 0] * strength, (even[:, 0] + 1) / 2 * strength
+    signed, positive = uniform[:, 0] * strength, (uniform[:, 0] + 1) / 2 * strength
     match entry.kind:
         case Distortion.FLIP:
             return [("flip_rows", happens[0], happens[0]), ("flip_columns", happens[1], happens[1])]
         case Distortion.ROTATION:
-            return [("degrees", one, first)]
+            return [("degrees", signed, first)]
         case Distortion.TRANSLATION:
-            return [("shift", even[:, :2] * strength, first)]
+            return [("shift", uniform[:, :2] * strength, first)]
         case Distortion.SCALE:
-            return [("scale", 1 + one[:, None].expand(-1, 2), first)]
+            return [("scale", 1 + signed[:, None].expand(-1, 2), first)]
         case Distortion.CROP:
-            cut = (even[:, :2] + 1) / 2 * strength
-            # The middle of what remains may lie anywhere that keeps it inside; enlarging moves it further.
-            return [("scale", 1 / (1 - cut), first), ("shift", even[:, 2:4] * cut / 2 / (1 - cut), first)]
+            cut = (uniform[:, :2] + 1) / 2 * strength
+            # The crop may lie anywhere inside the image; magnification also magnifies the shift of its centre.
+            return [("scale", 1 / (1 - cut), first), ("shift", uniform[:, 2:4] * cut / 2 / (1 - cut), first)]
         case Distortion.GAMMA:
-            return [("gamma", 1 + one, first)]
+            return [("gamma", 1 + signed, first)]
         case Distortion.BIAS_FIELD:
-            return [("bias", torch.log1p(even * strength).view(-1, _CONTROL, _CONTROL), first)]
+            return [("bias", torch.log1p(uniform * strength).view(-1, _CONTROL, _CONTROL), first)]
         case Distortion.BLUR:
             return [("blur", positive, first)]
         case Distortion.NOISE:
@@ -130,16 +135,16 @@ def _drawn(entry: DistortionConfig, even: Tensor, happens: Tensor) -> list[tuple
 
 
 def apply(images: Tensor, misalignment: Misalignment) -> Tensor:
-    """Distort images: pose first, then intensity, then sharpness, as a scanner and a file would.
+    """Distort images: pose first, then intensities, then blur, noise and compression, the order of acquisition and storage.
 
     Args:
         images: floating point, shape (N, 1, H, W), 0 to 1.
-        misalignment: for N images, on the same device.
+        misalignment: parameters for N images, on the same device.
 
     Returns:
-        float32, same shape, 0 to 1; what comes from outside of the image is black.
+        float32, same shape, 0 to 1; pixels from outside the image are black.
     """
-    with torch.autocast(images.device.type, enabled=False):  # in half precision a rotation would miss by pixels
+    with torch.autocast(images.device.type, enabled=False):  # in half precision a rotation is off by pixels
         return _apply(images.float(), misalignment)
 
 
@@ -148,11 +153,11 @@ def _apply(images: Tensor, change: Misalignment) -> Tensor:
     images = torch.where(change.flip_columns[:, None, None, None], images.flip(3), images)
     moved = (change.degrees != 0) | (change.shift != 0).any(1) | (change.scale != 1).any(1)
     images = change_some(
-        moved, images, lambda part, rows: _move(part, change.degrees[rows], change.shift[rows], change.scale[rows])
+        moved, images, lambda part, rows: _warp(part, change.degrees[rows], change.shift[rows], change.scale[rows])
     )
     images = kornia.enhance.adjust_gamma(images.clamp(0, 1), change.gamma)
     biased = change.bias.flatten(1).any(1)
-    images = change_some(biased, images, lambda part, rows: part * _field(change.bias[rows], part))
+    images = change_some(biased, images, lambda part, rows: part * _bias_field(change.bias[rows], part))
     images = change_some(change.blur > 0, images, lambda part, rows: _blur(part, change.blur[rows]))
     images = change_some(
         change.noise > 0,
@@ -163,12 +168,15 @@ def _apply(images: Tensor, change: Misalignment) -> Tensor:
 
 
 def change_some(chosen: Tensor, images: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Change some images only; one that nothing happens to stays the same to the last bit.
+    """Change the chosen images only; the others remain identical bit by bit.
 
     Args:
         chosen: bool (N,).
         images: shape (N, ...).
-        change: takes the chosen images and `chosen`, and returns them changed.
+        change: function of the chosen images and of `chosen` that returns changed images of the same shape.
+
+    Returns:
+        Same shape and dtype as `images`, which are not modified.
     """
     if not chosen.any():
         return images
@@ -182,7 +190,11 @@ def misalign_pack(
 ) -> ImagePack:
     """Return a copy of a pack in which every image is distorted independently.
 
-    Each image's change depends on `seed` and its key only.
+    Args:
+        pack: images.
+        distortions: kinds, probabilities and strengths.
+        seed: the config's seed; an image's distortion depends on it and the image's key only.
+        batch_size: images at a time.
     """
     copies = []
     for start in range(0, len(pack.keys), batch_size):
@@ -198,8 +210,8 @@ def _draw_each(keys: Sequence[str], distortions: Sequence[DistortionConfig], see
     return Misalignment(**{f.name: torch.cat([getattr(one, f.name) for one in single]) for f in fields(Misalignment)})
 
 
-def _move(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Rotate, enlarge and shift in one step, so that pixels are interpolated once."""
+def _warp(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Rotate, magnify and shift in one step, so that pixels are interpolated only once."""
     height, width = images.shape[2:]
     size = torch.tensor([width, height], dtype=torch.float32, device=images.device)
     matrix = kornia.geometry.transform.get_affine_matrix2d(
@@ -210,20 +222,20 @@ def _move(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Tens
     )
 
 
-def _field(control: Tensor, images: Tensor) -> Tensor:
-    """Return a smooth factor for every pixel, (N, 1, H, W)."""
+def _bias_field(control: Tensor, images: Tensor) -> Tensor:
+    """Return a smooth intensity factor for every pixel, (N, 1, H, W)."""
     return F.interpolate(control[:, None].exp(), size=images.shape[2:], mode="bicubic", align_corners=True).to(images)
 
 
 def _blur(images: Tensor, deviation: Tensor) -> Tensor:
-    # The window has one size for all, so that an image's sharpness does not depend on its neighbours'.
+    # All images have the same window size, so that the result does not depend on the rest of the batch.
     sigma = deviation[:, None].expand(-1, 2).to(images.dtype)
     window = 2 * round(3 * MOST_STRENGTH[Distortion.BLUR]) + 1
     return kornia.filters.gaussian_blur2d(images, window, sigma, border_type="replicate")
 
 
 def _noise(images: Tensor, deviation: Tensor, seeds: Tensor) -> Tensor:
-    """Return normal noise that depends on each image's seed only, and not on the device."""
+    """Return Gaussian noise that depends on each image's seed only, not on the device."""
     drawn = [torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds.tolist()]
     return torch.stack(drawn).to(images) * deviation[:, None, None, None]
 

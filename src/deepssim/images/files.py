@@ -112,12 +112,15 @@ def read_file(path: Path, *, percentiles: Sequence[float], slicing: VolumesConfi
     Raises:
         DataError: if the file is missing, damaged or of no known format.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: does not exist or is not a file")
-    known = format_of(path) or _format_by_content(path)
-    if known is None:
-        raise DataError(f"{path}: is not an image of a known format ({_names()})")
-    return known.read(path, percentiles, slicing)
+    try:
+        known = format_of(path) or _format_by_content(path)
+        if known is None:
+            raise DataError(f"{path}: is not an image of a known format ({_names()})")
+        return known.read(path, percentiles, slicing)
+    except DataError:
+        if not path.is_file():  # asked only now, to save the look-up where nothing is wrong
+            raise DataError(f"{path}: does not exist or is not a file") from None
+        raise
 
 
 def read_image(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:

@@ -81,12 +81,15 @@ def find_files(root: Path, *, patterns: Sequence[str] = ALL_FILES, formats: Sequ
     if not root.is_dir():
         raise DataError(f"{root}: is not a folder")
     try:
-        matches = {path for pattern in patterns for path in root.glob(pattern)}
+        matches = dict.fromkeys(path for pattern in patterns for path in root.glob(pattern))
     except (NotImplementedError, ValueError) as error:
         raise DataError(f"{root}: cannot be searched for {_quoted(patterns)} ({error})") from None
-    return sorted(
-        path for path in matches if not _hidden(path, root) and path.is_file() and format_of(path) in formats
-    )
+    return sorted(path for path in matches if not _hidden(path, root) and path.is_file() and format_of(path) in formats)
+
+
+def path_below(root: Path, path: Path) -> str:
+    """Return the path of a listed file relative to its folder, with slashes."""
+    return "/".join(path.parts[len(root.parts) :])
 
 
 def list_files(
@@ -166,7 +169,7 @@ def collect(root: Path, files: Sequence[Path], decoded: Sequence[Decoded]) -> Co
     keys, owners, images = [], [], []
     sizes: dict[str, int] = {}
     for path, item in zip(files, decoded, strict=True):
-        stem = path.relative_to(root).as_posix()
+        stem = path_below(root, path)
         for part, (height, width) in zip(item.parts, item.sizes, strict=True):
             keys.append(f"{stem}#{part}" if part else stem)
             owners.append(path)
@@ -184,7 +187,7 @@ def collect(root: Path, files: Sequence[Path], decoded: Sequence[Decoded]) -> Co
 
 
 def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") and part != ".." for part in path.relative_to(root).parts)
+    return any(part[0] == "." and part != ".." for part in path.parts[len(root.parts) :])
 
 
 def _of_side(files: list[Path], side: TreeSide) -> list[Path]:

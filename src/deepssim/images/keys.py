@@ -1,4 +1,4 @@
-"""Image keys: `<image_uid>___<file name without extension>`, the name that travels with every array.
+"""Image keys, `<image_uid>___<file name without extension>`, which identify images in every array and table.
 
 Source: file formats of the DeepSSIM reference code (arXiv:2509.16582).
 """
@@ -21,7 +21,12 @@ def real_key(image_uid: str) -> str:
 
 
 def synthetic_key(image_uid: str, index: int) -> str:
-    """Return the key of the synthetic image number `index` (from 0) generated from a record."""
+    """Return the key of a synthetic image.
+
+    Args:
+        image_uid: record that it is generated from.
+        index: number of the image among those of the record, from 0.
+    """
     return f"{checked_uid(image_uid)}{SEPARATOR}{SYNTHETIC_NAME.format(index=index)}"
 
 
@@ -29,7 +34,7 @@ def split_key(key: str) -> tuple[str, str]:
     """Return image uid and file name (without extension) of a key.
 
     Raises:
-        DataError: if it is not a key, or would lead out of the images folder.
+        DataError: if it is not a key, or its path would lie outside the images folder.
     """
     image_uid, separator, name = key.rpartition(SEPARATOR)
     if not separator or _UNSAFE.search(name):
@@ -38,10 +43,10 @@ def split_key(key: str) -> tuple[str, str]:
 
 
 def checked_uid(image_uid: str) -> str:
-    """Return the uid unchanged if it is usable as a folder name and inside a key.
+    """Return an image uid unchanged if it can name a folder and be part of a key.
 
     Raises:
-        DataError: if it could leave the images folder or hide where the key is split.
+        DataError: if its path would lie outside the images folder, or a key with it could not be split.
     """
     if _UNSAFE.search(image_uid):
         raise DataError(
@@ -52,10 +57,14 @@ def checked_uid(image_uid: str) -> str:
 
 
 def checked_keys(keys: Sequence[str], source: str) -> list[str]:
-    """Return the keys unchanged if none could lead out of an images folder.
+    """Return keys unchanged if all are valid.
+
+    Args:
+        keys: image keys, for example of a file.
+        source: name of the file, for messages.
 
     Raises:
-        DataError: naming the first that could, and how many there are.
+        DataError: if `split_key` rejects a key.
     """
     reasons = []
     for key in keys:
@@ -69,7 +78,15 @@ def checked_keys(keys: Sequence[str], source: str) -> list[str]:
 
 
 def require_unique(keys: Iterable[str], source: str) -> None:
-    """Raise a DataError naming the first key that occurs twice."""
+    """Check that no key occurs twice.
+
+    Args:
+        keys: image keys.
+        source: name of their file, for messages.
+
+    Raises:
+        DataError: if a key occurs more than once.
+    """
     seen: set[str] = set()
     repeated = [key for key in keys if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
     if repeated:

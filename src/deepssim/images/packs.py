@@ -1,6 +1,6 @@
 """Image packs: all images of one role in one HDF5 file, decoded once.
 
-Not here: reading image files (reading.py), bringing images to one size and bit depth (standardize.py).
+Not here: reading image files (files.py), bringing images to one size and bit depth (standardize.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ class ImagePack:
     """Images with their keys.
 
     Attributes:
-        images: uint8 or uint16, shape (N, H, W), 0 to the maximum of the type; of an open pack, the dataset in its file.
+        images: uint8 or uint16, shape (N, H, W), over the full range of the type; of an open pack, the HDF5 dataset.
         keys: N distinct image keys, in the order of `images`.
     """
 
@@ -35,7 +35,7 @@ class ImagePack:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Row of each key."""
+        """Row number of each key."""
         return {key: row for row, key in enumerate(self.keys)}
 
     @property
@@ -45,16 +45,16 @@ class ImagePack:
 
     @property
     def maximum(self) -> int:
-        """Largest value the pixel type can hold: 255 or 65535."""
+        """Largest value of the pixel type, 255 or 65535."""
         return int(np.iinfo(self.images.dtype).max)
 
     @property
     def bytes_in_memory(self) -> int:
-        """What the images take; nothing while they are read from their file slice by slice."""
+        """Memory of the images; 0 for an open pack, whose images stay in the file."""
         return self.images.nbytes if isinstance(self.images, np.ndarray) else 0
 
     def select(self, keys: Sequence[str]) -> "ImagePack":
-        """Return the images of `keys`, in that order.
+        """Return the images of some keys, in that order.
 
         Raises:
             DataError: if a key is not in the pack.
@@ -65,12 +65,20 @@ class ImagePack:
         return ImagePack(self.images[[self.index[key] for key in keys]], list(keys))
 
     def unit(self) -> np.ndarray:
-        """Return the images as float32, 0 to 1."""
+        """Return the images as float32, (N, H, W), 0 to 1."""
         return self.images.astype(np.float32) / np.float32(self.maximum)
 
 
 def write_pack(path: str | Path, pack: ImagePack) -> None:
-    """Write an image pack; chunks hold one image each, so that single images can be read later."""
+    """Write an image pack to HDF5, with one image per chunk, so that single images can be read.
+
+    Args:
+        path: file to write.
+        pack: images.
+
+    Raises:
+        DataError: if a key occurs more than once.
+    """
     require_unique(pack.keys, str(path))
     with h5py.File(path, "w") as file:
         file.create_dataset("images", data=pack.images, chunks=(1, *pack.images.shape[1:]), compression="lzf")
@@ -78,7 +86,7 @@ def write_pack(path: str | Path, pack: ImagePack) -> None:
 
 
 def read_pack(path: str | Path) -> ImagePack:
-    """Read an image pack.
+    """Read an image pack into memory.
 
     Raises:
         DataError: if the file is damaged or not an image pack.
@@ -89,7 +97,7 @@ def read_pack(path: str | Path) -> ImagePack:
 
 @contextmanager
 def open_pack(path: str | Path) -> Iterator[ImagePack]:
-    """Open an image pack whose images are read when they are sliced, for packs larger than memory.
+    """Open an image pack without reading it: images are read when they are sliced.
 
     Raises:
         DataError: if the file is damaged or not an image pack.
@@ -102,7 +110,7 @@ def open_pack(path: str | Path) -> Iterator[ImagePack]:
 
 
 def join_packs(paths: Sequence[str | Path]) -> ImagePack:
-    """Read image packs, for example all shards of synthetic images, as one.
+    """Read image packs, for example all shards of synthetic images, as a single one.
 
     Raises:
         DataError: if a file is damaged or not an image pack.
@@ -111,12 +119,21 @@ def join_packs(paths: Sequence[str | Path]) -> ImagePack:
     return ImagePack(np.concatenate([pack.images for pack in packs]), [key for pack in packs for key in pack.keys])
 
 
-def require_same_size(real: ImagePack, synthetic: ImagePack, *, least: int) -> None:
-    """Raise a DataError if the images of two packs differ in size or a side is below `least` pixels."""
+def require_same_size(real: ImagePack, synthetic: ImagePack, *, min_side: int) -> None:
+    """Check that the images of two packs have the same size.
+
+    Args:
+        real: real images.
+        synthetic: synthetic images.
+        min_side: smallest allowed side in pixels.
+
+    Raises:
+        DataError: if the sizes differ or a side is too small.
+    """
     sizes = ["x".join(str(side) for side in pack.images.shape[1:]) for pack in (real, synthetic)]
     if sizes[0] != sizes[1]:
         raise DataError(
             f"real images are {sizes[0]} and synthetic ones {sizes[1]}; bring them to one size (dataset.image_size)"
         )
-    if min(real.images.shape[1:]) < least:
-        raise DataError(f"images of {sizes[0]} are smaller than the {least}x{least} they need; use larger images")
+    if min(real.images.shape[1:]) < min_side:
+        raise DataError(f"images of {sizes[0]} are smaller than the {min_side}x{min_side} minimum; use larger images")

@@ -74,4 +74,5 @@ def _grey(image: Image.Image, path: str | Path, percentiles: Sequence[float]) ->
     image.load()
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return window(require_finite(np.asarray(image, dtype=np.float32), path), percentiles)
-    return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+    grey = image if image.mode == "L" else image.convert("L")
+    return np.asarray(grey, dtype=np.float32) / np.float32(255)

@@ -1,4 +1,4 @@
-"""Contact sheets: images beside each other, so that a person can judge with their own eyes.
+"""Contact sheets: pictures of several images for visual inspection.
 
 Not here: plots of numbers (reporting/plots.py).
 """
@@ -15,14 +15,27 @@ _TILE_INCHES = 0.95
 
 
 def save_sheet(path: str | Path, pack: ImagePack, *, columns: int = 6) -> None:
-    """Save all images of a pack as one picture."""
+    """Save all images of a pack as one picture.
+
+    Args:
+        path: PNG file to write.
+        pack: images.
+        columns: images per row.
+    """
     rows = -(-len(pack.keys) // columns)
     grid = [pack.images[row * columns : (row + 1) * columns] for row in range(rows)]
     save_grid(path, grid, [None] * rows, pack.maximum)
 
 
 def save_pairs(path: str | Path, first: ImagePack, second: ImagePack, *, names: tuple[str, str]) -> None:
-    """Save two packs as two rows, image above image."""
+    """Save two packs as two rows of one picture.
+
+    Args:
+        path: PNG file to write.
+        first: images of the upper row.
+        second: images of the lower row, in the same order.
+        names: labels of the two rows.
+    """
     scaled = [pack.images.astype(np.float32) / pack.maximum for pack in (first, second)]
     save_grid(path, scaled, list(names), 1)
 
@@ -34,6 +47,15 @@ def save_grid(
     maximum: float,
     titles: Sequence[str] | None = None,
 ) -> None:
+    """Save rows of images as one picture.
+
+    Args:
+        path: PNG file to write.
+        grid: images of each row, (H, W) each; rows may differ in length.
+        names: label of each row, or None.
+        maximum: value shown as white; 0 is black.
+        titles: labels of the columns.
+    """
     columns = max(len(row) for row in grid)
     figure = Figure(figsize=(columns * _TILE_INCHES + 1.0, len(grid) * _TILE_INCHES + 0.35), layout="constrained")
     axes = figure.subplots(len(grid), columns, squeeze=False)

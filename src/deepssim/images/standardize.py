@@ -1,6 +1,6 @@
 """Bring images to one size, bit depth and scale.
 
-Not here: reading files (reading.py), random changes (augment.py).
+Not here: reading files (files.py), random changes (augment.py).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def window(values: np.ndarray, percentiles: Sequence[float]) -> np.ndarray:
-    """Map an intensity window linearly to 0..1 and clip outside of it.
+    """Map an intensity window linearly to [0, 1] and clip values outside it.
 
     Args:
         values: any shape, any unit, for example a whole volume.
-        percentiles: lower and upper percentile, 0 to 100, of the non-zero values: the black background, which can be
-            most of a scan, must not decide the window.
+        percentiles: lower and upper percentile of the non-zero values, 0 to 100: the window must not depend on the size of
+            the black background.
 
     Returns:
-        float32, same shape, 0 to 1. All zero if the window has no width.
+        float32, same shape, 0 to 1; all zero if the window has no width.
     """
     foreground = values[values != 0]
     if foreground.size == 0:
@@ -39,14 +39,14 @@ def window(values: np.ndarray, percentiles: Sequence[float]) -> np.ndarray:
 
 
 def fit(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Pad an image with black to the aspect ratio of `size` and resize it, without distorting it.
+    """Pad an image with black to the aspect ratio of `size` and resize it.
 
     Args:
         image: float32, shape (H, W), 0 to 1.
-        size: height and width to reach.
+        size: new height and width in pixels.
 
     Returns:
-        float32, shape `size`, 0 to 1; the same pixels if the image has that size already.
+        float32, shape `size`, 0 to 1; the image itself if it already has that size.
     """
     height, width = size
     rows, columns = image.shape
@@ -57,25 +57,35 @@ def fit(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     top, left = (full[0] - rows) // 2, (full[1] - columns) // 2
     padded = np.zeros(full, np.float32)
     padded[top : top + rows, left : left + columns] = image
-    # Pillow's bilinear filter widens with the reduction, so it does not alias.
+    # Pillow widens its bilinear filter when it reduces an image, which avoids aliasing.
     resized = Image.fromarray(padded).resize((width, height), Image.Resampling.BILINEAR)
     return np.clip(np.asarray(resized, dtype=np.float32), 0, 1)
 
 
 def quantise(image: np.ndarray, bit_depth: int) -> np.ndarray:
-    """Round an image of 0 to 1 to uint8 or uint16 over the full range of the type."""
+    """Convert an image to integers over the full range of the type.
+
+    Args:
+        image: floating point, any shape, clipped to 0 to 1.
+        bit_depth: 8 or 16.
+
+    Returns:
+        uint8 or uint16, same shape.
+    """
     kind: type[np.uint8] | type[np.uint16] = np.uint8 if bit_depth == 8 else np.uint16
     return np.rint(np.clip(image, 0, 1).astype(np.float64) * np.iinfo(kind).max).astype(kind)
 
 
 def stretch(images: np.ndarray) -> np.ndarray:
-    """Map each image's own minimum and maximum to 0 and 1 (the paper's intensity mapping of generated images).
+    """Map each image's minimum and maximum to 0 and 1.
 
     Args:
         images: floating point, shape (N, H, W), any range.
 
     Returns:
         float32, same shape; a constant image becomes zero.
+
+    Source: arXiv:2509.16582, generated images.
     """
     low = images.min(axis=(1, 2), keepdims=True)
     span = images.max(axis=(1, 2), keepdims=True) - low
@@ -83,17 +93,17 @@ def stretch(images: np.ndarray) -> np.ndarray:
 
 
 def zscore(images: np.ndarray, keys: Sequence[str]) -> np.ndarray:
-    """Give each image mean 0 and population standard deviation 1.
+    """Standardise each image to mean 0 and population standard deviation 1.
 
     Args:
         images: shape (N, H, W), any numeric type.
-        keys: N keys, to name the offender.
+        keys: N keys, for messages.
 
     Returns:
         float64, same shape.
 
     Raises:
-        DataError: if an image is constant or not finite; it has no z-score.
+        DataError: if an image is constant or not finite and has no z-score.
 
     Source: input of DeepSSIM and SSIM in arXiv:2509.16582.
     """
@@ -103,7 +113,15 @@ def zscore(images: np.ndarray, keys: Sequence[str]) -> np.ndarray:
 
 
 def require_zscore(images: np.ndarray, name: Callable[[int], str]) -> None:
-    """Raise a DataError if an image of (N, H, W) is constant or not finite; `name` gives the key of an offender."""
+    """Check that every image has a z-score.
+
+    Args:
+        images: shape (N, H, W), any numeric type.
+        name: function that returns the key of a row, for messages.
+
+    Raises:
+        DataError: if an image is constant or not finite.
+    """
     low, high = (edge(images, axis=(1, 2)) for edge in (np.min, np.max))
     unusable = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high) & (high > low)))  # NaN passes on to both
     if unusable.size:
@@ -114,10 +132,15 @@ def require_zscore(images: np.ndarray, name: Callable[[int], str]) -> None:
 
 
 def zscore_batch(images: torch.Tensor) -> torch.Tensor:
-    """Do the same as `zscore` on a device, for images of shape (N, 1, H, W), floating point.
+    """Standardise each image to mean 0 and population standard deviation 1, on any device.
 
-    A constant image, which augmentation may produce from a nearly empty one, becomes zero instead of raising: the
-    images themselves were checked when they were read.
+    A constant image becomes zero instead of raising an error: augmentation can make one from a nearly empty image.
+
+    Args:
+        images: floating point, shape (N, 1, H, W).
+
+    Returns:
+        Same shape and dtype.
     """
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     deviation = images.std(dim=(1, 2, 3), keepdim=True, correction=0)

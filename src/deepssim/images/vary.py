@@ -1,7 +1,6 @@
-"""New aligned images from old ones, so that an encoder sees more anatomies, and more ways to resemble, than there are.
+"""Random variations of the image content: deformation, blending, noise, blur and contrast, which lower SSIM by degrees.
 
-Not here: misalignment (augment.py), which changes how an image lies and not what it shows; which images belong together
-(encoders/families.py).
+Not here: misalignment, which leaves the content unchanged (augment.py); the composition of families (encoders/families.py).
 """
 
 from collections.abc import Callable
@@ -14,21 +13,16 @@ from deepssim.config.choices import Distortion
 from deepssim.config.distortions import DistortionConfig
 from deepssim.images import augment
 
-# Displacements are shares of half the image side, as `grid_sample` counts.
-_BEND = 0.06  # standard deviation of the displacement at 4x4 control points
-_SCALE = 0.06  # standard deviation of the change of size and of shear
-_DEFORMED = (
-    0.5  # share of families that are deformed as a whole; the others keep their sharpness, which resampling takes
-)
-_BLENDED = 0.2  # share of members that are mixed with any other image
-_LEAST_SHARE = 0.4  # of its own that a mixed image keeps
-_BENT = 0.12  # share of members that are deformed on their own
-_MOST_BENT = 0.4  # of a whole deformation
-_NOISY = 0.3
-_LEAST_NOISE, _MOST_NOISE = (
-    0.002,
-    0.06,
-)  # standard deviation, even on a logarithmic scale: the least counts most in SSIM
+_BEND = 0.06  # standard deviation of the displacement at 4x4 control points, in half sides as for `grid_sample`
+_SCALE = 0.06  # standard deviation of the entries of the affine map
+_DEFORMED = 0.5  # fraction of families that are deformed as a whole; the others are not blurred by resampling
+_BLENDED = 0.2  # fraction of members that are blended with any image of the batch
+_MIN_WEIGHT = 0.4  # of a blended member's own image
+_BENT = 0.12  # fraction of members that are deformed individually
+_MAX_BEND = 0.4  # of such a deformation, relative to that of a family
+_NOISY = 0.3  # fraction of members with noise
+# Standard deviation, log-uniform between these limits: SSIM is most sensitive to the first traces of noise.
+_MIN_NOISE, _MAX_NOISE = 0.002, 0.06
 _BLUR_AND_CONTRAST = (
     DistortionConfig(kind=Distortion.BLUR, probability=0.15, strength=1.3),
     DistortionConfig(kind=Distortion.GAMMA, probability=0.15, strength=0.4),
@@ -36,38 +30,40 @@ _BLUR_AND_CONTRAST = (
 
 
 def vary_families(images: Tensor, members: int) -> Tensor:
-    """Deform families as wholes, and each member but the first in ways that a generator may change an image.
+    """Deform families as a whole, and vary all members but the first in ways in which generated copies differ.
 
-    The SSIM of the results is unknown and must be computed; it covers the range between copies and strangers.
+    The SSIM within a family must be computed afterwards; it ranges from copies to unrelated images. Random numbers come from
+    torch's global generator.
 
     Args:
-        images: floating point, shape (G * members, 1, H, W), 0 to 1; a family's members follow each other.
-        members: images per family; the first of each is what the others are like.
+        images: floating point, shape (G * members, 1, H, W), 0 to 1, with the members of a family in sequence.
+        members: images per family.
 
     Returns:
-        The same shape, 0 to 1; random numbers come from torch's global generator.
+        Same shape and dtype, 0 to 1.
     """
     count = len(images)
     free = torch.arange(count) % members != 0
     whole = _deformation(images[::members]).repeat_interleave(members, dim=0)
     deformed = (torch.rand(count // members) < _DEFORMED).repeat_interleave(members)
     images = augment.change_some(deformed.to(images.device), images, _sample(whole))
-    share = (_LEAST_SHARE + (1 - _LEAST_SHARE) * torch.rand(count, 1, 1, 1)).to(images)
-    mixed = share * images + (1 - share) * images[torch.randint(count, (count,))]
-    images = torch.where((free & (torch.rand(count) < _BLENDED))[:, None, None, None].to(images.device), mixed, images)
+    weight = (_MIN_WEIGHT + (1 - _MIN_WEIGHT) * torch.rand(count, 1, 1, 1)).to(images)
+    blended = weight * images + (1 - weight) * images[torch.randint(count, (count,))]
+    chosen = (free & (torch.rand(count) < _BLENDED))[:, None, None, None].to(images.device)
+    images = torch.where(chosen, blended, images)
     straight = F.affine_grid(torch.eye(2, 3).expand(count, 2, 3), list(images.shape), align_corners=False).to(images)
-    amount = _MOST_BENT * torch.rand(count, 1, 1, 1).to(images)
+    amount = _MAX_BEND * torch.rand(count, 1, 1, 1).to(images)
     bent = straight + amount * (_deformation(images) - straight)
     images = augment.change_some((free & (torch.rand(count) < _BENT)).to(images.device), images, _sample(bent))
     drawn = augment.draw(count, _BLUR_AND_CONTRAST)
-    noise = _LEAST_NOISE * (_MOST_NOISE / _LEAST_NOISE) ** torch.rand(count, 1, 1, 1)
+    noise = _MIN_NOISE * (_MAX_NOISE / _MIN_NOISE) ** torch.rand(count, 1, 1, 1)
     noise = noise * (torch.rand(count, 1, 1, 1) < _NOISY) * torch.randn(images.shape)
     changed = (augment.apply(images, drawn.to(images.device)) + noise.to(images)).clamp(0, 1)
     return torch.where(free[:, None, None, None].to(images.device), changed, images.clamp(0, 1))
 
 
 def _deformation(images: Tensor) -> Tensor:
-    """Draw a smooth deformation for each image: sampling grid (N, H, W, 2)."""
+    """Draw a smooth deformation for each image, a sampling grid (N, H, W, 2)."""
     count = len(images)
     linear = torch.eye(2, 3) + torch.randn(count, 2, 3) * torch.tensor([_SCALE, _SCALE, 0.0])
     control = torch.randn(count, 2, 4, 4) * _BEND

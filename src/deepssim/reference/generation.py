@@ -74,7 +74,8 @@ def ldm_train_vae(*, dataset_csv: str, output_dir: str, config: Config, threads:
     }
     with atomic_outputs(outputs) as files:
         exported = files.pop("exported")
-        train_vae(images=images, pack=pack, vae=config.vae, **_hardware(config), tracking=config.tracking, **files)
+        arguments: dict[str, Any] = {"images": images, "pack": pack, "vae": config.vae, **files}
+        train_vae(**arguments, **_hardware(config))
         torch.save(to_generative(load_autoencoder(files["weights"])), exported)
 
 
@@ -112,17 +113,11 @@ def ldm_train_diff(
     }
     with atomic_outputs(outputs) as files:
         exported = files.pop("exported")
-        train_ldm(
-            images=images,
-            pack=pack,
-            latents=latents,
-            autoencoder=autoencoder,
-            initial=diff_ckpt,
-            ldm=config.ldm,
-            **_hardware(config),
-            tracking=config.tracking,
-            **files,
-        )
+        arguments: dict[str, Any] = {
+            "images": images, "pack": pack, "latents": latents, "autoencoder": autoencoder, "initial": diff_ckpt,
+            "ldm": config.ldm, **files,
+        }  # fmt: skip
+        train_ldm(**arguments, **_hardware(config))
         torch.save(to_generative(load_unet(files["weights"])[0]), exported)
 
 
@@ -179,7 +174,8 @@ def ldm_generate(
 
 
 def _hardware(config: Config) -> dict[str, Any]:
-    return {"seed": config.seed, "device": config.device, "devices": config.devices, "nodes": config.nodes}
+    """Return what every training takes beside its own section."""
+    return {name: getattr(config, name) for name in ("seed", "device", "devices", "nodes", "tracking")}
 
 
 def _dataset(place: Path, config: Config, threads: int) -> tuple[str, str]:

@@ -109,7 +109,8 @@ def write_keys(file: Any, name: str, keys: Sequence[str]) -> None:
     Raises:
         DataError: if a key has a NUL character or cannot be encoded as UTF-8.
     """
-    texts = [_encoded(key, f"{file.filename}: key") for key in keys]
+    source = f"{file.filename}: key"
+    texts = [_encoded(key, source) for key in keys]
     length = max(1, max(map(len, texts), default=1))
     kind = h5py.string_dtype("utf-8", length)
     if len(texts) * length < _COMPRESSED_FROM:

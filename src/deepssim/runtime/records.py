@@ -70,7 +70,7 @@ def write_records(origin: Origin, outputs: Mapping[str, Path], written: Mapping[
     for name, path in written.items():
         if outputs[name].suffix == ".h5":
             _write_inside(path, record)
-        if _is_inside(outputs[name], origin.root):
+        if origin.root is not None and _is_inside(outputs[name], origin.root):
             own = {"sha256": checksum(path), "inputs": inside, "sources": outside}
             _write_whole(_record_file(origin.root, _name(outputs[name], origin.root)), record | own)
 
@@ -165,8 +165,11 @@ def _is_inside(path: Path, root: Path | None) -> bool:
     return root is not None and path.resolve().is_relative_to(root.resolve())
 
 
-def _name(path: Path, root: Path) -> str:
-    return path.resolve().relative_to(root.resolve()).as_posix() if _is_inside(path, root) else str(path)
+def _name(path: Path, root: Path | None) -> str:
+    """Return a path below the folder of all results, or the path itself if it lies elsewhere."""
+    if root is None or not _is_inside(path, root):
+        return str(path)
+    return path.resolve().relative_to(root.resolve()).as_posix()
 
 
 def _record_file(root: Path, name: str) -> Path:

@@ -1,6 +1,6 @@
-"""Scores between embeddings: cosine and Pearson correlation, both one product of normalised matrices.
+"""Cosine similarity and Pearson correlation of embeddings, both the matrix product of normalised vectors.
 
-Not here: making embeddings (encoders/embeddings.py), tiles and memory (tiles.py).
+Not here: computing embeddings (encoders/), tiles and memory (tiles.py).
 """
 
 import math
@@ -12,37 +12,41 @@ from numba import njit, prange
 
 from deepssim.errors import DataError
 from deepssim.similarity.embeddings import Embeddings
-from deepssim.similarity.instructions import COLUMNS, ROWS
-from deepssim.similarity.lanes import numba_threads
-from deepssim.similarity.products import Panels, enter_products, multiply, multiply_pairs
+from deepssim.similarity.lanes import LANES, in_lanes, numba_threads
+from deepssim.similarity.products import VectorBlocks, enter_products, multiply, multiply_pairs
 from deepssim.similarity.topk import TopK
 
 
-class Likeness(StrEnum):
-    """How two embeddings are compared."""
+class EmbeddingSimilarity(StrEnum):
+    """Similarity measure of two embeddings."""
 
     COSINE = "cosine"
-    PEARSON = "pearson"  # cosine of what remains when each embedding's own mean is subtracted
+    PEARSON = "pearson"  # cosine similarity after subtracting the mean of each embedding from it
 
 
 class EmbeddingComparison:
-    """Cosine or Pearson correlation between two sets of embeddings; see `tiles.Comparison`.
+    """Cosine similarity or Pearson correlation between two sets of embeddings; see `tiles.Comparison`.
 
     Args:
         real: R embeddings of D values.
-        synthetic: S embeddings of the same encoder.
-        likeness: what to compute; scores are float32, -1 to 1, without unit.
-        threads: processor threads.
+        synthetic: S embeddings of D values, by the same encoder.
+        similarity: measure to compute; scores are float32, -1 to 1, without unit.
+        threads: processor threads; the result does not depend on it.
 
     Raises:
-        DataError: if they come from different encoders; later, on preparing an embedding that is not finite or, for
-            cosine, zero or, for Pearson, constant: it has no direction.
+        DataError: if the two sets come from different encoders. Preparing an embedding raises it if the embedding is not
+            finite, is zero (cosine) or is constant (Pearson), because its similarity is then undefined.
 
-    Source: arXiv:2509.16582, cosine of embeddings as an estimate of SSIM; arXiv:2402.01054 for Pearson.
+    Source: arXiv:2509.16582, cosine similarity of embeddings as an estimate of SSIM; arXiv:2402.01054 for Pearson.
     """
 
     def __init__(
-        self, real: Embeddings, synthetic: Embeddings, *, likeness: Likeness = Likeness.COSINE, threads: int = 1
+        self,
+        real: Embeddings,
+        synthetic: Embeddings,
+        *,
+        similarity: EmbeddingSimilarity = EmbeddingSimilarity.COSINE,
+        threads: int = 1,
     ) -> None:
         if real.checksum != synthetic.checksum or real.values.shape[1:] != synthetic.values.shape[1:]:
             raise DataError(
@@ -51,22 +55,22 @@ class EmbeddingComparison:
                 f"({real.checksum[:12]}); embed both with the same weights"
             )
         self.real, self.synthetic = real, synthetic
-        self.likeness, self.threads = likeness, threads
+        self.similarity, self.threads = similarity, threads
         self.shape = len(real.keys), len(synthetic.keys)
         self.bytes_held = real.values.nbytes + synthetic.values.nbytes
-        self.bytes_per_item = real.values.shape[1] * 8  # as they are and normalised
+        self.bytes_per_item = real.values.shape[1] * 8  # float32, as selected and normalised
         self._scores = np.empty(0, np.float32)
 
-    def prepare_rows(self, rows: Any) -> Panels:
+    def prepare_rows(self, rows: Any) -> VectorBlocks:
         """Normalise real embeddings."""
-        return self._directions(self.real, rows, ROWS)
+        return self._unit_vectors(self.real, rows)
 
-    def prepare_columns(self, columns: Any) -> Panels:
+    def prepare_columns(self, columns: Any) -> VectorBlocks:
         """Normalise synthetic embeddings."""
-        return self._directions(self.synthetic, columns, COLUMNS)
+        return self._unit_vectors(self.synthetic, columns)
 
-    def compare(self, rows: Panels, columns: Panels) -> np.ndarray:
-        """Score all pairs of normalised embeddings: float32 (r, s), in memory that the next call uses again."""
+    def compare(self, rows: VectorBlocks, columns: VectorBlocks) -> np.ndarray:
+        """Score all pairs of prepared embeddings: float32 (r, s), in memory that the next call overwrites."""
         shape = rows.count, columns.count
         if len(self._scores) < math.prod(shape):
             self._scores = np.empty(math.prod(shape), np.float32)
@@ -74,63 +78,69 @@ class EmbeddingComparison:
         self.compare_into(rows, columns, scores)
         return scores
 
-    def compare_into(self, rows: Panels, columns: Panels, scores: np.ndarray) -> None:
-        """Write the same into a part of a matrix."""
+    def compare_into(self, rows: VectorBlocks, columns: VectorBlocks, scores: np.ndarray) -> None:
+        """Write the scores of all pairs to `scores`, float32 (r, s), which may be part of a larger matrix."""
         with numba_threads(self.threads):
-            multiply(rows, columns, scores, self.threads)
+            multiply(rows, columns, scores)
 
-    def enter_columns(self, rows: Panels, columns: Panels, first_row: int, best: TopK) -> None:
-        """Enter the same into lists of the columns."""
+    def enter_columns(self, rows: VectorBlocks, columns: VectorBlocks, first_row: int, best: TopK) -> None:
+        """Update the top-k lists of the columns with the scores of all pairs; `first_row` is the index of the first row."""
         with numba_threads(self.threads):
-            enter_products(rows, columns, first_row, best, self.threads)
+            enter_products(rows, columns, first_row, best)
 
-    def compare_pairs(self, rows: Panels, columns: Panels, row_of: np.ndarray, column_of: np.ndarray) -> np.ndarray:
-        """Score pairs of normalised embeddings: float32 (N,), the same as in the matrix."""
+    def compare_pairs(
+        self, rows: VectorBlocks, columns: VectorBlocks, row_of: np.ndarray, column_of: np.ndarray
+    ) -> np.ndarray:
+        """Score pairs of prepared embeddings: float32 (N,), equal to their entries in the matrix."""
         with numba_threads(self.threads):
             return multiply_pairs(rows, columns, row_of, column_of)
 
-    def _directions(self, embeddings: Embeddings, part: Any, width: int) -> Panels:
-        values = np.asarray(embeddings.values[part], np.float32)
-        directions, usable = Panels.empty(len(values), values.shape[1], width), np.empty(len(values), np.bool_)
+    def _unit_vectors(self, embeddings: Embeddings, chosen: Any) -> VectorBlocks:
+        values = np.asarray(embeddings.values[chosen], np.float32)
+        usable = np.empty(len(values), np.bool_)
         with numba_threads(self.threads):
-            _normalise(values, self.likeness is Likeness.PEARSON, directions.values, usable)
+            blocks = in_lanes(values)
+            _normalise(blocks, self.similarity is EmbeddingSimilarity.PEARSON, usable)
         if not usable.all():
             unusable = np.flatnonzero(~usable)
-            row = int(np.arange(len(embeddings.keys))[part][unusable[0]])
-            kind = "zero" if self.likeness is Likeness.COSINE else "constant"
+            row = int(np.arange(len(embeddings.keys))[chosen][unusable[0]])
+            kind = "zero" if self.similarity is EmbeddingSimilarity.COSINE else "constant"
             raise DataError(
                 f"{embeddings.source or embeddings.encoder}: {len(unusable)} of {len(values)} embeddings are {kind} or "
                 f"not finite, first that of {embeddings.keys[row]!r} in row {row}; check the image and the encoder"
             )
-        return directions
+        return VectorBlocks(blocks, len(values))
 
 
 @njit(parallel=True, cache=True)
-def _normalise(values: np.ndarray, centred: bool, panels: np.ndarray, usable: np.ndarray) -> None:
-    """Write rows divided by their length, less their mean if `centred`, in panels; say which have a direction."""
-    features, width = panels.shape[1:]
-    for number in prange(len(panels)):
-        panel = panels[number]
-        rows = values[number * width : (number + 1) * width]
-        for lane in range(width):
-            for feature in range(features):
-                panel[feature, lane] = rows[lane, feature] if lane < len(rows) else 0
-        # Sums of all lanes beside each other, each from the first feature to the last.
-        means, magnitudes, lengths = np.zeros(width), np.zeros(width), np.zeros(width)
+def _normalise(blocks: np.ndarray, centred: bool, usable: np.ndarray) -> None:
+    """Divide the vectors in lanes by their length, after subtracting their mean if `centred`.
+
+    Args:
+        blocks: float32 (blocks, D, 64), changed in place.
+        centred: whether to subtract the mean.
+        usable: bool (N,), set to whether a vector is finite and its length is above zero.
+    """
+    features = blocks.shape[1]
+    for number in prange(len(blocks)):
+        block = blocks[number]
+        # In float64; every lane is summed from the first feature to the last.
+        means, magnitudes, lengths = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
         if centred:
             for feature in range(features):
-                for lane in range(width):
-                    means[lane] += panel[feature, lane]
+                for lane in range(LANES):
+                    means[lane] += block[feature, lane]
             means /= features
         for feature in range(features):
-            for lane in range(width):
-                value = np.float64(panel[feature, lane])
+            for lane in range(LANES):
+                value = np.float64(block[feature, lane])
                 magnitudes[lane] += value * value
                 lengths[lane] += (value - means[lane]) ** 2
-        # What is left of a constant embedding after subtracting its mean is rounding, and its direction is chance.
+        # A constant embedding leaves only rounding errors after its mean is subtracted.
         directed = np.isfinite(lengths) & (lengths > magnitudes * 1e-14)
-        usable[number * width : (number + 1) * width] = directed[: len(rows)]
+        first = number * LANES
+        usable[first : first + LANES] = directed[: len(usable) - first]
         factors = np.where(directed, 1 / np.sqrt(lengths), 0.0)
         for feature in range(features):
-            for lane in range(width):
-                panel[feature, lane] = (panel[feature, lane] - means[lane]) * factors[lane]
+            for lane in range(LANES):
+                block[feature, lane] = (block[feature, lane] - means[lane]) * factors[lane]

@@ -73,7 +73,7 @@ class FsimComparison:
         threads: int = 1,
         variant: FsimVariant = FsimVariant.PHASE_CONGRUENCY,
     ) -> None:
-        require_same_size(real, synthetic, least=_LEAST)
+        require_same_size(real, synthetic, min_side=_LEAST)
         self.real, self.synthetic = real, synthetic
         self.threads, self.variant = threads, variant
         self.shape = len(real.keys), len(synthetic.keys)
@@ -93,9 +93,9 @@ class FsimComparison:
     def compare(self, rows: FsimFeatures, columns: FsimFeatures) -> np.ndarray:
         """Score all pairs of prepared images: float32 (r, s)."""
         count = len(columns.gradient)
-        lanes = [in_lanes(values) for values in vars(columns).values()]
-        scores = np.empty((len(rows.gradient), len(lanes[0]) * LANES), np.float32)
         with numba_threads(self.threads):
+            lanes = [in_lanes(values) for values in vars(columns).values()]
+            scores = np.empty((len(rows.gradient), len(lanes[0]) * LANES), np.float32)
             _all_pairs(rows.congruency, rows.gradient, *lanes, np.float32(T1), np.float32(T2), scores)
         return scores[:, :count]
 

@@ -1,155 +1,170 @@
-"""Products of float32 matrices whose entries are the same to the last bit wherever and with whatever they are computed.
+"""Products of embedding matrices, reproducible to the last bit.
 
-Every entry is one chain of fused multiplications and additions from the first feature to the last. So it does not depend
-on the tile, the shard, the number of threads or a library, and the scores of a list of pairs equal those of the matrix.
-(Libraries for matrices add in an order that depends on the place in the matrix.)
+Every entry is one chain of multiply-add operations from the first feature to the last. It is therefore the same in any
+tile, in any shard, with any number of threads and in a list of pairs. General matrix libraries do not promise this: their
+order of summation changes with the shape of the matrices and with the position of the entry.
 
-The scheme is the usual one: rows and columns lie in panels, so that a small block of the result stays in registers while it
-is added up. What a library cannot do is to go on with the block while it is in the cache; that is where the speed comes from.
+Both factors lie in blocks of 64 vectors, one vector per lane. A block of the product, 64 x 64, stays in the first-level
+cache while it is summed, and is written out or searched from there. Four rows and four features are processed at a time,
+so that a value loaded into a register is used several times (register blocking: Goto & van de Geijn 2008,
+doi:10.1145/1356052.1356053).
 
-Not here: what is multiplied (embedding_scores.py), how the best are kept (topk.py), single instructions (instructions.py).
+Not here: normalising embeddings (embedding_scores.py), lists of the highest scores (topk.py).
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit, prange
 
-from deepssim.similarity.instructions import (
-    COLUMNS,
-    LANES,
-    ROWS,
-    finish_stores,
-    multiply_add,
-    multiply_block,
-    store_past_caches,
-)
+from deepssim.similarity.lanes import LANES
 from deepssim.similarity.topk import TopK, enter_lines
 
-_CACHE = 2**19  # bytes of columns that a thread goes through all rows with; they stay in its second-level cache
+_FEATURES = 4  # processed between loading and storing a sum
+_ONE = np.float32(1)
 
 
 @dataclass(frozen=True)
-class Panels:
-    """Vectors side by side.
+class VectorBlocks:
+    """Vectors in lanes, as `lanes.in_lanes` arranges them.
 
     Attributes:
-        values: float32 (panels, D, width), finite; the last panel is filled up.
-        count: how many vectors there are.
+        values: float32 (blocks, D, 64), contiguous and finite; unused lanes of the last block are zero.
+        count: number of vectors.
     """
 
     values: np.ndarray
     count: int
 
-    @classmethod
-    def empty(cls, count: int, features: int, width: int) -> "Panels":
-        """Return room for vectors, ROWS or COLUMNS of them in a panel."""
-        shape = -(-count // width), features, width
-        memory = np.empty(math.prod(shape) + 16, np.float32)
-        start = (
-            -(memory.ctypes.data // 4) % 16
-        )  # where a cache line begins, since vectors of its length are faster there
-        return cls(memory[start : start + math.prod(shape)].reshape(shape), count)
 
-
-def multiply(rows: Panels, columns: Panels, out: np.ndarray, threads: int) -> None:
-    """Write products, limited to -1 to 1, to `out`.
+def multiply(rows: VectorBlocks, columns: VectorBlocks, out: np.ndarray) -> None:
+    """Write the products of all pairs of vectors, clipped to -1 to 1.
 
     Args:
-        rows: r vectors in panels of ROWS.
-        columns: s vectors in panels of COLUMNS.
-        out: float32 (r, s); the values of a row lie beside each other.
-        threads: among which the work is divided.
+        rows: r vectors of D values.
+        columns: s vectors of D values.
+        out: float32 (r, s); may be part of a larger matrix.
     """
-    _multiply(rows.values, columns.values, out, _panels_at_once(columns, threads))
+    _multiply(rows.values, columns.values, out)
 
 
-def enter_products(rows: Panels, columns: Panels, first: int, best: TopK, threads: int) -> None:
-    """Enter products into the lists of their columns, without keeping them.
+def enter_products(rows: VectorBlocks, columns: VectorBlocks, first_row: int, best: TopK) -> None:
+    """Update the top-k lists of the columns with the products of all pairs, without storing these.
 
     Args:
-        rows, columns, threads: as for `multiply`.
-        first: number of the first row; rows must come in order.
-        best: lists of the columns.
+        rows: r vectors of D values.
+        columns: s vectors of D values.
+        first_row: index of the first row; rows have to come in increasing order.
+        best: lists of the s columns, changed in place.
     """
-    at_once = _panels_at_once(columns, threads)
-    _enter(rows.values, columns.values, rows.count, first, best.scores, best.partners, at_once)
+    _enter(rows.values, columns.values, rows.count, first_row, best.scores, best.partners)
 
 
-def multiply_pairs(rows: Panels, columns: Panels, row_of: np.ndarray, column_of: np.ndarray) -> np.ndarray:
-    """Return the products of vectors `row_of[n]` and `column_of[n]`, the same as in a matrix: float32 (N,)."""
-    out = np.empty(len(row_of), np.float32)
-    _multiply_pairs(rows.values, columns.values, row_of, column_of, out)
-    return out
+def multiply_pairs(rows: VectorBlocks, columns: VectorBlocks, row_of: np.ndarray, column_of: np.ndarray) -> np.ndarray:
+    """Multiply vectors `row_of[n]` and `column_of[n]` for every n.
+
+    Args:
+        rows: r vectors of D values.
+        columns: s vectors of D values.
+        row_of: integer (N,), 0 to r - 1.
+        column_of: integer (N,), 0 to s - 1.
+
+    Returns:
+        float32 (N,), -1 to 1, equal to the entries that `multiply` writes.
+    """
+    products = np.empty(len(row_of), np.float32)
+    left, right = _first_values(rows, row_of), _first_values(columns, column_of)
+    _multiply_pairs(rows.values.reshape(-1), columns.values.reshape(-1), left, right, rows.values.shape[1], products)
+    return products
+
+
+def _first_values(vectors: VectorBlocks, chosen: np.ndarray) -> np.ndarray:
+    """Return where the first values of some vectors are in the flat array; the next values follow every 64 places."""
+    block, lane = np.divmod(chosen, LANES)
+    return block * (vectors.values.shape[1] * LANES) + lane
 
 
 @njit(parallel=True, cache=True)
-def _multiply_pairs(
-    rows: np.ndarray, columns: np.ndarray, row_of: np.ndarray, column_of: np.ndarray, out: np.ndarray
-) -> None:
-    for pair in prange(len(out)):
-        row, column = rows[row_of[pair] // ROWS], columns[column_of[pair] // COLUMNS]
-        left, right = row_of[pair] % ROWS, column_of[pair] % COLUMNS
-        total = np.float32(0)
-        for feature in range(len(row)):
-            total = multiply_add(row[feature, left], column[feature, right], total)
-        out[pair] = min(max(total, np.float32(-1)), np.float32(1))
-
-
-def _panels_at_once(columns: Panels, threads: int) -> int:
-    count, features, width = columns.values.shape
-    return max(1, min(_CACHE // (features * width * 4), -(-count // threads)))
-
-
-@njit(parallel=True, cache=True)
-def _multiply(rows: np.ndarray, columns: np.ndarray, out: np.ndarray, at_once: int) -> None:
-    for part in prange(-(-len(columns) // at_once)):
-        chosen = columns[part * at_once : (part + 1) * at_once]
-        lines = np.empty((ROWS, len(chosen) * COLUMNS), np.float32)
-        left = part * at_once * COLUMNS
-        for panel in range(len(rows)):
-            _multiply_panel(rows[panel], chosen, lines)
-            for row in range(min(ROWS, len(out) - panel * ROWS)):
-                _copy_past_caches(lines[row], out[panel * ROWS + row, left : left + lines.shape[1]])
-        finish_stores()
+def _multiply(rows: np.ndarray, columns: np.ndarray, out: np.ndarray) -> None:
+    for column in prange(len(columns)):
+        tile = np.empty((LANES, LANES), np.float32)
+        left = column * LANES
+        width = min(LANES, out.shape[1] - left)
+        for row in range(len(rows)):
+            _multiply_block(rows[row], columns[column], tile)
+            top = row * LANES
+            for line in range(min(LANES, len(out) - top)):
+                out[top + line, left : left + width] = tile[line, :width]
 
 
 @njit(parallel=True, cache=True)
 def _enter(
+    rows: np.ndarray, columns: np.ndarray, count: int, first_row: int, scores: np.ndarray, partners: np.ndarray
+) -> None:
+    for column in prange(len(columns)):
+        tile = np.empty((LANES, LANES), np.float32)
+        part = slice(column * LANES, (column + 1) * LANES)
+        best, of_best = scores[part], partners[part]
+        least = best[:, -1].copy()
+        for row in range(len(rows)):
+            _multiply_block(rows[row], columns[column], tile)
+            top = row * LANES
+            enter_lines(tile[: min(LANES, count - top), : len(best)], first_row + top, least, best, of_best)
+
+
+# `contract` lets a product and a sum become one instruction, which rounds once. It permits no other change, in particular
+# no other order of summation. The two functions below have to be compiled with the same flag, or their results differ.
+
+
+@njit(cache=True, fastmath={"contract"})
+def _multiply_block(rows: np.ndarray, columns: np.ndarray, tile: np.ndarray) -> None:
+    """Multiply 64 rows, (D, 64), by 64 columns, (D, 64), and write the products, clipped to -1 to 1, to (64, 64)."""
+    # Flat arrays and constant bounds let the compiler see which addresses are distinct, and vectorise over lanes.
+    left, right, sums = rows.reshape(-1), columns.reshape(-1), tile.reshape(-1)
+    sums[:] = 0
+    whole = len(columns) // _FEATURES * _FEATURES
+    for feature in range(0, whole, _FEATURES):
+        factors = left[feature * LANES : (feature + _FEATURES) * LANES]
+        values = right[feature * LANES : (feature + _FEATURES) * LANES]
+        for row in range(0, LANES, 4):
+            for lane in range(LANES):
+                place = row * LANES + lane
+                first, second = sums[place], sums[place + LANES]
+                third, fourth = sums[place + 2 * LANES], sums[place + 3 * LANES]
+                for step in range(_FEATURES):
+                    value = values[step * LANES + lane]
+                    first += factors[step * LANES + row] * value
+                    second += factors[step * LANES + row + 1] * value
+                    third += factors[step * LANES + row + 2] * value
+                    fourth += factors[step * LANES + row + 3] * value
+                sums[place], sums[place + LANES] = first, second
+                sums[place + 2 * LANES], sums[place + 3 * LANES] = third, fourth
+    for feature in range(whole, len(columns)):
+        for row in range(LANES):
+            for lane in range(LANES):
+                sums[row * LANES + lane] += left[feature * LANES + row] * right[feature * LANES + lane]
+    for place in range(len(sums)):
+        sums[place] = min(max(sums[place], -_ONE), _ONE)
+
+
+@njit(parallel=True, cache=True, fastmath={"contract"})
+def _multiply_pairs(
     rows: np.ndarray,
     columns: np.ndarray,
-    count: int,
-    first: int,
-    scores: np.ndarray,
-    partners: np.ndarray,
-    at_once: int,
+    row_start: np.ndarray,
+    column_start: np.ndarray,
+    features: int,
+    out: np.ndarray,
 ) -> None:
-    for part in prange(-(-len(columns) // at_once)):
-        chosen = columns[part * at_once : (part + 1) * at_once]
-        lines = np.empty((ROWS, len(chosen) * COLUMNS), np.float32)
-        left = part * at_once * COLUMNS
-        best, of_best = scores[left : left + lines.shape[1]], partners[left : left + lines.shape[1]]
-        least = best[:, -1].copy()
-        for panel in range(len(rows)):
-            _multiply_panel(rows[panel], chosen, lines)
-            height = min(ROWS, count - panel * ROWS)
-            enter_lines(lines[:height, : len(best)], first + panel * ROWS, least, best, of_best)
-
-
-@njit(inline="always")
-def _multiply_panel(row: np.ndarray, columns: np.ndarray, lines: np.ndarray) -> None:
-    for panel in range(len(columns)):
-        multiply_block(row, columns[panel], lines[:, panel * COLUMNS : (panel + 1) * COLUMNS])
-
-
-@njit(inline="always")
-def _copy_past_caches(source: np.ndarray, target: np.ndarray) -> None:
-    """Copy as many values as `target` has: a result that is larger than the caches need not be read before it is written."""
-    count = len(target)
-    start = min(count, -(target.ctypes.data // 4) % LANES)
-    stop = start + (count - start) // LANES * LANES
-    target[:start] = source[:start]
-    for place in range(start, stop, LANES):
-        store_past_caches(source, target, place)
-    target[stop:] = source[stop:count]
+    """Multiply pairs of vectors whose first values are at `row_start` and `column_start` of the flat arrays."""
+    for block in prange(-(-len(out) // LANES)):
+        part = slice(block * LANES, (block + 1) * LANES)
+        left, right, products = row_start[part], column_start[part], out[part]
+        # 64 pairs are summed side by side, because the compiler may split a sum over the features of one pair into
+        # products and additions, which rounds twice.
+        sums = np.zeros(LANES, np.float32)
+        for feature in range(features):
+            for pair in range(len(products)):
+                sums[pair] += rows[left[pair] + feature * LANES] * columns[right[pair] + feature * LANES]
+        for pair in range(len(products)):
+            products[pair] = min(max(sums[pair], -_ONE), _ONE)

@@ -68,7 +68,7 @@ class SsimComparison:
     """
 
     def __init__(self, real: ImagePack, synthetic: ImagePack, *, threads: int = 1, symmetric: bool = False) -> None:
-        require_same_size(real, synthetic, least=WINDOW)
+        require_same_size(real, synthetic, min_side=WINDOW)
         self.real, self.synthetic = real, synthetic
         self.threads, self.symmetric = threads, symmetric
         self.shape = len(real.keys), len(synthetic.keys)
@@ -90,10 +90,10 @@ class SsimComparison:
         """Score all pairs of prepared images: float32 (r, s)."""
         count = len(columns.pixels)
         # Lanes without an image have factor and range 0; they score something that nobody reads.
-        lanes = {name: in_lanes(values) for name, values in vars(columns).items()}
-        lanes["ranges"] *= self.symmetric
-        scores = np.empty((len(rows.pixels), len(lanes["pixels"]) * LANES), np.float32)
         with numba_threads(self.threads):
+            lanes = {name: in_lanes(values) for name, values in vars(columns).items()}
+            lanes["ranges"] *= self.symmetric
+            scores = np.empty((len(rows.pixels), len(lanes["pixels"]) * LANES), np.float32)
             _kernel(self._wide)(*vars(rows).values(), *lanes.values(), scores)
         return scores[:, :count]
 

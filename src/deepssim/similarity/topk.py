@@ -1,10 +1,9 @@
-"""The k highest scores of every row and every column, kept while tiles pass by.
+"""The k highest scores of every row and every column, updated tile by tile.
 
-Exact: the same as sorting the whole matrix. Among equal scores the lower index comes first, so the result does not depend
-on tiles or shards.
+Exact: equal to sorting the whole matrix. Among equal scores the lower index comes first, so the result does not depend on
+tiles or shards.
 
-Source of the scheme: the threshold of a full list rejects nearly every later score, so one comparison per score is
-nearly all the work.
+Once a list is full, its lowest score rejects nearly every later score, so the cost is about one comparison per score.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from deepssim.errors import DataError
 from deepssim.similarity.lanes import numba_threads
 from deepssim.similarity.tiles import Comparison, Direct, Tile, prepared_tiles, score_tiles
 
-_CHUNK = 256  # scores compared together; columns that one thread looks after
+_CHUNK = 256  # scores compared at a time; columns per task of a thread
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class TopK:
 
     @classmethod
     def empty(cls, count: int, k: int) -> "TopK":
-        """Return lists that any score enters."""
+        """Return empty lists: scores of minus infinity and partners of -1."""
         return cls(np.full((count, k), -np.inf, np.float32), np.full((count, k), -1, np.int64))
 
 
@@ -51,8 +50,8 @@ def top_k(
 
     Args:
         comparison: R real and S synthetic items.
-        k: how many; all where there are fewer partners.
-        max_memory_gb: bound of memory, without the result.
+        k: length of the lists; all partners where there are fewer.
+        max_memory_gb: memory limit, without the result.
         threads: processor threads.
         rows, columns: which of the two to find.
 
@@ -113,8 +112,8 @@ def _insert(scores: np.ndarray, partners: np.ndarray, item: int, score: float, p
     scores[item, place], partners[item, place] = score, partner
 
 
-# Both loops compare a stretch of scores without a branch first, which the processor does many at a time, and then look at
-# the few groups of eight in which a score was above its threshold.
+# Both loops first compare a run of scores without branches, which vectorises, and then visit the few groups of eight in
+# which a score was above its threshold.
 
 
 @njit(parallel=True, cache=True)
@@ -139,13 +138,21 @@ def _enter_rows(tile: np.ndarray, first: int, scores: np.ndarray, partners: np.n
 def _enter_columns(tile: np.ndarray, first: int, scores: np.ndarray, partners: np.ndarray) -> None:
     for chunk in prange(-(-tile.shape[1] // _CHUNK)):
         part = slice(chunk * _CHUNK, (chunk + 1) * _CHUNK)
-        least = scores[part, -1].copy()  # beside each other, as the scores of a row are
+        least = scores[part, -1].copy()  # contiguous, like the scores of a row
         enter_lines(tile[:, part], first, least, scores[part], partners[part])
 
 
 @njit(inline="always")
 def enter_lines(lines: np.ndarray, first: int, least: np.ndarray, scores: np.ndarray, partners: np.ndarray) -> None:
-    """Enter rows from `first` on into the lists of their columns, whose last scores are kept in `least`, too."""
+    """Update the top-k lists of columns with some rows.
+
+    Args:
+        lines: float32 (r, s), scores of r rows.
+        first: index of the first row.
+        least: float32 (s,), the lowest score of each list; updated, too.
+        scores: float32 (s, k), updated in place.
+        partners: int64 (s, k), updated in place.
+    """
     above = np.zeros(-(-lines.shape[1] // 8) * 8, np.uint8)
     groups = above.view(np.uint64)
     for row in range(len(lines)):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-_MODULES = {
+MODULES = {
     "prepare_dataset": "dataset",
     "misalign": "misalignment",
     "train_vae": "vae",
@@ -42,7 +42,7 @@ _MODULES = {
 
 def stage_function(name: str) -> Callable[..., Any]:
     """Return the function of a stage, importing its module only."""
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{MODULES[name]}"), name)
 
 
 def run_stage(name: str, files: Mapping[str, Any], available: Mapping[str, Any]) -> Any:

@@ -26,6 +26,7 @@ class StageCommand:
         settings: sections and single settings (`section.key`) that the stage needs; from the config file or the defaults.
         several: inputs that take more than one file.
         flags: switches.
+        sharded: whether the synthetic images may be one of several parts, whose number is an option.
     """
 
     help: str
@@ -35,11 +36,12 @@ class StageCommand:
     settings: tuple[str, ...] = ()
     several: tuple[str, ...] = ()
     flags: dict[str, str] = field(default_factory=dict)
+    sharded: bool = False
 
 
 _PACKS = {"real": "image pack of the real images", "synthetic": "image pack of synthetic images"}
 _EMBEDDINGS = {"real": "embeddings of the real images", "synthetic": "embeddings of synthetic images"}
-_SCORING = ("seed", "device", "synthesis.images_per_record", "similarity")
+_SCORING = ("seed", "device", "shards", "synthesis.images_per_record", "similarity")
 _OF_MATRIX = {
     "train_used": "CSV with the keys of the generator's training images (default: all real images)",
     "pairs": "CSV with real_key and synth_key: pairs that are kept where not all scores are",
@@ -55,11 +57,11 @@ COMMANDS = {
     ),
     "score-images": StageCommand(
         help="score real against synthetic images by a metric that compares pixels",
-        inputs=_PACKS, optional=_OF_MATRIX, outputs=_MATRIX, settings=_SCORING, several=("pairs",),
+        inputs=_PACKS, optional=_OF_MATRIX, outputs=_MATRIX, settings=_SCORING, several=("pairs",), sharded=True,
     ),
     "score-embeddings": StageCommand(
         help="score real against synthetic embeddings",
-        inputs=_EMBEDDINGS, optional=_OF_MATRIX, outputs=_MATRIX, settings=_SCORING, several=("pairs",),
+        inputs=_EMBEDDINGS, optional=_OF_MATRIX, outputs=_MATRIX, settings=_SCORING, several=("pairs",), sharded=True,
     ),
     "score-pairs": StageCommand(
         help="score a list of pairs without the matrix",
@@ -104,6 +106,9 @@ def add_stage_commands(commands: Any) -> None:
             _add_file(command, option, text, required=True, several=False)
         for option, text in record.flags.items():
             command.add_argument(f"--{option}", action="store_true", help=text)
+        if record.sharded:
+            text = "number of this part of the synthetic images, of the config's `shards` parts (default: 0)"
+            command.add_argument("--shard", type=int, default=0, help=text)
         if record.settings:
             command.add_argument("--config", metavar="FILE", help="config file (default: the default settings)")
         command.add_argument(
@@ -130,7 +135,9 @@ def _run(options: argparse.Namespace) -> None:
     plain = as_settings(config)
     declared = {name: _setting(plain, name) for name in record.settings}
     values = typed_settings(declared) | {"threads": options.threads, "config_hash": fingerprint(plain)}
-    values |= {name: getattr(options, name) for name in ("metric", *record.flags)}
+    values |= {
+        name: getattr(options, name) for name in ("metric", *record.flags, *(["shard"] if record.sharded else []))
+    }
     inputs = {name: getattr(options, name) for name in (*record.inputs, *record.optional)}
     final = {name: Path(getattr(options, name)) for name in record.outputs}
     with atomic_outputs(final) as outputs:

@@ -156,4 +156,11 @@ def _labels(table: pd.DataFrame) -> np.ndarray:
 
 def _subjects(images: str, table: pd.DataFrame) -> list[str]:
     """Return the subject of the real image of each pair."""
-    return read_images(images).set_index("key")["subject"].loc[table["real_key"]].astype(str).tolist()
+    subject_of = read_images(images).set_index("key")["subject"]
+    absent = table.loc[~table["real_key"].isin(subject_of.index), "real_key"]
+    if len(absent):
+        raise DataError(
+            f"{images}: lacks the real images of {len(absent)} of {len(table)} test pairs, first {absent.iloc[0]!r}; name the "
+            "image table that the pairs were sampled from"
+        )
+    return subject_of.loc[table["real_key"]].astype(str).tolist()

@@ -11,11 +11,11 @@ from deepssim.config.training import TrackingConfig
 from deepssim.datasets.tables import Split, keys_of, read_images, write_csv
 from deepssim.generative import sampling
 from deepssim.generative.autoencoder import load_autoencoder
-from deepssim.generative.checkpoints import initial_unet
+from deepssim.generative.checkpoints import initial_unet_weights
 from deepssim.generative.diffusion import save_unet
 from deepssim.generative.diffusion_training import draw_copies, train_diffusion
 from deepssim.generative.latents import read_latents
-from deepssim.generative.monitoring import keys_to_draw, memorization_inspection
+from deepssim.generative.monitoring import keys_to_generate, memorization_inspection
 from deepssim.images.packs import read_pack
 from deepssim.images.sheets import save_sheet
 from deepssim.runtime.devices import resolve_device
@@ -66,7 +66,7 @@ def train_ldm(
         seed=seed,
         device=device,
         state=state_folder("train_ldm", weights, [as_settings(ldm), seed, device, devices, nodes], sources),
-        initial=initial_unet(initial, train_latents, ldm) if initial else None,
+        initial=initial_unet_weights(initial, train_latents, ldm) if initial else None,
         inspection=memorization_inspection(
             read_pack(pack).select(train_keys), train_latents, decoder, ldm, seed=seed, device=target
         ),
@@ -75,7 +75,7 @@ def train_ldm(
     )
     options = SynthesisConfig(batch_size=_SAMPLES)
     preview = sampling.generate(
-        keys_to_draw(train_keys, _SAMPLES), network, decoder, latents=train_latents, ldm=ldm, options=options, seed=seed,
+        keys_to_generate(train_keys, _SAMPLES), network, decoder, latents=train_latents, ldm=ldm, options=options, seed=seed,
         device=target, bit_depth=8,
     )  # fmt: skip
     save_sheet(samples, preview)

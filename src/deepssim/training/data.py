@@ -1,6 +1,6 @@
-"""Training data in memory, and the order in which it comes.
+"""Training data in memory, their shuffling and batches.
 
-Not here: the run itself (training.py).
+Not here: the run itself (driver.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,15 +13,15 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, Sequent
 from deepssim.config.training import TrainingConfig
 from deepssim.seeds import torch_generator
 
-_SHARE_OF_DEVICE = 0.25  # of a GPU's free memory that training data may take
+_MAX_GPU_FRACTION = 0.25  # of a GPU's free memory that training data may take
 
 
 class Batched(Dataset):
-    """Tensors in memory, indexed by a whole batch at once: no per-item Python work, no collation.
+    """Tensors in memory, indexed by a whole batch at once, which avoids collation and Python code per item.
 
     Args:
-        tensors: each with N rows.
-        copies: how often each row occurs in a pass over the data; once unless given.
+        tensors: tensors with N rows each.
+        copies: N numbers, how often each row occurs in a pass over the data; once unless given.
     """
 
     def __init__(self, *tensors: torch.Tensor, copies: Sequence[int] | None = None) -> None:
@@ -36,35 +36,47 @@ class Batched(Dataset):
         return tuple(tensor[chosen] for tensor in self.tensors)
 
     def rows_for(self, batch_size: int) -> int:
-        """Return how many rows make a batch; a row of some data stands for several images."""
+        """Return the number of rows per batch; subclasses may have several images per row."""
         return batch_size
 
     @property
     def bytes_held(self) -> int:
-        """Memory that the tensors take."""
+        """Memory of the tensors, in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors)
 
     def move(self, target: torch.device) -> None:
-        """Put the tensors onto a GPU if they leave most of its memory free; batches then need no transfer."""
-        if target.type == "cuda" and self.bytes_held < _SHARE_OF_DEVICE * torch.cuda.mem_get_info(target)[0]:
+        """Move the tensors to the target GPU if they leave most of its memory free, so that batches need no transfer."""
+        if target.type == "cuda" and self.bytes_held < _MAX_GPU_FRACTION * torch.cuda.mem_get_info(target)[0]:
             self.tensors = tuple(tensor.to(target) for tensor in self.tensors)
 
 
 def train_loader(data: Batched, options: TrainingConfig, seed: int, trainer: lightning.Trainer) -> DataLoader:
-    """Return shuffled batches; of processes that train together each gets its part of every batch."""
+    """Return shuffled batches; with several processes, each gets its part of every batch.
+
+    Args:
+        data: training data.
+        options: batch size and passes per epoch.
+        seed: the config's seed; the order depends on it, the epoch and the pass only.
+        trainer: trainer of the run, which knows the epoch and the process.
+    """
     order = _Shuffled(data, options.passes, seed, trainer)
     batches = BatchSampler(order, data.rows_for(options.batch_size), drop_last=False)
     return DataLoader(data, sampler=_Part(batches, trainer), batch_size=None)
 
 
 def valid_loader(data: Batched, options: TrainingConfig) -> DataLoader:
-    """Return batches in order; processes that train together all see all of them, and so agree on what is best."""
+    """Return batches in order; every process gets all of them, so that they agree on the best epoch.
+
+    Args:
+        data: validation data.
+        options: batch size.
+    """
     batches = BatchSampler(SequentialSampler(data), data.rows_for(options.batch_size), drop_last=False)
     return DataLoader(data, sampler=batches, batch_size=None)
 
 
 class _Part(Sampler):
-    """The part of every batch that belongs to one of the processes that train together; all of it if there is one."""
+    """The part of every batch that belongs to the current process."""
 
     def __init__(self, batches: BatchSampler, trainer: lightning.Trainer) -> None:
         self.batches = batches
@@ -75,12 +87,12 @@ class _Part(Sampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self.batches:
-            # A last batch can have fewer images than there are processes, and all must make the same number of steps.
+            # The last batch may have fewer images than there are processes, but all must take the same number of steps.
             yield batch[self.trainer.global_rank :: self.trainer.world_size] or batch[:1]
 
 
 class _Shuffled(Sampler):
-    """A new order in every pass over the data, the same again when an epoch is repeated after a resume."""
+    """A new order in every pass over the data, the same if an epoch is repeated after an interruption."""
 
     def __init__(self, data: Batched, passes: int, seed: int, trainer: lightning.Trainer) -> None:
         self.count = len(data)

@@ -1,11 +1,10 @@
-"""The one place that drives a training run: device, precision, loggers, checkpoints, resume.
+"""Drive a training run: device, precision, loggers, checkpoints, resuming.
 
-A run keeps its checkpoints and logs in a state folder and continues from there after a kill. All randomness of a step
-is a function of seed and step number, so a resumed run ends with the weights of an undisturbed one.
+A run keeps its checkpoints and logs in a state folder and resumes from there after an interruption. The randomness of a step
+is a function of seed and step number, so a resumed run ends with the same weights as an uninterrupted one.
 
-Not here: the models and their losses, which are LightningModules in generative/ and encoders/; in what order data comes
-(training_data.py); what happens at the end of an epoch (training_callbacks.py); processes that train together
-(processes.py); where a run can be watched (tracking.py).
+Not here: the models and their losses, which are LightningModules in generative/ and encoders/; shuffling and batches
+(data.py); callbacks (callbacks.py); starting several processes (runtime/processes.py); experiment tracking (tracking.py).
 """
 
 import logging
@@ -36,8 +35,8 @@ from deepssim.training.callbacks import (
     Average,
     History,
     Inspection,
-    closing,
-    opening,
+    progress_callbacks,
+    step_callbacks,
     write_rows,
 )
 from deepssim.training.data import Batched, train_loader, valid_loader
@@ -46,7 +45,7 @@ from deepssim.training.tracking import finish, loggers
 logger = logging.getLogger(__name__)
 
 LAST = f"{Keep.LAST.value}.ckpt"
-_WARM_UP_STEPS = 50  # the first steps of Adam are large, whatever the gradient; from 0.001 on that can spoil a run
+_WARM_UP_STEPS = 50  # Adam's first steps are large for any gradient, and learning rates from 0.001 can diverge in them
 
 
 @dataclass(frozen=True)
@@ -54,15 +53,15 @@ class Trained:
     """Outcome of a training run.
 
     Attributes:
-        module: the module with the weights that the config asks to keep.
-        history: one row per validated epoch: `epoch`, `step` and the logged figures.
+        module: module in evaluation mode, on the CPU, with the weights of the epoch that the config asks to keep.
+        history: one row per validated epoch: `epoch`, `step` and the logged metrics.
     """
 
     module: lightning.LightningModule
     history: list[dict[str, float]]
 
     def write_history(self, path: str | Path) -> None:
-        """Write the history as CSV; figures missing in a row stay empty."""
+        """Write the history as CSV; metrics missing in a row stay empty."""
         write_rows(path, self.history)
 
 
@@ -81,45 +80,45 @@ def train(
     tracking: TrackingConfig | None = None,
     processes: Processes | None = None,
 ) -> Trained:
-    """Train a module, or continue its training, and return it with the weights to keep.
+    """Train a module, or resume its training, and return it with the weights to keep.
 
     Args:
-        module: logs `train_loss` in every training step and `valid_loss` in every validation step; its network is in
-            the attribute `network`.
-        train_data: what the module's training step takes, batch by batch.
-        valid_data: the same, or None to choose the best checkpoint by training loss.
-        options: epochs, batch size and so on.
+        module: logs `train_loss` in every training step and `valid_loss` in every validation step; its network is the
+            attribute `network`.
+        train_data: batches for the module's training step.
+        valid_data: batches for its validation step; None to choose the best checkpoint by training loss.
+        options: epochs, batch size and other settings that all training runs have.
         seed: the config's seed.
         device: where to train.
-        state: folder of this run's checkpoints and logs; an interrupted run found there is continued.
-        gradient_norm: clip gradients to this norm.
-        ema_decay: validate and keep an exponential average of the weights; 0 for the weights themselves.
-        inspection: looks at the module now and then.
-        tracking: where the run can be watched; TensorBoard only unless given.
-        processes: how many train together; one unless given. Of several, each ends after its training, and the program
-            that started them returns.
+        state: folder of this run's checkpoints and logs; an interrupted run found there is resumed.
+        gradient_norm: norm to which gradients are clipped; no clipping unless given.
+        ema_decay: decay of an exponential moving average of the weights, validated and kept in their place; 0 for none.
+        inspection: callback that evaluates the network at regular intervals.
+        tracking: section `tracking`; TensorBoard only unless given.
+        processes: number of processes, one unless given; workers exit after training, and only their parent returns.
 
     Raises:
-        ConfigError: if the device is not there.
-        DataError: if the loss is not finite any more, or what was saved earlier does not fit.
+        ConfigError: if the device is not available.
+        DataError: if the loss becomes infinite or NaN, or a checkpoint in `state` cannot be read.
     """
     _quiet_lightning()
     state.mkdir(parents=True, exist_ok=True)
     monitor = VALID_LOSS if valid_data is not None else TRAIN_LOSS
     history = History(options.validate_every, state / "history.csv")
-    before: list[Callback] = [*([Average(ema_decay)] if ema_decay else []), *opening(seed)]
-    after = [history, *_checkpoints(state, monitor, options.validate_every), *closing(state, train_data.bytes_held)]
+    before: list[Callback] = [*([Average(ema_decay)] if ema_decay else []), *step_callbacks(seed)]
+    progress = progress_callbacks(state, train_data.bytes_held)
+    after = [history, *_checkpoints(state, monitor, options.validate_every), *progress]
     callbacks = [*before, *([inspection] if inspection else []), *after]
     processes = processes or Processes()
-    # The processes that train together inherit the lock of the one that started them.
-    waiting = f"waiting for another training to end that uses {state}"
+    # Workers inherit the lock of the process that started them.
+    waiting = f"waiting for another training run to end that uses {state}"
     with nullcontext(-1) if is_worker() else held(state / ".lock", waiting) as lock:
         if processes.count > 1 and not is_worker():
             resolve_device(device)
             train_together(processes, lock)
             history.load_state_dict(read_checkpoint(state / LAST)["callbacks"][history.state_key])
         else:
-            with _quiet():
+            with _silenced_warnings():
                 trainer = _trainer(device, module, options, state, callbacks, gradient_norm, tracking, processes)
                 _fit(trainer, module, train_data, valid_data, options, seed, state)
         if is_worker():
@@ -129,7 +128,7 @@ def train(
 
 
 def _quiet_lightning() -> None:
-    """Undo what importing Lightning does: at INFO it logs missing devices and advertisements."""
+    """Raise the log level of Lightning, which importing it sets to INFO: missing devices, advertisements."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -143,16 +142,16 @@ def _fit(
     seed: int,
     state: Path,
 ) -> None:
-    """Train from where the state folder says to the end."""
+    """Train to the end, from the last checkpoint in the state folder if there is one."""
     target = trainer.strategy.root_device
     if target.type == "cuda":
-        torch.cuda.set_device(target)  # for all that only says "cuda"
+        torch.cuda.set_device(target)  # for code that only names "cuda"
         module.to(memory_format=torch.channels_last)
     if options.compile:
         module.network.compile()
     resume = state / LAST if (state / LAST).exists() else None
     if resume:
-        logger.info("continuing the training found in %s", state)
+        logger.info("resuming the training found in %s", state)
     for data in (train_data, valid_data):
         if data is not None:
             data.move(target)
@@ -169,20 +168,20 @@ def _fit(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out Lightning's advice that does not fit: data lies in memory, and how processes start is decided here."""
+def _silenced_warnings() -> Iterator[None]:
+    """Silence Lightning's warnings that do not apply: the data are in memory, and processes are started here."""
     with warnings.catch_warnings():
         advice = ".*(num_workers|log_every_n_steps|exists and is not|no `val_dataloader`|LeafSpec|`srun` command).*"
         warnings.filterwarnings("ignore", module="lightning", message=advice)
-        warnings.filterwarnings("ignore", category=DeprecationWarning)  # its own use of torch is not the user's concern
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # about Lightning's own use of torch
         yield
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of a training; no code in the file is run.
+    """Read a checkpoint of a training run without running code from the file.
 
     Raises:
-        DataError: if it is damaged, or holds more than a training state.
+        DataError: if it is damaged or contains objects other than tensors and plain values.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -190,8 +189,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: is damaged ({' '.join(str(error).split())}); remove {path.parent}") from None
 
 
-class _WholeCheckpoints(TorchCheckpointIO):
-    """Let a checkpoint take the place of the last one only when it is whole, on the same file system."""
+class _AtomicCheckpoints(TorchCheckpointIO):
+    """Replace a checkpoint by rename, so that an interruption leaves the previous one intact."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         part = Path(path).with_name(f".part-{Path(path).name}")
@@ -207,20 +206,20 @@ class _WholeCheckpoints(TorchCheckpointIO):
 
 
 def _checkpoints(state: Path, monitor: str, every: int) -> list[Callback]:
-    """Keep the best of the validated epochs and the last of all, so that a kill costs one epoch at most.
+    """Keep the best of the validated epochs and the last epoch, so that an interruption costs one epoch at most.
 
-    Two callbacks, since the `save_last` of one writes only when the best has improved.
+    These are two callbacks, because `save_last` of a single one writes only when the best has improved.
     """
     return [
         ModelCheckpoint(
             dirpath=state,
             filename=keep.value,
-            monitor=figure,
+            monitor=metric,
             every_n_epochs=interval,
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        for keep, figure, interval in ((Keep.BEST, monitor, every), (Keep.LAST, None, 1))
+        for keep, metric, interval in ((Keep.BEST, monitor, every), (Keep.LAST, None, 1))
     ]
 
 
@@ -236,23 +235,23 @@ def _trainer(
 ) -> lightning.Trainer:
     target = resolve_device(device)
     together = processes.count > 1
-    # Chosen here, or Lightning would take any job of Slurm for one of several processes and keep it from being cancelled.
+    # By default Lightning takes any Slurm job for one of several processes and keeps it from being cancelled.
     environment = SLURMEnvironment(auto_requeue=False) if together and in_slurm() else LightningEnvironment()
     return lightning.Trainer(
         accelerator="gpu" if target.type == "cuda" else "cpu",
         devices=processes.devices,
         num_nodes=processes.nodes,
         strategy=_strategy(module) if together else "auto",
-        use_distributed_sampler=False,  # training_data.py divides every batch
+        use_distributed_sampler=False,  # data.py divides every batch
         sync_batchnorm=together and target.type == "cuda",
         precision=training_precision(target, options.precision, weights_of(module)),
         max_epochs=_whole_intervals(options),
         check_val_every_n_epoch=options.validate_every,
-        # A module that steps its optimisers itself adds up gradients itself, too.
+        # A module with manual optimisation accumulates gradients itself.
         accumulate_grad_batches=options.accumulate if module.automatic_optimization else 1,
         gradient_clip_val=gradient_norm,
         callbacks=callbacks,
-        plugins=[_WholeCheckpoints(), environment],
+        plugins=[_AtomicCheckpoints(), environment],
         logger=loggers(state, tracking or TrackingConfig()),
         log_every_n_steps=50,
         num_sanity_val_steps=0,
@@ -263,12 +262,21 @@ def _trainer(
 
 
 def _strategy(module: lightning.LightningModule) -> str:
-    """Two optimisers that take turns leave weights without gradient in each turn, which has to be looked for."""
+    """Return the DDP strategy: alternating optimisers leave weights without gradient, which DDP must search for."""
     return "ddp" if module.automatic_optimization else "ddp_find_unused_parameters_true"
 
 
 def with_decay(module: lightning.LightningModule, optimizer: torch.optim.Optimizer, options: TrainingConfig) -> Any:
-    """Return what `configure_optimizers` returns: the optimiser, and the schedule of its learning rate if it has one."""
+    """Combine an optimiser with the schedule of its learning rate: constant, or linear warm-up and cosine decay.
+
+    Args:
+        module: module that is being trained.
+        optimizer: optimiser with the initial learning rate.
+        options: settings of the training run.
+
+    Returns:
+        Return value for `configure_optimizers`.
+    """
     if options.decay is Decay.CONSTANT:
         return {"optimizer": optimizer}
     trainer = module.trainer

@@ -1,6 +1,6 @@
-"""Where a training run can be watched: TensorBoard always, Weights & Biases if the config names a project.
+"""Experiment tracking: TensorBoard always, Weights & Biases if the config names a project.
 
-Not here: the history that the workflow keeps (training_callbacks.py).
+Not here: the history that the workflow keeps (callbacks.py).
 """
 
 import netrc
@@ -23,11 +23,11 @@ def loggers(state: Path, options: TrackingConfig) -> list[Logger]:
     """Return Lightning's loggers for a run.
 
     Args:
-        state: folder of the run; what is recorded lies in it.
+        state: folder of the run, in which the loggers write their files.
         options: section `tracking`.
 
     Raises:
-        ConfigError: if wandb is asked for and not installed, or is to be online without a key.
+        ConfigError: if wandb is requested but not installed, or online without an API key.
     """
     board = TensorBoardLogger(state, name="", version="tensorboard")
     if options.wandb_project is None:
@@ -41,35 +41,41 @@ def loggers(state: Path, options: TrackingConfig) -> list[Logger]:
     online = options.wandb_mode is WandbMode.ONLINE
     if online and not _has_key():
         raise ConfigError(
-            "tracking.wandb_mode is 'online', but there is no key; set WANDB_API_KEY or run `wandb login` once, or set it "
-            "to 'offline' and send the run later with `wandb sync`"
+            "tracking.wandb_mode is 'online', but there is no API key; set WANDB_API_KEY or run `wandb login` once, or set "
+            "the mode to 'offline' and upload the run later with `wandb sync`"
         )
     return [board, WandbLogger(project=options.wandb_project, save_dir=state, offline=not online, id=state.name)]
 
 
 def _has_key() -> bool:
-    """Return whether wandb has a key; without one it would ask on the terminal, where nobody may sit."""
+    """Return whether wandb has an API key; without one it would wait for input on the terminal."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
     try:
-        return netrc.netrc().authenticators(str(host)) is not None  # where `wandb login` keeps it
+        return netrc.netrc().authenticators(str(host)) is not None  # where `wandb login` stores it
     except (OSError, netrc.NetrcParseError):
         return False
 
 
 def show_picture(all_loggers: Sequence[Logger], picture: Path, epoch: int) -> None:
-    """Send a picture to every logger that shows pictures."""
-    for one in all_loggers:
-        if isinstance(one, TensorBoardLogger):
+    """Send a picture to every logger.
+
+    Args:
+        all_loggers: loggers of the run.
+        picture: PNG file.
+        epoch: epoch in which it was made.
+    """
+    for logger in all_loggers:
+        if isinstance(logger, TensorBoardLogger):
             pixels: Any = np.asarray(Image.open(picture).convert("RGB"))
-            one.experiment.add_image("picture", pixels, epoch, dataformats="HWC")
-        elif isinstance(one, WandbLogger):
-            one.log_image("picture", [str(picture)], step=None)
+            logger.experiment.add_image("picture", pixels, epoch, dataformats="HWC")
+        elif isinstance(logger, WandbLogger):
+            logger.log_image("picture", [str(picture)], step=None)
 
 
 def finish(all_loggers: Sequence[Logger]) -> None:
-    """Write out what loggers still hold."""
-    for one in all_loggers:
-        if isinstance(one, WandbLogger):
-            one.experiment.finish()
+    """Finish the runs of Weights & Biases among the loggers, which uploads their last data."""
+    for logger in all_loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()

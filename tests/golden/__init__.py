@@ -1,0 +1,1 @@
+"""Results of tiny trainings that tell when what a network learns has changed; `python -m tests.golden` renews them."""

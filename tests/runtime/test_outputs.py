@@ -1,0 +1,57 @@
+"""Outputs appear whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from deepssim.errors import DataError
+from deepssim.runtime.outputs import atomic_outputs
+
+
+def test_outputs_appear_only_at_the_end(tmp_path):
+    final = tmp_path / "new" / "out.csv"
+    with atomic_outputs({"out": final}) as outputs:
+        with open(outputs["out"], "w") as file:
+            file.write("done")
+        assert not final.exists()
+    assert final.read_text() == "done"
+    assert list(final.parent.iterdir()) == [final]
+
+
+def test_a_failed_job_leaves_the_old_output_and_nothing_else(tmp_path):
+    final = tmp_path / "out.csv"
+    final.write_text("old")
+
+    def fail():
+        with atomic_outputs({"out": final}) as outputs:
+            with open(outputs["out"], "w") as file:
+                file.write("half")
+            raise DataError("no")
+
+    with pytest.raises(DataError):
+        fail()
+    assert final.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [final]
+
+
+def test_a_failed_job_leaves_no_new_folder(tmp_path):
+    """But those that were there, and those that hold something else."""
+    (tmp_path / "old").mkdir()
+    files = {name: tmp_path / name / "report" / "out.csv" for name in ("old", "new", "shared")}
+
+    def fail():
+        with atomic_outputs(files):
+            (tmp_path / "shared" / "log.txt").touch()
+            raise DataError("no")
+
+    with pytest.raises(DataError):
+        fail()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["log.txt", "old", "shared"]
+
+
+def test_a_folder_replaces_the_one_before(tmp_path):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "stale").touch()
+    with atomic_outputs({"tree": tmp_path / "tree"}) as outputs:
+        Path(outputs["tree"], "sub").mkdir(parents=True)
+    assert [path.name for path in (tmp_path / "tree").iterdir()] == ["sub"]
