@@ -81,7 +81,7 @@ def _schema(options: argparse.Namespace) -> None:
 
     from deepssim.config.schema import json_schema
 
-    yaml.safe_dump(json_schema(), sys.stdout, sort_keys=False)
+    yaml.safe_dump(json_schema(), sys.stdout, sort_keys=False, width=118, default_flow_style=None)
 
 
 def _check(options: argparse.Namespace) -> None:
