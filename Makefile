@@ -1,17 +1,24 @@
-# `make demo` and `make test` are all that a new machine needs; Python >= 3.11 is the only requirement.
+# `make demo`, `make check` and `make test` are all that a new machine needs; Python >= 3.11 is the only requirement.
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo check test lint clean
 
 # Two threads that wait for each other at every step of networks this small take longer than one.
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=1 --set-threads train_vae=1 train_ldm=1
 	@$(BIN)/deepssim show
 
-test: lint
-	$(BIN)/python -m pytest
+# Tests that take minutes or need more than Python, by their marks (tests/conftest.py).
+SLOW := workflow or slurm or faults or browser or fuzz or benchmark
+
+check: lint
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not ($(SLOW))"
+
+# Runs of the workflow use all processors, so these tests follow each other.
+test: check
+	$(BIN)/python -m pytest -m "$(SLOW)"
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

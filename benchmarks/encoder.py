@@ -29,7 +29,7 @@ from deepssim.config.settings import Config
 from deepssim.encoders.deepssim import embed, save_encoder
 from deepssim.encoders.families import MEMBERS, Families
 from deepssim.encoders.recipes import PairImages, train_deepssim
-from deepssim.evaluation.classification import classification_figures
+from deepssim.evaluation.classification import classification_report
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label, Thresholds
 from deepssim.images.augment import misalign_pack
 from deepssim.images.packs import ImagePack
@@ -109,7 +109,7 @@ def _pairs(pack: ImagePack, autoencoder: Path) -> PairImages:
 
 def figures_of(scores: np.ndarray, pairs: pd.DataFrame, thresholds: Thresholds = SSIM_THRESHOLDS) -> dict[str, Any]:
     """Return what the tables show of one metric on one kind of images."""
-    figures = classification_figures(scores, pairs["label"].to_numpy(), thresholds)
+    figures = classification_report(scores, pairs["label"].to_numpy(), thresholds)
     duplicate = pairs["label"].to_numpy() == Label.DUPLICATE
     wrong, found, _ = roc_curve(duplicate, scores, drop_intermediate=False)
     at = int(np.argmax(found >= 0.95))
@@ -156,7 +156,7 @@ def _fitted(scores: np.ndarray, labels: np.ndarray) -> Thresholds:
     """Return the two thresholds with the best macro-F1, among the percentiles of the scores."""
     grid = np.percentile(scores, np.arange(1, 100))
     pairs = [Thresholds(float(low), float(high)) for n, low in enumerate(grid) for high in grid[n:]]
-    return max(pairs, key=lambda one: classification_figures(scores, labels, one)["macro_f1"])
+    return max(pairs, key=lambda one: classification_report(scores, labels, one)["macro_f1"])
 
 
 def invariance(data: Data, encoder: Path) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ from deepssim.generative.diffusion_training import LdmTraining, train_diffusion
 from deepssim.generative.latents import Latents, pad
 from deepssim.generative.sampling import generate
 from deepssim.images.keys import real_key, synthetic_key
-from deepssim.runtime.devices import resolve_device, training_precision, weights_of
+from deepssim.runtime.devices import count_parameters, resolve_device, training_precision
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Models:
             module.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(module.parameters(), lr=options.learning_rate, fused=True)
         values = pad(torch.from_numpy(self.latents.values) * self.latents.scale, size_divisor(options)).to(self.device)
-        narrow = training_precision(self.device, options.precision, weights_of(module)) == "bf16-mixed"
+        narrow = training_precision(self.device, options.precision, count_parameters(module)) == "bf16-mixed"
 
         def step() -> None:
             for _ in range(self.size.steps):

@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: real images where they are at hand, small packs made here."""
+"""Fixtures that all tests share: real images where they are at hand, small packs made here; and which tests take long."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import REAL_DATA, ROOT  # noqa: F401 - tests take the root from here
+from benchmarks import REAL_DATA, ROOT
 from deepssim.images.keys import real_key, synthetic_key
 from deepssim.images.packs import ImagePack
 from tests.workflow.plans import REQUESTS, Plan, plan_all
+
+# What `make check` leaves to `make test`, by file or folder; what the marks mean is in pyproject.toml.
+MARKS = {
+    "audit/test_page.py": "browser",
+    "fuzz": "fuzz",
+    "test_benchmarks.py": "benchmark",
+    "workflow/test_audit.py": "workflow",
+    "workflow/test_faults.py": "faults",
+    "workflow/test_resume.py": "faults",
+    "workflow/test_run.py": "workflow",
+    "workflow/test_slurm.py": "slurm",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = ROOT / "tests"
+    for item in items:
+        for place in (item.path, *item.path.parents):
+            mark = MARKS.get(place.relative_to(tests).as_posix()) if place.is_relative_to(tests) else None
+            if mark:
+                item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")

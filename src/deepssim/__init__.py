@@ -16,9 +16,9 @@ __all__ = ["load_images", "load_encoder", "embed", "score_matrix", "audit"]
 def __getattr__(name: str) -> Any:
     """Import the calls for a notebook when one is used, so that importing the package stays cheap."""
     if name == "__version__":
-        from deepssim.runtime.provenance import own_version
+        from deepssim.runtime.provenance import package_version
 
-        return own_version()
+        return package_version()
     if name == "audit":
         return import_module("deepssim.audit")  # a room that can be called
     if name in __all__:

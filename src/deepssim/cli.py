@@ -1,6 +1,6 @@
 """The command line. Argument parsing only; every subcommand calls one function of the library.
 
-The workflow is run by `snakemake`; a single stage of it by `snakemake <file> --force`.
+`snakemake` runs the workflow, `snakemake <file> --force` a single stage of it.
 """
 
 import argparse
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from deepssim.audit.command import add_audit_command
 from deepssim.reference.generation_commands import add_reference_commands
 from deepssim.reference.score_commands import add_score_commands
-from deepssim.runtime.messages import logged, short_errors
+from deepssim.runtime.messages import log_to, short_errors
 from deepssim.stages.commands import add_stage_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and run one subcommand."""
     options = _parser().parse_args(arguments)
-    with logged(None), short_errors():
+    with log_to(None), short_errors():
         options.call(options)
 
 
@@ -29,10 +29,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_audit_command(commands)
-    show = commands.add_parser("show", help="print where the results of a run are and its main numbers")
+    show = commands.add_parser("show", help="print the paths of a run's results and its main numbers")
     show.add_argument("results", nargs="?", default="results", metavar="DIR", help="results folder (default: results)")
     show.set_defaults(call=_show)
-    verify = commands.add_parser("verify", help="compare the checksums of results with their records")
+    verify = commands.add_parser("verify", help="compare the checksums of results with their provenance records")
     verify.add_argument(
         "results", nargs="?", default="results", metavar="DIR", help="results folder (default: results)"
     )

@@ -161,9 +161,9 @@ def _pearson(real, synthetic, threads, device, options=None):  # type: ignore[no
 
 def _embed_deepssim(weights, pack, device, batch_size, precision, trust=()):  # type: ignore[no-untyped-def]
     from deepssim.encoders import deepssim, published
-    from deepssim.runtime.weights import about
+    from deepssim.runtime.weights import read_metadata
 
-    if about(weights).get("kind") == deepssim.NAME:
+    if read_metadata(weights).get("kind") == deepssim.NAME:
         return deepssim.embed(weights, pack, device=device, batch_size=batch_size, precision=precision)
     return published.embed_deepssim(weights, pack, device, batch_size, precision, trust)
 

@@ -1,6 +1,6 @@
-"""The calls for a notebook: from folders to images, embeddings and scores.
+"""Functions for notebooks: from folders to images, embeddings and scores.
 
-Not here: what they call (images/, encoders/, similarity/), the audit (audit/run.py).
+Not here: the implementation (images/, encoders/, similarity/), the audit (audit/run.py).
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ def load_images(
     synthetic: bool = False,
     threads: int = 2,
 ) -> ImagePack:
-    """Read all images of a folder and below, of any format and size, and bring them to one size.
+    """Read all images in a folder and its subfolders, of any format and size, and resize them to a common size.
 
     Args:
-        folder: with PNG, JPEG, TIFF, BMP, NIfTI or DICOM files; hidden ones are left out.
-        size: height and width to reach; images are padded with black to its aspect ratio, then resized.
-        percentiles: percentiles of the non-zero values that become black and white, for volumes and for images of more than
-            8 bits.
-        synthetic: of a tree of the reference code, take the generated images instead of the real ones.
-        threads: files decoded at a time.
+        folder: folder with PNG, JPEG, TIFF, BMP, NIfTI or DICOM files; hidden files are ignored.
+        size: target height and width; images are padded with black to this aspect ratio, then resized.
+        percentiles: percentiles of the non-zero values that are mapped to black and white, for volumes and for images of
+            more than 8 bits.
+        synthetic: in a folder of the reference code's layout, read the generated images instead of the real ones.
+        threads: number of files decoded in parallel.
 
     Returns:
-        Images as uint8. Keys are paths below the folder, followed by `#` and the part for a file of several images (frames
-        of a DICOM file, pages of a TIFF, axial slices of a volume). Constant images and nearly empty slices are left out.
+        Images as uint8. Keys are paths relative to the folder, followed by `#` and the number of the image if a file has
+        several (frames of a DICOM file, pages of a TIFF, axial slices of a volume). Constant images and nearly empty slices
+        are excluded.
 
     Raises:
-        DataError: if the folder holds no image, or files cannot be read.
+        DataError: if the folder holds no images, or files cannot be read.
     """
     from deepssim.images.files import read_each
     from deepssim.images.folders import TreeSide, collect, decode, list_files
@@ -51,17 +52,24 @@ def load_images(
 
 
 def load_encoder(path: str | Path) -> DeepSSIM:
-    """Read a trained encoder; it takes float32 (N, 1, H, W), 0 to 1, and is in evaluation mode."""
+    """Load a trained encoder in evaluation mode; its input is float32 (N, 1, H, W), 0 to 1."""
     from deepssim.encoders.deepssim import load_encoder as load
 
     return load(path)
 
 
 def embed(encoder: str | Path, images: ImagePack, *, device: str = "auto", batch_size: int = 256) -> Embeddings:
-    """Embed images with the encoder in a file.
+    """Embed images with an encoder.
+
+    Args:
+        encoder: weight file of the encoder.
+        images: images to embed.
+        device: "auto", "cpu" or "cuda".
+        batch_size: images embedded at a time.
 
     Returns:
-        One vector per image with its key, and the checksum of the encoder, so that only what fits is compared.
+        One vector per image with its key, and the checksum of the encoder; only embeddings of the same encoder can be
+        compared.
     """
     from deepssim.config.choices import Device
     from deepssim.encoders.deepssim import embed as embed_pack
@@ -70,7 +78,12 @@ def embed(encoder: str | Path, images: ImagePack, *, device: str = "auto", batch
 
 
 def score_matrix(real: Embeddings, synthetic: Embeddings, *, threads: int = 2) -> ScoreMatrix:
-    """Compare every real with every synthetic embedding: cosines, [i, j] is real i against synthetic j."""
+    """Compute the cosine similarity of every real with every synthetic embedding.
+
+    Args:
+        real, synthetic: embeddings by the same encoder.
+        threads: CPU threads.
+    """
     from deepssim.config.choices import MetricName
     from deepssim.similarity.embedding_scores import EmbeddingComparison
     from deepssim.similarity.scores import ScoreMatrix

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from deepssim.errors import DataError
-from deepssim.evaluation.classification import classification_figures, copy_figures, evaluate
+from deepssim.evaluation.classification import classification_report, copy_rates, evaluate
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.similarity.scores import ScoreMatrix
 
@@ -11,7 +11,7 @@ from deepssim.similarity.scores import ScoreMatrix
 def test_figures_match_a_hand_calculation():
     labels = np.array([0, 0, 0, 2, 2, 1])
     scores = np.array([0.1, 0.2, 0.7, 0.7, 0.8, 0.9])  # one different pair looks similar
-    figures = classification_figures(scores, labels, SSIM_THRESHOLDS)
+    figures = classification_report(scores, labels, SSIM_THRESHOLDS)
     # different: precision 1, recall 2/3, F1 0.8; duplicate: 1; similar: precision 2/3, recall 1, F1 0.8
     assert figures["per_class"]["different"]["recall"] == pytest.approx(2 / 3)
     assert figures["per_class"]["similar"]["precision"] == pytest.approx(2 / 3)
@@ -24,7 +24,7 @@ def test_figures_match_a_hand_calculation():
 
 
 def test_a_class_that_is_absent_does_not_count():
-    figures = classification_figures(np.array([0.1, 0.2, 0.7]), np.array([0, 0, 2]), SSIM_THRESHOLDS)
+    figures = classification_report(np.array([0.1, 0.2, 0.7]), np.array([0, 0, 2]), SSIM_THRESHOLDS)
     assert figures["macro_f1"] == 1
     assert figures["per_class"]["duplicate"]["pairs"] == 0
 
@@ -36,11 +36,11 @@ def matrix():
 
 
 def test_copies_are_counted_among_training_images_only(matrix):
-    copies = copy_figures(matrix, ["a", "b"], SSIM_THRESHOLDS)
+    copies = copy_rates(matrix, ["a", "b"], SSIM_THRESHOLDS)
     assert (copies["synthetic_copies"], copies["training_copied"]) == (2, 1)
     assert copies["share_of_synthetic_that_copy"] == pytest.approx(2 / 3)
     assert copies["share_of_training_copied"] == 0.5
-    assert copy_figures(matrix, ["holdout"], SSIM_THRESHOLDS)["synthetic_copies"] == 1
+    assert copy_rates(matrix, ["holdout"], SSIM_THRESHOLDS)["synthetic_copies"] == 1
 
 
 def test_evaluation_joins_by_key(matrix):

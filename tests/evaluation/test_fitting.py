@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from deepssim.errors import DataError
-from deepssim.evaluation.fitting import Origin, fit_thresholds, read_thresholds, write_thresholds
+from deepssim.evaluation.fitting import SourcedThresholds, fit_thresholds, read_thresholds, write_thresholds
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
 
 
@@ -48,11 +48,11 @@ def test_one_class_or_one_score_is_refused():
 
 def test_thresholds_in_a_file(tmp_path):
     path = tmp_path / "fsim.json"
-    origin = Origin(Thresholds(0.1, 0.7), "fitted on 3 pairs")
+    origin = SourcedThresholds(Thresholds(0.1, 0.7), "fitted on 3 pairs")
     write_thresholds(path, origin, "fsim")
     assert read_thresholds(path, "fsim") == origin
     with pytest.raises(DataError, match="holds thresholds of fsim, not dar"):
         read_thresholds(path, "dar")
     path.write_text("{}")
-    with pytest.raises(DataError, match="holds no thresholds"):
+    with pytest.raises(DataError, match="does not hold thresholds"):
         read_thresholds(path, "fsim")

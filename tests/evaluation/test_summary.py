@@ -47,7 +47,7 @@ def test_the_headline_gives_three_numbers_and_three_places(results):
 
 def test_missing_and_foreign_evaluations_are_named(results):
     (results / "eval" / "ssim.json").write_text("{}")
-    with pytest.raises(DataError, match=r"ssim\.json: holds no evaluation"):
+    with pytest.raises(DataError, match=r"ssim\.json: is not an evaluation result"):
         headline(results)
     with pytest.raises(DataError, match=r"none\.json: cannot be read"):
         read_evaluation(results / "none.json")

@@ -175,7 +175,7 @@ READERS = {
     "scores": Reader(".h5", lambda path: _scores(path, False), lambda path: read_scores(path).pair_scores([], [])),
     "top-k lists": Reader(".h5", lambda path: _scores(path, True), lambda path: read_scores(path).pair_scores([], [])),
     "npz": Reader(
-        ".npz", lambda path: np.savez_compressed(path, data=_VALUES), lambda path: read_npz(path, "data", most_bytes=10**6)
+        ".npz", lambda path: np.savez_compressed(path, data=_VALUES), lambda path: read_npz(path, "data", max_bytes=10**6)
     ),
     "matrix of the reference": Reader(
         ".npz", lambda path: np.savez(path, data=_VALUES.astype(np.float16)),

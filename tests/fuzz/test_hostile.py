@@ -78,7 +78,7 @@ def test_code_in_a_plain_pickle_is_not_run(tmp_path, read):
 def test_code_in_an_npz_is_not_run(tmp_path):
     np.savez(tmp_path / "x.npz", data=np.array([Attack(tmp_path / "harm")], dtype=object))
     with pytest.raises(DataError, match=r"x\.npz: holds no array 'data' .*allow_pickle"):
-        read_npz(tmp_path / "x.npz", "data", most_bytes=10**6)
+        read_npz(tmp_path / "x.npz", "data", max_bytes=10**6)
     assert not (tmp_path / "harm").exists()
 
 
@@ -92,7 +92,7 @@ def test_an_npz_that_unpacks_to_much_more_is_refused(tmp_path, cheap):
             file.write(bytes(8 * 10**6))
     assert (tmp_path / "x.npz").stat().st_size < 10**6
     with pytest.raises(DataError, match="'data' is larger than the limit of 1,000,000 bytes"):
-        read_npz(tmp_path / "x.npz", "data", most_bytes=10**6)
+        read_npz(tmp_path / "x.npz", "data", max_bytes=10**6)
 
 
 def test_an_npz_that_claims_more_than_it_holds_is_refused(tmp_path, cheap):
@@ -101,7 +101,7 @@ def test_an_npz_that_claims_more_than_it_holds_is_refused(tmp_path, cheap):
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("data.npy", content.getvalue())
     with pytest.raises(DataError, match=r"'data' declares shape \(1000000000000,\), but is only \d+ bytes"):
-        read_npz(tmp_path / "x.npz", "data", most_bytes=10**6)
+        read_npz(tmp_path / "x.npz", "data", max_bytes=10**6)
 
 
 def test_a_checkpoint_that_unpacks_to_much_more_is_refused(tmp_path, cheap):

@@ -66,6 +66,6 @@ def test_a_missing_library_is_named(image, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert register(image, image, Registration.SHIFT).ssim == pytest.approx(1)
     with pytest.raises(
-        ConfigError, match=r"'rigid' needs SimpleITK; install it by pip install 'deepssim\[registration\]'"
+        ConfigError, match=r"'rigid' needs SimpleITK; install it with pip install 'deepssim\[registration\]'"
     ):
         register(image, image, Registration.RIGID)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from deepssim.config.choices import MetricName
 from deepssim.errors import DataError
-from deepssim.evaluation.fitting import PUBLISHED, Origin
+from deepssim.evaluation.fitting import PUBLISHED, SourcedThresholds
 from deepssim.evaluation.summary import summary_table
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
 from deepssim.images.packs import ImagePack
@@ -23,7 +23,7 @@ from deepssim.similarity.scores import ScoreMatrix
 from tests.evaluation.test_summary import figures
 
 METRIC = METRICS[MetricName.DEEPSSIM]
-USED = Origin(SSIM_THRESHOLDS, "fitted on 3 pairs")
+USED = SourcedThresholds(SSIM_THRESHOLDS, "fitted on 3 pairs")
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def test_the_benchmark_shows_every_metric_with_its_thresholds(tmp_path, scores):
     values, labels = scores
     both = {"aligned": values["aligned"], "misaligned": values["aligned"] / 2}
     columns = [
-        MetricScores(METRIC, Origin(SSIM_THRESHOLDS, PUBLISHED), both),
-        MetricScores(METRICS[MetricName.FSIM], Origin(Thresholds(0.5, 0.5), "fitted on 3 pairs"), both),
+        MetricScores(METRIC, SourcedThresholds(SSIM_THRESHOLDS, PUBLISHED), both),
+        MetricScores(METRICS[MetricName.FSIM], SourcedThresholds(Thresholds(0.5, 0.5), "fitted on 3 pairs"), both),
     ]
     plot_benchmark([tmp_path / "a.png", tmp_path / "a.svg"], columns, labels)
     text = (tmp_path / "a.svg").read_text()

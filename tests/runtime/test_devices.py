@@ -7,7 +7,7 @@ from deepssim.config.choices import Precision
 from deepssim.config.paper import PAPER_LDM
 from deepssim.config.settings import Config
 from deepssim.generative.diffusion import build_unet
-from deepssim.runtime.devices import computes_bfloat16, training_precision, weights_of
+from deepssim.runtime.devices import computes_bfloat16, count_parameters, training_precision
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,7 @@ def test_what_is_asked_for_is_taken(weights):
 
 def test_a_processor_trains_large_networks_only_in_bfloat16():
     with torch.device("meta"):  # sizes without values
-        demo, paper = (weights_of(build_unet(options, 3)) for options in (Config().ldm, PAPER_LDM))
+        demo, paper = (count_parameters(build_unet(options, 3)) for options in (Config().ldm, PAPER_LDM))
     assert training_precision(CPU, Precision.AUTO, demo) == "32-true"
     expected = "bf16-mixed" if computes_bfloat16(CPU) else "32-true"
     assert training_precision(CPU, Precision.AUTO, paper) == expected
@@ -29,4 +29,4 @@ def test_a_processor_trains_large_networks_only_in_bfloat16():
 def test_frozen_weights_are_not_trained():
     network = torch.nn.Linear(3, 2)
     network.bias.requires_grad = False
-    assert weights_of(network) == 6
+    assert count_parameters(network) == 6

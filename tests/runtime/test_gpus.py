@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from deepssim.errors import ConfigError
-from deepssim.runtime.gpus import own_gpus, visible_gpus
+from deepssim.runtime.gpus import reserve_gpus, visible_gpus
 from tests.conftest import ROOT
 
 HOLD = """
 import json, sys, time
-from deepssim.runtime.gpus import own_gpus
-with own_gpus(int(sys.argv[1])) as names:
+from deepssim.runtime.gpus import reserve_gpus
+with reserve_gpus(int(sys.argv[1])) as names:
     start = time.monotonic()
     print(json.dumps([names, start]), flush=True)
     time.sleep(float(sys.argv[2]))
@@ -112,14 +112,14 @@ def test_local_jobs_of_a_workflow_never_share(machine, tmp_path):
 
 
 def test_torch_sees_just_those(machine):
-    with own_gpus(2) as names:
+    with reserve_gpus(2) as names:
         assert os.environ["CUDA_VISIBLE_DEVICES"].split(",") == names
         assert len(names) == 2
     assert visible_gpus() == ["0", "1", "GPU-8f3a"]
 
 
 def test_more_than_there_are_is_one_sentence(machine):
-    with pytest.raises(ConfigError, match="needs 4 GPUs, but only 3 are visible"), own_gpus(4):
+    with pytest.raises(ConfigError, match="needs 4 GPUs, but only 3 are visible"), reserve_gpus(4):
         pass
 
 
@@ -127,6 +127,6 @@ def test_more_than_there_are_is_one_sentence(machine):
 def test_without_gpus_and_under_slurm_nothing_is_held(machine, monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with own_gpus(1) as names:
+    with reserve_gpus(1) as names:
         assert names == []
         assert not Path(os.environ["TMPDIR"], "deepssim-gpus").exists()

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from deepssim.runtime import locks
-from deepssim.runtime.locks import held, join_folder, try_lock, wait_for_jobs
+from deepssim.runtime.locks import hold_lock, register_run, try_lock, wait_for_jobs
 from tests.conftest import ROOT
 
 JOB = """
@@ -22,8 +22,8 @@ with job_in_run(Path(sys.argv[1])):
 RUN = """
 import sys, time
 from pathlib import Path
-from deepssim.runtime.locks import join_folder
-join_folder(Path(sys.argv[1]))
+from deepssim.runtime.locks import register_run
+register_run(Path(sys.argv[1]))
 print("at work", flush=True)
 time.sleep(600)
 """
@@ -56,7 +56,7 @@ def test_a_lock_is_held_once_and_shared_by_those_who_share(tmp_path):
     assert try_lock(tmp_path / "x") is None
     for descriptor in sharing:
         os.close(descriptor)
-    with held(tmp_path / "x", "waiting"):
+    with hold_lock(tmp_path / "x", "waiting"):
         assert try_lock(tmp_path / "x") is None
 
 
@@ -80,7 +80,7 @@ def test_locks_of_a_dead_run_are_cleared_and_those_of_a_living_one_kept(place):
     place.mkdir()
     other = start(RUN, place)
     leave_lock(place)
-    join_folder(place)
+    register_run(place)
     assert left(place) == ["0.input.lock"]
     third = start(RUN, place)
     assert left(place) == ["0.input.lock"]
@@ -90,7 +90,7 @@ def test_locks_of_a_dead_run_are_cleared_and_those_of_a_living_one_kept(place):
     for descriptor in locks._HELD:
         os.close(descriptor)
     locks._HELD.clear()
-    join_folder(place)
+    register_run(place)
     assert left(place) == []
 
 

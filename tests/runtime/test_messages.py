@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deepssim.errors import DataError
-from deepssim.runtime.messages import logged, short_errors
+from deepssim.runtime.messages import log_to, short_errors
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.runtime.weights import save_weights
 from deepssim.training.driver import _AtomicCheckpoints
@@ -42,7 +42,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, capsys, write):
     try:
         with (
             pytest.raises(SystemExit) as stop,
-            logged(None),
+            log_to(None),
             short_errors(),
             atomic_outputs({"x": disk / "x"}) as files,
         ):
@@ -57,7 +57,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, capsys, write):
 
 
 def test_too_little_gpu_memory_is_one_sentence(capsys):
-    with pytest.raises(SystemExit), logged(None), short_errors():
+    with pytest.raises(SystemExit), log_to(None), short_errors():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
     assert "out of GPU memory (CUDA out of memory" in capsys.readouterr().err
 
@@ -68,7 +68,7 @@ def test_too_little_gpu_memory_is_one_sentence(capsys):
 def test_errors_are_logged_and_end_the_program(tmp_path, capsys, error, code, traceback):
     log = tmp_path / "rule.log"
     before = list(logging.getLogger("deepssim").handlers)
-    with pytest.raises(SystemExit) as stop, logged(log), short_errors():
+    with pytest.raises(SystemExit) as stop, log_to(log), short_errors():
         raise error
     assert stop.value.code == code
     for text in (log.read_text(), capsys.readouterr().err):

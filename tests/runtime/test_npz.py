@@ -69,9 +69,9 @@ def test_damaged_arrays_are_refused_with_advice(tmp_path, content, reason):
 
 def test_the_limit_of_size_is_the_callers(tmp_path):
     path = archive(tmp_path / "x.npz", npy(shape=(10**6,), content=bytes(8 * 10**6)))
-    assert read_npz(path, "data", most_bytes=10**7).shape == (10**6,)
+    assert read_npz(path, "data", max_bytes=10**7).shape == (10**6,)
     with pytest.raises(DataError, match="'data' is larger than the limit of 100 bytes"):
-        read_npz(path, "data", most_bytes=100)
+        read_npz(path, "data", max_bytes=100)
 
 
 def test_objects_are_not_unpickled(tmp_path):
@@ -81,7 +81,7 @@ def test_objects_are_not_unpickled(tmp_path):
 
 
 def test_absent_files_arrays_and_archives_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"x\.npz: does not exist; it must be an npz as `np\.savez` writes it"):
+    with pytest.raises(DataError, match=r"x\.npz: does not exist; it must be an npz file as written by `np\.savez`"):
         read_npz(tmp_path / "x.npz", "data")
     np.savez(tmp_path / "x.npz", other=np.ones(2))
     with pytest.raises(DataError, match=r"x\.npz: holds no array 'data' \(.*data\.npy"):

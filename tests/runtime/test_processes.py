@@ -22,7 +22,7 @@ import lightning.pytorch as lightning
 import torch
 from deepssim.config.choices import Decay, Device, Keep
 from deepssim.config.training import TrainingConfig
-from deepssim.runtime.messages import logged, short_errors
+from deepssim.runtime.messages import log_to, short_errors
 from deepssim.runtime.processes import Processes
 from deepssim.training.driver import Batched, train
 
@@ -47,7 +47,7 @@ class Line(lightning.LightningModule):
 count, folder = int(sys.argv[1]), Path(sys.argv[2])
 data = Batched(torch.linspace(-1, 1, 36).reshape(12, 3), torch.linspace(0, 1, 24).reshape(12, 2))
 options = TrainingConfig(epochs=int(sys.argv[3]), batch_size=6, keep=Keep.LAST, decay=Decay.CONSTANT)
-with logged(folder / "log.txt"), short_errors():
+with log_to(folder / "log.txt"), short_errors():
     trained = train(Line(), data, None, options=options, seed=1, device=Device.CPU, state=folder / "state",
                     processes=Processes(count))
     torch.save(trained.module.state_dict(), folder / "weights.pt")
@@ -113,5 +113,5 @@ def processes_of(folder):
 
 def test_several_machines_need_slurm(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with pytest.raises(ConfigError, match="nodes is 2, but this is not a job of Slurm"):
+    with pytest.raises(ConfigError, match="nodes is 2, but this is not a Slurm job"):
         train_together(Processes(1, 2), -1)

@@ -88,8 +88,8 @@ def test_what_changed_and_what_was_made_from_it_is_named(results, capsys):
     ("change", "finding"),
     [
         (lambda record: record | {"settings": {}}, "the settings in it have changed"),
-        (lambda record: {}, "is no record (KeyError"),
-        (lambda record: [], "is no record (TypeError"),
+        (lambda record: {}, "is not a valid record (KeyError"),
+        (lambda record: [], "is not a valid record (TypeError"),
     ],
 )
 def test_a_changed_record_is_found(results, change, finding):

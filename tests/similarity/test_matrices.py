@@ -80,7 +80,7 @@ def test_top_lists_hold_the_best_of_all(tmp_path, scores):
     assert len(block.scores) == 5 * 50  # 32 pairs would be drawn of each column, which has 5
     with pytest.raises(DataError, match="1 of 1 pairs are not in the top-k file, first 'r7' and "):
         content.pair_scores(["r7"], [SYNTH[scores[7].argmin()]])
-    with pytest.raises(DataError, match="made for 5 training images, not these 4"):
+    with pytest.raises(DataError, match="computed for 5 training images, not these 4"):
         content.best(TRAIN[:4])
 
 
@@ -108,7 +108,7 @@ def test_shards_that_do_not_fit_are_named(tmp_path, scores):
     with pytest.raises(DataError, match=r"0\.h5: holds scores of ssim, not deepssim"):
         gather(out, [one, two, three], "deepssim")
     other_kind = top(tmp_path / "kind.h5", scores, SHARDS[1], Shard(1, 3))
-    with pytest.raises(DataError, match=r"kind\.h5: is of other real images or another kind"):
+    with pytest.raises(DataError, match=r"kind\.h5: has other real images or another layout"):
         gather(out, [one, other_kind, three], "ssim")
     assert not out.exists()
 

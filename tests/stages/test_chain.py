@@ -3,14 +3,21 @@
 import json
 import re
 
+import h5py
+import numpy as np
 import pandas as pd
 import pytest
 
-from deepssim.images.packs import read_pack
+from deepssim.images.packs import join_packs, read_pack, write_pack
 from deepssim.runtime.records import verify
+from deepssim.similarity.embeddings import read_embeddings
 from tests.conftest import ROOT
+from tests.stages.jobs import run_rule
+from tests.workflow.plans import CHAIN
 from tests.workflow.test_rules import RULES
 
+SHARDS = 8
+SCORING = ("seed", "device", "shards", "similarity", "synthesis.images_per_record")
 TRAININGS = {"train_vae": "vae", "train_ldm": "ldm", "train_deepssim": "encoders", "train_dar": "encoders"}
 
 
@@ -49,7 +56,7 @@ def test_every_result_has_its_record(chain):
     """All but the pack that was changed by hand, and all that was made from what the model had generated."""
     count, problems = verify(chain.results)
     assert count > 50
-    assert problems == [f"{chain.results}/synthetic/000.h5: has changed since it was made"]
+    assert problems == [f"{chain.results}/synthetic/000.h5: has changed since it was written"]
 
 
 def test_the_report_shows_the_histogram_of_every_metric_once_and_no_other_plot(chain):
@@ -82,3 +89,82 @@ def test_misaligned_scores_are_judged_by_the_thresholds_of_aligned_ones(chain):
         ]
         assert both[0]["thresholds"] == both[1]["thresholds"]
         assert [item["misaligned"] for item in both] == [False, True]
+
+
+def generate(chain, folder, shards, shard):
+    results = chain.results
+    inputs = {
+        "train_used": results / "ldm" / "train_used.csv", "latents": results / "vae" / "latents.h5",
+        "autoencoder": results / "vae" / "autoencoder.safetensors", "unet": results / "ldm" / "unet.safetensors",
+    }  # fmt: skip
+    run_rule(
+        folder, "generate", CHAIN | {"shards": shards}, inputs={name: str(path) for name, path in inputs.items()},
+        settings=("seed", "device", "shards", "synthesis", "dataset.bit_depth"), outputs={"pack": f"{shard:03d}.h5"},
+        wildcards={"shard": f"{shard:03d}"},
+    )  # fmt: skip
+
+
+def embed(chain, folder, name):
+    """Embed `<name>.h5` of the folder into `embeddings-<name>.h5`."""
+    weights = str(chain.results / "encoders" / "deepssim.safetensors")
+    run_rule(
+        folder, "embed", CHAIN, settings=("device", "evaluation.embedding_batch_size", "evaluation.embedding_precision", "published"),
+        inputs={"weights": weights, "pack": f"{name}.h5"}, outputs={"embeddings": f"embeddings-{name}.h5"},
+        wildcards={"metric": "deepssim"},
+    )  # fmt: skip
+
+
+def score(chain, folder, metric, name, shards=1, shard=0):
+    """Score `<name>.h5`, or its embeddings, into `<metric>-<name>.h5`."""
+    rule, real, prefix = {
+        "ssim": ("score_images", "dataset/real.h5", ""),
+        "deepssim": ("score_embeddings", "embeddings/deepssim/real.h5", "embeddings-"),
+    }[metric]
+    inputs = {"real": str(chain.results / real), "synthetic": f"{prefix}{name}.h5",
+              "train_used": str(chain.results / "ldm" / "train_used.csv")}  # fmt: skip
+    run_rule(folder, rule, CHAIN | {"shards": shards}, settings=SCORING, inputs=inputs, outputs={"matrix": f"{metric}-{name}.h5"},
+             wildcards={"metric": metric, "shard": f"{shard:03d}"})  # fmt: skip
+
+
+def scores_of(path):
+    with h5py.File(path) as file:
+        return file["scores"][:], file["real_keys"].asstr()[:].tolist(), file["synth_keys"].asstr()[:].tolist()
+
+
+def test_eight_shards_equal_one(chain, tmp_path):
+    write_pack(tmp_path / "whole.h5", chain.generated)
+    embed(chain, tmp_path, "whole")
+    names = [f"{shard:03d}" for shard in range(SHARDS)]
+    for shard, name in enumerate(names):
+        generate(chain, tmp_path, SHARDS, shard)
+        embed(chain, tmp_path, name)
+        for metric in ("ssim", "deepssim"):
+            score(chain, tmp_path, metric, name, SHARDS, shard)
+    joined = join_packs([str(tmp_path / f"{name}.h5") for name in names])
+    assert joined.keys == chain.generated.keys
+    np.testing.assert_array_equal(joined.images, chain.generated.images)
+    values = np.concatenate([read_embeddings(tmp_path / f"embeddings-{name}.h5").values for name in names])
+    np.testing.assert_array_equal(values, read_embeddings(tmp_path / "embeddings-whole.h5").values)
+    for metric in ("ssim", "deepssim"):
+        score(chain, tmp_path, metric, "whole")
+        run_rule(tmp_path, "gather_matrix", CHAIN, inputs={"shards": [f"{metric}-{name}.h5" for name in names]},
+                 outputs={"matrix": "all.h5"}, wildcards={"metric": metric})  # fmt: skip
+        for one, two in zip(scores_of(tmp_path / "all.h5"), scores_of(tmp_path / f"{metric}-whole.h5"), strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_the_model_itself_made_different_images(chain):
+    """Otherwise equal shards would prove nothing."""
+    images = chain.generated.images.astype(int)
+    assert all(np.abs(images[0] - other).max() > 20 for other in images[1:])
+    assert read_pack(chain.results / "synthetic" / "000.h5").keys == chain.generated.keys
+
+
+def test_more_shards_than_images_are_refused_in_one_sentence(chain, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        generate(chain, tmp_path, 1000, 0)
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert "1000" in error
+    assert "12 images" in error
+    assert "Traceback" not in error

@@ -11,7 +11,7 @@ import pytest
 from deepssim.cli import main
 from deepssim.config.choices import Device, MetricName
 from deepssim.encoders.deepssim import embed
-from deepssim.evaluation.judged import Sampling, judge
+from deepssim.evaluation.labelled_pairs import Sampling, evaluate_labelled
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.keys import real_key, synthetic_key
 from deepssim.images.packs import ImagePack, read_pack, write_pack
@@ -178,7 +178,7 @@ def test_evaluate_draws_patients_not_images(world, tmp_path):
     table = pd.read_csv(world / "test.csv")
     scores = read_scores(path).pair_scores(table["real_key"].tolist(), table["synth_key"].tolist())
     patients = [f"p{int(key[1]) // 2}" for key in table["real_key"]]
-    expected = judge(scores, table["label"].to_numpy(), patients, SSIM_THRESHOLDS, Sampling(seed=0))
+    expected = evaluate_labelled(scores, table["label"].to_numpy(), patients, SSIM_THRESHOLDS, Sampling(seed=0))
     for name in ("macro_f1", "auroc", "auprc", "precision_at_recall", "fpr_at_recall"):
         assert found["judged"][name] == pytest.approx(vars(expected[name])), name
 

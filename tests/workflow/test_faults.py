@@ -77,7 +77,7 @@ def test_a_deleted_shard_is_named_and_made_again_without_training(results, folde
 def test_a_truncated_output_is_named_and_made_again(results, folder):
     matrix, pairs = folder / "results" / "matrices" / "ssim.h5", "results/pairs/test.csv"
     os.truncate(matrix, 2000)
-    assert f"{matrix}: has changed since it was made" in verify(folder / "results")[1]
+    assert f"{matrix}: has changed since it was written" in verify(folder / "results")[1]
     run = run_tiny(folder, pairs)
     assert run.returncode != 0
     assert "results/matrices/ssim.h5: is damaged or not HDF5" in run.stdout

@@ -9,7 +9,7 @@ from deepssim.errors import ConfigError
 from deepssim.metrics import METRICS as KNOWN_METRICS
 from deepssim.metrics import InputKind, chosen_metrics, needs_fit, require_usable_metrics
 from deepssim.runtime.hub import on_hub
-from deepssim.runtime.locks import join_folder, wait_for_jobs
+from deepssim.runtime.locks import register_run, wait_for_jobs
 from deepssim.runtime.provenance import fingerprint
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
 
@@ -21,7 +21,7 @@ except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 if workflow.is_main_process:
-    join_folder(Path(".snakemake"))
+    register_run(Path(".snakemake"))
 
 
 onstart:

@@ -44,7 +44,7 @@ def membership_inference(
     scores = np.concatenate([train, holdout]).astype(np.float64)
     members = np.arange(len(scores)) < len(train)
     weights = np.vstack([np.ones(len(scores), np.int64), bootstrap_weights(subjects, repetitions, seed, "membership")])
-    curves = ranking_samples(scores, members, weights, most_false=most_false)
+    curves = ranking_samples(scores, members, weights, max_fpr=most_false)
     return {
         "auroc": percentile_interval(curves["auroc"][0], curves["auroc"][1:], confidence),
         "tpr_at_fpr": percentile_interval(curves["tpr"][0], curves["tpr"][1:], confidence),

@@ -1,6 +1,6 @@
 """What makes an audit's question unclear before any score: repeated images, images and subjects on both sides.
 
-Not here: reading images (images/collection.py).
+Not here: reading images (images/folders.py).
 """
 
 from collections.abc import Sequence

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import kornia.geometry.transform
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from deepssim.config.choices import Distortion
 from deepssim.config.distortions import DistortionConfig
 from deepssim.encoders.corners import fill_corners
-from deepssim.images.augment import Misalignment
+from deepssim.images.misalignment import Misalignment
 from deepssim.images.standardize import zscore_batch
 
 _FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))  # axes reversed by each of the four flips
@@ -277,7 +276,8 @@ class AffinePose:
 
 
 def _rotate(images: Tensor, degrees: float) -> Tensor:
+    """Rotate images anti-clockwise."""
     if not degrees:
         return images
-    angles = images.new_full((images.shape[0],), degrees)
-    return kornia.geometry.transform.rotate(images, angles, padding_mode="reflection").clamp(0, 1)
+    clockwise = images.new_full((images.shape[0], 1), -degrees)
+    return AffinePose.identity(images).compose(clockwise).undo(images, "bilinear")

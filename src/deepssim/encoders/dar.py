@@ -22,7 +22,7 @@ from deepssim.encoders.resnet import ResNet
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
 from deepssim.runtime.provenance import file_checksum
-from deepssim.runtime.weights import about, load_weights, read_state_dict, save_weights
+from deepssim.runtime.weights import load_weights, read_metadata, read_state_dict, save_weights
 from deepssim.similarity.embeddings import Embeddings
 
 NAME = MetricName.DAR.value
@@ -77,7 +77,7 @@ def load_encoder(path: str | Path, trust: Sequence[str] = ()) -> tuple[Dar, str]
         DataError: if the file is damaged or of another network.
         ConfigError: if it is a pickle file and not trusted.
     """
-    if about(path).get("kind") == NAME:
+    if read_metadata(path).get("kind") == NAME:
         weights, options = load_weights(path, NAME)
         network, checksum = Dar(parse_config({"dar": options}).dar), file_checksum(path)
     else:

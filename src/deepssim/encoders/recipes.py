@@ -23,6 +23,7 @@ from deepssim.encoders.families import MEMBERS, Families, example_pairs
 from deepssim.encoders.ssim_features import MIN_FEATURES
 from deepssim.errors import ConfigError, DataError
 from deepssim.images import augment
+from deepssim.images.misalignment import Misalignment
 from deepssim.images.packs import ImagePack
 from deepssim.runtime.processes import Processes
 from deepssim.training.callbacks import TRAIN_LOSS, VALID_LOSS
@@ -105,7 +106,7 @@ class DeepSSIMTraining(lightning.LightningModule):
         directions = F.normalize(embedded.float())
         return directions @ directions.T, self._pose_loss(poses, changes)
 
-    def _pose_loss(self, poses: list[PoseEstimate], changes: augment.Misalignment) -> Tensor:
+    def _pose_loss(self, poses: list[PoseEstimate], changes: Misalignment) -> Tensor:
         if not (poses and self.training):  # the later passes of validation view tilted images, whose truth differs
             return torch.zeros((), device=self.device)
         members = 1 if self.families is None else MEMBERS

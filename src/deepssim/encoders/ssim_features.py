@@ -27,7 +27,7 @@ from scipy.fft import idctn
 from torch import Tensor, nn
 
 from deepssim.images.standardize import zscore_batch
-from deepssim.similarity.ssim import K1, K2, WINDOW
+from deepssim.similarity.ssim_constants import K1, K2, WINDOW
 
 MIN_FEATURES = 128  # a shorter sketch has a standard error above 0.09, 1 / sqrt(length)
 

@@ -1,1 +1,1 @@
-"""What scores mean: labels, thresholds, F1 and copy rates."""
+"""Evaluation of scores: fitted thresholds, F1, ranking statistics, intervals and copy rates."""

@@ -1,6 +1,6 @@
-"""How well a metric's classes agree with the true ones, and how much copying it sees.
+"""Agreement of a metric's classes with the true ones, and the copy rates it finds.
 
-Not here: labels and thresholds (labels.py), plots (reporting/).
+Not here: labels and thresholds (ground_truth/labels.py), intervals (labelled_pairs.py), plots (reporting/).
 """
 
 from typing import Any
@@ -15,24 +15,24 @@ from deepssim.similarity.scores import Scores
 NAMES = {label: label.name.lower() for label in Label}
 
 
-def classification_figures(scores: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -> dict[str, Any]:
-    """Compare the classes that thresholds give to scores with the true ones.
+def classification_report(scores: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -> dict[str, Any]:
+    """Compare predicted classes, by thresholds on the scores, with the true ones.
 
     Args:
         scores: float64 (N,).
         labels: int (N,), codes of `Label`.
-        thresholds: of the metric.
+        thresholds: thresholds of the metric.
 
     Returns:
         Macro and weighted F1, precision, recall and F1 of each class, confusion matrix (rows true, columns predicted, in
-        the order of `classes`), counts and the silhouette of the true classes along the score.
+        the order of `classes`), counts, and the silhouette of the true classes along the score.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     codes = [int(label) for label in Label]
     predicted = thresholds.classify(scores)
     precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=codes, zero_division=0)
-    present = support > 0  # a class that the test set lacks says nothing about the metric
+    present = support > 0  # F1 is undefined for classes that the test set lacks
     groups = len(np.unique(labels))
     return {
         "pairs": len(labels),
@@ -55,16 +55,16 @@ def classification_figures(scores: np.ndarray, labels: np.ndarray, thresholds: T
     }
 
 
-def copy_figures(matrix: Scores, train_keys: list[str], thresholds: Thresholds) -> dict[str, Any]:
+def copy_rates(matrix: Scores, train_keys: list[str], thresholds: Thresholds) -> dict[str, Any]:
     """Count copies of training images among synthetic ones.
 
     Args:
         matrix: scores of one metric.
-        train_keys: images the generator was trained on; other rows are left out.
-        thresholds: of the metric; a score above the higher one is a copy.
+        train_keys: images that the generator was trained on; other rows are ignored.
+        thresholds: thresholds of the metric; a score above the higher one is a copy.
 
     Returns:
-        Share of synthetic images that copy a training image, share of training images copied, and the counts.
+        Fraction of synthetic images that copy a training image, fraction of training images copied, and the counts.
 
     Source: N_copies and N_mem of Dar et al., arXiv:2402.01054.
     """
@@ -80,18 +80,18 @@ def copy_figures(matrix: Scores, train_keys: list[str], thresholds: Thresholds) 
 
 
 def evaluate(matrix: Scores, test_set: pd.DataFrame, train_keys: list[str], thresholds: Thresholds) -> dict[str, Any]:
-    """Judge one metric on the labelled test pairs and count the copies it sees among all pairs.
+    """Evaluate one metric on the labelled test pairs and count the copies it finds among all pairs.
 
     Args:
-        matrix: scores of the metric, aligned or misaligned, with at least those of the test pairs.
-        test_set: `real_key`, `synth_key`, `ssim`, `label`.
-        train_keys: images the generator was trained on.
-        thresholds: of the metric.
+        matrix: scores of the metric, on aligned or misaligned images; must include the test pairs.
+        test_set: columns `real_key`, `synth_key`, `ssim`, `label`.
+        train_keys: images that the generator was trained on.
+        thresholds: thresholds of the metric.
 
     Raises:
         DataError: if a pair is not in the matrix.
     """
     scores = matrix.pair_scores(test_set["real_key"].tolist(), test_set["synth_key"].tolist())
-    figures = classification_figures(scores, test_set["label"].to_numpy(dtype=np.int64), thresholds)
-    figures["mean_absolute_difference_to_ssim"] = float(np.abs(scores - test_set["ssim"].to_numpy()).mean())
-    return {"metric": matrix.metric, **figures, "copies": copy_figures(matrix, train_keys, thresholds)}
+    report = classification_report(scores, test_set["label"].to_numpy(dtype=np.int64), thresholds)
+    report["mean_absolute_difference_to_ssim"] = float(np.abs(scores - test_set["ssim"].to_numpy()).mean())
+    return {"metric": matrix.metric, **report, "copies": copy_rates(matrix, train_keys, thresholds)}

@@ -1,6 +1,6 @@
-"""Thresholds for scores that have no published ones: those that tell labelled pairs apart best.
+"""Fit thresholds to labelled pairs, for scores that have no published ones.
 
-Not here: published thresholds (similarity/metrics.py), which pairs are labelled (datasets/pairs.py).
+Not here: published thresholds (metrics.py), choosing the labelled pairs (ground_truth/pairs.py).
 """
 
 import json
@@ -17,23 +17,23 @@ _CANDIDATES = 400  # thresholds tried for each of the two
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Thresholds and where they come from, for people: published, or fitted on which pairs."""
+class SourcedThresholds:
+    """Thresholds with a description of their source: published, or the pairs they were fitted on."""
 
     thresholds: Thresholds
     source: str
 
 
 def fit_thresholds(scores: np.ndarray, labels: np.ndarray) -> Thresholds:
-    """Find the thresholds of highest macro-F1.
+    """Find the thresholds with the highest macro-F1.
 
     Args:
         scores: float64 (N,).
         labels: int (N,), codes of `Label`.
 
     Returns:
-        Thresholds half way between scores of different classes; at most 400 of each are tried, evenly by rank. Of equally
-        good ones the pair with the largest gaps around it.
+        Thresholds midway between scores of different classes; at most 400 candidates, equally spaced in rank, are tried for
+        each. Ties are broken by the largest gap between the neighbouring scores.
 
     Raises:
         DataError: if there are fewer than two classes.
@@ -45,7 +45,7 @@ def fit_thresholds(scores: np.ndarray, labels: np.ndarray) -> Thresholds:
     if len(values) < 2:
         raise DataError(f"thresholds cannot be fitted on {len(scores)} pairs of one score {values[0]:g}")
     cuts = _cuts(values, places, labels)
-    # Pairs of each class up to each cut, (cuts, classes).
+    # Number of pairs of each class up to each cut: (cuts, classes).
     below = np.stack([np.cumsum(np.bincount(places[labels == c], minlength=len(values)))[cuts] for c in Label], axis=1)
     total = np.array([(labels == label).sum() for label in Label])
     above = total - below
@@ -56,7 +56,7 @@ def fit_thresholds(scores: np.ndarray, labels: np.ndarray) -> Thresholds:
         Label.SIMILAR: _f1(inside[..., Label.SIMILAR], inside.sum(2), total[Label.SIMILAR]),
     }
     mean = sum(np.broadcast_to(f1[label], inside.shape[:2]) for label in present) / len(present)
-    mean = np.where(np.tri(len(cuts), k=-1, dtype=bool), -1.0, mean)  # low above high
+    mean = np.where(np.tri(len(cuts), k=-1, dtype=bool), -1.0, mean)  # excludes low above high
     gaps = values[cuts + 1] - values[cuts]
     best = np.argwhere(mean >= mean.max() - 1e-12)
     low, high = best[np.argmax(gaps[best].min(axis=1))]
@@ -64,7 +64,7 @@ def fit_thresholds(scores: np.ndarray, labels: np.ndarray) -> Thresholds:
 
 
 def _cuts(values: np.ndarray, places: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the places of scores after which another class begins; a cut inside a run of one class is never better."""
+    """Return the indices of scores after which the class changes; a cut within a run of one class is never better."""
     kinds = np.zeros(len(values), np.int64)
     np.bitwise_or.at(kinds, places, 1 << labels)
     changes = (kinds[1:] != kinds[:-1]) | (kinds[1:] & (kinds[1:] - 1) != 0)
@@ -78,29 +78,39 @@ def _f1(hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray
     return 2 * hits / np.maximum(predicted + true, 1)
 
 
-def write_thresholds(path: str | Path, origin: Origin, metric: str) -> None:
-    """Write fitted thresholds as JSON."""
+def write_thresholds(path: str | Path, fitted: SourcedThresholds, metric: str) -> None:
+    """Write fitted thresholds as JSON.
+
+    Args:
+        path: file to write.
+        fitted: thresholds and their source.
+        metric: name of the metric.
+    """
     content = {
         "metric": metric,
-        "different_up_to": origin.thresholds.low,
-        "duplicate_above": origin.thresholds.high,
-        "source": origin.source,
+        "different_up_to": fitted.thresholds.low,
+        "duplicate_above": fitted.thresholds.high,
+        "source": fitted.source,
     }
     Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def read_thresholds(path: str | Path, metric: str) -> Origin:
+def read_thresholds(path: str | Path, metric: str) -> SourcedThresholds:
     """Read fitted thresholds.
 
+    Args:
+        path: file written by `write_thresholds`.
+        metric: expected name of the metric.
+
     Raises:
-        DataError: if the file cannot be read or is of another metric.
+        DataError: if the file cannot be read or belongs to another metric.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         found, source = content["metric"], content["source"]
         thresholds = Thresholds(float(content["different_up_to"]), float(content["duplicate_above"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: holds no thresholds ({error!r}); fit them again") from None
+        raise DataError(f"{path}: does not hold thresholds ({error!r}); rerun the step that fits them") from None
     if found != metric:
         raise DataError(f"{path}: holds thresholds of {found}, not {metric}; fit those of {metric}")
-    return Origin(thresholds, source)
+    return SourcedThresholds(thresholds, source)

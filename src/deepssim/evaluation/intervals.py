@@ -1,6 +1,6 @@
 """How sure a share or a difference is: exact intervals of counts, bootstraps by subject, what remains of false alarms.
 
-Not here: what is counted (leakage.py, controls.py, judged.py).
+Not here: what is counted (leakage.py, controls.py, labelled_pairs.py).
 """
 
 from collections.abc import Sequence

@@ -1,11 +1,11 @@
-"""How well a score ranks positives before negatives, for many weighted samples at once.
+"""Ranking statistics (AUROC, AUPRC, operating points) of a score, for many weighted samples at once.
 
-Not here: where weights come from (intervals.py), classes by thresholds (classification.py).
+Not here: bootstrap weights (intervals.py), classification by thresholds (classification.py).
 """
 
 import numpy as np
 
-_AT_ONCE = 4_000_000  # weights that are looked at together
+_BLOCK = 4_000_000  # weights processed together
 
 
 def ranking_samples(
@@ -14,16 +14,16 @@ def ranking_samples(
     weights: np.ndarray,
     *,
     recall: float = 0.95,
-    most_false: float = 0.01,
+    max_fpr: float = 0.01,
 ) -> dict[str, np.ndarray]:
-    """Compute ranking figures of B weighted samples of N items.
+    """Compute ranking statistics of B weighted samples of N items.
 
     Args:
-        scores: (N,), higher is more positive.
+        scores: floating point (N,), higher means positive.
         positives: bool (N,).
-        weights: (B, N), not negative; how often an item is in a sample.
-        recall: at which precision and false-positive rate are given.
-        most_false: false-positive rate at which the true-positive rate is given.
+        weights: numeric (B, N), non-negative; multiplicity of each item in a sample.
+        recall: recall at which precision and false-positive rate are reported.
+        max_fpr: highest false-positive rate at which the true-positive rate is reported.
 
     Returns:
         float64 (B,) each: `auroc`, `auprc` (average precision), `precision` and `fpr` at the recall, `tpr` at the
@@ -32,16 +32,16 @@ def ranking_samples(
     order = np.argsort(-scores, kind="stable")
     sorted_scores, positive = scores[order], positives[order]
     last = np.flatnonzero(np.append(np.diff(sorted_scores) != 0, True))  # ends of groups of equal scores
-    step = max(1, _AT_ONCE // max(1, len(scores)))
+    step = max(1, _BLOCK // max(1, len(scores)))
     parts = [
-        _figures(weights[start : start + step][:, order], positive, last, recall, most_false)
+        _statistics(weights[start : start + step][:, order], positive, last, recall, max_fpr)
         for start in range(0, len(weights), step)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _figures(
-    weights: np.ndarray, positive: np.ndarray, last: np.ndarray, recall: float, most_false: float
+def _statistics(
+    weights: np.ndarray, positive: np.ndarray, last: np.ndarray, recall: float, max_fpr: float
 ) -> dict[str, np.ndarray]:
     true = np.cumsum(weights * positive, axis=1)[:, last].astype(np.float64)
     false = np.cumsum(weights * ~positive, axis=1)[:, last].astype(np.float64)
@@ -55,11 +55,11 @@ def _figures(
     reached = (tpr >= recall - 1e-12).argmax(axis=1)
     rows = np.arange(len(weights))
     usable = (positives[:, 0] > 0) & (negatives[:, 0] > 0)
-    figures = {
+    statistics = {
         "auroc": ((fpr - before) * (tpr + under) / 2).sum(axis=1),
         "auprc": (gained * precision).sum(axis=1),
         "precision": precision[rows, reached],
         "fpr": fpr[rows, reached],
-        "tpr": np.where(fpr <= most_false + 1e-12, tpr, 0).max(axis=1),
+        "tpr": np.where(fpr <= max_fpr + 1e-12, tpr, 0).max(axis=1),
     }
-    return {name: np.where(usable, values, np.nan) for name, values in figures.items()}
+    return {name: np.where(usable, values, np.nan) for name, values in statistics.items()}

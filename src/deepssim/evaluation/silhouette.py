@@ -1,22 +1,23 @@
-"""The silhouette of classes along one score, exactly and fast.
+"""Exact silhouette coefficient of one-dimensional data.
 
-Scikit-learn computes all distances between N points; along a line sorted values and their running sums are enough.
+Scikit-learn computes all pairwise distances of N points; in one dimension, sorted values and their cumulative sums give the
+same sums of distances.
 
-Not here: the other figures (classification.py).
+Not here: the other measures of agreement (classification.py).
 """
 
 import numpy as np
 
 
 def silhouette(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean silhouette coefficient of points on a line.
+    """Return the mean silhouette coefficient of one-dimensional points.
 
     Args:
         scores: float64 (N,).
         labels: int (N,), at least two classes.
 
     Returns:
-        -1 to 1; what `sklearn.metrics.silhouette_score` returns for N rows of one column, in N log N steps.
+        -1 to 1, equal to `sklearn.metrics.silhouette_score` for one feature, in O(N log N) time.
 
     Source: Rousseeuw 1987, doi:10.1016/0377-0427(87)90125-7.
     """

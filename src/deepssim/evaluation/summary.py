@@ -1,6 +1,6 @@
-"""The main figures of all metrics side by side.
+"""Summary table of the main results of all metrics.
 
-Not here: computing them (classification.py).
+Not here: computing the results (classification.py).
 """
 
 import json
@@ -20,19 +20,19 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     """Read the result of one evaluation.
 
     Raises:
-        DataError: if the file is missing or no evaluation.
+        DataError: if the file is missing or is not an evaluation result.
     """
     try:
-        figures = json.loads(Path(path).read_text(encoding="utf-8"))
+        result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); evaluate the metric again") from None
-    if not isinstance(figures, dict) or "macro_f1" not in figures:
-        raise DataError(f"{path}: holds no evaluation; evaluate the metric again")
-    return figures
+        raise DataError(f"{path}: cannot be read as JSON ({error}); rerun the step that writes it") from None
+    if not isinstance(result, dict) or "macro_f1" not in result:
+        raise DataError(f"{path}: is not an evaluation result; rerun the step that writes this file")
+    return result
 
 
-def summary_table(figures: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Return one row per evaluation: `SUMMARY_COLUMNS`, F1 of each class, thresholds, silhouette, error, copy shares."""
+def summary_table(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Return one row per evaluation: `SUMMARY_COLUMNS`, F1 of each class, thresholds, silhouette, error, copy rates."""
     return pd.DataFrame(
         {
             "metric": item["metric"],
@@ -49,14 +49,14 @@ def summary_table(figures: Sequence[dict[str, Any]]) -> pd.DataFrame:
             "share_of_synthetic_that_copy": item["copies"]["share_of_synthetic_that_copy"],
             "share_of_training_copied": item["copies"]["share_of_training_copied"],
         }
-        for item in figures
+        for item in evaluations
     )
 
 
 def headline(results: str | Path) -> str:
-    """Say where a run's main results lie and what its three main numbers are.
+    """Return the paths of a run's main results and its three main numbers, as text.
 
-    Copies are counted by exact SSIM, the definition of a duplicate, and F1 says how well DeepSSIM reproduces it.
+    Copies are counted by exact SSIM, which defines a duplicate; F1 measures how well DeepSSIM reproduces it.
 
     Raises:
         DataError: if the run is not complete.
@@ -72,13 +72,13 @@ def headline(results: str | Path) -> str:
         f"histogram  {folder / 'plots' / 'deepssim.png'}",
         f"F1 table   {folder / 'eval' / 'summary.csv'}",
         "",
-        f"synthetic images that copy a training image  {_share(copies, 'synthetic_copies', 'synthetic_images')}",
-        f"training images copied                       {_share(copies, 'training_copied', 'training_images')}",
+        f"synthetic images that copy a training image  {_fraction(copies, 'synthetic_copies', 'synthetic_images')}",
+        f"training images copied                       {_fraction(copies, 'training_copied', 'training_images')}",
         f"macro-F1 of DeepSSIM                         {aligned['macro_f1']:.3f} "
         f"(misaligned {misaligned['macro_f1']:.3f}), {aligned['pairs']} test pairs",
     ]
     return "\n".join(lines)
 
 
-def _share(copies: dict[str, Any], part: str, whole: str) -> str:
+def _fraction(copies: dict[str, Any], part: str, whole: str) -> str:
     return f"{copies[part] / copies[whole]:.1%} ({copies[part]} of {copies[whole]})"

@@ -1,6 +1,6 @@
-"""Exact SSIM of the best candidates of any metric, before and after registration.
+"""Verify the best candidates of a metric by exact SSIM, before and after registration.
 
-Not here: finding candidates (similarity/matrices.py), registering them (registration/).
+Not here: scores (similarity/), registering them (registration/).
 """
 
 import numpy as np
@@ -20,13 +20,13 @@ def verified_pairs(
     """Return the best candidates with their exact SSIM before and after registration.
 
     Args:
-        scores: of any metric; each synthetic image comes with its most similar training image.
-        train_keys: the generator's training images.
-        real, synthetic: packs that hold them.
+        scores: scores of any metric; each synthetic image is paired with its most similar training image.
+        train_keys: images that the generator was trained on.
+        real, synthetic: packs with these images.
         options: section `verification`.
 
     Returns:
-        `real_key`, `synth_key`, `score`, `ssim`, `registered_ssim`, `flipped`; highest registered SSIM first.
+        Columns `real_key`, `synth_key`, `score`, `ssim`, `registered_ssim`, `flipped`; highest registered SSIM first.
     """
     require_registration(options.registration)
     _, best = scores.best(train_keys)
@@ -36,7 +36,7 @@ def verified_pairs(
         keys = train_keys[best.partners[column, 0]], scores.synth_keys[column]
         fixed, moving = (pack.select([key]).unit()[0] for pack, key in zip((real, synthetic), keys, strict=True))
         found = register(fixed, moving, options.registration)
-        as_it_is = float(ssim_of_arrays(fixed[None], moving[None])[0, 0])
-        rows.append((*keys, float(best.scores[column, 0]), as_it_is, found.ssim, found.flipped))
+        unregistered = float(ssim_of_arrays(fixed[None], moving[None])[0, 0])
+        rows.append((*keys, float(best.scores[column, 0]), unregistered, found.ssim, found.flipped))
     names = ["real_key", "synth_key", "score", "ssim", "registered_ssim", "flipped"]
     return pd.DataFrame(rows, columns=names).sort_values("registered_ssim", ascending=False, kind="stable")

@@ -24,7 +24,7 @@ from deepssim.generative.diffusion import KIND as DIFFUSION
 from deepssim.generative.diffusion import build_unet, condition_features, load_unet, trained_scale
 from deepssim.generative.latents import Latents
 from deepssim.runtime.outputs import atomic_outputs
-from deepssim.runtime.weights import about, read_state_dict
+from deepssim.runtime.weights import read_metadata, read_state_dict
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def load_any_autoencoder(path: str | Path, options: VaeConfig) -> tuple[Autoenco
     Raises:
         DataError: if the weights do not fit.
     """
-    if about(path).get("kind") == AUTOENCODER:
+    if read_metadata(path).get("kind") == AUTOENCODER:
         return load_autoencoder_with_options(path)
     network = build_autoencoder(options)
     _load(network, path, "vae")
@@ -75,7 +75,7 @@ def load_any_unet(
     Raises:
         DataError: if the weights do not fit.
     """
-    if about(path).get("kind") == DIFFUSION:
+    if read_metadata(path).get("kind") == DIFFUSION:
         return load_unet(path)
     network = build_unet(options, latent_channels, features)
     _load(network, path, "ldm")
@@ -143,7 +143,7 @@ def export_weights(*, weights: str, output: str) -> None:
     Raises:
         DataError: if the file holds neither.
     """
-    kind = about(weights).get("kind")
+    kind = read_metadata(weights).get("kind")
     if kind not in (AUTOENCODER, DIFFUSION):
         raise DataError(
             f"{weights}: holds neither an autoencoder nor a diffusion model of deepssim; name its safetensors file"

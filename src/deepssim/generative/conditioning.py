@@ -70,7 +70,7 @@ def _captions(images: pd.DataFrame, source: str | Path) -> np.ndarray:
             f"the caption embedding of {key!r} must be an npz whose `data` holds numbers (`deepssim embed-captions`)"
         )
         with readable(path, "npz", advice):  # of numbers
-            values = np.asarray(read_npz(path, "data", most_bytes=_MAX_BYTES, advice=advice), np.float64).ravel()
+            values = np.asarray(read_npz(path, "data", max_bytes=_MAX_BYTES, advice=advice), np.float64).ravel()
         if rows and len(values) != len(rows[0]):
             raise DataError(
                 f"{path}: has {len(values)} numbers, the first caption embedding {len(rows[0])}; embed all captions with one model"

@@ -13,7 +13,7 @@ from deepssim.config.generative import LdmConfig
 from deepssim.config.settings import parse_config
 from deepssim.errors import DataError, readable
 from deepssim.generative.latents import Latents
-from deepssim.runtime.weights import about, load_weights, rebuild, save_weights
+from deepssim.runtime.weights import load_weights, read_metadata, rebuild, save_weights
 
 KIND = "diffusion"
 _EXTRA_OPTIONS = ("latent_channels", "condition_features", "latent_scale")  # stored beside section `ldm`
@@ -95,7 +95,7 @@ def save_unet(path: str | Path, network: DiffusionModelUNet, options: LdmConfig,
 
 def trained_scale(path: str | Path) -> float | None:
     """Return the factor of the latents that a noise predictor was trained on; None for files of other programs."""
-    return about(path).get("options", {}).get(_EXTRA_OPTIONS[2])
+    return read_metadata(path).get("options", {}).get(_EXTRA_OPTIONS[2])
 
 
 def condition_width(network: DiffusionModelUNet) -> int:

@@ -1,1 +1,1 @@
-"""What a duplicate is: thresholds of SSIM, labels, and the labelled pairs that train and test encoders."""
+"""Definition of a duplicate: SSIM thresholds, labels, and the labelled pairs that train and test encoders."""

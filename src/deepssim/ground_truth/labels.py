@@ -1,6 +1,6 @@
-"""Class labels, and the thresholds that turn a score into one.
+"""Class labels, and the thresholds that classify scores.
 
-Not here: which thresholds a metric has (similarity/metrics.py).
+Not here: the thresholds of each metric (metrics.py).
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Label(IntEnum):
-    """Class of a real-synthetic pair; codes of the published test sets."""
+    """Class of a real-synthetic pair; codes as in the published test sets."""
 
     DIFFERENT = 0
     DUPLICATE = 1
@@ -22,16 +22,16 @@ LABELS_BY_SCORE = (Label.DIFFERENT, Label.SIMILAR, Label.DUPLICATE)
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Scores of at most `low` mean different, above `high` duplicate, between them similar.
+    """Scores up to `low` mean different, above `high` duplicate, in between similar.
 
-    Source: arXiv:2509.16582; the boundary cases are those of its published labels.
+    Source: arXiv:2509.16582; boundary cases as in its published labels.
     """
 
     low: float
     high: float
 
     def classify(self, scores: np.ndarray) -> np.ndarray:
-        """Return the label code of each score; int64, same shape. Scores are compared in float64."""
+        """Return the label code of each score: int64, same shape as `scores`; compared in float64."""
         values = np.asarray(scores, dtype=np.float64)
         return np.select(
             [values <= self.low, values > self.high], [Label.DIFFERENT, Label.DUPLICATE], Label.SIMILAR
@@ -39,4 +39,4 @@ class Thresholds:
 
 
 SSIM_THRESHOLDS = Thresholds(low=0.60, high=0.85)
-"""Thresholds on aligned SSIM that define the true class of a pair, equal to the published test labels (arXiv:2509.16582)."""
+"""Thresholds on aligned SSIM that define the true class of a pair, as in the published test labels (arXiv:2509.16582)."""

@@ -1,9 +1,9 @@
 """Choose the real-synthetic pairs that train and test the encoder.
 
-Train, valid and test pairs share no subject, hence no real image. Synthetic images are divided too: each belongs to the
-side of the real image it resembles most, because a copy of a test patient in training would be that patient.
+Train, valid and test pairs have no subject, hence no real image, in common. Synthetic images are divided too: each goes to
+the split of the real image it resembles most, since a copy of a test patient must not be trained on.
 
-Not here: the SSIM that the choice is made on (similarity/ssim.py).
+Not here: the SSIM of the pairs (similarity/ssim.py).
 """
 
 from collections.abc import Iterable
@@ -35,12 +35,12 @@ class SampledPairs:
 def sample_pairs(
     scores: Scores, real_keys: list[str], subjects: list[str], options: PairsConfig, *, seed: int
 ) -> SampledPairs:
-    """Sample pairs of all classes, as even as the data allows.
+    """Sample pairs of all classes, as balanced as the data allows.
 
     Args:
-        scores: SSIM of aligned images, all or the best of each image and some others.
+        scores: SSIM of aligned images, either all scores or the best of each image and some others.
         real_keys: R images that the generator was trained on.
-        subjects: of these images.
+        subjects: subject of each of these images.
         options: section `pairs`.
         seed: the config's seed.
 
@@ -86,9 +86,9 @@ def sample_pairs(
 def _divide_subjects(
     duplicates_of_image: np.ndarray, subjects: list[str], options: PairsConfig, seed: int
 ) -> dict[str, Split]:
-    """Give each side its share of the subjects that were copied, since these are what the test set is short of.
+    """Assign subjects to splits, each split getting its fraction of the copied subjects, which are rare.
 
-    Subjects are dealt out in order of how many duplicates they have, each to the side that lacks most of its share.
+    Subjects are assigned in order of their number of duplicates, each to the split that is furthest below its fraction.
     """
     names = sorted(set(subjects))
     if len(names) < len(PAIR_SPLITS):
@@ -101,17 +101,17 @@ def _divide_subjects(
     for subject, count in zip(subjects, duplicates_of_image.tolist(), strict=True):
         duplicates[subject] += count
     names.sort(key=lambda name: -duplicates[name])  # stable: the shuffled order breaks ties
-    share = {
+    fraction = {
         Split.TEST: options.test_fraction,
         Split.TRAIN: 1 - options.valid_fraction - options.test_fraction,
         Split.VALID: options.valid_fraction,
     }
-    taken = dict.fromkeys(share, 0)
+    taken = dict.fromkeys(fraction, 0)
     split_of = {}
     for number, name in enumerate(names, start=1):
-        split = max(share, key=lambda candidate: share[candidate] * number - taken[candidate])
-        # The last subjects go to sides that have none yet, however small their share.
-        empty = [candidate for candidate in share if not taken[candidate]]
+        split = max(fraction, key=lambda candidate: fraction[candidate] * number - taken[candidate])
+        # The last subjects go to splits that are still empty, however small their fraction.
+        empty = [candidate for candidate in fraction if not taken[candidate]]
         if empty and len(names) - number < len(empty):
             split = empty[0]
         split_of[name] = split
@@ -126,9 +126,9 @@ def _choose(
     limit: int,
     random: np.random.Generator,
 ) -> PairBlock:
-    """Take up to `limit` pairs of each class among those that are inside, in matrix order.
+    """Sample up to `limit` pairs of each class within a split; return them in matrix order.
 
-    Every pair draws a number and the lowest ones of each class are kept, so blocks may come one after another.
+    Every pair gets a random number and the lowest numbers of each class are kept, so blocks can be processed one by one.
     """
     kept: dict[Label, tuple[PairBlock, np.ndarray]] = {}
     for block in blocks:
@@ -150,7 +150,7 @@ def _choose(
 
 def _require_classes(table: pd.DataFrame, split: Split, scores: np.ndarray) -> None:
     present = set(table["label"])
-    # Training and validation can do with what there is; a test without a class says nothing about it.
+    # Training and validation work with the classes present; a test set must have all of them.
     missing = [label for label in Label if label not in present] if split is Split.TEST else []
     if table.empty:
         missing = list(Label)

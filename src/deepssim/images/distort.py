@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepssim.images.augment import Misalignment, apply
+from deepssim.images.augment import apply
+from deepssim.images.misalignment import Misalignment
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
 from deepssim.seeds import torch_generator

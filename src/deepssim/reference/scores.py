@@ -17,9 +17,9 @@ import pandas as pd
 from deepssim.config.choices import Device, FsimVariant, MetricName, Precision
 from deepssim.config.evaluation import EvaluationConfig, SimilarityConfig
 from deepssim.errors import ConfigError, DataError
-from deepssim.evaluation.classification import classification_figures
-from deepssim.evaluation.fitting import PUBLISHED, Origin, fit_thresholds
-from deepssim.evaluation.judged import Sampling, judge
+from deepssim.evaluation.classification import classification_report
+from deepssim.evaluation.fitting import PUBLISHED, SourcedThresholds, fit_thresholds
+from deepssim.evaluation.labelled_pairs import Sampling, evaluate_labelled
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
 from deepssim.images.augment import misalign_pack
 from deepssim.images.keys import REAL_NAME, split_key
@@ -171,13 +171,13 @@ def evaluate_matrix(
     whose = record_subjects(table, subjects)
     judged = table.index >= 0
     if low_threshold is not None and upper_threshold is not None:
-        used = Origin(_checked(low_threshold, upper_threshold), "given")
+        used = SourcedThresholds(_checked(low_threshold, upper_threshold), "given")
     elif published is not None:
-        used = Origin(published, PUBLISHED)
+        used = SourcedThresholds(published, PUBLISHED)
     else:
         fitting, judged = calibration_half(whose, seed)
         thresholds = fit_thresholds(scores[fitting], table["label"].to_numpy()[fitting])
-        used = Origin(
+        used = SourcedThresholds(
             thresholds, f"fitted on {fitting.sum()} pairs of half of the subjects (seed {seed}); judged by the rest"
         )
     _show_results(
@@ -215,7 +215,7 @@ def evaluate_ssim(
     )
     scores = pair_scores(METRICS[MetricName.SSIM].compare(*packs, threads, Device.AUTO), *places).astype("float64")
     whose = record_subjects(table, subjects)["real"]
-    _show_results(MetricName.SSIM, scores, table, whose, Origin(SSIM_THRESHOLDS, PUBLISHED), json_path, seed)
+    _show_results(MetricName.SSIM, scores, table, whose, SourcedThresholds(SSIM_THRESHOLDS, PUBLISHED), json_path, seed)
 
 
 def plot_reports(
@@ -283,15 +283,15 @@ def _show_results(
     scores: np.ndarray,
     table: pd.DataFrame,
     subjects: list[str],
-    used: Origin,
+    used: SourcedThresholds,
     path: str | None,
     seed: int,
 ) -> None:
     """Print the results of labelled pairs, and write them to a file if one is named."""
     labels = table["label"].to_numpy()
-    results = classification_figures(scores, labels, used.thresholds)
+    results = classification_report(scores, labels, used.thresholds)
     results["thresholds"]["source"] = used.source
-    results["judged"] = as_json(judge(scores, labels, subjects, used.thresholds, Sampling(seed=seed)))
+    results["judged"] = as_json(evaluate_labelled(scores, labels, subjects, used.thresholds, Sampling(seed=seed)))
     low, high = METRICS[name].score_range
     results |= {"metric": name.value, "range": [low, high], "direction": "higher is more similar"}
     text = json.dumps(results, indent=2)

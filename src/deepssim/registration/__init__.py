@@ -1,1 +1,1 @@
-"""Bring one image onto another and measure how well it then fits."""
+"""Register one image to another and measure their similarity afterwards."""

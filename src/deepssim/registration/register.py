@@ -1,6 +1,6 @@
-"""Register one image to another, so that their exact SSIM can be computed however they lay.
+"""Register one image to another before their exact SSIM is computed, by phase correlation or with SimpleITK.
 
-Not here: which pairs are worth it (stages/verification.py).
+Not here: choosing the pairs (evaluation/verification.py), a search over fixed transforms (search.py).
 """
 
 from importlib.util import find_spec
@@ -15,23 +15,24 @@ from deepssim.errors import ConfigError
 from deepssim.registration.result import FLIPS, Registered, flip_name
 from deepssim.similarity.ssim import ssim_of_arrays
 
-_SUBPIXEL = 10  # shifts are found to a tenth of a pixel
+_SUBPIXEL = 10  # shifts are resolved to a tenth of a pixel
 _ITERATIONS = 60
-_SHRINK, _SMOOTH = (2, 1), (1, 0)  # of the two resolutions, pixels
+_SHRINK, _SMOOTH = (2, 1), (1, 0)  # factor and smoothing in pixels of the two resolution levels
 
 
 def register(fixed: np.ndarray, moving: np.ndarray, kind: Registration) -> Registered:
-    """Find the flip and the motion that bring one image onto another, by their exact SSIM.
+    """Find the flip and the motion that register one image to another, selected by exact SSIM.
 
     Args:
-        fixed, moving: float32 (H, W), 0 to 1, of one size, not constant.
-        kind: `shift` needs nothing; `rigid` and `affine` need SimpleITK.
+        fixed, moving: float32 (H, W), 0 to 1, of the same size, not constant.
+        kind: type of motion; `rigid` and `affine` need SimpleITK.
 
     Returns:
-        The best of all flips, each registered and as it is; never worse than the moving image itself.
+        The candidate of highest SSIM among all flips, each with and without registration; the unchanged moving image is
+        one of them.
 
     Raises:
-        ConfigError: if SimpleITK is needed and not installed.
+        ConfigError: if SimpleITK is needed but not installed.
     """
     require_registration(kind)
     candidates, names = [], []
@@ -47,10 +48,10 @@ def register(fixed: np.ndarray, moving: np.ndarray, kind: Registration) -> Regis
 
 
 def require_registration(kind: Registration) -> None:
-    """Raise a ConfigError if a kind of registration cannot be computed here."""
+    """Raise a ConfigError if a kind of registration needs SimpleITK and it is not installed."""
     if kind is not Registration.SHIFT and not find_spec("SimpleITK"):
         raise ConfigError(
-            f"verification.registration {kind.value!r} needs SimpleITK; install it by pip install 'deepssim[registration]', "
+            f"verification.registration {kind.value!r} needs SimpleITK; install it with pip install 'deepssim[registration]', "
             "or set it to 'shift'"
         )
 
@@ -63,11 +64,11 @@ def _shift(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
 def _with_itk(fixed: np.ndarray, moving: np.ndarray, kind: Registration) -> np.ndarray:
     import SimpleITK as Itk
 
-    still, moved = (Itk.GetImageFromArray(image.astype(np.float32)) for image in (fixed, moving))
+    still, moving_image = (Itk.GetImageFromArray(image.astype(np.float32)) for image in (fixed, moving))
     start: Any = Itk.Euler2DTransform() if kind is Registration.RIGID else Itk.AffineTransform(2)
     start.SetCenter([(side - 1) / 2 for side in fixed.shape[::-1]])
     method = Itk.ImageRegistrationMethod()
-    method.SetMetricAsCorrelation()  # contrast may have changed, tissue has not
+    method.SetMetricAsCorrelation()  # robust to changes of contrast and brightness
     method.SetInterpolator(Itk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=1.0, minStep=1e-3, numberOfIterations=_ITERATIONS, gradientMagnitudeTolerance=1e-6
@@ -78,10 +79,10 @@ def _with_itk(fixed: np.ndarray, moving: np.ndarray, kind: Registration) -> np.n
     method.SetNumberOfThreads(1)
     method.SetInitialTransform(start, inPlace=True)
     try:
-        found = method.Execute(still, moved)
-    except RuntimeError as error:  # images that do not overlap have no correlation to climb
+        found = method.Execute(still, moving_image)
+    except RuntimeError as error:  # without overlap there is no correlation to optimise
         if "samples" not in str(error) and "overlap" not in str(error).lower():
             raise
         return moving
-    resampled = Itk.Resample(moved, still, found, Itk.sitkLinear, 0.0)
+    resampled = Itk.Resample(moving_image, still, found, Itk.sitkLinear, 0.0)
     return np.clip(Itk.GetArrayFromImage(resampled), 0, 1).astype(np.float32)

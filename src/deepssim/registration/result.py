@@ -1,22 +1,22 @@
-"""What every registration returns.
+"""Result of a registration.
 
-Not here: how it is found (search.py, register.py).
+Not here: finding it (search.py, register.py).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-FLIPS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (0, 1))  # axes that each of the four flips reverses
+FLIPS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (0, 1))  # reversed axes of the four possible flips
 
 
 class Registered(NamedTuple):
-    """A moving image brought onto a fixed one.
+    """A moving image registered to a fixed one.
 
     Attributes:
-        image: float32 (H, W), 0 to 1.
-        ssim: exact SSIM of both, the fixed one being the real image.
-        flipped: axes that were reversed first, "rows", "columns" or "rows, columns"; empty for none.
+        image: registered image, float32 (H, W), 0 to 1.
+        ssim: exact SSIM with the fixed image, which is taken as the real one.
+        flipped: axes reversed before the motion: "rows", "columns", "rows, columns" or empty.
     """
 
     image: np.ndarray

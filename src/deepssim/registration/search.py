@@ -1,6 +1,6 @@
 """Undo flips, small rotations and shifts, and changes of contrast, so that exact SSIM can confirm a copy.
 
-Not here: the encoder, which finds candidates without alignment (encoders/deepssim.py).
+Not here: the encoder, which finds candidates without registration (encoders/deepssim.py).
 """
 
 from functools import lru_cache
@@ -8,23 +8,23 @@ from functools import lru_cache
 import numpy as np
 
 from deepssim.registration.result import FLIPS, Registered, flip_name
-from deepssim.similarity.ssim import WINDOW, ssim_of_arrays
+from deepssim.similarity.ssim import ssim_of_arrays
+from deepssim.similarity.ssim_constants import WINDOW
 
-_COARSE = tuple(np.arange(-12.0, 12.1, 3.0))  # degrees, a little more than misalignment has
-_FINE = (-3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0)  # degrees around the best coarse one
-_SHIFTS = (-2, -1, 0, 1, 2)  # pixels of a 64 pixel side
+_COARSE = tuple(np.arange(-12.0, 12.1, 3.0))  # degrees, slightly more than the range of the misaligned copies
+_FINE = (-3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0)  # degrees around the best coarse angle
+_SHIFTS = (-2, -1, 0, 1, 2)  # pixels at an image side of 64
 _GAMMAS = (0.5, 0.67, 0.8, 1.0, 1.25, 1.5, 2.0)
 
 
 def align(real: np.ndarray, synthetic: np.ndarray) -> Registered:
-    """Find the change of a synthetic image that makes it most similar to a real one.
+    """Find the transform of a synthetic image that makes it most similar to a real one.
 
-    Searched in turn: flips with rotations in steps of three degrees, shifts, finer rotations, shifts again, exponents of
-    intensities.
-    The result is never worse than the image as it is.
+    Searched in turn: flips with rotations in steps of three degrees, shifts, finer rotations, shifts again, and gamma
+    values. The SSIM is never lower than that of the unchanged image.
 
     Args:
-        real, synthetic: float32 (H, W), 0 to 1, of one size and at least 7x7, not constant.
+        real, synthetic: float32 (H, W), 0 to 1, of the same size and at least 7x7, not constant.
     """
     best = Registered(synthetic, float(ssim_of_arrays(real[None], synthetic[None])[0, 0]))
     for axes in FLIPS:
@@ -39,7 +39,7 @@ def align(real: np.ndarray, synthetic: np.ndarray) -> Registered:
 
 
 def _better(best: Registered, real: np.ndarray, candidates: np.ndarray, flipped: str | None = None) -> Registered:
-    """Return the best of the candidates, all flipped alike, or `best` if none has a higher SSIM."""
+    """Return the candidate of highest SSIM, or `best` if none exceeds it; all candidates have the same flip."""
     usable = candidates[candidates.max(axis=(1, 2)) > candidates.min(axis=(1, 2))]
     if not len(usable) or min(real.shape) < WINDOW:
         return best
@@ -51,16 +51,16 @@ def _better(best: Registered, real: np.ndarray, candidates: np.ndarray, flipped:
 
 
 def _rotated(image: np.ndarray, degrees: tuple[float, ...]) -> np.ndarray:
-    """Return a copy for each angle; bilinear, black where nothing was."""
+    """Return a rotated copy for each angle: bilinear interpolation, black outside of the image."""
     places, weights = _sampling(image.shape, degrees)
-    # One more pixel, black, is where places outside of the image point to.
+    # Indices outside of the image point to one extra, black pixel.
     pixels = np.append(image.ravel(), np.float32(0))
     return (pixels[places] * weights).sum(axis=1).reshape(len(degrees), *image.shape)
 
 
 @lru_cache(maxsize=16)
 def _sampling(shape: tuple[int, int], degrees: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each angle the four pixels under every pixel of the rotated image, and their weights: (A, 4, H * W)."""
+    """Return indices and weights of the four source pixels of every rotated pixel: int64 and float32 (A, 4, H * W)."""
     height, width = shape
     rows, columns = np.mgrid[:height, :width].reshape(2, 1, -1) - np.array([[[(height - 1) / 2]], [[(width - 1) / 2]]])
     angles = np.deg2rad(np.asarray(degrees))[:, None]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from deepssim.evaluation.fitting import PUBLISHED, Origin
+from deepssim.evaluation.fitting import PUBLISHED, SourcedThresholds
 from deepssim.metrics import Metric
 from deepssim.reporting.plots import bin_edges, draw_classes, name_classes, save_figure
 
@@ -26,7 +26,7 @@ class MetricScores:
     """
 
     metric: Metric
-    used: Origin
+    used: SourcedThresholds
     scores: Mapping[str, np.ndarray]
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepssim.evaluation.fitting import Origin
+from deepssim.evaluation.fitting import SourcedThresholds
 from deepssim.ground_truth.labels import LABELS_BY_SCORE, Label, Thresholds
 from deepssim.metrics import Metric
 
@@ -27,7 +27,7 @@ def plot_histograms(
     scores: Mapping[str, np.ndarray],
     labels: np.ndarray,
     metric: Metric,
-    used: Origin,
+    used: SourcedThresholds,
 ) -> None:
     """Draw the scores of the test pairs by true class, one panel per kind of evaluation.
 

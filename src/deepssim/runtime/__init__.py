@@ -1,1 +1,1 @@
-"""What runs around a computation: jobs, locks, GPUs, processes, devices, records, HDF5 and weight files."""
+"""Infrastructure around the computations: jobs, locks, GPUs, processes, devices, provenance records, HDF5 and weight files."""

@@ -1,8 +1,9 @@
-"""Give every job on this machine GPUs of its own.
+"""Reserve GPUs for each job on this machine.
 
-Snakemake counts GPUs (`--resources gpu=4`) but does not say which; without a choice all jobs would take the first.
+Snakemake counts GPUs (`--resources gpu=4`) but does not assign them; without a reservation all jobs would use the first
+one. Under Slurm and Kubernetes the scheduler assigns them.
 
-Not here: what torch makes of them (devices.py). Under Slurm and Kubernetes the scheduler has chosen.
+Not here: the torch device (devices.py).
 """
 
 import logging
@@ -24,7 +25,7 @@ _POLL_S = 0.5
 
 
 def visible_gpus() -> list[str]:
-    """Return the names of the GPUs that this process may use: those of CUDA_VISIBLE_DEVICES, or all."""
+    """Return the names of the GPUs that this process may use: those in CUDA_VISIBLE_DEVICES, or all of the machine."""
     if _VISIBLE in os.environ:
         return [name for name in os.environ[_VISIBLE].split(",") if name.strip() not in ("", "-1")]
     try:
@@ -32,18 +33,18 @@ def visible_gpus() -> list[str]:
             ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"], capture_output=True, text=True, timeout=60
         )
     except (OSError, subprocess.TimeoutExpired):
-        return []  # no driver, no GPU; a config that insists on one fails in devices.py
+        return []  # no driver means no GPU; a config that requires one fails in devices.py
     return listed.stdout.split() if listed.returncode == 0 else []
 
 
 @contextmanager
-def own_gpus(count: int) -> Iterator[list[str]]:
-    """Hold `count` GPUs that no other job holds, and let torch see just those; wait until so many are free.
+def reserve_gpus(count: int) -> Iterator[list[str]]:
+    """Reserve `count` GPUs and make only these visible to torch; wait until enough are free.
 
-    Call it before torch is imported. Nothing is done for no GPU, on a machine without, and in a job of Slurm.
+    Call it before torch is imported. It does nothing if `count` is 0, on a machine without GPUs, or in a Slurm job.
 
     Raises:
-        ConfigError: if there are fewer GPUs than asked for.
+        ConfigError: if the machine has fewer GPUs than requested.
     """
     names = visible_gpus() if count and "SLURM_JOB_ID" not in os.environ else []
     if not names:
@@ -51,41 +52,41 @@ def own_gpus(count: int) -> Iterator[list[str]]:
         return
     if count > len(names):
         raise ConfigError(f"this job needs {count} GPUs, but only {len(names)} are visible; lower `devices`")
-    places = _claim(names, count)
+    locks = _lock_gpus(names, count)
     before = os.environ.get(_VISIBLE)
-    os.environ[_VISIBLE] = ",".join(places)
+    os.environ[_VISIBLE] = ",".join(locks)
     try:
-        yield list(places)
+        yield list(locks)
     finally:
         if before is None:
             del os.environ[_VISIBLE]
         else:
             os.environ[_VISIBLE] = before
-        for place in places.values():
-            os.close(place)
+        for lock in locks.values():
+            os.close(lock)
 
 
-def _claim(names: Sequence[str], count: int) -> dict[str, int]:
-    """Return the names of free GPUs with their locks; all or none, or two jobs could wait for each other."""
-    told = False
+def _lock_gpus(names: Sequence[str], count: int) -> dict[str, int]:
+    """Return the names of free GPUs with their locks: all `count` or none, to avoid a deadlock between two jobs."""
+    announced = False
     while True:
         found: dict[str, int] = {}
         for name in names:
-            place = try_lock(_lock_file(name))
-            if place is not None:
-                found[name] = place
+            lock = try_lock(_lock_file(name))
+            if lock is not None:
+                found[name] = lock
             if len(found) == count:
                 return found
-        for place in found.values():
-            os.close(place)
-        if not told:
-            logger.info("waiting for %d free of %d GPUs", count, len(names))
-            told = True
+        for lock in found.values():
+            os.close(lock)
+        if not announced:
+            logger.info("waiting until %d of %d GPUs are free", count, len(names))
+            announced = True
         time.sleep(_POLL_S)
 
 
 def _lock_file(name: str) -> Path:
-    """Return the file that stands for a GPU, the same for all users of this machine."""
+    """Return the lock file of a GPU, the same for all users of this machine."""
     folder = Path(tempfile.gettempdir(), "deepssim-gpus")
     if not folder.exists():
         folder.mkdir(exist_ok=True)

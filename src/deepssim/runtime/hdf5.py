@@ -1,9 +1,9 @@
-"""Read and write HDF5 files; damaged, foreign and hostile files are refused in one sentence.
+"""Read and write HDF5 files; damaged, foreign and malicious files are refused with a one-sentence message.
 
-Text is stored with a fixed length. HDF5 keeps variable-length text in global heaps, and following a damaged heap never
-ends in the HDF5 library (seen up to 2.0), so that no global heap is ever read here.
+Text is stored with a fixed length: HDF5 keeps variable-length text in global heaps, and the HDF5 library (up to 2.0) may
+loop for ever on a damaged heap. Global heaps are therefore never read here.
 
-Not here: what the files hold (images/packs.py, similarity/embeddings.py, similarity/matrices.py, generative/latents.py),
+Not here: contents of the files (images/packs.py, similarity/embeddings.py, similarity/matrices.py, generative/latents.py),
 npz files (npz.py).
 """
 
@@ -23,9 +23,9 @@ _ADVICE = "delete it and rerun the step that writes it"
 _RERUN = "rerun the step that writes this file"
 _VARIABLE_LENGTH = "has values of variable length, as files of an older version do"
 _MAX_COMPRESSION = 1100  # deflate, the strongest filter of HDF5, reaches 1032
-_ALWAYS_ALLOWED = 1_000_000  # bytes that a dataset may declare in any case
+_ALWAYS_ALLOWED = 1_000_000  # bytes that any dataset may declare, however little is stored
 _BLOCK = 2**20  # bytes of keys in a chunk
-_COMPRESSED_FROM = 2**16  # bytes of keys; fewer are stored as they are
+_COMPRESSED_FROM = 2**16  # bytes of keys; shorter lists are not compressed
 
 
 @contextmanager
@@ -84,11 +84,11 @@ def dataset(file: Any, name: str, *, ndim: int | None = None, kinds: str | None 
         found = file[name]
         if not isinstance(found, h5py.Dataset) or found.shape is None:
             raise DataError(f"{path}: {name!r} is not an HDF5 dataset with values; {_RERUN}")
-        _require_fixed_length(path, name, found.dtype)  # first: the properties below would read a fill value's heap
+        _require_fixed_length(path, name, found.dtype)  # before the properties below read a fill value's heap
         if found.is_virtual or found.external:
             raise DataError(f"{path}: {name!r} is stored in other files; copy its values into this file")
         declared = found.size * found.dtype.itemsize
-        stored = min(found.id.get_storage_size(), Path(path).stat().st_size)  # the former is only declared, too
+        stored = min(found.id.get_storage_size(), Path(path).stat().st_size)  # the storage size is only declared, too
         if declared > max(_ALWAYS_ALLOWED, stored * (1 if found.chunks is None else _MAX_COMPRESSION)):
             raise DataError(f"{path}: {name!r} declares {declared:,} bytes, but only {stored:,} are stored; {_RERUN}")
         if (ndim is not None and found.ndim != ndim) or (kinds is not None and found.dtype.kind not in kinds):
@@ -99,12 +99,12 @@ def dataset(file: Any, name: str, *, ndim: int | None = None, kinds: str | None 
 
 
 def write_keys(file: Any, name: str, keys: Sequence[str]) -> None:
-    """Store a list of keys as UTF-8 of fixed length, the longest key's; long lists are compressed.
+    """Store a list of keys as UTF-8 text of fixed length (that of the longest key); long lists are compressed.
 
     Args:
         file: `h5py.File` open for writing.
-        name: of the new dataset.
-        keys: any number of texts, also none or empty ones.
+        name: name of the new dataset.
+        keys: strings; the list and its entries may be empty.
 
     Raises:
         DataError: if a key has a NUL character or cannot be encoded as UTF-8.
@@ -117,10 +117,10 @@ def write_keys(file: Any, name: str, keys: Sequence[str]) -> None:
         file.create_dataset(name, data=np.array(texts, kind), dtype=kind)
         return
     rows = min(len(texts), max(1, _BLOCK // length))
-    # Shuffling puts the same position of all keys side by side, so that a common prefix takes no space.
+    # The shuffle filter groups the bytes at the same position of all keys, so a common prefix takes almost no space.
     options = {"chunks": (rows,), "shuffle": True, "compression": "gzip", "compression_opts": 1}
     stored = file.create_dataset(name, (len(texts),), kind, **options)
-    for start in range(0, len(texts), rows):  # one long key must not make an array of all of them large
+    for start in range(0, len(texts), rows):  # block by block, so that one long key does not make a huge array
         stored[start : start + rows] = np.array(texts[start : start + rows], kind)
 
 
@@ -129,16 +129,16 @@ def read_keys(file: Any, name: str, *, expected: int) -> list[str]:
 
     Args:
         file: open `h5py.File`.
-        name: of the dataset.
-        expected: number of keys that it must hold.
+        name: name of the dataset.
+        expected: required number of keys.
 
     Raises:
-        DataError: if it holds another number of keys, is not UTF-8 text of fixed length, or is refused by `dataset`.
+        DataError: if the number of keys differs, or the dataset is not UTF-8 text of fixed length, or is refused by `dataset`.
     """
     stored = dataset(file, name, ndim=1, kinds="S")
     if len(stored) != expected:
         raise DataError(f"{file.filename}: {name!r} holds {len(stored):,} keys for {expected:,} rows of data; {_RERUN}")
-    # Whole chunks, since each access decompresses all of a chunk.
+    # Whole chunks, since each access decompresses a whole chunk.
     rows = max(_BLOCK // stored.dtype.itemsize, *(stored.chunks or ()), 1)
     with readable(file.filename, "HDF5", _ADVICE):
         return [
@@ -147,10 +147,15 @@ def read_keys(file: Any, name: str, *, expected: int) -> list[str]:
 
 
 def write_text(file: Any, name: str, text: str) -> None:
-    """Store one text as a scalar dataset of fixed length; unlike an attribute it may exceed 64 KiB.
+    """Store a text as a scalar dataset of fixed length; unlike an attribute it may exceed 64 KiB.
+
+    Args:
+        file: `h5py.File` open for writing.
+        name: name of the new dataset.
+        text: text to store.
 
     Raises:
-        DataError: if it has a NUL character or cannot be encoded as UTF-8.
+        DataError: if the text has a NUL character or cannot be encoded as UTF-8.
     """
     content = _encoded(text, f"{file.filename}: {name}")
     file.create_dataset(name, data=content, dtype=h5py.string_dtype("utf-8", max(1, len(content))))
@@ -159,8 +164,13 @@ def write_text(file: Any, name: str, text: str) -> None:
 def write_text_attribute(file: Any, name: str, text: str) -> None:
     """Store a text of less than 64 KiB as an attribute of fixed length.
 
+    Args:
+        file: `h5py.File` open for writing.
+        name: name of the attribute.
+        text: text to store.
+
     Raises:
-        DataError: if it has a NUL character or cannot be encoded as UTF-8.
+        DataError: if the text has a NUL character or cannot be encoded as UTF-8.
     """
     content = _encoded(text, f"{file.filename}: {name}")
     file.attrs.create(name, content, dtype=h5py.string_dtype("utf-8", max(1, len(content))))
@@ -169,8 +179,12 @@ def write_text_attribute(file: Any, name: str, text: str) -> None:
 def read_text_attribute(file: Any, name: str) -> str:
     """Read a text attribute.
 
+    Args:
+        file: open `h5py.File`.
+        name: name of the attribute.
+
     Raises:
-        DataError: if the file lacks it, or it is not UTF-8 text of fixed length.
+        DataError: if the attribute is missing or is not UTF-8 text of fixed length.
     """
     value = _attribute(file, name, "S")
     with readable(file.filename, "HDF5", _ADVICE):
@@ -178,10 +192,14 @@ def read_text_attribute(file: Any, name: str) -> str:
 
 
 def read_number_attribute(file: Any, name: str) -> float:
-    """Read an attribute that is one number; integers stay exact.
+    """Read a scalar numeric attribute; integers stay exact.
+
+    Args:
+        file: open `h5py.File`.
+        name: name of the attribute.
 
     Raises:
-        DataError: if the file lacks it, or it is not a number.
+        DataError: if the attribute is missing or is not a number.
     """
     return _attribute(file, name, "iuf").item()
 
@@ -203,7 +221,7 @@ def _attribute(file: Any, name: str, kinds: str) -> Any:
 
 
 def _encoded(text: str, source: str) -> bytes:
-    """Return the UTF-8 of a text that can be stored with a fixed length."""
+    """Encode a text as UTF-8 that can be stored with a fixed length."""
     if "\0" in text:  # text of fixed length is padded with NUL
         raise DataError(f"{source} {text!r} has a NUL character, which HDF5 text cannot hold; rename it")
     try:
@@ -213,17 +231,17 @@ def _encoded(text: str, source: str) -> bytes:
 
 
 def _require_fixed_length(path: str, name: str, kind: np.dtype) -> None:
-    """Refuse types whose values lie in a global heap: text or lists of variable length, and references."""
+    """Refuse types whose values are kept in a global heap: text or lists of variable length, and references."""
     if kind.hasobject:
         raise DataError(f"{path}: {name!r} {_VARIABLE_LENGTH}; {_RERUN}")
 
 
 def _require_hard_links(file: Any, name: str) -> None:
-    """Refuse links, which could name any file of this machine."""
+    """Refuse soft and external links, which could point to any file of this machine."""
     parts = name.split("/")
     for count in range(1, len(parts) + 1):
         if not isinstance(file.get("/".join(parts[:count]), getlink=True), h5py.HardLink):
-            raise DataError(f"{file.filename}: {name!r} is a link to another place; copy the data to where the link is")
+            raise DataError(f"{file.filename}: {name!r} is a link to another object; replace it by a copy of the data")
 
 
 def _require_no_heap(path: str, name: str) -> None:
@@ -238,7 +256,7 @@ def _require_no_heap(path: str, name: str) -> None:
 
 
 class _WithoutHeaps(io.FileIO):
-    """A file for `h5py.File` in which no global heap is found: the signature that each begins with reads as zeros.
+    """A file in which `h5py.File` finds no global heaps, because their signature is read as zeros.
 
     Source: HDF5 File Format Specification 3.0, III.E. Global Heap.
     """

@@ -1,6 +1,8 @@
-"""Which names of weights mean a model on the Hugging Face hub.
+"""Distinguish names of models on the Hugging Face hub from weight files.
 
-Not here: weight files (weights.py). This module stays free of torch, because the workflow reads it before any job.
+This module does not import torch, because the workflow loads it before any job.
+
+Not here: weight files (weights.py).
 """
 
 import re

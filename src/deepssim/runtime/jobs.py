@@ -1,6 +1,6 @@
-"""What every job of the workflow needs around its stage: threads, log, GPUs, settings, outputs that appear complete.
+"""Set up a workflow job around its stage: threads, log, GPUs, settings and atomic outputs.
 
-Not here: what the stages do (stages/).
+Not here: the stages (stages/).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,9 +11,9 @@ from typing import Any
 
 from deepssim.config.choices import MetricName
 from deepssim.config.settings import typed_settings
-from deepssim.runtime.gpus import own_gpus
+from deepssim.runtime.gpus import reserve_gpus
 from deepssim.runtime.locks import job_in_run
-from deepssim.runtime.messages import logged, short_errors
+from deepssim.runtime.messages import log_to, short_errors
 from deepssim.runtime.outputs import atomic_outputs, remove_path
 from deepssim.runtime.processes import is_worker
 from deepssim.runtime.records import Origin, write_records
@@ -27,9 +27,9 @@ class Run:
     """One job of the workflow.
 
     Attributes:
-        files: named inputs and outputs; an output is a temporary path that becomes the real one when the job ends well.
-        values: what else a stage may ask for by name: wildcards, the rule's params, the settings that the rule declares
-            in its params, and `threads`.
+        files: named inputs and outputs; outputs are temporary paths, renamed when the job succeeds.
+        values: a stage's other arguments by name: wildcards, the rule's params, the settings declared in its params, and
+            `threads`.
     """
 
     files: dict[str, Any]
@@ -38,7 +38,11 @@ class Run:
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[Run]:
-    """Run a workflow script: messages and tracebacks go to the rule's log, outputs appear whole or not at all."""
+    """Run a workflow script: messages and tracebacks go to the rule's log, and outputs appear complete or not at all.
+
+    Args:
+        snakemake: the object that Snakemake passes to scripts.
+    """
     set_threads(snakemake.threads)
     declared = snakemake.params.get("config", {})
     final = dict(snakemake.output.items())
@@ -50,14 +54,14 @@ def job(snakemake: Any) -> Iterator[Run]:
         *map(snakemake.config.get, ("seed", "device")),
     )
     with (
-        logged(snakemake.log[0] if snakemake.log else None),
+        log_to(snakemake.log[0] if snakemake.log else None),
         short_errors(),
         job_in_run(Path(".snakemake")),
-        own_gpus(0 if is_worker() else int(snakemake.resources.get("gpu", 0))),
+        reserve_gpus(0 if is_worker() else int(snakemake.resources.get("gpu", 0))),
         atomic_outputs(final) as outputs,
     ):
         _remove_leftovers(final, outputs)
-        # Tracking changes no result; as a parameter of the rule it would run the rule again.
+        # Tracking changes no result; as a param of the rule, a change of it would trigger a rerun.
         settings = typed_settings(declared | {"tracking": snakemake.config["tracking"]})
         params = {name: value for name, value in snakemake.params.items() if name not in ("config", "version")}
         values = _typed_wildcards(snakemake.wildcards) | params | settings | {"threads": snakemake.threads}
@@ -66,7 +70,7 @@ def job(snakemake: Any) -> Iterator[Run]:
 
 
 def _typed_wildcards(wildcards: Any) -> dict[str, Any]:
-    """Return a rule's wildcards as what stages take: `metric`, `shard`, `misaligned`."""
+    """Convert a rule's wildcards to arguments of the stages: `metric`, `shard`, `misaligned`."""
     kinds: dict[str, tuple[str, Callable[[str], Any]]] = {
         "metric": ("metric", MetricName),
         "shard": ("shard", int),
@@ -77,7 +81,7 @@ def _typed_wildcards(wildcards: Any) -> dict[str, Any]:
 
 
 def _remove_leftovers(final: Mapping[str, str], outputs: Mapping[str, str]) -> None:
-    """Remove what an earlier attempt left when it was killed; no two jobs of a run write the same output."""
+    """Remove temporary outputs of an earlier attempt that was killed; no two jobs of a run write the same output."""
     for name, path in final.items():
         for left in Path(path).parent.glob(f".part-*-{Path(path).name}"):
             if left != Path(outputs[name]):

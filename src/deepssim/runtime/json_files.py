@@ -1,4 +1,4 @@
-"""Write results as JSON: the one conversion from dataclasses and NumPy numbers to what JSON has.
+"""Write results as JSON; dataclasses and NumPy numbers are converted to JSON types here and nowhere else.
 
 Not here: settings (config/base.py), provenance records (records.py).
 """
@@ -12,9 +12,9 @@ from typing import Any
 
 
 def as_json(value: Any) -> Any:
-    """Return a result as dicts, lists, strings and numbers.
+    """Convert a result to dicts, lists, strings and numbers.
 
-    Dataclasses become dicts, NumPy scalars Python numbers, and numbers that are not finite None, which JSON lacks.
+    Dataclasses become dicts and NumPy scalars Python numbers; NaN and infinity, which JSON lacks, become None.
     """
     if dataclasses.is_dataclass(value):
         return {item.name: as_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
@@ -28,10 +28,15 @@ def as_json(value: Any) -> Any:
 
 
 def write_json(path: str | Path, content: Any, *, sort_keys: bool = False) -> None:
-    """Write a result, indented by two spaces; see `as_json` for what is converted.
+    """Write a result as indented JSON.
+
+    Args:
+        path: file to write.
+        content: result, converted by `as_json`.
+        sort_keys: sort the entries of dicts by name.
 
     Raises:
-        ValueError: if it holds what JSON cannot express.
+        TypeError, ValueError: if the result has values that JSON cannot express.
     """
     text = json.dumps(as_json(content), indent=2, sort_keys=sort_keys, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")

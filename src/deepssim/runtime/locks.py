@@ -1,9 +1,9 @@
 """Locks between processes: one run in a folder, one training in a state folder, one job on a GPU.
 
-The kernel holds them and lets go when their process dies, however it dies, so nothing has to be cleaned up. On a file
-system without locks they are left out, with a warning.
+The kernel releases a lock when its process ends for any reason, so stale locks cannot remain. On a file system that does
+not support locks, a warning is logged and no lock is taken.
 
-Not here: which GPUs there are (gpus.py).
+Not here: choosing GPUs (gpus.py).
 """
 
 import logging
@@ -21,15 +21,15 @@ _HELD: list[int] = []  # for as long as this process lives
 
 
 def try_lock(path: Path, *, shared: bool = False) -> int | None:
-    """Lock a file, which is made if it is not there.
+    """Lock a file without waiting; the file is created if it does not exist.
 
     Args:
         path: file to lock; its folder must exist.
-        shared: allow others that ask for a shared lock, too.
+        shared: take a shared lock, which several processes can hold at once.
 
     Returns:
-        A descriptor; the lock ends when all processes that have it closed it or died. None if another process has the
-        lock.
+        A file descriptor; the lock is released when all processes that inherited it have closed it or ended. None if
+        another process holds the lock.
     """
     import fcntl  # not on Windows
 
@@ -48,8 +48,13 @@ def try_lock(path: Path, *, shared: bool = False) -> int | None:
 
 
 @contextmanager
-def held(path: Path, waiting: str) -> Iterator[int]:
-    """Hold a lock while the block runs; log `waiting` once if another process has it, and wait for that one to end."""
+def hold_lock(path: Path, waiting: str) -> Iterator[int]:
+    """Hold a lock while the block runs; wait for it if another process holds it.
+
+    Args:
+        path: file to lock.
+        waiting: message that is logged once if the lock is not free.
+    """
     place = _wait(path, waiting)
     try:
         yield place
@@ -58,20 +63,20 @@ def held(path: Path, waiting: str) -> Iterator[int]:
 
 
 def _wait(path: Path, waiting: str, *, shared: bool = False) -> int:
-    told = False
+    announced = False
     while (place := try_lock(path, shared=shared)) is None:
-        if not told:
+        if not announced:
             logger.warning("%s", waiting)
-            told = True
+            announced = True
         time.sleep(_POLL_S)
     return place
 
 
-def join_folder(folder: Path) -> None:
-    """Say that Snakemake is at work in a folder, for as long as this process lives, and clear what dead ones left.
+def register_run(folder: Path) -> None:
+    """Register this process as a Snakemake run in a folder until it ends, and remove stale locks of runs that were killed.
 
-    Snakemake's own locks outlive a run that was killed and would stop the next one; they are removed if no process that
-    called this is alive. Whether two that live may both run is Snakemake's to decide.
+    Snakemake's own locks outlive a run that was killed and would block the next one; they are removed if no registered run
+    is alive. Whether two live runs may work at the same time is left to Snakemake.
 
     Args:
         folder: Snakemake's folder in the working directory.
@@ -90,17 +95,17 @@ def join_folder(folder: Path) -> None:
 
 
 def wait_for_jobs(folder: Path) -> None:
-    """Wait for jobs of a run that was killed and that still work, so that none writes a result after it was made anew."""
-    os.close(_wait(folder / _JOBS_LOCK, "waiting for jobs of an earlier run that are still at work in this folder"))
+    """Wait for running jobs of a run that was killed, so that they do not overwrite results of this run."""
+    os.close(_wait(folder / _JOBS_LOCK, "waiting for jobs of an earlier run that are still running in this folder"))
 
 
 @contextmanager
 def job_in_run(folder: Path) -> Iterator[None]:
-    """Let a later run know that a job is at work, even if its own run was killed."""
-    if not folder.is_dir():  # the script runs without Snakemake
+    """Mark a job as running, so that a later run waits for it even if the job's own run was killed."""
+    if not folder.is_dir():  # the script is run without Snakemake
         yield
         return
-    place = _wait(folder / _JOBS_LOCK, "waiting for another run to begin", shared=True)
+    place = _wait(folder / _JOBS_LOCK, "waiting for another run to start", shared=True)
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
-"""Messages of this package on the terminal and in a log, and one sentence for every error that a user can mend.
+"""Messages on the terminal and in a log file, and one-sentence messages for errors that a user can fix.
 
-Not here: what a job does (jobs.py).
+Not here: setting up jobs (jobs.py).
 """
 
 import errno
@@ -18,15 +18,15 @@ from deepssim.runtime.processes import is_first_worker, is_worker
 logger = logging.getLogger("deepssim")
 
 _FULL_DISK = re.compile(rf"(os error |errno = ){errno.ENOSPC}\b")
-_DAMAGED = re.compile(r"Can't (synchronously )?read data")  # h5py, of a file that was opened well
+_DAMAGED = re.compile(r"Can't (synchronously )?read data")  # h5py's message for a file that opened without error
 
 
 @contextmanager
-def logged(path: str | Path | None) -> Iterator[None]:
+def log_to(path: str | Path | None) -> Iterator[None]:
     """Show this package's messages on the terminal and, with a path, keep them in a file.
 
-    Of processes that train together, the first one appends to the log of the program that started them; the others log
-    errors only.
+    In distributed training, the first process appends to the log of the program that started it; the others log errors
+    only.
 
     Args:
         path: log file, or None.
@@ -50,7 +50,7 @@ def logged(path: str | Path | None) -> Iterator[None]:
 
 @contextmanager
 def short_errors() -> Iterator[None]:
-    """End the program with one sentence for an error that a user can mend, and with a traceback for any other."""
+    """Exit with a one-sentence message for an error that a user can fix, and with a traceback for any other."""
     try:
         yield
     except DeepssimError as error:
@@ -66,15 +66,15 @@ def short_errors() -> Iterator[None]:
 
 
 def _advice(error: BaseException) -> str | None:
-    """Return a sentence for an error of the machine that a user can mend, None for any other."""
+    """Return the message for a system error that a user can fix, None for any other error."""
     chain = [error]
     while following := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(following)
-    # Libraries that write files by themselves have errors of their own, which at least quote the system's.
+    # Libraries that write files themselves raise their own exceptions, but these quote the system's error code.
     if any(getattr(one, "errno", None) == errno.ENOSPC or _FULL_DISK.search(str(one)) for one in chain):
         return (
-            f"no space is left on the disk of {Path.cwd()} or of the outputs; free some and repeat the same command: "
-            "finished results are kept, and a training continues from its last checkpoint"
+            f"no space is left on the disk of {Path.cwd()} or of the outputs; free some space and rerun the same "
+            "command: finished results are kept, and training continues from its last checkpoint"
         )
     refused = next(
         (one for one in chain if getattr(one, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM)), None
@@ -89,7 +89,7 @@ def _advice(error: BaseException) -> str | None:
         return f"an input file is damaged ({damaged}); `deepssim verify` names it; remove it and run snakemake again"
     if any(type(one).__name__ == "OutOfMemoryError" for one in chain):  # torch's, without importing it
         return (
-            f"out of GPU memory ({' '.join(str(error).split())[:120]}); lower batch_size, and for a training raise accumulate "
+            f"out of GPU memory ({' '.join(str(error).split())[:120]}); lower batch_size, and for training raise accumulate "
             "by the same factor to keep its effective batch size"
         )
     return None

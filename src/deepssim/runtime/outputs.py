@@ -1,4 +1,4 @@
-"""Outputs that appear by rename, all of them or none.
+"""Atomic outputs: they appear by rename, all or none.
 
 Not here: the jobs that write them (jobs.py).
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
-    """Give temporary paths to write to and rename them at the end; remove them, and new folders, if anything goes wrong.
+    """Yield temporary paths to write to and rename them at the end; after an error, remove them and new folders.
 
     Args:
         paths: final files or folders by name.
@@ -37,7 +37,7 @@ def atomic_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
 
 
 def remove_path(path: Path) -> None:
-    """Remove a file or a folder with all that is in it, if it is there."""
+    """Remove a file, or a folder with its contents, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -1,9 +1,9 @@
-"""Processes that train together: one per GPU, on this machine or, in a job of Slurm, on several.
+"""Distributed training: one process per GPU, on this machine or, in a Slurm job, on several.
 
-The program that wants to train starts itself once per process; each of those trains and ends, and the first program
-goes on with the checkpoint. It needs no `torchrun`: the processes find each other by what is in their environment.
+The program starts itself once per process; these train and exit, and the original program continues with the checkpoint.
+`torchrun` is not needed: the processes find each other by environment variables.
 
-Not here: the training (training.py).
+Not here: the training (training/driver.py).
 """
 
 import os
@@ -19,16 +19,16 @@ from deepssim.errors import ConfigError, DeepssimError
 
 _WORKER = "DEEPSSIM_TRAINING_PROCESS"
 _POLL_S = 0.2
-_PATIENCE_S = 10.0  # until a process that was asked to end is ended
+_PATIENCE_S = 10.0  # between SIGTERM and SIGKILL
 
 
 @dataclass(frozen=True)
 class Processes:
-    """How many processes train together.
+    """Number of processes that train together.
 
     Attributes:
-        devices: per machine; GPUs or, without GPU, processes on the processor.
-        nodes: machines.
+        devices: GPUs per machine; without a GPU, processes on the CPU.
+        nodes: number of machines.
     """
 
     devices: int = 1
@@ -36,22 +36,22 @@ class Processes:
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """Total number of processes."""
         return self.devices * self.nodes
 
 
 def is_worker() -> bool:
-    """Return whether this process was started to train together with others."""
+    """Return whether this process was started by `train_together`."""
     return _WORKER in os.environ
 
 
 def is_first_worker() -> bool:
-    """Return whether this is the one of the training processes that speaks for all."""
+    """Return whether this is the training process of rank 0, which writes the log."""
     return is_worker() and os.environ.get("SLURM_PROCID" if in_slurm() else "RANK") == "0"
 
 
 def in_slurm() -> bool:
-    """Return whether this is a job of Slurm."""
+    """Return whether this is a Slurm job."""
     return "SLURM_JOB_ID" in os.environ and shutil.which("srun") is not None
 
 
@@ -59,20 +59,20 @@ def train_together(processes: Processes, keep_open: int) -> None:
     """Start this program once per process and wait until all have trained.
 
     Args:
-        processes: how many.
-        keep_open: a descriptor that the processes inherit: the lock of their state folder.
+        processes: number of processes.
+        keep_open: file descriptor for the processes to inherit, the lock of their state folder.
 
     Raises:
-        ConfigError: if several machines are asked for outside of Slurm.
-        DeepssimError: if one of the processes fails; its message is on the terminal and in the log.
+        ConfigError: if several machines are requested outside of Slurm.
+        DeepssimError: if one of the processes fails; its own message is on the terminal and in the log.
     """
     if processes.nodes > 1 and not in_slurm():
-        raise ConfigError(f"nodes is {processes.nodes}, but this is not a job of Slurm; set nodes to 1")
-    started = _by_srun(processes) if in_slurm() else _by_hand(processes, keep_open)
+        raise ConfigError(f"nodes is {processes.nodes}, but this is not a Slurm job; set nodes to 1")
+    started = _start_with_srun(processes) if in_slurm() else _start_locally(processes, keep_open)
     try:
         _wait(started)
     finally:
-        _end(started)
+        _stop(started)
 
 
 def _program() -> list[str]:
@@ -80,12 +80,12 @@ def _program() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-def _by_srun(processes: Processes) -> list[subprocess.Popen]:
+def _start_with_srun(processes: Processes) -> list[subprocess.Popen]:
     options = [f"--nodes={processes.nodes}", f"--ntasks={processes.count}", f"--ntasks-per-node={processes.devices}"]
     if "SLURM_CPUS_PER_TASK" in os.environ:
         options.append(f"--cpus-per-task={os.environ['SLURM_CPUS_PER_TASK']}")
     if "SLURM_GPUS" in os.environ:
-        options.append("--gpu-bind=none")  # every process sees all GPUs of its machine and takes one
+        options.append("--gpu-bind=none")  # each process sees all GPUs of its machine and uses one
     return [
         subprocess.Popen(
             ["srun", "--kill-on-bad-exit=1", "--overlap", *options, *_program()], env=os.environ | {_WORKER: "1"}
@@ -93,7 +93,7 @@ def _by_srun(processes: Processes) -> list[subprocess.Popen]:
     ]
 
 
-def _by_hand(processes: Processes, keep_open: int) -> list[subprocess.Popen]:
+def _start_locally(processes: Processes, keep_open: int) -> list[subprocess.Popen]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -110,25 +110,25 @@ def _by_hand(processes: Processes, keep_open: int) -> list[subprocess.Popen]:
 
 
 def _wait(started: list[subprocess.Popen]) -> None:
-    """Wait until all have ended well or one has not: the others would wait for it for ever."""
+    """Wait until all processes have succeeded or one has failed, for which the others would wait for ever."""
     while any(process.poll() is None for process in started):
-        _require_well(started)
+        _require_success(started)
         time.sleep(_POLL_S)
-    _require_well(started)
+    _require_success(started)
 
 
-def _require_well(started: list[subprocess.Popen]) -> None:
+def _require_success(started: list[subprocess.Popen]) -> None:
     failed = [rank for rank, process in enumerate(started) if process.poll()]
     if failed:
         code = started[failed[0]].returncode
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
         raise DeepssimError(
-            f"training process {failed[0]} of {len(started)} ended with {how}, see the message before; the same command "
-            "goes on from the last epoch"
+            f"training process {failed[0]} of {len(started)} ended with {how}, see the message above; rerun the "
+            "same command to continue from the last epoch"
         )
 
 
-def _end(started: list[subprocess.Popen]) -> None:
+def _stop(started: list[subprocess.Popen]) -> None:
     for process in started:
         if process.poll() is None:
             process.terminate()

@@ -1,6 +1,6 @@
-"""Where a result comes from: hashes of settings and inputs, versions of the software.
+"""Hashes of settings and inputs, and versions of the software.
 
-Not here: seeds (seeds.py), the records that lie beside results (records.py).
+Not here: seeds (seeds.py), the provenance records that are stored beside results (records.py).
 """
 
 import hashlib
@@ -17,16 +17,16 @@ _PACKAGES = ("numpy", "scikit-image", "scikit-learn", "torch", "monai", "lightni
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide results."""
+    """Return the versions of Python and of the packages that affect results."""
     return {
-        "deepssim": own_version(),
+        "deepssim": package_version(),
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
     }
 
 
-def own_version() -> str:
-    """Return this package's version; `source` where only its folder is on the path, as in jobs with `--sdm conda`."""
+def package_version() -> str:
+    """Return the version of deepssim; `source` where it is imported without being installed, as with `--sdm conda`."""
     try:
         return version("deepssim")
     except PackageNotFoundError:
@@ -45,7 +45,7 @@ def file_checksum(path: str | Path) -> str:
 
 
 def checksum(path: str | Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's file names and their contents."""
+    """Return the SHA-256 of a file, or of the names and contents of all files in a folder."""
     place = Path(path)
     if not place.is_dir():
         return file_checksum(place)
@@ -54,14 +54,14 @@ def checksum(path: str | Path) -> str:
 
 
 def state_folder(stage: str, output: str | Path, settings: Any, inputs: Iterable[str | Path]) -> Path:
-    """Return the folder for the training state that belongs to an output.
+    """Return the folder for the training state of an output.
 
-    It is named by a hash of the stage's version, settings and input files, so nothing stale is ever resumed.
+    Its name is a hash of the stage's version, settings and input files, so that outdated states are never resumed.
 
     Args:
         stage: name in `STAGE_VERSIONS`.
-        output: file that the training makes; the state lies beside it.
-        settings: all that decides the result, as plain values.
+        output: file that the training writes; the state is stored beside it.
+        settings: all settings that affect the result, as plain values.
         inputs: files that the training reads.
     """
     version_of_stage = STAGE_VERSIONS[stage]

@@ -1,7 +1,7 @@
-"""What every result says of its origin, and whether that still holds.
+"""Provenance records: what each result was computed from, and whether result and inputs are unchanged.
 
-Beside the results lies a folder `provenance` with one JSON file for each; HDF5 files carry the same as a dataset, so
-that it goes with them.
+The results folder has a folder `provenance` with one JSON file per result; HDF5 files also contain their record as a
+dataset, so that it travels with them.
 
 Not here: hashes (provenance.py), when records are written (jobs.py).
 """
@@ -9,7 +9,7 @@ Not here: hashes (provenance.py), when records are written (jobs.py).
 import json
 import platform
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,21 @@ from deepssim.runtime.provenance import checksum, fingerprint, versions
 
 FOLDER = "provenance"
 _DATASET = "provenance"  # an attribute could not exceed 64 KiB
-_NO_RESULTS = ("logs", "benchmarks", FOLDER)  # folders; and everything in folders named `state`
-_SHOWN = 20  # problems that are listed
+_NO_RESULTS = ("logs", "benchmarks", FOLDER)  # folders without results, as are those named `state`
+_SHOWN = 20  # problems listed in the message
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What made some results.
+    """What results were computed from.
 
     Attributes:
-        root: folder of all results; None if the outputs belong to no run.
+        root: results folder of the run; None if the outputs do not belong to a run.
         stage: name of the rule or command.
         settings: plain settings that the stage depends on.
         inputs: files and folders that it read.
-        seed: of the config.
-        device: the config's setting.
+        seed: the config's seed.
+        device: the config's device.
     """
 
     root: Path | None
@@ -45,12 +45,12 @@ class Origin:
 
 
 def write_records(origin: Origin, outputs: Mapping[str, Path], written: Mapping[str, Path]) -> None:
-    """Write a record for each result of a job, and into it where the format allows.
+    """Write a record for each result of a job, and also into the result where the format allows.
 
     Args:
-        origin: of the results.
-        outputs: where they will lie.
-        written: where they lie now, by the same names.
+        origin: what the results were computed from.
+        outputs: final paths of the results, by name.
+        written: their current temporary paths, by the same names.
     """
     inside: dict[str, str] = {}
     outside: dict[str, str] = {}
@@ -72,17 +72,17 @@ def write_records(origin: Origin, outputs: Mapping[str, Path], written: Mapping[
             _write_inside(path, record)
         if origin.root is not None and _is_inside(outputs[name], origin.root):
             own = {"sha256": checksum(path), "inputs": inside, "sources": outside}
-            _write_whole(_record_file(origin.root, _name(outputs[name], origin.root)), record | own)
+            _write_atomically(_record_file(origin.root, _name(outputs[name], origin.root)), record | own)
 
 
 def verify(root: str | Path) -> tuple[int, list[str]]:
-    """Compute all hashes again and compare them with the records.
+    """Recompute all hashes and compare them with the records.
 
     Args:
-        root: folder of all results.
+        root: results folder of a run.
 
     Returns:
-        How many results there are, and one sentence for each that does not match.
+        Number of results, and one sentence for each mismatch.
 
     Raises:
         DataError: if the folder holds no records.
@@ -95,57 +95,57 @@ def verify(root: str | Path) -> tuple[int, list[str]]:
     known: dict[Path, str | None] = {}
     problems = [problem for name in names for problem in _check(place, name, known)]
     unknown = [name for name in _results(place) if not _has_record(name, set(names))]
-    problems += [f"{place / name}: has no record; it was not made by this program" for name in unknown]
+    problems += [f"{place / name}: has no provenance record; it was not written by this workflow" for name in unknown]
     return len(names) + len(unknown), problems
 
 
 def require_verified(root: str | Path) -> str:
-    """Say that all results match their records.
+    """Return a message that all results match their records.
 
     Raises:
-        DataError: if some do not, naming them.
+        DataError: if some do not; the message lists them.
     """
     count, problems = verify(root)
     if problems:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         listed = "\n  ".join(problems[:_SHOWN] + more)
         raise DataError(
-            f"{root}: {len(problems)} findings about {count} results; remove what is damaged or was changed, and run "
+            f"{root}: {len(problems)} problems in {count} results; remove the damaged or changed files and run "
             f"snakemake again:\n  {listed}"
         )
     return f"{root}: all {count} results match their records"
 
 
 def _check(root: Path, name: str, known: dict[Path, str | None]) -> Iterator[str]:
-    """Yield what is wrong with one result; `known` keeps checksums, since most files are inputs of several."""
+    """Yield the problems of one result; `known` caches checksums, since most files are inputs of several results."""
     try:
         record = json.loads(_record_file(root, name).read_text(encoding="utf-8"))
         expected, inputs, sources = record["sha256"], record["inputs"].items(), record["sources"].items()
         settings_hold = fingerprint(record["settings"]) == record["config_sha256"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        yield f"{_record_file(root, name)}: is no record ({type(error).__name__}: {error})"
+        yield f"{_record_file(root, name)}: is not a valid record ({type(error).__name__}: {error})"
         return
-    found = _known(root / name, known)
+    found = _cached_checksum(root / name, known)
     if found != expected:
-        yield f"{root / name}: {'is missing' if found is None else 'has changed since it was made'}"
+        yield f"{root / name}: {'is missing' if found is None else 'has changed since it was written'}"
     if not settings_hold:
         yield f"{_record_file(root, name)}: the settings in it have changed"
     for kind, base, entries in (("", root, inputs), ("source ", root.resolve().parent, sources)):
         for path, value in entries:
-            found = _known(base / path, known)
+            found = _cached_checksum(base / path, known)
             if found != value:
-                state = "is missing" if found is None else "is another file now"
-                yield f"{root / name}: was made from {kind}{base / path}, which {state}"
+                state = "is missing" if found is None else "has changed since"
+                yield f"{root / name}: was computed from {kind}{base / path}, which {state}"
 
 
-def _known(path: Path, known: dict[Path, str | None]) -> str | None:
+def _cached_checksum(path: Path, known: dict[Path, str | None]) -> str | None:
     if path not in known:
         known[path] = checksum(path) if path.exists() else None
     return known[path]
 
 
-def _results(root: Path) -> Iterable[str]:
-    """Return the files that should have a record."""
+def _results(root: Path) -> Iterator[str]:
+    """Yield the files that should have a record."""
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
         hidden = any(part.startswith(".") for part in parts)
@@ -166,7 +166,7 @@ def _is_inside(path: Path, root: Path | None) -> bool:
 
 
 def _name(path: Path, root: Path | None) -> str:
-    """Return a path below the folder of all results, or the path itself if it lies elsewhere."""
+    """Return a path relative to the results folder, or the path itself if it is outside."""
     if root is None or not _is_inside(path, root):
         return str(path)
     return path.resolve().relative_to(root.resolve()).as_posix()
@@ -187,7 +187,7 @@ def _write_inside(path: Path, record: Mapping[str, Any]) -> None:
         write_text(file, _DATASET, json.dumps(record, sort_keys=True))
 
 
-def _write_whole(path: Path, record: Mapping[str, Any]) -> None:
+def _write_atomically(path: Path, record: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{path.name}")
     part.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -195,7 +195,7 @@ def _write_whole(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def _device_name(setting: str) -> str:
-    """Return the GPU that torch found, or the processor's kind."""
+    """Return the name of the GPU that torch uses, or the CPU architecture."""
     torch = sys.modules.get("torch")  # a stage that did not import it has not used a GPU
     if setting == "cpu" or torch is None or not torch.cuda.is_available():
         return f"cpu ({platform.machine()})"

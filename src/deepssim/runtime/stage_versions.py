@@ -1,7 +1,7 @@
-"""The version of each stage's result: the library's own behaviour, which neither files nor settings show.
+"""Version of each stage: stands for the behaviour of the code, which neither files nor settings record.
 
-Raise a version when a change of the code alters what the stage writes. Its rule then runs again, no older training state
-is resumed, and the audit's cache takes nothing that an older version made.
+Raise a version when a change of the code alters what the stage writes. Its rule is then rerun, older training states are
+not resumed, and the audit ignores cached results of older versions.
 
 Not here: versions of packages (provenance.py).
 """

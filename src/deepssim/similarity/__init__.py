@@ -1,1 +1,1 @@
-"""Scores between real and synthetic images, and the matrices that hold them."""
+"""Similarity scores between real and synthetic images, and the score matrices."""

@@ -1,6 +1,6 @@
-"""Embeddings: one vector per image, with the encoder that made it.
+"""Embeddings: one vector per image, with the name and checksum of the encoder.
 
-Not here: the networks (deepssim.py), comparing embeddings (similarity/embedding_scores.py).
+Not here: the networks (encoders/), comparing embeddings (embedding_scores.py).
 """
 
 from dataclasses import dataclass
@@ -29,18 +29,24 @@ class Embeddings:
         values: float32 (N, D).
         keys: N image keys.
         encoder: name of the encoder.
-        checksum: SHA-256 of the encoder's weight file; embeddings compare only if it is equal.
+        checksum: SHA-256 of the encoder's weight file; only embeddings with the same checksum can be compared.
+        source: file that they were read from, for messages.
     """
 
     values: np.ndarray
     keys: list[str]
     encoder: str
     checksum: str
-    source: str = ""  # file they were read from, for messages
+    source: str = ""
 
 
 def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
-    """Write embeddings to HDF5."""
+    """Write embeddings to HDF5.
+
+    Args:
+        path: file to write.
+        embeddings: embeddings, stored as float32.
+    """
     require_unique(embeddings.keys, str(path))
     with h5py.File(path, "w") as file:
         file.create_dataset("embeddings", data=embeddings.values.astype(np.float32))
@@ -53,7 +59,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
     """Read embeddings.
 
     Raises:
-        DataError: if the file is damaged or something else.
+        DataError: if the file is damaged or does not hold embeddings.
     """
     with open_hdf5(path, needs=("embeddings", "keys")) as file, readable(path, "embeddings"):
         values = dataset(file, "embeddings", ndim=2, kinds="f")[:]

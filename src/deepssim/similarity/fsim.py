@@ -1,7 +1,7 @@
 """FSIM of every real image with every synthetic one.
 
 FSIM compares two maps of each image, phase congruency and gradient magnitude, and weights each pixel by the larger phase
-congruency of the two. The maps are computed once per image; a pair then costs one pass over them.
+congruency of the two images. The maps are computed once per image; each pair then takes one pass over them.
 
 Source: Zhang, Zhang, Mou, Zhang 2011, doi:10.1109/TIP.2011.2109730; phase congruency as in Kovesi, "Image features from
 phase congruency", Videre 1(3), 1999, with the noise threshold of 2 standard deviations that FSIM's authors use.
@@ -24,16 +24,16 @@ from deepssim.images.packs import ImagePack, require_same_size
 from deepssim.images.standardize import require_zscore
 from deepssim.similarity.lanes import LANES, compare_by_row, in_lanes, numba_threads
 
-T1 = 0.85  # keeps the comparison of phase congruencies, 0 to 1, stable
-T2 = 160.0  # the same for gradient magnitudes of intensities of 0 to 255
+T1 = 0.85  # stabilises the comparison of phase congruencies, 0 to 1
+T2 = 160.0  # stabilises that of gradient magnitudes, for intensities of 0 to 255
 
-_LEAST = 8  # pixels, side of an image: below, the widest filter is a constant
-_COMMON_SIDE = 256  # images are averaged down until their shorter side is about so many pixels
+_MIN_SIDE = 8  # pixels; on smaller images the widest filter is constant
+_COMMON_SIDE = 256  # pixels to which the shorter side of larger images is approximately reduced
 _SCALES, _ORIENTATIONS = 4, 4
 _SHORTEST_WAVE = 6.0  # pixels
 _WAVE_RATIO = 2.0  # between scales
 _SIGMA_ON_FREQUENCY = 0.55  # bandwidth of the radial filter
-_ANGLE_ON_SIGMA = 1.2  # spacing of orientations over the angular filter's standard deviation
+_ANGLE_ON_SIGMA = 1.2  # ratio of the spacing of orientations to the angular filter's standard deviation
 _NOISE_DEVIATIONS = 2.0
 _EPSILON = 1e-4
 _SCHARR = np.array([[3, 0, -3], [10, 0, -10], [3, 0, -3]]) / 16
@@ -41,11 +41,11 @@ _SCHARR = np.array([[3, 0, -3], [10, 0, -10], [3, 0, -3]]) / 16
 
 @dataclass(frozen=True)
 class FsimFeatures:
-    """What FSIM needs of N images: float32 (N, h, w) each.
+    """FSIM's feature maps of N images: float32 (N, h, w) each.
 
     Attributes:
-        congruency: phase congruency, 0 to 1, or what stands for it.
-        gradient: magnitude of the Scharr gradient of intensities of 0 to 255.
+        congruency: phase congruency or the simplified map used in its place, 0 to 1.
+        gradient: magnitude of the Scharr gradient, for intensities of 0 to 255.
     """
 
     congruency: np.ndarray
@@ -53,16 +53,16 @@ class FsimFeatures:
 
 
 class FsimComparison:
-    """FSIM between two packs; see `tiles.Comparison`. Scores are float32, 0 to 1, symmetric.
+    """FSIM between two image packs; see `tiles.Comparison`. Scores are float32, 0 to 1, symmetric.
 
     Args:
-        real: R images of at least 8x8 pixels; 16-bit ones are scaled to 0 to 255.
+        real: R images of at least 8x8 pixels; 16-bit images are scaled to 0 to 255.
         synthetic: S images of the same size.
-        threads: processor threads; the result does not depend on it.
-        variant: real phase congruency, or the reference's simplification.
+        threads: CPU threads; the result does not depend on it.
+        variant: phase congruency as published, or the simplified map of DeepSSIM's reference code.
 
     Raises:
-        DataError: if sizes differ or are below 8x8; later, on preparing an image that is constant.
+        DataError: if sizes differ or are below 8x8. Preparing an image raises it if the image is constant.
     """
 
     def __init__(
@@ -73,25 +73,32 @@ class FsimComparison:
         threads: int = 1,
         variant: FsimVariant = FsimVariant.PHASE_CONGRUENCY,
     ) -> None:
-        require_same_size(real, synthetic, min_side=_LEAST)
+        require_same_size(real, synthetic, min_side=_MIN_SIDE)
         self.real, self.synthetic = real, synthetic
         self.threads, self.variant = threads, variant
         self.shape = len(real.keys), len(synthetic.keys)
         self.bytes_held = real.bytes_in_memory + synthetic.bytes_in_memory
         height, width = real.images.shape[1:]
-        # Both maps twice, and the pixels; complex filter responses exist for one image at a time and are small beside.
+        # Both maps twice, and the pixels; complex filter responses exist for one image at a time and are negligible.
         self.bytes_per_item = height * width * (2 * 8 + 2)
 
     def prepare_rows(self, rows: Any) -> FsimFeatures:
-        """Compute the maps of some real images."""
+        """Compute the feature maps of some real images."""
         return self._prepare(self.real, rows)
 
     def prepare_columns(self, columns: Any) -> FsimFeatures:
-        """Compute the maps of some synthetic images."""
+        """Compute the feature maps of some synthetic images."""
         return self._prepare(self.synthetic, columns)
 
     def compare(self, rows: FsimFeatures, columns: FsimFeatures) -> np.ndarray:
-        """Score all pairs of prepared images: float32 (r, s)."""
+        """Score all pairs of prepared images.
+
+        Args:
+            rows, columns: features of r real and s synthetic images.
+
+        Returns:
+            float32 (r, s).
+        """
         count = len(columns.gradient)
         with numba_threads(self.threads):
             lanes = [in_lanes(values) for values in vars(columns).values()]
@@ -102,7 +109,15 @@ class FsimComparison:
     def compare_pairs(
         self, rows: FsimFeatures, columns: FsimFeatures, row_of: np.ndarray, column_of: np.ndarray
     ) -> np.ndarray:
-        """Score pairs of prepared images: float32 (N,), bit by bit those of the matrix."""
+        """Score a list of pairs; bitwise equal to the entries of `compare`.
+
+        Args:
+            rows, columns: prepared items.
+            row_of, column_of: integer (N,), indices into them of each pair.
+
+        Returns:
+            float32 (N,).
+        """
         return compare_by_row(self.compare, rows, columns, row_of, column_of)
 
     def _prepare(self, pack: ImagePack, part: Any) -> FsimFeatures:
@@ -113,36 +128,36 @@ class FsimComparison:
         if flat:
             keys = [pack.keys[row] for row in np.arange(len(pack.keys))[part]]
             raise DataError(
-                f"{len(flat)} of {len(images)} images have no feature that FSIM could compare, first {keys[flat[0]]!r}; "
+                f"{len(flat)} of {len(images)} images have no phase congruency, so FSIM is undefined, first {keys[flat[0]]!r}; "
                 "remove them"
             )
         return FsimFeatures(*(np.stack([pair[side] for pair in maps]).astype(np.float32) for side in (0, 1)))
 
 
 def fsim_maps(image: np.ndarray, variant: FsimVariant) -> tuple[np.ndarray, np.ndarray]:
-    """Compute phase congruency (or what stands for it) and gradient magnitude of one image.
+    """Compute phase congruency (or its simplified form) and gradient magnitude of one image.
 
     Args:
-        image: shape (H, W), intensities of 0 to 255.
-        variant: what to take for phase congruency.
+        image: numeric (H, W), intensities of 0 to 255.
+        variant: how phase congruency is computed.
 
     Returns:
-        Two float64 maps of one shape: (H, W), or smaller where the image was averaged down.
+        Two float64 maps of the same shape: (H, W), or smaller if the image was downsampled.
     """
-    small = _averaged_down(image.astype(np.float64))
+    small = _downsampled(image.astype(np.float64))
     gradient = np.hypot(*(convolve(small, kernel, mode="constant") for kernel in (_SCHARR, _SCHARR.T)))
     if variant is FsimVariant.SIMPLIFIED:
-        most = gradient.max()
-        return gradient / (most if most > 0 else 1), gradient
+        peak = gradient.max()
+        return gradient / (peak if peak > 0 else 1), gradient
     return phase_congruency(small), gradient
 
 
-def _averaged_down(image: np.ndarray) -> np.ndarray:
-    """Reduce an image to about 256 pixels along its shorter side, the scale at which FSIM is defined."""
+def _downsampled(image: np.ndarray) -> np.ndarray:
+    """Average an image down to about 256 pixels along its shorter side, the scale at which FSIM is defined."""
     factor = max(1, round(min(image.shape) / _COMMON_SIDE))
     if factor == 1:
         return image
-    # A window of even size is not centred; this origin is that of a convolution cut to the size of the image.
+    # A window of even size has no centre pixel; this origin matches a convolution cropped to the image size.
     return uniform_filter(image, factor, mode="constant", origin=-1 if factor % 2 == 0 else 0)[::factor, ::factor]
 
 
@@ -153,7 +168,7 @@ def phase_congruency(image: np.ndarray) -> np.ndarray:
         image: float64, shape (H, W).
 
     Returns:
-        float64, same shape, 0 to 1: how far the phases of all scales agree, above what noise would give.
+        float64, same shape, 0 to 1: agreement of the phases of all scales, less that expected from noise.
     """
     radial, angular = _filters(image.shape)
     spectrum = fft2(image)
@@ -163,7 +178,7 @@ def phase_congruency(image: np.ndarray) -> np.ndarray:
         amplitudes = np.abs(responses)
         mean = responses.sum(axis=0)
         mean /= np.abs(mean) + _EPSILON
-        # Along the mean phase, less what lies across it.
+        # Component along the mean phase, minus the magnitude of the component orthogonal to it.
         along, across = mean.real * responses.real, mean.imag * responses.imag
         crossed = mean.real * responses.imag - mean.imag * responses.real
         energy = (along + across - np.abs(crossed)).sum(axis=0)
@@ -173,10 +188,10 @@ def phase_congruency(image: np.ndarray) -> np.ndarray:
 
 
 def _noise_threshold(finest: np.ndarray, radial: np.ndarray, spread: np.ndarray) -> float:
-    """Estimate the energy that noise alone would give in one orientation.
+    """Estimate the energy that noise alone would produce in one orientation.
 
-    The response of the finest scale is nearly all noise; its squared amplitude has an exponential distribution, hence
-    the median over -log(0.5). What the other scales add follows from the filters' overlap.
+    The response at the finest scale is mostly noise; its squared amplitude is exponentially distributed, so its mean is the
+    median over -log(0.5). The contribution of the other scales follows from the overlap of the filters.
     """
     filters = radial * spread
     kernels = np.real(ifft2(filters)) * np.sqrt(finest.size)
@@ -194,8 +209,8 @@ def _filters(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     height, width = shape
     y, x = fftfreq(height)[:, None], fftfreq(width)[None, :]
     radius = np.hypot(x, y)
-    radius[0, 0] = 1  # its logarithm is never used
-    low_pass = 1 / (1 + (radius / 0.45) ** (2 * 15))  # the corners of the spectrum differ between orientations
+    radius[0, 0] = 1  # avoids log(0); the filters are set to zero there below
+    low_pass = 1 / (1 + (radius / 0.45) ** (2 * 15))  # cuts the spectrum's corners, which depend on orientation
     frequencies = [1 / (_SHORTEST_WAVE * _WAVE_RATIO**scale) for scale in range(_SCALES)]
     radial = np.stack(
         [

@@ -1,6 +1,6 @@
-"""Images side by side, pixel by pixel, so that one instruction of the processor works on many pairs.
+"""Interleave images pixel by pixel, so that one CPU instruction (SIMD) works on many pairs.
 
-Not here: what is computed on them (ssim.py, fsim.py).
+Not here: the metrics computed on them (ssim.py, fsim.py, embedding_scores.py).
 """
 
 import sys
@@ -13,17 +13,17 @@ import numpy as np
 
 Features = TypeVar("Features")
 
-LANES = 64  # images per block: several registers of any processor, so that the loop's overhead does not count
+LANES = 64  # images per block: several registers on any CPU, so that the overhead of the loop is negligible
 
 
 def in_lanes(values: np.ndarray) -> np.ndarray:
     """Move the images of an array to its last axis, in blocks of 64.
 
     Args:
-        values: shape (N, ...).
+        values: shape (N, ...), any dtype.
 
     Returns:
-        Shape (blocks, ..., 64), contiguous; lanes beyond N are zero.
+        Shape (blocks, ..., 64), same dtype, contiguous; lanes beyond N are zero.
     """
     count, *rest = values.shape
     flat = np.ascontiguousarray(values).reshape(count, -1)
@@ -47,9 +47,9 @@ def _interleave(values: np.ndarray, lanes: np.ndarray) -> None:
 
 @contextmanager
 def numba_threads(threads: int) -> Iterator[None]:
-    """Let compiled loops use so many threads, at most those that numba was started with; torch keeps its own number."""
-    torch = sys.modules.get("torch")  # stages without a network do without it
-    of_torch = torch.get_num_threads() if torch else 0  # before numba starts its threads, which changes it already
+    """Set the threads of compiled loops, at most those that numba was started with; torch keeps its own setting."""
+    torch = sys.modules.get("torch")  # not imported by stages without a network
+    of_torch = torch.get_num_threads() if torch else 0  # read first, because starting numba's threads changes it
     before = numba.get_num_threads()
     numba.set_num_threads(max(1, min(threads, before)))
     try:
@@ -57,7 +57,7 @@ def numba_threads(threads: int) -> Iterator[None]:
     finally:
         numba.set_num_threads(before)
         if torch:
-            # Both use OpenMP, and numba's loops change its number of threads for all: sums would be split otherwise after.
+            # Numba changes OpenMP's thread count for torch, too, which would change the order of summation there.
             torch.set_num_threads(of_torch)
 
 
@@ -68,12 +68,12 @@ def compare_by_row(
     row_of: np.ndarray,
     column_of: np.ndarray,
 ) -> np.ndarray:
-    """Score a list of pairs by comparing each row that occurs with its columns.
+    """Score a list of pairs by comparing each distinct row with its columns.
 
     Args:
-        compare: scores all pairs of two sets of features, float32 (r, s).
+        compare: function that scores all pairs of two sets of features, float32 (r, s).
         rows, columns: features, dataclasses of arrays with one row per image.
-        row_of, column_of: integer (N,), the images of each pair.
+        row_of, column_of: integer (N,), indices of the images of each pair.
 
     Returns:
         float32 (N,).

@@ -1,8 +1,8 @@
-"""Scores in HDF5 files, written tile by tile and read without loading them.
+"""Score files (HDF5), written tile by tile and memory-mapped for reading.
 
-A file holds the whole matrix or, where that is too large, the best partners of each image and the scores of some pairs.
+A file holds the dense matrix or, if that is too large, the best partners of each image and the scores of some pairs.
 
-Not here: what is asked of scores (scores.py), computing them (ssim.py, fsim.py, embedding_scores.py).
+Not here: queries on scores (scores.py), computing them (ssim.py, fsim.py, embedding_scores.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,32 +33,36 @@ from deepssim.similarity.tiles import Comparison, Tile, score_tiles
 from deepssim.similarity.topk import TopK, merge, update_columns, update_rows
 
 _BLOCK = 4_000_000  # scores copied together
-_LISTS = {"scores": "f", "partners": "iu"}  # datasets of top-k lists and kinds of their numbers
+_LISTS = {"scores": "f", "partners": "iu"}  # datasets of top-k lists and their kinds of dtype
 _PAIRS = {"codes": "iu", "scores": "f"}
-_SAMPLED_PER_COLUMN = 32  # pairs of each synthetic image that a top-k file keeps besides its best ones
+_SAMPLED_PER_COLUMN = 32  # random pairs of each synthetic image that a top-k file keeps besides the best ones
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Which of several column shards a file holds."""
+    """Number of the column shard that a file holds, and how many shards there are."""
 
     number: int = 0
     count: int = 1
 
 
 def choose_layout(rows: int, columns: int, options: SimilarityConfig) -> Layout:
-    """Say whether a matrix of this size is written whole or as top-k lists.
+    """Choose whether a matrix is stored densely or as top-k lists.
+
+    Args:
+        rows, columns: size of the matrix.
+        options: section `similarity`.
 
     Raises:
-        ConfigError: if the whole matrix is asked for and exceeds `dense_limit`.
+        ConfigError: if the dense layout is requested and exceeds `dense_limit`.
     """
     if options.layout is Layout.TOP_K or rows * columns <= options.dense_limit:
         return Layout.TOP_K if options.layout is Layout.TOP_K else Layout.DENSE
     if options.layout is Layout.DENSE:
         raise ConfigError(
             f"a matrix of {rows:,} x {columns:,} = {rows * columns:,} scores exceeds similarity.dense_limit "
-            f"{options.dense_limit:,}; set similarity.layout to top_k (or auto) for the best {options.top_k} of each "
-            "image and the labelled pairs, or raise the limit"
+            f"{options.dense_limit:,}; set similarity.layout to top_k (or auto) to store the best {options.top_k} of "
+            "each image and the labelled pairs, or raise the limit"
         )
     return Layout.TOP_K
 
@@ -73,13 +77,21 @@ def write_dense(
     max_memory_gb: float,
     shard: Shard | None = None,
 ) -> None:
-    """Compute all scores and write them as they come.
+    """Compute all scores and write the dense matrix tile by tile.
+
+    Args:
+        path: HDF5 file to write.
+        comparison: real and synthetic items.
+        real_keys, synth_keys: their keys.
+        metric: name of the metric.
+        max_memory_gb: memory limit.
+        shard: which part of the columns this is.
 
     Raises:
         DataError: if an item cannot be compared, a score is not finite or a key occurs twice.
     """
-    with _created(path, metric, real_keys, synth_keys, shard or Shard()) as file:
-        scores = _empty(file, comparison.shape)
+    with _create_file(path, metric, real_keys, synth_keys, shard or Shard()) as file:
+        scores = _create_matrix(file, comparison.shape)
         for tile in score_tiles(comparison, max_memory_gb=max_memory_gb):
             _require_finite(tile, real_keys, synth_keys, metric)
             scores[tile.place] = tile.scores
@@ -99,18 +111,18 @@ def write_top(
     threads: int = 1,
     shard: Shard | None = None,
 ) -> None:
-    """Compute all scores and write the best of each item, those of labelled pairs and of some drawn at random.
+    """Compute all scores and write the best of each item, those of labelled pairs and those of some random pairs.
 
     Args:
         path: HDF5 file to write.
         comparison: real and synthetic items.
         real_keys, synth_keys: their keys.
         metric: name of the metric.
-        train_keys: the generator's training images.
-        labelled: real and synthetic keys of pairs to keep; those of other shards are passed over.
+        train_keys: images that the generator was trained on.
+        labelled: real and synthetic keys of pairs to keep; those of other shards are ignored.
         options: section `similarity`.
-        seed: the config's seed; which pairs are drawn depends on it and the synthetic key only.
-        threads: processor threads.
+        seed: the config's seed; the choice of random pairs depends only on it and the synthetic key.
+        threads: CPU threads.
         shard: which part of the columns this is.
 
     Raises:
@@ -147,20 +159,20 @@ def write_top(
 
 
 def read_scores(path: str | Path) -> ScoreMatrix | TopScores:
-    """Open a score file of either kind; scores are read from it when they are used.
+    """Open a score file of either layout; a dense matrix is memory-mapped, so its scores are read on access.
 
     Raises:
-        DataError: if the file is damaged or holds something else.
+        DataError: if the file is damaged or does not hold scores.
     """
     with open_hdf5(path, needs=("real_keys", "synth_keys")) as file, readable(path, "scores"):
         if "scores" not in file and "of_rows" not in file:
-            raise DataError(f"{path}: holds neither a score matrix nor top-k lists; make it again")
+            raise DataError(f"{path}: holds neither a score matrix nor top-k lists; rerun the step that writes it")
         if "scores" not in file:
             return _read_top(file)
         scores = dataset(file, "scores", ndim=2, kinds="f")
         keys = _read_keys(file, *scores.shape)
         offset = scores.id.get_offset()
-        if offset is None or scores.dtype != np.float32:  # of a chunked matrix that others wrote
+        if offset is None or scores.dtype != np.float32:  # a chunked matrix written by other software
             values = scores[:].astype(np.float32)
         else:
             values = np.memmap(path, np.float32, "r", offset, scores.shape)
@@ -168,7 +180,7 @@ def read_scores(path: str | Path) -> ScoreMatrix | TopScores:
 
 
 def _read_top(file: Any) -> TopScores:
-    """Read top-k lists, whose numbers of rows and columns must be those of items that are there."""
+    """Read top-k lists and check that the rows and columns they refer to exist."""
     of_rows, of_columns = (
         TopK(*(dataset(file, f"{side}/{name}", ndim=2, kinds=kinds)[:] for name, kinds in _LISTS.items()))
         for side in ("of_rows", "of_columns")
@@ -183,7 +195,7 @@ def _read_top(file: Any) -> TopScores:
         or len(codes) != len(values)
         or any(one.scores.shape != one.partners.shape for one in (of_rows, of_columns))
     ):
-        raise DataError(f"{file.filename}: its lists name images that it does not hold; make it again")
+        raise DataError(f"{file.filename}: its lists refer to images that it does not hold; rerun the step that writes this file")
     return TopScores(
         *keys,
         read_text_attribute(file, "metric"),
@@ -197,15 +209,15 @@ def _read_top(file: Any) -> TopScores:
 
 
 def gather(path: str | Path, shards: Sequence[str | Path], metric: str) -> None:
-    """Put column shards side by side, copying a whole matrix piece by piece.
+    """Concatenate the column shards of a score matrix; a dense matrix is copied block by block.
 
     Args:
         path: HDF5 file to write.
         shards: files of all shards, in order.
-        metric: that all must hold.
+        metric: metric that all must hold.
 
     Raises:
-        DataError: if a shard is missing, occurs twice, or is of another metric, kind or set of real images.
+        DataError: if a shard is missing, occurs twice, or has another metric, layout or set of real images.
     """
     _require_all_shards(shards, metric)
     parts = [read_scores(shard) for shard in shards]
@@ -213,21 +225,21 @@ def gather(path: str | Path, shards: Sequence[str | Path], metric: str) -> None:
     owner: dict[str, str] = {}
     for shard, part in zip(shards, parts, strict=True):
         if part.real_keys != parts[0].real_keys or type(part) is not type(parts[0]):
-            raise DataError(f"{shard}: is of other real images or another kind than {shards[0]}; make both again")
+            raise DataError(f"{shard}: has other real images or another layout than {shards[0]}; rerun both")
         for key in part.synth_keys:
             if owner.setdefault(key, str(shard)) != str(shard):
-                raise DataError(f"{shard}: overlaps with {owner[key]}, first in {key!r}; make the shards again")
+                raise DataError(f"{shard}: overlaps with {owner[key]}, first in {key!r}; rerun the step that writes the shards")
     starts = np.cumsum([0, *(len(part.synth_keys) for part in parts)])
     if all(isinstance(part, ScoreMatrix) for part in parts):
-        with _created(path, metric, parts[0].real_keys, synth_keys, Shard()) as file:
-            scores = _empty(file, (len(parts[0].real_keys), len(synth_keys)))
+        with _create_file(path, metric, parts[0].real_keys, synth_keys, Shard()) as file:
+            scores = _create_matrix(file, (len(parts[0].real_keys), len(synth_keys)))
             for part, start in zip(parts, starts, strict=False):
                 _copy(part.scores, scores, int(start))  # type: ignore[union-attr]
         return
-    _write_top(path, _joined([part for part in parts if isinstance(part, TopScores)], synth_keys, starts), None)
+    _write_top(path, _concatenate([part for part in parts if isinstance(part, TopScores)], synth_keys, starts), None)
 
 
-def _joined(parts: list[TopScores], synth_keys: list[str], starts: np.ndarray) -> TopScores:
+def _concatenate(parts: list[TopScores], synth_keys: list[str], starts: np.ndarray) -> TopScores:
     total = len(synth_keys)
     codes = [
         part.pairs // len(part.synth_keys) * total + part.pairs % len(part.synth_keys) + start
@@ -252,7 +264,7 @@ def _joined(parts: list[TopScores], synth_keys: list[str], starts: np.ndarray) -
 
 
 def _copy(source: np.ndarray, target: Any, start: int) -> None:
-    """Copy a shard into its columns, a few rows at a time."""
+    """Copy a shard into its columns, block by block."""
     step = max(1, _BLOCK // max(1, source.shape[1]))
     for row in range(0, len(source), step):
         target[row : row + step, start : start + source.shape[1]] = source[row : row + step]
@@ -263,10 +275,10 @@ def _require_all_shards(shards: Sequence[str | Path], metric: str) -> None:
     for path in shards:
         with open_hdf5(path, needs=("real_keys", "synth_keys")) as file, readable(path, "a shard of scores"):
             if (stored := read_text_attribute(file, "metric")) != metric:
-                raise DataError(f"{path}: holds scores of {stored}, not {metric}; name shards of one metric")
+                raise DataError(f"{path}: holds scores of {stored}, not {metric}; name shards of the same metric")
             found[int(read_number_attribute(file, "shard"))] = int(read_number_attribute(file, "shards"))
     count = max(found.values())
-    missing = next((number for number in range(count) if number not in found), None)  # a damaged count may be huge
+    missing = next((number for number in range(count) if number not in found), None)  # lazily: a corrupted count may be huge
     if missing is not None or len(found) != len(shards):
         what = "a shard occurs twice" if missing is None else f"shard {missing} of {count} is missing"
         raise DataError(f"{shards[0]}: {what} among the {len(shards)} files given; name each shard once")
@@ -279,7 +291,7 @@ def _pairs_to_keep(
     labelled: tuple[Sequence[str], Sequence[str]],
     seed: int,
 ) -> np.ndarray:
-    """Return the codes of labelled pairs of these columns and of some pairs of each column, increasing."""
+    """Return the sorted codes of the labelled pairs in these columns and of some random pairs of each column."""
     column_of = {key: column for column, key in enumerate(synth_keys)}
     inside = [place for place, key in enumerate(labelled[1]) if key in column_of]
     rows = look_up([labelled[0][place] for place in inside], row_of, "real")
@@ -293,7 +305,7 @@ def _pairs_to_keep(
 
 
 def _write_top(path: str | Path, content: TopScores, shard: Shard | None) -> None:
-    with _created(path, content.metric, content.real_keys, content.synth_keys, shard or Shard()) as file:
+    with _create_file(path, content.metric, content.real_keys, content.synth_keys, shard or Shard()) as file:
         for side in ("of_rows", "of_columns"):
             best: TopK = getattr(content, side)
             file.create_dataset(f"{side}/scores", data=best.scores)
@@ -304,7 +316,7 @@ def _write_top(path: str | Path, content: TopScores, shard: Shard | None) -> Non
 
 
 @contextmanager
-def _created(
+def _create_file(
     path: str | Path, metric: str, real_keys: Sequence[str], synth_keys: Sequence[str], shard: Shard
 ) -> Iterator[Any]:
     require_unique(list(real_keys), "real images")
@@ -317,12 +329,12 @@ def _created(
             write_keys(file, "synth_keys", synth_keys)
             yield file
     except BaseException:
-        Path(path).unlink(missing_ok=True)  # half a file would look like a whole one
+        Path(path).unlink(missing_ok=True)  # an incomplete file would look complete
         raise
 
 
-def _empty(file: Any, shape: tuple[int, int]) -> Any:
-    # In one piece, so that readers can map it into memory; not filled first, since every score will be written.
+def _create_matrix(file: Any, shape: tuple[int, int]) -> Any:
+    # Contiguous, so that readers can memory-map it; not initialised, since every score will be written.
     return file.create_dataset("scores", shape, np.float32, fill_time="never")
 
 
@@ -331,7 +343,7 @@ def _read_keys(file: Any, rows: int, columns: int) -> tuple[list[str], list[str]
 
 
 def _require_finite(tile: Tile, real_keys: Sequence[str], synth_keys: Sequence[str], metric: str) -> None:
-    if np.isfinite(tile.scores.sum(dtype=np.float64)):  # one pass without a mask; infinities and NaN stay in a sum
+    if np.isfinite(tile.scores.sum(dtype=np.float64)):  # one pass without a mask: infinity and NaN propagate into the sum
         return
     bad = np.argwhere(~np.isfinite(tile.scores))
     row, column = bad[0] + (tile.first_row, tile.first_column)

@@ -1,9 +1,9 @@
-"""Scores of one metric between real and synthetic images, and the questions that later steps ask of them.
+"""Scores of one metric between real and synthetic images, and queries on them.
 
-Two kinds answer the same questions (`Scores`): the whole matrix, or, where that is too large, the best of each image and
-some pairs. Questions: what a list of pairs scored, the best partner of each image, and pairs to sample from.
+Two classes implement the same interface (`Scores`): the dense matrix and, if that is too large, the best partners of each
+image and some other pairs. Queries: scores of given pairs, the best partner of each image, and all known pairs.
 
-Not here: their files (matrices.py), computing scores (ssim.py, fsim.py, embedding_scores.py).
+Not here: score files (matrices.py), computing scores (ssim.py, fsim.py, embedding_scores.py).
 """
 
 from abc import ABC, abstractmethod
@@ -18,11 +18,11 @@ from deepssim.errors import DataError
 from deepssim.similarity.tiles import Tile
 from deepssim.similarity.topk import TopK, update_columns, update_rows
 
-_BLOCK = 4_000_000  # scores looked at together
+_BLOCK = 4_000_000  # scores processed together
 
 
 class PairBlock(NamedTuple):
-    """Pairs with their scores: integer row (of the rows asked for) and column, float32 score, (N,) each."""
+    """N pairs with their scores: int64 row (index into the given training keys) and column, float32 score, (N,) each."""
 
     rows: np.ndarray
     columns: np.ndarray
@@ -52,7 +52,7 @@ class Scores(ABC):
         return {key: column for column, key in enumerate(self.synth_keys)}
 
     def rows(self, real_keys: Sequence[str]) -> np.ndarray:
-        """Return the row numbers of real keys.
+        """Return the row indices of real keys: int64 (N,).
 
         Raises:
             DataError: if a key is not among the scores.
@@ -60,7 +60,7 @@ class Scores(ABC):
         return look_up(real_keys, self._rows, "real")
 
     def columns(self, synth_keys: Sequence[str]) -> np.ndarray:
-        """Return the column numbers of synthetic keys.
+        """Return the column indices of synthetic keys: int64 (N,).
 
         Raises:
             DataError: if a key is not among the scores.
@@ -69,6 +69,9 @@ class Scores(ABC):
 
     def pair_scores(self, real_keys: Sequence[str], synth_keys: Sequence[str]) -> np.ndarray:
         """Return the scores of N pairs, float64 (N,).
+
+        Args:
+            real_keys, synth_keys: N keys each.
 
         Raises:
             DataError: if a key or a pair is not among the scores.
@@ -84,23 +87,23 @@ class Scores(ABC):
         """Return the best partner of each training image and of each synthetic one, k = 1.
 
         Args:
-            train_keys: T images that the generator was trained on; synthetic images find their partners among them.
+            train_keys: T images that the generator was trained on; only these are partners of synthetic images.
 
         Returns:
-            For the T training images the best columns, for the S synthetic ones the best of the T.
+            For each of the T training images the best column; for each of the S synthetic images the best of the T.
         """
 
     @abstractmethod
     def blocks(self, train_keys: Sequence[str]) -> Iterator[PairBlock]:
-        """Yield the pairs of training images whose scores are known, in blocks of bounded size."""
+        """Yield all pairs of training images with known scores, in blocks."""
 
 
 @dataclass(frozen=True)
 class ScoreMatrix(Scores):
-    """All scores.
+    """Dense matrix of all scores.
 
     Attributes:
-        scores: float32 (R, S), [i, j] is real i against synthetic j; read from its file where it is used.
+        scores: float32 (R, S), [i, j] is real i against synthetic j; may be memory-mapped.
     """
 
     scores: np.ndarray
@@ -109,7 +112,7 @@ class ScoreMatrix(Scores):
         return self.scores[rows, columns]
 
     def best(self, train_keys: Sequence[str]) -> tuple[TopK, TopK]:
-        """Go through all scores of training images."""
+        """Search all scores of training images; see `Scores.best`."""
         rows, columns = TopK.empty(len(train_keys), 1), TopK.empty(len(self.synth_keys), 1)
         for tile in self._tiles(train_keys):
             update_rows(rows, tile)
@@ -117,7 +120,7 @@ class ScoreMatrix(Scores):
         return rows, columns
 
     def blocks(self, train_keys: Sequence[str]) -> Iterator[PairBlock]:
-        """Yield all pairs of training images, a few columns at a time."""
+        """Yield all pairs of training images, block by block of columns."""
         for tile in self._tiles(train_keys):
             row, column = np.indices(tile.scores.shape)
             yield PairBlock(row.ravel(), column.ravel() + tile.first_column, tile.scores.ravel())
@@ -131,15 +134,15 @@ class ScoreMatrix(Scores):
 
 @dataclass(frozen=True)
 class TopScores(Scores):
-    """The scores that evaluation needs, where the whole matrix would be too large.
+    """The scores that the evaluation needs, for sizes at which the dense matrix would be too large.
 
     Attributes:
         of_rows: best columns of each of the R real images.
         of_columns: best rows of each synthetic image, among the generator's training images only.
-        pairs: `row * S + column` of further pairs (labelled ones, and some of each column drawn at random), increasing.
-        pair_values: their scores, float32.
-        train_images: how many images the generator was trained on.
-        top_k: the k that was asked for; lists are shorter where there are fewer partners.
+        pairs: int64 (P,), sorted codes `row * S + column` of other pairs: labelled ones, and random ones of each column.
+        pair_values: float32 (P,), their scores.
+        train_images: number of images that the generator was trained on.
+        top_k: requested k; lists are shorter if there are fewer partners.
     """
 
     of_rows: TopK
@@ -173,23 +176,23 @@ class TopScores(Scores):
             pair = self.real_keys[rows[absent[0]]], self.synth_keys[columns[absent[0]]]
             raise DataError(
                 f"{self.metric}: {absent.size} of {len(rows)} pairs are not in the top-k file, first {pair[0]!r} and "
-                f"{pair[1]!r}; make it again with these labelled pairs, or the whole matrix (similarity.layout: dense)"
+                f"{pair[1]!r}; recompute it with these labelled pairs, or use the dense matrix (similarity.layout: dense)"
             )
         return scores[places]
 
     def best(self, train_keys: Sequence[str]) -> tuple[TopK, TopK]:
-        """Look at the best ones kept.
+        """Return the first entries of the lists; see `Scores.best`.
 
         Raises:
-            DataError: if a key is not among the generator's training images that the lists were made for.
+            DataError: if the lists were computed for other training images.
         """
         place = np.full(len(self.real_keys), -1)
         place[self.rows(train_keys)] = np.arange(len(train_keys))
         partners = place[self.of_columns.partners[:, :1]]
         if (partners < 0).any() or self.train_images != len(train_keys):
             raise DataError(
-                f"{self.metric}: the top-k file was made for {self.train_images} training images, not these "
-                f"{len(train_keys)}; make it again"
+                f"{self.metric}: the top-k file was computed for {self.train_images} training images, not these "
+                f"{len(train_keys)}; rerun the step that writes it"
             )
         rows = self.rows(train_keys)
         return (
@@ -208,7 +211,15 @@ class TopScores(Scores):
 
 
 def look_up(keys: Sequence[str], index: dict[str, int], side: str) -> np.ndarray:
-    """Return the places of keys in an index; `side` is real or synthetic, for the message.
+    """Look up the indices of keys.
+
+    Args:
+        keys: N keys.
+        index: index by key.
+        side: "real" or "synthetic", for the message.
+
+    Returns:
+        int64 (N,).
 
     Raises:
         DataError: if a key is not in the index.

@@ -1,14 +1,14 @@
 """Exact SSIM of every real image with every synthetic one.
 
 The score is that of scikit-image's `structural_similarity` with its defaults, on z-scored images, with the range of the
-real image as `data_range`. Three things make a pair cheap:
+real image as `data_range`. Three optimisations reduce the cost of a pair:
 
-- AuditTools and variances of all windows are computed once per image; a pair only adds the window sums of products.
-- These sums are kept running, down the columns and along the row, so a pixel costs two products instead of 49. The
-  values of 8-bit images are summed as integers, so nothing is lost however long the sums run; z-scores are a linear map
-  of the pixels and enter as one factor at the end.
-- 64 synthetic images lie beside each other, pixel by pixel, so every instruction works on many pairs. A pair's result
-  does not depend on which pairs share its instructions: tiles, shards and threads change no bit.
+- Means and variances of all windows are computed once per image; a pair only adds the window sums of products.
+- These are running sums, down the columns and along the row, so a pixel takes two products instead of 49. The values of
+  8-bit images are summed as integers, hence exactly; z-scoring is a linear map of the pixels and becomes one factor at
+  the end.
+- 64 synthetic images are interleaved pixel by pixel, so every instruction (SIMD) works on many pairs. A pair's result
+  does not depend on the other pairs: tiles, shards and threads do not change a bit of it.
 
 Not here: tiles and memory (tiles.py), matrices in files (matrices.py), the same on a GPU (ssim_cuda.py).
 
@@ -26,22 +26,21 @@ from numba import njit, prange
 from deepssim.images.packs import ImagePack, require_same_size
 from deepssim.images.standardize import require_zscore
 from deepssim.similarity.lanes import LANES, compare_by_row, in_lanes, numba_threads
+from deepssim.similarity.ssim_constants import K1, K2, WINDOW
 
-WINDOW = 7  # pixels, side of the uniform window
 _AREA = WINDOW**2
 _SAMPLE = _AREA * (_AREA - 1)  # covariances are those of a sample: 49 sum(xy) - sum(x) sum(y), divided by 49 * 48
-K1, K2 = 0.01, 0.03
 
 
 @dataclass(frozen=True)
 class SsimFeatures:
-    """What SSIM needs of N images.
+    """Features of N images from which SSIM is computed.
 
     Attributes:
-        pixels: int16 for 8-bit images, else float64; (N, H, W).
-        sums: of the pixels of every full window, the same type; (N, H - 6, W - 6).
-        means: of the z-scored windows, float32 for 8-bit images, else float64; (N, H - 6, W - 6).
-        variances: of the z-scored windows, as `means`.
+        pixels: (N, H, W), int16 for 8-bit images, else float64.
+        sums: (N, H - 6, W - 6), sums of the pixels in each full window; dtype as `pixels`.
+        means: (N, H - 6, W - 6), means of the z-scored windows; float32 for 8-bit images, else float64.
+        variances: variances of the z-scored windows; shape and dtype as `means`.
         factors: float64 (N,), 1 / standard deviation of the image.
         ranges: float64 (N,), maximum - minimum of the z-scored image.
     """
@@ -55,16 +54,16 @@ class SsimFeatures:
 
 
 class SsimComparison:
-    """SSIM between two packs; see `tiles.Comparison`.
+    """SSIM between two image packs; see `tiles.Comparison`.
 
     Args:
         real: R images of at least 7x7 pixels; their range scales the constants, so the score is not symmetric.
         synthetic: S images of the same size.
-        threads: processor threads; the result does not depend on it.
-        symmetric: use the larger range of the two images, so that swapping them changes nothing.
+        threads: CPU threads; the result does not depend on it.
+        symmetric: use the larger range of the two images, so that the score is symmetric.
 
     Raises:
-        DataError: if sizes differ or are below 7x7; later, on preparing an image that is constant.
+        DataError: if sizes differ or are below 7x7. Preparing an image raises it if the image is constant.
     """
 
     def __init__(self, real: ImagePack, synthetic: ImagePack, *, threads: int = 1, symmetric: bool = False) -> None:
@@ -74,7 +73,7 @@ class SsimComparison:
         self.shape = len(real.keys), len(synthetic.keys)
         self.bytes_held = real.bytes_in_memory + synthetic.bytes_in_memory
         self._wide = not (real.images.dtype == synthetic.images.dtype == np.uint8)
-        # Pixels, sums, means and variances, once per image and once in lanes.
+        # Pixels, sums, means and variances, both per image and interleaved.
         height, width = real.images.shape[1:]
         self.bytes_per_item = height * width * (2 * (32 if self._wide else 12) + 2)
 
@@ -87,9 +86,16 @@ class SsimComparison:
         return self._prepare(self.synthetic, columns)
 
     def compare(self, rows: SsimFeatures, columns: SsimFeatures) -> np.ndarray:
-        """Score all pairs of prepared images: float32 (r, s)."""
+        """Score all pairs of prepared images.
+
+        Args:
+            rows, columns: features of r real and s synthetic images.
+
+        Returns:
+            float32 (r, s).
+        """
         count = len(columns.pixels)
-        # Lanes without an image have factor and range 0; they score something that nobody reads.
+        # Lanes without an image have factor and range 0; their scores are cut off below.
         with numba_threads(self.threads):
             lanes = {name: in_lanes(values) for name, values in vars(columns).items()}
             lanes["ranges"] *= self.symmetric
@@ -100,7 +106,15 @@ class SsimComparison:
     def compare_pairs(
         self, rows: SsimFeatures, columns: SsimFeatures, row_of: np.ndarray, column_of: np.ndarray
     ) -> np.ndarray:
-        """Score pairs of prepared images: float32 (N,), bit by bit those of the matrix."""
+        """Score a list of pairs; bitwise equal to the entries of `compare`.
+
+        Args:
+            rows, columns: prepared items.
+            row_of, column_of: integer (N,), indices into them of each pair.
+
+        Returns:
+            float32 (N,).
+        """
         return compare_by_row(self.compare, rows, columns, row_of, column_of)
 
     def _prepare(self, pack: ImagePack, part: Any) -> SsimFeatures:
@@ -122,8 +136,8 @@ class SsimComparison:
         return features
 
 
-def constants_of() -> tuple[float, float, int]:
-    """Return K1, K2 and the divisor of sample covariances, for the same score elsewhere."""
+def kernel_constants() -> tuple[float, float, int]:
+    """Return K1, K2 and the divisor of sample covariances, for other implementations of the same score."""
     return K1, K2, _SAMPLE
 
 
@@ -131,9 +145,9 @@ def ssim_of_arrays(real: np.ndarray, synthetic: np.ndarray, *, threads: int = 1)
     """Compute SSIM of all pairs of images that are not constant.
 
     Args:
-        real: any real type, shape (R, H, W), at least 7x7; z-scored here.
-        synthetic: the same, shape (S, H, W).
-        threads: processor threads.
+        real: numeric, shape (R, H, W), at least 7x7; z-scored here.
+        synthetic: numeric, shape (S, H, W).
+        threads: CPU threads.
 
     Returns:
         float32, shape (R, S).
@@ -152,7 +166,7 @@ def _fill_moments(
     factors: np.ndarray,
     ranges: np.ndarray,
 ) -> None:
-    """Fill in all features but the pixels. Sums are float64, which is exact for integers."""
+    """Compute all features except the pixels. Sums are float64, which is exact for integers."""
     count, height, width = pixels.shape
     for n in prange(count):
         total, squares = 0.0, 0.0
@@ -168,7 +182,7 @@ def _fill_moments(
                 squares += (pixels[n, y, x] - mean) ** 2
         factor = 1 / np.sqrt(squares / (height * width))
         factors[n], ranges[n] = factor, (high - low) * factor
-        strip, strip_squares = np.zeros(width), np.zeros(width)  # over the seven rows of the current windows
+        strip, strip_squares = np.zeros(width), np.zeros(width)  # sums over the seven rows of the current windows
         for y in range(height):
             for x in range(width):
                 new = np.float64(pixels[n, y, x])
@@ -196,7 +210,7 @@ def _kernel(wide: bool) -> Callable[..., Any]:
     """Return the loop over pairs with 32-bit sums of products, or with float64 for images of more than 8 bits."""
     whole, real = (np.float64, np.float64) if wide else (np.int32, np.float32)
 
-    # `contract` lets a product and a sum become one instruction; nothing else about the arithmetic may change.
+    # `contract` permits fused multiply-add; no other change of the arithmetic is allowed.
     @njit(parallel=True, cache=True, fastmath={"contract"})
     def all_pairs(  # type: ignore[no-untyped-def]
         pixels, sums, means, variances, factors, ranges,

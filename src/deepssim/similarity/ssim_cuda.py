@@ -1,11 +1,11 @@
 """SSIM of 8-bit images on a GPU: the same score as ssim.py, from the same features.
 
-For one place of the window, the sums of products of all pairs of a tile are a matrix product of the 49 pixels in the
-window: R x 49 times 49 x S. Tensor cores compute it exactly, since pixels less 128 are whole numbers that float16 holds
-and their sums stay below 2^24, which the float32 accumulator holds. The rest of the score is arithmetic on the tile, which
-never leaves the registers.
+For one position of the window, the sums of products of all pairs of a tile are a matrix product of the 49 pixels in the
+window: R x 49 times 49 x S. Tensor cores compute it exactly: pixels minus 128 are integers that float16 represents, and
+their sums stay below 2^24, the limit for exact integers of the float32 accumulator. The rest of the score is arithmetic on
+the tile, in registers.
 
-Not here: features and definition (ssim.py), images of more than 8 bits, which are compared on the processor.
+Not here: features and definition (ssim.py), images of more than 8 bits, which are compared on the CPU.
 """
 
 import numpy as np
@@ -13,32 +13,40 @@ import torch
 import triton
 import triton.language as tl
 
-from deepssim.similarity.ssim import WINDOW, SsimComparison, SsimFeatures, constants_of
+from deepssim.similarity.ssim import SsimComparison, SsimFeatures, kernel_constants
+from deepssim.similarity.ssim_constants import WINDOW
 
-_BLOCK = 64  # rows and columns of a tile: four tensor-core tiles a side
-_TAPS = 64  # pixels of a window, filled up to a power of two
-_CENTRE = 128  # taken from every pixel, so that sums are small
+_BLOCK = 64  # rows and columns of a tile: four tensor-core tiles per side
+_TAPS = 64  # pixels of a window, padded to a power of two
+_CENTRE = 128  # subtracted from every pixel, so that sums are small
 
 
 class SsimCudaComparison(SsimComparison):
-    """SSIM between two packs of 8-bit images, compared on a GPU; see `ssim.SsimComparison`."""
+    """SSIM between two packs of 8-bit images, computed on a GPU; see `ssim.SsimComparison`."""
 
     device = torch.device("cuda")
 
     def compare(self, rows: SsimFeatures, columns: SsimFeatures) -> np.ndarray:
-        """Score all pairs of prepared images: float32 (r, s)."""
+        """Score all pairs of prepared images.
+
+        Args:
+            rows, columns: features of r real and s synthetic images.
+
+        Returns:
+            float32 (r, s).
+        """
         scores = torch.empty((len(rows.pixels), len(columns.pixels)), dtype=torch.float32, device=self.device)
         ranges = columns.ranges * self.symmetric
         grid = (triton.cdiv(scores.shape[0], _BLOCK), triton.cdiv(scores.shape[1], _BLOCK))
         _all_pairs[grid](
             *self._upload(rows, rows.ranges), *self._upload(columns, ranges), scores,
-            *scores.shape, *rows.pixels.shape[1:], *constants_of(),
+            *scores.shape, *rows.pixels.shape[1:], *kernel_constants(),
             WINDOW=WINDOW, TAPS=_TAPS, CENTRE=_CENTRE, BLOCK=_BLOCK,
         )  # fmt: skip
         return scores.cpu().numpy()
 
     def _upload(self, features: SsimFeatures, ranges: np.ndarray) -> list[torch.Tensor]:
-        """Bring features to the device: pixels by image, all else by window, so that a tile's values lie together."""
+        """Copy features to the device: pixels by image, the others by window, so that a tile's values are contiguous."""
         by_window = (
             (features.sums.astype(np.int32) - WINDOW**2 * _CENTRE, np.int32),
             (features.means, np.float32),
@@ -80,7 +88,7 @@ def _all_pairs(  # type: ignore[no-untyped-def]
         line = tl.zeros((BLOCK, BLOCK), tl.float32)
         for x in range(width - WINDOW + 1):
             place = y * width + x
-            # Pixels beyond the window and images beyond the last count as the centre, which is zero.
+            # Pixels outside of the window and images beyond the last are set to CENTRE, which becomes zero.
             own = tl.load(pixels + image + place, mask=is_row[:, None] & is_tap[None, :], other=CENTRE)
             other = tl.load(other_pixels + other_image + place, mask=is_column[None, :] & is_tap[:, None], other=CENTRE)
             products = tl.dot(own.to(tl.float16) - CENTRE, other.to(tl.float16) - CENTRE)

@@ -1,8 +1,8 @@
-"""Go through all scores of two sets in tiles, within a given amount of memory.
+"""Compute all scores between two sets tile by tile, within a memory limit.
 
-A metric says how to prepare items and how to compare prepared ones (`Comparison`); the functions here do the rest: the
-whole matrix, or the best of each row and column (topk.py), or the scores of a list of pairs. A tile's size decides how
-much memory is used and nothing else.
+A metric defines how items are prepared and how prepared items are compared (`Comparison`). From that, the functions here
+and in topk.py compute the dense matrix, the best of each row and column, or the scores of a list of pairs. The size of a
+tile affects only the use of memory.
 
 Not here: the metrics (ssim.py, fsim.py, embedding_scores.py), files (matrices.py).
 """
@@ -18,18 +18,18 @@ from tqdm import tqdm
 from deepssim.errors import ConfigError
 
 GIGABYTE = 10**9
-_STEP = 64  # columns of a tile are a multiple of this, since engines work on blocks of columns
-_MOST_ROWS, _MOST_COLUMNS = 4096, 2048  # more gain nothing, and progress would come in large steps
-_PROGRAM = 0.45 * GIGABYTE  # what Python, the numerical libraries and compiled loops take before any image is read
+_STEP = 64  # columns of a tile are a multiple of this, the number of images that compiled loops compare at once
+_MAX_ROWS, _MAX_COLUMNS = 4096, 2048  # larger tiles are not faster, and progress would be shown in large steps
+_BASELINE = 0.45 * GIGABYTE  # memory of Python, numerical libraries and compiled loops before any image is read
 
 
 class Comparison(Protocol):
-    """Two sets of items and how a metric compares them.
+    """Two sets of items (images or embeddings) and a metric that compares them.
 
     Attributes:
         shape: numbers of real and synthetic items, (R, S).
-        bytes_per_item: memory that a prepared item takes, with what is needed to prepare it.
-        bytes_held: memory that the items take before they are prepared.
+        bytes_per_item: memory of a prepared item, including that needed to prepare it.
+        bytes_held: memory of the items before they are prepared.
     """
 
     shape: tuple[int, int]
@@ -37,35 +37,58 @@ class Comparison(Protocol):
     bytes_held: int
 
     def prepare_rows(self, rows: Any) -> Any:
-        """Compute what scores need of some real items, given by a slice or an increasing index array."""
+        """Prepare some real items, given by a slice or an increasing index array, for comparison."""
 
     def prepare_columns(self, columns: Any) -> Any:
-        """Do the same for synthetic items."""
+        """Prepare some synthetic items in the same way."""
 
     def compare(self, rows: Any, columns: Any) -> np.ndarray:
-        """Score all pairs of prepared items: float32 (r, s).
+        """Score all pairs of prepared items; a score must not depend on the other items in the tile.
 
-        A score must not depend on what else is in the tile. The array may be used again by the next call.
+        Args:
+            rows, columns: r real and s synthetic prepared items.
+
+        Returns:
+            float32 (r, s); the next call may overwrite the array.
         """
 
     def compare_pairs(self, rows: Any, columns: Any, row_of: np.ndarray, column_of: np.ndarray) -> np.ndarray:
-        """Score pair n of prepared items `row_of[n]` and `column_of[n]`: float32 (N,)."""
+        """Score a list of pairs; bitwise equal to the entries of `compare`.
+
+        Args:
+            rows, columns: prepared items.
+            row_of, column_of: integer (N,), indices into them of each pair.
+
+        Returns:
+            float32 (N,).
+        """
 
 
 @runtime_checkable
-class Direct(Comparison, Protocol):
-    """A comparison that can put scores to use while they are in the processor's cache."""
+class FusedComparison(Comparison, Protocol):
+    """A comparison that can process scores while they are in the CPU's cache."""
 
     def compare_into(self, rows: Any, columns: Any, scores: np.ndarray) -> None:
-        """Write the scores of all pairs of prepared items into a part of a matrix, float32 (r, s)."""
+        """Write the scores of all pairs into a part of a matrix.
+
+        Args:
+            rows, columns: r real and s synthetic prepared items.
+            scores: float32 (r, s), filled in place.
+        """
 
     def enter_columns(self, rows: Any, columns: Any, first_row: int, best: Any) -> None:
-        """Enter the scores of all pairs into `topk.TopK` lists of the columns; `first_row` is the number of the first row."""
+        """Update the top-k lists of the columns with the scores of all pairs.
+
+        Args:
+            rows, columns: r real and s synthetic prepared items.
+            first_row: index of the first row in the matrix.
+            best: `topk.TopK` of the s columns, updated in place.
+        """
 
 
 @dataclass(frozen=True)
 class PreparedTile:
-    """Prepared items of consecutive rows and columns, in numbers `place`."""
+    """Prepared items of consecutive rows and columns; `place` is their position in the matrix."""
 
     place: tuple[slice, slice]
     rows: Any
@@ -82,7 +105,7 @@ class Tile:
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Where the tile lies in the matrix."""
+        """Rows and columns of the tile in the matrix."""
         rows, columns = self.scores.shape
         return (
             slice(self.first_row, self.first_row + rows),
@@ -91,19 +114,23 @@ class Tile:
 
 
 def tile_shape(comparison: Comparison, max_memory_gb: float) -> tuple[int, int]:
-    """Choose rows and columns of a tile so that its prepared items and scores fit into the memory.
+    """Choose the number of rows and columns of a tile so that prepared items and scores fit into memory.
+
+    Args:
+        comparison: the two sets.
+        max_memory_gb: memory limit of the process.
 
     Raises:
-        ConfigError: if not even the smallest tile fits.
+        ConfigError: if the smallest tile does not fit.
     """
     available = _available(comparison, max_memory_gb)
     rows, columns = comparison.shape
     item = comparison.bytes_per_item
-    tile_rows = int(min(rows, _MOST_ROWS, available / 3 // item))
-    # A score takes four bytes in the tile and up to four in what is done with it.
-    tile_columns = int(min(_MOST_COLUMNS, available / 2 / (item + 8 * max(tile_rows, 1)) // _STEP * _STEP))
+    tile_rows = int(min(rows, _MAX_ROWS, available / 3 // item))
+    # A score takes four bytes in the tile and up to four more when it is processed.
+    tile_columns = int(min(_MAX_COLUMNS, available / 2 / (item + 8 * max(tile_rows, 1)) // _STEP * _STEP))
     if rows and columns and (tile_rows < 1 or tile_columns < _STEP):
-        least = (_PROGRAM + comparison.bytes_held + 3 * _STEP * (item + 8)) / GIGABYTE
+        least = (_BASELINE + comparison.bytes_held + 3 * _STEP * (item + 8)) / GIGABYTE
         raise ConfigError(
             f"similarity.max_memory_gb {max_memory_gb:g} is too little for items of {item:,} bytes; "
             f"set it to {math.ceil(least * 100) / 100:g} or more"
@@ -112,15 +139,19 @@ def tile_shape(comparison: Comparison, max_memory_gb: float) -> tuple[int, int]:
 
 
 def _available(comparison: Comparison, max_memory_gb: float) -> float:
-    """Return the bytes that are left for prepared items and scores."""
-    return max_memory_gb * GIGABYTE - _PROGRAM - comparison.bytes_held
+    """Return the bytes available for prepared items and scores."""
+    return max_memory_gb * GIGABYTE - _BASELINE - comparison.bytes_held
 
 
 def prepared_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[PreparedTile]:
-    """Yield what all scores need tile by tile: column tiles in order and, within each, row tiles in order.
+    """Yield the prepared items tile by tile: column tiles in order and, within each, row tiles in order.
+
+    Args:
+        comparison: the two sets.
+        max_memory_gb: memory limit of the process.
 
     Raises:
-        ConfigError: if not even the smallest tile fits into the memory.
+        ConfigError: if the smallest tile does not fit into memory.
         DataError: if an item cannot be compared.
     """
     rows, columns = comparison.shape
@@ -128,7 +159,7 @@ def prepared_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[
     if not rows or not columns:
         return
     parts = [slice(first, min(rows, first + tile_rows)) for first in range(0, rows, tile_rows)]
-    # Rows are needed again for every column tile; they stay prepared if they take no more than their third.
+    # Rows are needed for every column tile; they are kept if all of them fit into the third of memory meant for rows.
     kept: dict[int, Any] | None = None
     if rows * comparison.bytes_per_item <= _available(comparison, max_memory_gb) / 3:
         kept = {part.start: comparison.prepare_rows(part) for part in parts}
@@ -143,9 +174,14 @@ def prepared_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[
 
 
 def score_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[Tile]:
-    """Yield all scores tile by tile, in the order of `prepared_tiles`, which says what it raises.
+    """Yield all scores tile by tile, in the order of `prepared_tiles`; a tile is valid until the next one is requested.
 
-    A tile's scores are there until the next tile is asked for.
+    Args:
+        comparison: the two sets.
+        max_memory_gb: memory limit of the process.
+
+    Raises:
+        ConfigError, DataError: as `prepared_tiles`.
     """
     for part in prepared_tiles(comparison, max_memory_gb=max_memory_gb):
         rows, columns = part.place
@@ -153,10 +189,18 @@ def score_tiles(comparison: Comparison, *, max_memory_gb: float) -> Iterator[Til
 
 
 def all_scores(comparison: Comparison, *, max_memory_gb: float = 2.0) -> np.ndarray:
-    """Return the whole matrix, float32 (R, S); the memory is that of the computation, without the result."""
+    """Compute the dense matrix.
+
+    Args:
+        comparison: the two sets.
+        max_memory_gb: memory limit, not counting the result.
+
+    Returns:
+        float32 (R, S).
+    """
     scores = np.empty(comparison.shape, np.float32)
     for part in prepared_tiles(comparison, max_memory_gb=max_memory_gb):
-        if isinstance(comparison, Direct):
+        if isinstance(comparison, FusedComparison):
             comparison.compare_into(part.rows, part.columns, scores[part.place])
         else:
             scores[part.place] = comparison.compare(part.rows, part.columns)
@@ -172,16 +216,15 @@ def pair_scores(
         comparison: the two sets.
         rows: integer (N,), real items.
         columns: integer (N,), synthetic items.
-        max_memory_gb: bound of memory.
+        max_memory_gb: memory limit.
 
     Returns:
         float32 (N,).
     """
-    sum_of_tile = sum(tile_shape(comparison, max_memory_gb))
     scores = np.empty(len(rows), np.float32)
     order = np.lexsort((columns, rows))
     # A chunk of n pairs needs at most n items of each side.
-    size = max(1, sum_of_tile // 2)
+    size = max(1, sum(tile_shape(comparison, max_memory_gb)) // 2)
     for start in tqdm(range(0, len(order), size), desc="scoring pairs", disable=None):
         chunk = order[start : start + size]
         row_items, row_of = np.unique(rows[chunk], return_inverse=True)

@@ -1,9 +1,10 @@
 """The k highest scores of every row and every column, updated tile by tile.
 
-Exact: equal to sorting the whole matrix. Among equal scores the lower index comes first, so the result does not depend on
-tiles or shards.
+The result is exact, equal to sorting the dense matrix. Among equal scores the lower index comes first, so the result does
+not depend on tiles or shards. Once a list is full, its lowest score rejects nearly every later score, so the cost is about
+one comparison per score.
 
-Once a list is full, its lowest score rejects nearly every later score, so the cost is about one comparison per score.
+Not here: tiles (tiles.py), files (matrices.py).
 """
 
 from collections.abc import Sequence
@@ -14,9 +15,9 @@ from numba import njit, prange
 
 from deepssim.errors import DataError
 from deepssim.similarity.lanes import numba_threads
-from deepssim.similarity.tiles import Comparison, Direct, Tile, prepared_tiles, score_tiles
+from deepssim.similarity.tiles import Comparison, FusedComparison, Tile, prepared_tiles, score_tiles
 
-_CHUNK = 256  # scores compared at a time; columns per task of a thread
+_CHUNK = 256  # scores compared at a time, and columns per parallel task
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,12 @@ class TopK:
 
     @classmethod
     def empty(cls, count: int, k: int) -> "TopK":
-        """Return empty lists: scores of minus infinity and partners of -1."""
+        """Return empty lists, with scores of minus infinity and partners of -1.
+
+        Args:
+            count: number of items N.
+            k: length of the lists.
+        """
         return cls(np.full((count, k), -np.inf, np.float32), np.full((count, k), -1, np.int64))
 
 
@@ -50,18 +56,18 @@ def top_k(
 
     Args:
         comparison: R real and S synthetic items.
-        k: length of the lists; all partners where there are fewer.
-        max_memory_gb: memory limit, without the result.
-        threads: processor threads.
-        rows, columns: which of the two to find.
+        k: length of the lists; shorter if there are fewer partners.
+        max_memory_gb: memory limit, not counting the result.
+        threads: CPU threads.
+        rows, columns: which lists to compute.
 
     Returns:
-        Lists of R rows and of S columns, None where not asked for.
+        Lists of the R rows and of the S columns; None if not requested.
     """
     count, other = comparison.shape
     best_of_rows = TopK.empty(count, min(k, other)) if rows else None
     best_of_columns = TopK.empty(other, min(k, count)) if columns else None
-    if best_of_columns and not rows and isinstance(comparison, Direct):
+    if best_of_columns and not rows and isinstance(comparison, FusedComparison):
         for part in prepared_tiles(comparison, max_memory_gb=max_memory_gb):
             of_rows, of_columns = part.place
             lists = TopK(best_of_columns.scores[of_columns], best_of_columns.partners[of_columns])
@@ -76,27 +82,43 @@ def top_k(
 
 
 def update_rows(best: TopK, tile: Tile, threads: int = 1) -> None:
-    """Enter the scores of a tile into the lists of its rows; tiles must come in order of their columns."""
+    """Update the lists of a tile's rows; tiles must come in increasing order of columns.
+
+    Args:
+        best: lists of all rows, updated in place.
+        tile: scores of some rows and columns.
+        threads: CPU threads.
+    """
     rows, _ = tile.place
     with numba_threads(threads):
         _enter_rows(tile.scores, tile.first_column, best.scores[rows], best.partners[rows])
 
 
 def update_columns(best: TopK, tile: Tile, threads: int = 1) -> None:
-    """Enter the scores of a tile into the lists of its columns; tiles must come in order of their rows."""
+    """Update the lists of a tile's columns; tiles must come in increasing order of rows.
+
+    Args:
+        best: lists of all columns, updated in place.
+        tile: scores of some rows and columns.
+        threads: CPU threads.
+    """
     _, columns = tile.place
     with numba_threads(threads):
         _enter_columns(tile.scores, tile.first_row, best.scores[columns], best.partners[columns])
 
 
 def merge(parts: Sequence[TopK], k: int) -> TopK:
-    """Merge lists of the same items over different partners, given in increasing order of the partners, to k entries.
+    """Merge top-k lists of the same items over disjoint sets of partners.
+
+    Args:
+        parts: lists, in increasing order of the partners.
+        k: length of the merged lists.
 
     Raises:
-        DataError: if they are lists of different lengths.
+        DataError: if the numbers of items differ.
     """
     if len({part.scores.shape[0] for part in parts}) != 1:
-        raise DataError("top-k lists of different numbers of items cannot be merged; make them from the same images")
+        raise DataError("top-k lists of different numbers of items cannot be merged; compute them from the same images")
     scores = np.concatenate([part.scores for part in parts], axis=1)
     partners = np.concatenate([part.partners for part in parts], axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -112,8 +134,8 @@ def _insert(scores: np.ndarray, partners: np.ndarray, item: int, score: float, p
     scores[item, place], partners[item, place] = score, partner
 
 
-# Both loops first compare a run of scores without branches, which vectorises, and then visit the few groups of eight in
-# which a score was above its threshold.
+# Both loops first compare a run of scores without branches, so that the compiler vectorises it, and then visit the few
+# groups of eight that have a score above the threshold.
 
 
 @njit(parallel=True, cache=True)
@@ -149,7 +171,7 @@ def enter_lines(lines: np.ndarray, first: int, least: np.ndarray, scores: np.nda
     Args:
         lines: float32 (r, s), scores of r rows.
         first: index of the first row.
-        least: float32 (s,), the lowest score of each list; updated, too.
+        least: float32 (s,), lowest score of each list, updated in place.
         scores: float32 (s, k), updated in place.
         partners: int64 (s, k), updated in place.
     """

@@ -1,6 +1,8 @@
-"""Subcommands that run a stage by hand, on files that the user names; the workflow is not needed for these.
+"""Subcommands that run a single stage on given files, without the workflow.
 
-Argument parsing only. Other stages are run by hand as `snakemake <file> --force`.
+Argument parsing only. Other stages are run individually by `snakemake <file> --force`.
+
+Not here: the stages (the other modules of this package).
 """
 
 import argparse
@@ -16,17 +18,17 @@ from deepssim.stages import run_stage
 
 @dataclass(frozen=True, kw_only=True)
 class StageCommand:
-    """One subcommand; the option of a file or value has the name of the stage function's argument.
+    """One subcommand; its options are named like the arguments of the stage function.
 
     Attributes:
         help: one line for `--help`.
-        inputs: input files that must be named, with one line of help.
-        optional: input files that may be named.
-        outputs: files that the stage writes.
-        settings: sections and single settings (`section.key`) that the stage needs; from the config file or the defaults.
+        inputs: required input files, with their help texts.
+        outputs: files that the stage writes, with their help texts.
+        optional: optional input files, with their help texts.
+        settings: sections and single settings (`section.key`) that the stage needs, from the config file or the defaults.
         several: inputs that take more than one file.
-        flags: switches.
-        sharded: whether the synthetic images may be one of several parts, whose number is an option.
+        flags: switches, with their help texts.
+        sharded: whether the stage can process one shard of the synthetic images, given by an option.
     """
 
     help: str
@@ -44,7 +46,7 @@ _EMBEDDINGS = {"real": "embeddings of the real images", "synthetic": "embeddings
 _SCORING = ("seed", "device", "shards", "synthesis.images_per_record", "similarity")
 _OF_MATRIX = {
     "train_used": "CSV with the keys of the generator's training images (default: all real images)",
-    "pairs": "CSV with real_key and synth_key: pairs that are kept where not all scores are",
+    "pairs": "CSV with real_key and synth_key: pairs to keep if not all scores are stored",
 }
 _MATRIX = {"matrix": "score matrix to write (HDF5)"}
 
@@ -56,7 +58,7 @@ COMMANDS = {
         settings=("device", "evaluation.embedding_batch_size", "evaluation.embedding_precision", "published"),
     ),
     "score-images": StageCommand(
-        help="score real against synthetic images by a metric that compares pixels",
+        help="score real against synthetic images with a metric that compares pixels",
         inputs=_PACKS, optional=_OF_MATRIX, outputs=_MATRIX, settings=_SCORING, several=("pairs",), sharded=True,
     ),
     "score-embeddings": StageCommand(
@@ -64,17 +66,17 @@ COMMANDS = {
         inputs=_EMBEDDINGS, optional=_OF_MATRIX, outputs=_MATRIX, settings=_SCORING, several=("pairs",), sharded=True,
     ),
     "score-pairs": StageCommand(
-        help="score a list of pairs without the matrix",
+        help="score a list of pairs without computing the matrix",
         inputs={
             "pairs": "CSV with real_key and synth_key",
             "real": "image pack or embeddings of the real images",
             "synthetic": "image pack or embeddings of synthetic images",
         },
-        outputs={"scores": "CSV to write, the table with a column score"},
+        outputs={"scores": "CSV to write: the table of pairs with a column score"},
         settings=("device", "similarity"),
     ),
     "gather-matrix": StageCommand(
-        help="put the shards of a score matrix side by side",
+        help="concatenate the shards of a score matrix",
         inputs={"shards": "score matrices of the shards"}, outputs=_MATRIX, several=("shards",),
     ),
     "evaluate": StageCommand(
@@ -88,7 +90,7 @@ COMMANDS = {
         optional={"thresholds": "fitted thresholds (JSON; default: the published ones)"},
         outputs={"evaluation": "JSON to write"},
         settings=("seed",),
-        flags={"misaligned": "record that the images were misaligned"},
+        flags={"misaligned": "mark the result as that of misaligned images"},
     ),
 }  # fmt: skip
 
@@ -97,7 +99,7 @@ def add_stage_commands(commands: Any) -> None:
     """Add the subcommands to a parser."""
     for name, record in COMMANDS.items():
         command = commands.add_parser(name, help=record.help, description=f"{record.help[0].upper()}{record.help[1:]}.")
-        command.add_argument("--metric", type=MetricName, choices=list(MetricName), required=True, help="which score")
+        command.add_argument("--metric", type=MetricName, choices=list(MetricName), required=True, help="name of the metric")
         for option, text in record.inputs.items():
             _add_file(command, option, text, required=True, several=option in record.several)
         for option, text in record.optional.items():
@@ -107,12 +109,12 @@ def add_stage_commands(commands: Any) -> None:
         for option, text in record.flags.items():
             command.add_argument(f"--{option}", action="store_true", help=text)
         if record.sharded:
-            text = "number of this part of the synthetic images, of the config's `shards` parts (default: 0)"
+            text = "number of the shard of synthetic images, of the config's `shards` shards (default: 0)"
             command.add_argument("--shard", type=int, default=0, help=text)
         if record.settings:
             command.add_argument("--config", metavar="FILE", help="config file (default: the default settings)")
         command.add_argument(
-            "--threads", type=int, default=available_threads(), help="processor threads (default: all)"
+            "--threads", type=int, default=available_threads(), help="CPU threads (default: all)"
         )
         command.set_defaults(call=_run, command=name)
 

@@ -9,8 +9,8 @@ import pandas as pd
 from deepssim.config.choices import MetricName
 from deepssim.datasets.tables import read_images, read_train_used, write_csv
 from deepssim.errors import ConfigError, DataError
-from deepssim.evaluation import classification, fitting, judged
-from deepssim.evaluation.fitting import Origin
+from deepssim.evaluation import classification, fitting, labelled_pairs
+from deepssim.evaluation.fitting import SourcedThresholds
 from deepssim.evaluation.summary import read_evaluation, summary_table
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
 from deepssim.ground_truth.tables import read_pairs, read_test_set
@@ -33,7 +33,7 @@ def fit_thresholds(*, matrix: str, valid: str, thresholds: str, metric: MetricNa
     scores = read_scores(matrix).pair_scores(table["real_key"].tolist(), table["synth_key"].tolist())
     fitted = fitting.fit_thresholds(scores, SSIM_THRESHOLDS.classify(table["ssim"].to_numpy()))
     source = f"fitted on {len(table)} valid pairs, whose subjects are in no test pair"
-    fitting.write_thresholds(thresholds, Origin(fitted, source), metric.value)
+    fitting.write_thresholds(thresholds, SourcedThresholds(fitted, source), metric.value)
 
 
 def evaluate(
@@ -70,18 +70,18 @@ def evaluate(
     scores, table = read_scores(matrix), read_test_set(test)
     result = classification.evaluate(scores, table, read_train_used(train_used), used.thresholds)
     result["thresholds"]["source"] = used.source
-    result["judged"] = judged.judge(
+    result["judged"] = labelled_pairs.evaluate_labelled(
         _pair_scores(scores, table),
         _labels(table),
         _subjects(images, table),
         used.thresholds,
-        judged.Sampling(seed=seed),
+        labelled_pairs.Sampling(seed=seed),
     )
     result |= {"misaligned": misaligned, "provenance": {"config_sha256": config_hash, "versions": versions()}}
     write_json(evaluation, result, sort_keys=True)
 
 
-def _thresholds(metric: MetricName, path: str | None) -> Origin:
+def _thresholds(metric: MetricName, path: str | None) -> SourcedThresholds:
     if path:
         return fitting.read_thresholds(path, metric.value)
     published = METRICS[metric].thresholds
@@ -90,7 +90,7 @@ def _thresholds(metric: MetricName, path: str | None) -> Origin:
             f"{metric.value} has no published thresholds; fit some (`snakemake results/eval/thresholds/{metric.value}.json`) "
             "and name the file by --thresholds"
         )
-    return Origin(published, fitting.PUBLISHED)
+    return SourcedThresholds(published, fitting.PUBLISHED)
 
 
 def compare_metrics(
@@ -124,16 +124,16 @@ def compare_metrics(
         )
     thresholds = {name: Thresholds(used[name]["different_up_to"], used[name]["duplicate_above"]) for name in scores}
     classes = {name: thresholds[name].classify(values) for name, values in scores.items()}
-    rows = judged.compare_metrics(
-        scores, thresholds, _labels(table), _subjects(images, table), judged.Sampling(seed=seed)
+    rows = labelled_pairs.compare_metrics(
+        scores, thresholds, _labels(table), _subjects(images, table), labelled_pairs.Sampling(seed=seed)
     )
     content: dict[str, Any] = {
         "pairs": len(table),
-        "agreement": judged.agreement_matrix(classes).to_dict(),
+        "agreement": labelled_pairs.agreement_matrix(classes).to_dict(),
         "differences": as_json(rows),
     }
     write_json(comparison, content)
-    write_csv(disagreements, judged.disagreements(table, scores, classes))
+    write_csv(disagreements, labelled_pairs.disagreements(table, scores, classes))
 
 
 def summarize(*, evaluations: Sequence[str], summary: str) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from deepssim.config.choices import MetricName
 from deepssim.datasets.tables import read_csv, read_train_used
 from deepssim.errors import DataError
-from deepssim.evaluation.fitting import Origin
+from deepssim.evaluation.fitting import SourcedThresholds
 from deepssim.evaluation.summary import SUMMARY_COLUMNS, read_evaluation
 from deepssim.ground_truth.labels import Thresholds
 from deepssim.ground_truth.tables import read_test_set
@@ -130,7 +130,7 @@ def _by_metric(matrices: Sequence[str], table: pd.DataFrame) -> dict[str, np.nda
     return {scores.metric: scores.pair_scores(*pairs) for scores in map(read_scores, matrices)}
 
 
-def _used_thresholds(evaluation: str) -> Origin:
+def _used_thresholds(evaluation: str) -> SourcedThresholds:
     """Return the thresholds that an evaluation used."""
     found = read_evaluation(evaluation)["thresholds"]
-    return Origin(Thresholds(found["different_up_to"], found["duplicate_above"]), found["source"])
+    return SourcedThresholds(Thresholds(found["different_up_to"], found["duplicate_above"]), found["source"])

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, TQDMProgre
 from torch import nn
 
 from deepssim.errors import DataError
-from deepssim.runtime.devices import peak_memory_gb, weights_of
+from deepssim.runtime.devices import count_parameters, peak_memory_gb
 from deepssim.seeds import derive_seed
 from deepssim.training.tracking import show_picture
 
@@ -219,7 +219,7 @@ class _Progress(Callback):
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
         self.first_epoch = trainer.current_epoch
-        weights = weights_of(module)
+        weights = count_parameters(module)
         # float32 weights, their gradients and two moments of Adam, without activations
         logger.info(
             "%.3g million weights take %.3g GB with gradients and optimiser, the data %.3g GB; %d batches per epoch, "

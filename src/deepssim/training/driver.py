@@ -26,8 +26,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from deepssim.config.choices import Decay, Device, Keep
 from deepssim.config.training import TrackingConfig, TrainingConfig
 from deepssim.errors import DataError
-from deepssim.runtime.devices import resolve_device, training_precision, weights_of
-from deepssim.runtime.locks import held
+from deepssim.runtime.devices import count_parameters, resolve_device, training_precision
+from deepssim.runtime.locks import hold_lock
 from deepssim.runtime.processes import Processes, in_slurm, is_worker, train_together
 from deepssim.training.callbacks import (
     TRAIN_LOSS,
@@ -112,7 +112,7 @@ def train(
     processes = processes or Processes()
     # Workers inherit the lock of the process that started them.
     waiting = f"waiting for another training run to end that uses {state}"
-    with nullcontext(-1) if is_worker() else held(state / ".lock", waiting) as lock:
+    with nullcontext(-1) if is_worker() else hold_lock(state / ".lock", waiting) as lock:
         if processes.count > 1 and not is_worker():
             resolve_device(device)
             train_together(processes, lock)
@@ -244,7 +244,7 @@ def _trainer(
         strategy=_strategy(module) if together else "auto",
         use_distributed_sampler=False,  # data.py divides every batch
         sync_batchnorm=together and target.type == "cuda",
-        precision=training_precision(target, options.precision, weights_of(module)),
+        precision=training_precision(target, options.precision, count_parameters(module)),
         max_epochs=_whole_intervals(options),
         check_val_every_n_epoch=options.validate_every,
         # A module with manual optimisation accumulates gradients itself.

@@ -1,6 +1,6 @@
-"""Labelled pairs judged with intervals: published and fitted thresholds, ranking figures, metrics compared in pairs.
+"""Evaluate metrics on labelled pairs with bootstrap intervals: macro-F1, ranking statistics, differences between metrics.
 
-Not here: single classes and copy counts (classification.py), which pairs there are (datasets/pairs.py).
+Not here: statistics per class and copy rates (classification.py), choosing the pairs (ground_truth/pairs.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _CLASSES = len(Label)
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How intervals are found: `repetitions` bootstrap samples of subjects, their confidence and the seed."""
+    """Bootstrap by subject: confidence of the intervals, number of samples and seed."""
 
     confidence: float = 0.95
     repetitions: int = 1000
@@ -30,11 +30,11 @@ class Sampling:
 
 
 def macro_f1(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Compute macro-F1 of weighted samples over the classes that a sample has.
+    """Compute macro-F1 of B weighted samples over the classes present in each.
 
     Args:
-        labels, predicted: codes of `Label`, (N,).
-        weights: (B, N), how often a pair is in a sample.
+        labels, predicted: int (N,), codes of `Label`.
+        weights: numeric (B, N), multiplicity of each pair in a sample.
 
     Returns:
         float64 (B,); NaN for an empty sample.
@@ -52,11 +52,17 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> 
 def fitted_classes(
     scores: np.ndarray, labels: np.ndarray, subjects: Sequence[str], seed: int
 ) -> tuple[np.ndarray, list[Thresholds]]:
-    """Classify each half of the subjects with thresholds fitted on the other half.
+    """Classify the pairs of each half of the subjects with thresholds fitted on the other half.
+
+    Args:
+        scores: float64 (N,).
+        labels: int (N,), codes of `Label`.
+        subjects: subject of each pair.
+        seed: the config's seed, for the division into halves.
 
     Returns:
-        Codes of `Label` (N,), and the thresholds of both halves; both empty where a half has too little to fit on, which
-        is one class, one score or no subject.
+        Codes of `Label`, int64 (N,), and the thresholds of both halves; both empty if a half cannot be fitted, that is, if
+        it has fewer than two classes or two distinct scores.
     """
     names = sorted(set(subjects))
     numpy_generator(seed, "threshold halves").shuffle(names)
@@ -72,17 +78,17 @@ def fitted_classes(
     return predicted, fitted
 
 
-def judge(
+def evaluate_labelled(
     scores: np.ndarray, labels: np.ndarray, subjects: Sequence[str], thresholds: Thresholds, sampling: Sampling
 ) -> dict[str, Any]:
-    """Judge one metric on labelled pairs, every figure with its interval.
+    """Evaluate one metric on labelled pairs; every statistic has an interval.
 
     Args:
         scores: float64 (N,), higher is more similar.
-        labels: codes of `Label`, (N,).
-        subjects: of the real image of each pair.
-        thresholds: published ones.
-        sampling: of the bootstrap by subject.
+        labels: int (N,), codes of `Label`.
+        subjects: subject of the real image of each pair.
+        thresholds: published thresholds.
+        sampling: bootstrap by subject.
 
     Returns:
         `macro_f1` by published and `macro_f1_fitted` by fitted thresholds; `auroc`, `auprc`, `precision_at_recall` and
@@ -116,16 +122,16 @@ def compare_metrics(
     subjects: Sequence[str],
     sampling: Sampling,
 ) -> list[dict[str, Any]]:
-    """Compare metrics two at a time on the same bootstrap samples, so that what is hard for both cancels.
+    """Compare metrics pairwise on the same bootstrap samples, so that sampling variation common to both cancels.
 
     Args:
         scores: float64 (N,) by metric.
-        thresholds: published ones by metric.
-        labels, subjects, sampling: as for `judge`.
+        thresholds: published thresholds by metric.
+        labels, subjects, sampling: as for `evaluate_labelled`.
 
     Returns:
-        For each pair of metrics the `difference` (first less second) of macro-F1 and of AUROC with intervals, and the
-        share of pairs to which both give the same class.
+        For each pair of metrics: the difference (first minus second) of macro-F1 and of AUROC with intervals, and the
+        fraction of pairs that both assign to the same class.
     """
     drawn = bootstrap_weights(subjects, sampling.repetitions, sampling.seed, "labelled pairs")
     weights = np.vstack([np.ones(len(labels), drawn.dtype), drawn])
@@ -136,7 +142,7 @@ def compare_metrics(
     }
     rows = []
     for first, second in combinations(scores, 2):
-        differences = {name: figure[first] - figure[second] for name, figure in (("macro_f1", f1), ("auroc", auroc))}
+        differences = {name: values[first] - values[second] for name, values in (("macro_f1", f1), ("auroc", auroc))}
         rows.append(
             {
                 "first": first,
@@ -152,23 +158,28 @@ def compare_metrics(
 
 
 def agreement_matrix(classes: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return the share of pairs to which two metrics give the same class, metrics as rows and columns."""
+    """Return the fraction of pairs that two metrics assign to the same class, metrics as rows and columns.
+
+    Args:
+        classes: codes of `Label` by metric, int (N,).
+    """
     names = list(classes)
-    shares = [[float((classes[row] == classes[column]).mean()) for column in names] for row in names]
-    return pd.DataFrame(shares, index=names, columns=names)
+    agreement = [[float((classes[row] == classes[column]).mean()) for column in names] for row in names]
+    return pd.DataFrame(agreement, index=names, columns=names)
 
 
 def disagreements(
     pairs: pd.DataFrame, scores: Mapping[str, np.ndarray], classes: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
-    """Return the pairs that metrics put into different classes, the widest apart first.
+    """Return the pairs that metrics assign to different classes, largest disagreement first.
 
     Args:
-        pairs: `real_key`, `synth_key`, `label`.
-        scores, classes: by metric, (N,).
+        pairs: columns `real_key`, `synth_key`, `label`.
+        scores: float64 (N,) by metric.
+        classes: codes of `Label` by metric, int (N,).
 
     Returns:
-        The columns of `pairs`, then score and class of each metric.
+        The columns of `pairs`, then score and class by each metric.
     """
     rank = np.array([LABELS_BY_SCORE.index(label) for label in Label])
     ranks = np.stack([rank[values] for values in classes.values()])

@@ -3,13 +3,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from deepssim.evaluation.judged import (
+from deepssim.evaluation.labelled_pairs import (
     Sampling,
     agreement_matrix,
     compare_metrics,
     disagreements,
+    evaluate_labelled,
     fitted_classes,
-    judge,
     macro_f1,
 )
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label
@@ -53,8 +53,8 @@ def test_halves_are_classified_by_each_other(pairs):
 
 def test_figures_have_intervals_that_hold_them(pairs):
     scores, labels, subjects = pairs
-    shifted = judge(scores - 0.2, labels, subjects, SSIM_THRESHOLDS, QUICK)
-    found = judge(scores, labels, subjects, SSIM_THRESHOLDS, QUICK)
+    shifted = evaluate_labelled(scores - 0.2, labels, subjects, SSIM_THRESHOLDS, QUICK)
+    found = evaluate_labelled(scores, labels, subjects, SSIM_THRESHOLDS, QUICK)
     assert found["auroc"].value == pytest.approx(roc_auc_score(labels == 1, scores))
     for name in ("macro_f1", "macro_f1_fitted", "auroc", "auprc", "precision_at_recall", "fpr_at_recall"):
         assert found[name].low <= found[name].value <= found[name].high
@@ -77,7 +77,7 @@ def test_metrics_are_compared_on_the_same_samples(pairs, random):
     assert named["good", "copy"]["agreement"] == 1
     better = named["good", "noisy"]["macro_f1_difference"]
     assert better.low > 0
-    alone = judge(scores, labels, subjects, SSIM_THRESHOLDS, QUICK)["macro_f1"]
+    alone = evaluate_labelled(scores, labels, subjects, SSIM_THRESHOLDS, QUICK)["macro_f1"]
     assert better.high - better.low < 2 * (alone.high - alone.low)
 
 
