@@ -6,7 +6,9 @@ import pytest
 
 from tests.conftest import MARKS, ROOT
 
-EXPLAINED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]["markers"]
+EXPLAINED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"][
+    "markers"
+]
 LEFT_OUT = {text.split(":")[0] for text in EXPLAINED} - {"gpu"}
 
 

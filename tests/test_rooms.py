@@ -35,7 +35,9 @@ def imports(source: str, known: set[str]) -> Iterator[str]:
                 full = f"{base}.{alias.name}".removeprefix(".")
                 yield full if full in known else base
         elif isinstance(node, ast.Import):
-            yield from (alias.name.removeprefix("deepssim.") for alias in node.names if alias.name.startswith("deepssim."))
+            yield from (
+                alias.name.removeprefix("deepssim.") for alias in node.names if alias.name.startswith("deepssim.")
+            )
 
 
 def room(module: str) -> str:

@@ -80,7 +80,9 @@ def require_usable_metrics(config: Config) -> None:
             require_weights(metric.name, weights)
         elif metric.name in config.evaluation.metrics and metric.needs_published_weights:
             name = metric.name.value
-            raise ConfigError(f"metric {name!r} needs published weights; {metric.advice} and name it in published.{name}")
+            raise ConfigError(
+                f"metric {name!r} needs published weights; {metric.advice} and name it in published.{name}"
+            )
 
 
 def require_weights(name: MetricName, weights: str) -> None:

@@ -120,7 +120,12 @@ class Evil:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "does not exist"), (b"no", "cannot be read"), ([1, 2], "does not hold a state dict"), (Evil(), "cannot be read")],
+    [
+        (None, "does not exist"),
+        (b"no", "cannot be read"),
+        ([1, 2], "does not hold a state dict"),
+        (Evil(), "cannot be read"),
+    ],
 )
 def test_unusable_files_are_one_sentence_and_run_no_code(tmp_path, content, message, capsys):
     path = tmp_path / "x.pth"

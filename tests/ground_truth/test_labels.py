@@ -11,4 +11,6 @@ def test_boundaries_are_those_of_the_published_labels():
 
 
 def test_float32_is_compared_as_it_is():
-    assert SSIM_THRESHOLDS.classify(np.array([0.6], np.float32)).tolist() == [Label.SIMILAR]  # 0.6 in float32 is above 0.6
+    assert SSIM_THRESHOLDS.classify(np.array([0.6], np.float32)).tolist() == [
+        Label.SIMILAR
+    ]  # 0.6 in float32 is above 0.6

@@ -97,7 +97,8 @@ def test_the_nearest_images_are_paired(tmp_path, monkeypatch, packs):
     matrix.scores[4, 7], matrix.scores[2, 1], matrix.scores[5, 3] = 0.9, 0.8, 0.99  # the last is a holdout image
     drawn = {}
     monkeypatch.setattr(
-        "deepssim.reporting.pictures.save_grid", lambda path, grid, *rest, titles: drawn.update(grid=grid, titles=titles)
+        "deepssim.reporting.pictures.save_grid",
+        lambda path, grid, *rest, titles: drawn.update(grid=grid, titles=titles),
     )
     save_nearest(tmp_path / "x.png", matrix, real.keys[:5], real, synthetic, columns=2)
     assert drawn["titles"] == ["0.900", "0.800"]

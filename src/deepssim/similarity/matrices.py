@@ -195,7 +195,9 @@ def _read_top(file: Any) -> TopScores:
         or len(codes) != len(values)
         or any(one.scores.shape != one.partners.shape for one in (of_rows, of_columns))
     ):
-        raise DataError(f"{file.filename}: its lists refer to images that it does not hold; rerun the step that writes this file")
+        raise DataError(
+            f"{file.filename}: its lists refer to images that it does not hold; rerun the step that writes this file"
+        )
     return TopScores(
         *keys,
         read_text_attribute(file, "metric"),
@@ -228,7 +230,9 @@ def gather(path: str | Path, shards: Sequence[str | Path], metric: str) -> None:
             raise DataError(f"{shard}: has other real images or another layout than {shards[0]}; rerun both")
         for key in part.synth_keys:
             if owner.setdefault(key, str(shard)) != str(shard):
-                raise DataError(f"{shard}: overlaps with {owner[key]}, first in {key!r}; rerun the step that writes the shards")
+                raise DataError(
+                    f"{shard}: overlaps with {owner[key]}, first in {key!r}; rerun the step that writes the shards"
+                )
     starts = np.cumsum([0, *(len(part.synth_keys) for part in parts)])
     if all(isinstance(part, ScoreMatrix) for part in parts):
         with _create_file(path, metric, parts[0].real_keys, synth_keys, Shard()) as file:
@@ -278,7 +282,9 @@ def _require_all_shards(shards: Sequence[str | Path], metric: str) -> None:
                 raise DataError(f"{path}: holds scores of {stored}, not {metric}; name shards of the same metric")
             found[int(read_number_attribute(file, "shard"))] = int(read_number_attribute(file, "shards"))
     count = max(found.values())
-    missing = next((number for number in range(count) if number not in found), None)  # lazily: a corrupted count may be huge
+    missing = next(
+        (number for number in range(count) if number not in found), None
+    )  # lazily: a corrupted count may be huge
     if missing is not None or len(found) != len(shards):
         what = "a shard occurs twice" if missing is None else f"shard {missing} of {count} is missing"
         raise DataError(f"{shards[0]}: {what} among the {len(shards)} files given; name each shard once")
@@ -343,7 +349,9 @@ def _read_keys(file: Any, rows: int, columns: int) -> tuple[list[str], list[str]
 
 
 def _require_finite(tile: Tile, real_keys: Sequence[str], synth_keys: Sequence[str], metric: str) -> None:
-    if np.isfinite(tile.scores.sum(dtype=np.float64)):  # one pass without a mask: infinity and NaN propagate into the sum
+    if np.isfinite(
+        tile.scores.sum(dtype=np.float64)
+    ):  # one pass without a mask: infinity and NaN propagate into the sum
         return
     bad = np.argwhere(~np.isfinite(tile.scores))
     row, column = bad[0] + (tile.first_row, tile.first_column)

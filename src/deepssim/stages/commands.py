@@ -99,7 +99,9 @@ def add_stage_commands(commands: Any) -> None:
     """Add the subcommands to a parser."""
     for name, record in COMMANDS.items():
         command = commands.add_parser(name, help=record.help, description=f"{record.help[0].upper()}{record.help[1:]}.")
-        command.add_argument("--metric", type=MetricName, choices=list(MetricName), required=True, help="name of the metric")
+        command.add_argument(
+            "--metric", type=MetricName, choices=list(MetricName), required=True, help="name of the metric"
+        )
         for option, text in record.inputs.items():
             _add_file(command, option, text, required=True, several=option in record.several)
         for option, text in record.optional.items():
@@ -113,9 +115,7 @@ def add_stage_commands(commands: Any) -> None:
             command.add_argument("--shard", type=int, default=0, help=text)
         if record.settings:
             command.add_argument("--config", metavar="FILE", help="config file (default: the default settings)")
-        command.add_argument(
-            "--threads", type=int, default=available_threads(), help="CPU threads (default: all)"
-        )
+        command.add_argument("--threads", type=int, default=available_threads(), help="CPU threads (default: all)")
         command.set_defaults(call=_run, command=name)
 
 
