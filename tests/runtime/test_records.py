@@ -75,7 +75,7 @@ def test_what_changed_and_what_was_made_from_it_is_named(results, capsys):
     assert count == 4
     named = ["images.csv", "real.h5", "real_misaligned.h5", "strange.csv"]
     assert [problem.split(": ")[0] for problem in problems] == [f"{results}/dataset/{name}" for name in named]
-    facts = ["missing", "changed", f"{results}/dataset/real.h5", "no record"]
+    facts = ["missing", "changed", f"{results}/dataset/real.h5", "no provenance record"]
     assert [fact for fact, problem in zip(facts, problems, strict=True) if fact in problem.split(": ", 1)[1]] == facts
     with pytest.raises(SystemExit) as stop:
         main(["verify", str(results)])

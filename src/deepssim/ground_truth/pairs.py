@@ -49,9 +49,8 @@ def sample_pairs(
     """
     duplicates = np.zeros(len(real_keys), np.int64)
     for block in scores.blocks(real_keys):
-        duplicates += np.bincount(
-            block.rows[SSIM_THRESHOLDS.classify(block.scores) == Label.DUPLICATE], minlength=len(real_keys)
-        )
+        copied = block.rows[SSIM_THRESHOLDS.classify(block.scores) == Label.DUPLICATE]
+        duplicates += np.bincount(copied, minlength=len(real_keys))
     split_of_subject = _divide_subjects(duplicates, subjects, options, seed)
     row_split = np.array([split_of_subject[subject].value for subject in subjects])
     of_rows, of_columns = scores.best(real_keys)

@@ -63,7 +63,7 @@ def rebuild(path: str | Path, weights: dict[str, Tensor], layers: int, build: Ca
 
     Args:
         path: weight file, for messages.
-        weights: its state dict; shapes and dtypes as in the network.
+        weights: its state dict; shape and dtype of each tensor as in the network.
         layers: number of layers that the options specify; each needs a weight, so a larger number is refused.
         build: function that builds the network from the options.
 

@@ -12,7 +12,7 @@ from numba import njit, prange
 
 from deepssim.errors import DataError
 from deepssim.similarity.embeddings import Embeddings
-from deepssim.similarity.lanes import LANES, in_lanes, numba_threads
+from deepssim.similarity.lanes import LANES, numba_threads
 from deepssim.similarity.products import VectorBlocks, enter_products, multiply, multiply_pairs
 from deepssim.similarity.topk import TopK
 
@@ -97,10 +97,9 @@ class EmbeddingComparison:
 
     def _unit_vectors(self, embeddings: Embeddings, chosen: Any) -> VectorBlocks:
         values = np.asarray(embeddings.values[chosen], np.float32)
-        usable = np.empty(len(values), np.bool_)
+        vectors, usable = VectorBlocks.empty(*values.shape), np.empty(len(values), np.bool_)
         with numba_threads(self.threads):
-            blocks = in_lanes(values)
-            _normalise(blocks, self.similarity is EmbeddingSimilarity.PEARSON, usable)
+            _normalise(values, self.similarity is EmbeddingSimilarity.PEARSON, vectors.values, usable)
         if not usable.all():
             unusable = np.flatnonzero(~usable)
             row = int(np.arange(len(embeddings.keys))[chosen][unusable[0]])
@@ -109,21 +108,27 @@ class EmbeddingComparison:
                 f"{embeddings.source or embeddings.encoder}: {len(unusable)} of {len(values)} embeddings are {kind} or "
                 f"not finite, first that of {embeddings.keys[row]!r} in row {row}; check the image and the encoder"
             )
-        return VectorBlocks(blocks, len(values))
+        return vectors
 
 
 @njit(parallel=True, cache=True)
-def _normalise(blocks: np.ndarray, centred: bool, usable: np.ndarray) -> None:
-    """Divide the vectors in lanes by their length, after subtracting their mean if `centred`.
+def _normalise(values: np.ndarray, centred: bool, blocks: np.ndarray, usable: np.ndarray) -> None:
+    """Divide vectors by their length, after subtracting their mean if `centred`, and arrange them in lanes.
 
     Args:
-        blocks: float32 (blocks, D, 64), changed in place.
+        values: float32 (N, D).
         centred: whether to subtract the mean.
-        usable: bool (N,), set to whether a vector is finite and its length is above zero.
+        blocks: float32 (blocks, D, 64), written; unused lanes become zero.
+        usable: bool (N,), written; whether a vector is finite and its length is above zero.
     """
-    features = blocks.shape[1]
+    features = values.shape[1]
     for number in prange(len(blocks)):
-        block = blocks[number]
+        block, first = blocks[number], number * LANES
+        filled = min(LANES, len(values) - first)
+        for lane in range(filled):
+            for feature in range(features):
+                block[feature, lane] = values[first + lane, feature]
+        block[:, filled:] = 0
         # In float64; every lane is summed from the first feature to the last.
         means, magnitudes, lengths = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
         if centred:
@@ -138,8 +143,7 @@ def _normalise(blocks: np.ndarray, centred: bool, usable: np.ndarray) -> None:
                 lengths[lane] += (value - means[lane]) ** 2
         # A constant embedding leaves only rounding errors after its mean is subtracted.
         directed = np.isfinite(lengths) & (lengths > magnitudes * 1e-14)
-        first = number * LANES
-        usable[first : first + LANES] = directed[: len(usable) - first]
+        usable[first : first + filled] = directed[:filled]
         factors = np.where(directed, 1 / np.sqrt(lengths), 0.0)
         for feature in range(features):
             for lane in range(LANES):

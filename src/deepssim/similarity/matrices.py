@@ -80,12 +80,8 @@ def write_dense(
     """Compute all scores and write the dense matrix tile by tile.
 
     Args:
-        path: HDF5 file to write.
-        comparison: real and synthetic items.
-        real_keys, synth_keys: their keys.
-        metric: name of the metric.
         max_memory_gb: memory limit.
-        shard: which part of the columns this is.
+        path, comparison, real_keys, synth_keys, metric, shard: as for `write_top`.
 
     Raises:
         DataError: if an item cannot be compared, a score is not finite or a key occurs twice.
@@ -190,14 +186,9 @@ def _read_top(file: Any) -> TopScores:
     rows, columns = (len(part) for part in keys)
     bounds = ((of_rows.partners, columns), (of_columns.partners, rows), (codes, rows * columns))
     outside = any(part.size and not 0 <= part.min() <= part.max() < count for part, count in bounds)
-    if (
-        outside
-        or len(codes) != len(values)
-        or any(one.scores.shape != one.partners.shape for one in (of_rows, of_columns))
-    ):
-        raise DataError(
-            f"{file.filename}: its lists refer to images that it does not hold; rerun the step that writes this file"
-        )
+    unequal = any(one.scores.shape != one.partners.shape for one in (of_rows, of_columns))
+    if outside or unequal or len(codes) != len(values):
+        raise DataError(f"{file.filename}: its lists refer to images that it lacks; rerun the step that writes it")
     return TopScores(
         *keys,
         read_text_attribute(file, "metric"),
@@ -230,9 +221,7 @@ def gather(path: str | Path, shards: Sequence[str | Path], metric: str) -> None:
             raise DataError(f"{shard}: has other real images or another layout than {shards[0]}; rerun both")
         for key in part.synth_keys:
             if owner.setdefault(key, str(shard)) != str(shard):
-                raise DataError(
-                    f"{shard}: overlaps with {owner[key]}, first in {key!r}; rerun the step that writes the shards"
-                )
+                raise DataError(f"{shard}: overlaps with {owner[key]}, first in {key!r}; recompute the shards")
     starts = np.cumsum([0, *(len(part.synth_keys) for part in parts)])
     if all(isinstance(part, ScoreMatrix) for part in parts):
         with _create_file(path, metric, parts[0].real_keys, synth_keys, Shard()) as file:
@@ -284,7 +273,7 @@ def _require_all_shards(shards: Sequence[str | Path], metric: str) -> None:
     count = max(found.values())
     missing = next(
         (number for number in range(count) if number not in found), None
-    )  # lazily: a corrupted count may be huge
+    )  # the count may be corrupt and huge
     if missing is not None or len(found) != len(shards):
         what = "a shard occurs twice" if missing is None else f"shard {missing} of {count} is missing"
         raise DataError(f"{shards[0]}: {what} among the {len(shards)} files given; name each shard once")
@@ -349,9 +338,7 @@ def _read_keys(file: Any, rows: int, columns: int) -> tuple[list[str], list[str]
 
 
 def _require_finite(tile: Tile, real_keys: Sequence[str], synth_keys: Sequence[str], metric: str) -> None:
-    if np.isfinite(
-        tile.scores.sum(dtype=np.float64)
-    ):  # one pass without a mask: infinity and NaN propagate into the sum
+    if np.isfinite(tile.scores.sum(dtype=np.float64)):  # fast: infinity and NaN propagate into sums
         return
     bad = np.argwhere(~np.isfinite(tile.scores))
     row, column = bad[0] + (tile.first_row, tile.first_column)

@@ -26,7 +26,7 @@ _ONE = np.float32(1)
 
 @dataclass(frozen=True)
 class VectorBlocks:
-    """Vectors in lanes, as `lanes.in_lanes` arranges them.
+    """Vectors in lanes, arranged like the images of `lanes.in_lanes`.
 
     Attributes:
         values: float32 (blocks, D, 64), contiguous and finite; unused lanes of the last block are zero.
@@ -35,6 +35,11 @@ class VectorBlocks:
 
     values: np.ndarray
     count: int
+
+    @classmethod
+    def empty(cls, count: int, features: int) -> "VectorBlocks":
+        """Allocate memory for vectors, which is not initialised."""
+        return cls(np.empty((-(-count // LANES), features, LANES), np.float32), count)
 
 
 def multiply(rows: VectorBlocks, columns: VectorBlocks, out: np.ndarray) -> None:
