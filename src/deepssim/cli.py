@@ -55,11 +55,19 @@ def _add_weights_commands(commands: argparse._SubParsersAction) -> None:
     export.add_argument("output", metavar="PTH", help="file to write")
     export.set_defaults(call=_export)
     captions = commands.add_parser("embed-captions", help="embed a column of captions for ldm.conditioning text")
-    captions.add_argument("--dataset-csv", required=True, metavar="CSV", help="table with image_uid and the captions")
-    captions.add_argument("--caption-column", default="caption", metavar="NAME", help="default: %(default)s")
+    captions.add_argument(
+        "--dataset-csv", "--dataset_csv", required=True, metavar="CSV", help="table with image_uid and the captions"
+    )
+    captions.add_argument(
+        "--caption-column", "--caption_column", default="caption", metavar="NAME", help="default: %(default)s"
+    )
     captions.add_argument("--model", required=True, help="text model of transformers: a folder, or a name on the hub")
     captions.add_argument(
-        "--output-dir", required=True, metavar="DIR", help="folder for the embeddings and the table that names them"
+        "--output-dir",
+        "--output_dir",
+        required=True,
+        metavar="DIR",
+        help="folder for the embeddings and the table that names them",
     )
     captions.set_defaults(call=_embed_captions)
 

@@ -90,20 +90,8 @@ def test_train_and_generate_with_every_conditioning(dataset, narrow, autoencoder
     common = ["--dataset-csv", str(dataset), "--aekl-ckpt", vae, "--conditioning", conditioning, "--config", narrow,
               "--latent-shape", "3x20x16", "--vae-space-shape", "3x17x14"]  # fmt: skip
     place = tmp_path / "ldm"
-    main(
-        [
-            "ldm-train-diff",
-            *common,
-            "--output-dir",
-            str(place),
-            "--duplication",
-            "3",
-            "--n-epochs",
-            "2",
-            "--batch-size",
-            "4",
-        ]
-    )
+    small = ["--duplication", "3", "--n-epochs", "2", "--batch-size", "4"]
+    main(["ldm-train-diff", *common, *small, "--output-dir", str(place)])
     used = pd.read_csv(place / "train-used.csv")
     assert used["copies"].tolist() == [3] * 4
     history = pd.read_csv(place / "history.csv")
@@ -122,7 +110,7 @@ def test_train_and_generate_with_every_conditioning(dataset, narrow, autoencoder
     for name in ("gen-0.png", "gen-1.png"):
         (tree / "r0" / name).unlink()
     main(generate)  # makes what is missing, the same again
-    assert "5 of 6 records have their images already" in capsys.readouterr().err
+    assert "5 of 6 records" in capsys.readouterr().err
     assert (tree / "r0" / "gen-1.png").read_bytes() == before
 
 
@@ -130,10 +118,10 @@ def test_wrong_options_are_one_sentence(dataset, narrow, autoencoder, tmp_path, 
     vae = str(autoencoder / "models" / "autoencoder.pth")
     common = ["ldm-train-diff", "--dataset_csv", str(dataset), "--output_dir", str(tmp_path), "--config", narrow]
     cases = [
-        (["--aekl_ckpt", vae, "--latent_shape", "3x36x28"], "--latent_shape is 3x36x28, but these images and networks give 3x20x16"),
-        (["--aekl_ckpt", vae, "--duplication", "many"], "--duplication is 'many'; give none, low, high or a number"),
-        (["--aekl_ckpt", "none.pth"], "none.pth: does not exist"),
-        (["--aekl_ckpt", str(dataset)], "dataset.csv: cannot be read as a state dict"),
+        (["--aekl_ckpt", vae, "--latent_shape", "3x36x28"], "3x20x16"),
+        (["--aekl_ckpt", vae, "--duplication", "many"], "--duplication is 'many'"),
+        (["--aekl_ckpt", "none.pth"], "none.pth: "),
+        (["--aekl_ckpt", str(dataset)], "dataset.csv: "),
     ]  # fmt: skip
     for arguments, message in cases:
         with pytest.raises(SystemExit):
@@ -143,7 +131,7 @@ def test_wrong_options_are_one_sentence(dataset, narrow, autoencoder, tmp_path, 
         assert "Traceback" not in error
     with pytest.raises(SystemExit):  # the default config is the paper's, whose network this is not
         main([*common[:-2], "--aekl_ckpt", vae])
-    assert "entries do not fit the network of section 'vae'" in capsys.readouterr().err
+    assert "section 'vae'" in capsys.readouterr().err
 
 
 def test_without_a_config_the_settings_are_those_of_the_paper(dataset):
@@ -163,7 +151,8 @@ def test_export_writes_what_monai_generative_loads(autoencoder, tmp_path, capsys
     assert exported.keys() == expected.keys()
     with pytest.raises(SystemExit):
         main(["export", str(autoencoder / "history.csv"), str(tmp_path / "y.pth")])
-    assert "is no autoencoder or diffusion model of this program" in capsys.readouterr().err
+    assert "history.csv: " in capsys.readouterr().err
+    assert not (tmp_path / "y.pth").exists()
 
 
 def test_captions_become_a_table(dataset, tmp_path):
@@ -177,7 +166,7 @@ def test_captions_become_a_table(dataset, tmp_path):
     table = pd.read_csv(dataset).assign(caption=["brain", "chest"] * 3)
     table.to_csv(dataset.with_name("captions.csv"), index=False)
     main(["embed-captions", "--dataset_csv", str(dataset.with_name("captions.csv")), "--model", str(tmp_path),
-          "--output_dir", str(tmp_path / "out")])  # fmt: skip
+          "--output-dir", str(tmp_path / "out")])  # fmt: skip
     made = pd.read_csv(tmp_path / "out" / "dataset.csv")
     values = [np.load(tmp_path / "out" / path)["data"] for path in made["caption_emb_path"]]
     assert values[0].shape == (8,)

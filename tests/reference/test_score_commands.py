@@ -1,9 +1,6 @@
 """The reference's commands that compute and judge scores, with its option names, its files and its printed lines."""
 
 import json
-import resource
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -109,24 +106,6 @@ def test_eval_says_how_sure_it_is_by_subject(tmp_path, random, capsys):
     assert grouped["judged"]["macro_f1"]["value"] == alone["judged"]["macro_f1"]["value"]
     table[1:].to_csv(tmp_path / "subjects.csv", index=False)
     fails(command, f"subjects.csv: names no subject for 1 of {len(records)} records, first '{records[0]}'", capsys)
-
-
-def test_eval_of_a_study_takes_less_than_five_seconds(tmp_path, random):
-    """15,498 pairs on 2,583 x 14,223 scores; processor time, since other programs may run beside."""
-    scores, labels = write_scores(tmp_path, random, 2583, 14223, 15498)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "deepssim.cli", "eval", "--metric_name", "deepssim", *inputs(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
-    lines, _ = printed(run.stdout)
-    report = classification_report(labels, SSIM_THRESHOLDS.classify(scores), output_dict=True)
-    assert lines["Macro F1-Score"] == pytest.approx([report["macro avg"]["f1-score"]], abs=1e-12)
-    assert lines["Weighted F1-Score"] == pytest.approx([report["weighted avg"]["f1-score"]], abs=1e-12)
-    for name, code in (("Different", "0"), ("Similar", "2"), ("Duplicate", "1")):
-        assert lines[f"{name} [Precision, Recall]"] == pytest.approx(
-            [report[code]["precision"], report[code]["recall"]]
-        )
 
 
 def test_fsim_is_judged_by_thresholds_of_other_subjects_or_given_ones(tmp_path, random, capsys):

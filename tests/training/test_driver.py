@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from deepssim.config.choices import Device, Keep
+from deepssim.config.choices import Decay, Device, Keep
 from deepssim.config.training import TrainingConfig
 from deepssim.errors import ConfigError, DataError
 from deepssim.training.callbacks import Inspection
@@ -77,7 +77,7 @@ def test_best_and_last_are_different_checkpoints(tmp_path):
     last, _ = run(tmp_path, "last")
     best, _ = run(tmp_path, "best", TrainingConfig(epochs=6, batch_size=5, validate_every=2, keep=Keep.BEST))
     assert not torch.equal(weights(last), weights(best))
-    early, _ = run(tmp_path, "early", TrainingConfig(epochs=2, batch_size=5, validate_every=2, decay="constant"))
+    early, _ = run(tmp_path, "early", TrainingConfig(epochs=2, batch_size=5, validate_every=2, decay=Decay.CONSTANT))
     assert not torch.equal(weights(early), weights(last))
 
 
@@ -125,7 +125,7 @@ def test_copies_are_seen_as_often_as_they_are(tmp_path):
 
 def test_the_average_of_weights_is_kept_and_resumed(tmp_path):
     """The average after every step, by hand, is what a run keeps, also when it was interrupted."""
-    options = TrainingConfig(epochs=6, batch_size=6, validate_every=2, keep=Keep.LAST, decay="constant")
+    options = TrainingConfig(epochs=6, batch_size=6, validate_every=2, keep=Keep.LAST, decay=Decay.CONSTANT)
 
     class Watched(Noisy):
         seen: ClassVar[list] = []
