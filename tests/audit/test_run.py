@@ -137,7 +137,7 @@ def test_one_image_cannot_train_an_encoder(tmp_path):
 def test_without_an_encoder_one_is_trained_once(tmp_path, folders):
     tiny = {
         "depths": [1, 1, 1, 1], "widths": [8, 8, 16, 16], "patch_size": 2, "hidden_features": 16, "embedding_features": 8,
-        "epochs": 1, "passes": 1, "batch_size": 4,
+        "epochs": 1, "passes": 1, "batch_size": 4, "canonicalize": False, "ssim_features": False,
     }  # fmt: skip
     first = run(folders, tmp_path / "a", None, encoder_settings=tiny, device="cpu")
     assert first["encoder"]["source"] == "trained on the training images"

@@ -35,8 +35,8 @@ class Line(lightning.LightningModule):
     def training_step(self, batch, batch_idx):
         if "fail" in sys.argv and self.trainer.global_rank == 1:
             os._exit(3)
-        if "slow" in sys.argv:
-            time.sleep(0.2)
+        while "wait" in sys.argv and self.trainer.current_epoch == 2 and not (folder / "go").exists():
+            time.sleep(0.02)
         loss = ((self.network(batch[0]) - batch[1]) ** 2).mean()
         self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True)
         return loss
@@ -90,20 +90,29 @@ def test_a_process_that_fails_ends_the_others_with_one_sentence(tmp_path):
 
 def test_a_killed_training_of_several_goes_on_when_its_processes_have_ended(tmp_path):
     """The processes outlive the program that was killed; the next one waits for them, and then nothing is left to do."""
-    run, folder = start(tmp_path, "x", 2, "slow", epochs=60)
-    end = time.monotonic() + 120
-    while not (folder / "state" / "last.ckpt").exists():
-        assert run.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    run, folder = start(tmp_path, "x", 2, "wait")
+    state, log = folder / "state", folder / "log.txt"
+    until((state / "last.ckpt").exists, run)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    again, _ = start(tmp_path, "x", 2, "slow", epochs=60)
+    log.unlink()
+    again, _ = start(tmp_path, "x", 2, "wait")
+    until(lambda: log.exists() and str(state) in log.read_text(), again)  # it says what it waits for
+    assert len(processes_of(folder)) == 3
+    (folder / "go").touch()
     _, messages = again.communicate(timeout=240)
     assert again.returncode == 0, messages
-    assert "waiting for another training run to end" in messages
-    assert len((folder / "history.csv").read_text().splitlines()) == 61
+    assert (folder / "history.csv").read_text() == (state / "history.csv").read_text()
+    assert len((folder / "history.csv").read_text().splitlines()) == 5
     assert not processes_of(folder)
+
+
+def until(ready, run, seconds=120):
+    end = time.monotonic() + seconds
+    while not ready():
+        assert run.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def processes_of(folder):
