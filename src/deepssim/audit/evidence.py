@@ -3,6 +3,8 @@
 Not here: finding candidates (retrieval.py), calling them copies (calibration.py).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from tqdm import tqdm
 
@@ -11,14 +13,14 @@ from deepssim.audit.preflight import Finding, suspicious_pairs
 from deepssim.audit.retrieval import Neighbours
 from deepssim.audit.sides import Side, Sides
 from deepssim.config.audit import AuditConfig
+from deepssim.evaluation.groups import tail_limit
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.packs import ImagePack
 from deepssim.registration.result import Registered
 from deepssim.registration.search import align
 from deepssim.similarity.topk import TopK
 
 _SAME_PICTURE = 0.95  # SSIM after alignment of two images of one moment
-
-
 _SUSPECTS = 50  # pairs of real images that are aligned to find the same picture under two names
 
 
@@ -26,6 +28,21 @@ def confirmed(copies: leakage.Copies, aligned: dict[int, Registered], limit: flo
     """Return the candidates whose SSIM after alignment is above a limit; identical ones need no confirmation."""
     candidates = copies.flagged & ~copies.identical
     return candidates & [row in aligned and aligned[row].ssim > limit for row in range(len(candidates))]
+
+
+def confirmation_limit(ssim: np.ndarray, subjects: Sequence[str], tried: int, error: float) -> float:
+    """Return the SSIM after alignment that confirms a copy.
+
+    Args:
+        ssim: of the negative controls, float64 (N,), NaN where it was not computed.
+        subjects: of the controls.
+        tried: synthetic images that are compared with the limit.
+        error: probability that any of them exceeds it without being a copy.
+
+    Returns:
+        At least the published threshold of a duplicate; infinity where there are too few subjects to tell.
+    """
+    return max(SSIM_THRESHOLDS.high, tail_limit(ssim, subjects, tried, error))
 
 
 def best_rows(copies: leakage.Copies, count: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.preflight import Finding, duplicates_within, overlaps
-from deepssim.audit.subjects import find_subjects
+from deepssim.audit.subjects import find_subjects, volumes_of
 from deepssim.config.audit import AuditConfig
 from deepssim.errors import ConfigError
 from deepssim.images.folders import Collection, TreeSide, collect, list_files
@@ -58,9 +58,9 @@ def _collect(root: Path, name: str, store: AuditCache, options: AuditConfig, thr
 
 
 def find_subjects_of(collection: Collection, name: str, store: AuditCache, options: AuditConfig) -> list[str]:
-    """Return the subject of every image of one side; synthetic images have none."""
+    """Return the subject of every image of one side; of synthetic images the volume, or the image itself."""
     if name == "synthetic":
-        return [""] * len(collection.pack.keys)
+        return volumes_of(collection)
     return find_subjects(
         collection, Path(getattr(options, name)), table=options.subjects, pattern=options.subject_pattern,
         salt=store.salt(),

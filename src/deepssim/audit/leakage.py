@@ -13,10 +13,10 @@ import pandas as pd
 from deepssim.audit.calibration import Rule
 from deepssim.audit.controls import Control
 from deepssim.audit.retrieval import Neighbours, neighbourhood_ratios
+from deepssim.evaluation.groups import excess_rate, rate_by_group
 from deepssim.evaluation.intervals import (
     Interval,
     bootstrap_weights,
-    excess_share,
     percentile_interval,
     share_interval,
     share_with_missed,
@@ -79,21 +79,23 @@ def find_copies(
 
 def leakage_figures(
     copies: Copies,
+    confirmed: np.ndarray,
     rule: Rule,
     subjects: Sequence[str],
+    synthetic_groups: Sequence[str],
     *,
     confidence: float,
     repetitions: int,
     seed: int,
-    share_of: Any,
 ) -> dict[str, Any]:
     """Count what leaks, each figure with its interval.
 
     Args:
         copies, rule: of the audit.
+        confirmed: copies that SSIM after alignment confirms, bool (S,).
         subjects: of the training images.
+        synthetic_groups: of the synthetic images; slices of one generated volume belong together.
         confidence, repetitions, seed: of intervals.
-        share_of: `(found, subjects)` to a share with its interval.
 
     Returns:
         `flagged_share` of synthetic images; `synthetic_that_copy`, the same less false alarms (N_copies);
@@ -104,15 +106,15 @@ def leakage_figures(
     flagged, total = int(copies.flagged.sum()), len(copies.flagged)
     names = np.asarray(subjects, dtype=object).astype(str)
     leaked = sorted(set(names[copies.copied]))
-    excess = excess_share(flagged, total, int(rule.alarms.sum()), len(rule.alarms), confidence=confidence, seed=seed)
-    certain = share_interval(int(copies.identical.sum()), total, confidence)  # no false alarm has equal pixels
+    excess = excess_rate(copies.flagged, synthetic_groups, rule.false_alarms, confidence=confidence, seed=seed)
+    certain = rate_by_group(copies.identical | confirmed, synthetic_groups, confidence)  # these are no false alarms
     value = np.fmax(excess.value, certain.value)
-    low, high = max(excess.low, certain.low), max(excess.high, certain.high if certain.count else 0.0)
+    low, high = np.fmax(excess.low, certain.low), np.fmax(excess.high, certain.high if certain.count else 0.0)
     return {
-        "flagged_share": share_interval(flagged, total, confidence),
-        "synthetic_that_copy": Interval(float(value), low, high, excess.method, flagged, total),
+        "flagged_share": rate_by_group(copies.flagged, synthetic_groups, confidence),
+        "synthetic_that_copy": Interval(float(value), float(low), float(high), excess.method, flagged, total),
         "identical": int(copies.identical.sum()),
-        "training_copied": share_of(copies.copied, subjects),
+        "training_copied": rate_by_group(copies.copied, subjects, confidence),
         "subjects_copied": share_interval(len(leaked), len(set(names)), confidence),
         "copies_per_image": _copies_per_image(copies, names, confidence, repetitions, seed),
     }
@@ -126,7 +128,7 @@ def with_missed(copies: Copies, rule: Rule, controls: Sequence[Control], *, conf
         certain,
         int(copies.flagged.sum()) - certain,
         len(copies.flagged),
-        (int(rule.alarms.sum()), len(rule.alarms)),
+        rule.false_alarms,
         (sum(share.count or 0 for share in hidden), sum(share.total or 0 for share in hidden)),
         confidence=confidence,
         seed=seed,

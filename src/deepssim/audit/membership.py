@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from deepssim.audit.retrieval import distances
-from deepssim.evaluation.intervals import bootstrap_weights, percentile_interval, share_interval
+from deepssim.evaluation.intervals import Interval, bootstrap_weights, percentile_interval
 from deepssim.evaluation.ranking import ranking_samples
 
+_LEAST_SUBJECTS = 20  # on each side, for an interval by bootstrap
+_LEAST_ALARMS = 5  # that a false-positive rate must allow among the held-out subjects; fewer put the limit anywhere
 _LEAST_IN_CELL = 10  # held-out and synthetic images that a cell needs for its own test
 
 
@@ -37,7 +39,9 @@ def membership_inference(
         most_false: false-positive rate at which the true-positive rate is given.
 
     Returns:
-        AUROC (0.5: cannot tell) and the true-positive rate at `most_false`, each with its interval.
+        AUROC (0.5: cannot tell) and the true-positive rate at `most_false`, each with its interval; no interval of the
+        AUROC below 20 subjects on a side, and no true-positive rate where the held-out subjects allow fewer than five
+        false positives.
 
     Source: Carlini et al. 2022, arXiv:2112.03570, for the rate at few false positives.
     """
@@ -45,31 +49,38 @@ def membership_inference(
     members = np.arange(len(scores)) < len(train)
     weights = np.vstack([np.ones(len(scores), np.int64), bootstrap_weights(subjects, repetitions, seed, "membership")])
     curves = ranking_samples(scores, members, weights, max_fpr=most_false)
-    return {
-        "auroc": percentile_interval(curves["auroc"][0], curves["auroc"][1:], confidence),
-        "tpr_at_fpr": percentile_interval(curves["tpr"][0], curves["tpr"][1:], confidence),
-        "fpr": most_false,
-    }
+    people = [len(set(side)) for side in (subjects[: len(train)], subjects[len(train) :])]
+    nan = float("nan")
+    auroc = percentile_interval(curves["auroc"][0], curves["auroc"][1:], confidence)
+    if min(people) < _LEAST_SUBJECTS:
+        auroc = Interval(auroc.value, nan, nan, f"no interval from fewer than {_LEAST_SUBJECTS} subjects on a side")
+    tpr = percentile_interval(curves["tpr"][0], curves["tpr"][1:], confidence)
+    least = round(_LEAST_ALARMS / most_false)
+    if people[1] < least:
+        tpr = Interval(nan, nan, nan, f"needs {least:,} held-out subjects, there are {people[1]:,}")
+    return {"auroc": auroc, "tpr_at_fpr": tpr, "fpr": most_false}
 
 
 def closest_record_share(
-    to_train: np.ndarray, to_holdout: np.ndarray, train_images: int, holdout_images: int, confidence: float
+    to_train: np.ndarray, to_holdout: np.ndarray, train_images: int, holdout_images: int
 ) -> dict[str, Any]:
     """Return the share of synthetic images that are nearer to a training than to any held-out image.
 
     Without copying the nearest of all real images is a training image as often as real images are training images, so
-    that is what the share compares with. Equal scores count half.
+    that is what the rate compares with. Equal scores count half. There is no interval: both sets of real images are
+    samples themselves, and an interval from the synthetic images alone would be far too narrow.
 
     Args:
         to_train, to_holdout: each synthetic image's best score on both sides, (S,).
         train_images, holdout_images: how many there are to be nearest to.
-        confidence: of the interval.
 
     Source: Platzer and Reutterer 2021, arXiv:2104.00635.
     """
     nearer = int((to_train > to_holdout).sum())
     ties = int((to_train == to_holdout).sum())
-    share = share_interval(nearer + ties // 2, len(to_train), confidence)
+    nan = float("nan")
+    rate = (nearer + ties / 2) / len(to_train)
+    share = Interval(rate, nan, nan, "no interval: both sets of real images are samples", nearer, len(to_train))
     return {"share": share, "expected": train_images / (train_images + holdout_images)}
 
 

@@ -20,6 +20,7 @@ from deepssim.audit.sides import Side, Sides
 from deepssim.config.base import as_settings
 from deepssim.config.settings import Config
 from deepssim.datasets.tables import write_csv
+from deepssim.evaluation.groups import LEAST_GROUPS
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.folders import Collection, checksums
 from deepssim.runtime.json_files import as_json
@@ -240,6 +241,8 @@ def sentence(report: AuditReport) -> str:
             f"None of {total:,} synthetic images was found to copy a training image; with {report.config.audit.confidence:.0%} "
             f"confidence at most {percent(estimate.high)} of such images are copies that this test sees."
         )
+    if figures.verdict is Verdict.CANNOT_TELL:
+        return _cannot_tell(report)
     known = bool(alarms.total)
     beside = f", beside {percent(alarms.value)} of images that cannot be copies" if known else ""
     text = f"{flagged:,} of {total:,} synthetic images ({percent(flagged / total)}) are called copies{beside}"
@@ -254,6 +257,20 @@ def sentence(report: AuditReport) -> str:
     return (
         f"{text}; without false alarms that is {percent(estimate.value)} (interval {percent(estimate.low)} to "
         f"{percent(estimate.high)}).{extra}"
+    )
+
+
+def _cannot_tell(report: AuditReport) -> str:
+    """Say why, and what the holdout can and cannot support."""
+    limit = report.figures.rule.limit
+    assert limit is not None
+    flagged, total = int(report.figures.copies.flagged.sum()), len(report.figures.copies.flagged)
+    people = "1 held-out subject" if limit.groups == 1 else f"{limit.groups} held-out subjects"
+    return (
+        f"The limit was calibrated on {people}, who support a false-alarm rate of {percent(limit.promised)} at best; "
+        f"{flagged:,} of {total:,} synthetic images are above it, which proves neither copies nor their absence. Provide "
+        f"held-out images of at least {LEAST_GROUPS} subjects, or of {round(1 / report.config.audit.false_positive_rate) - 1:,} "
+        f"for a rate of {percent(report.config.audit.false_positive_rate)}."
     )
 
 
