@@ -3,6 +3,7 @@
 Not here: patterns and patients of DICOM files (datasets/subjects.py), splitting by subject (datasets/splits.py).
 """
 
+from collections import Counter
 from pathlib import Path
 
 from deepssim.datasets import subjects
