@@ -38,7 +38,9 @@ def test_single_images_have_the_conformal_quantile():
 def test_every_subject_counts_once_however_many_images_there_are(random):
     scores = np.concatenate([np.arange(99) / 100, np.full(400, 0.99)])
     names = [str(number) for number in range(99)] + ["many"] * 400
-    assert conformal_limit(scores, names, 0.05).value == pytest.approx(0.95)  # 400 of 499 images exceed it, 4 of 100 subjects
+    assert conformal_limit(scores, names, 0.05).value == pytest.approx(
+        0.95
+    )  # 400 of 499 images exceed it, 4 of 100 subjects
     # Duplicating all images of a subject changes nothing.
     scores, names = draw(random, 30, 3, 0.5)
     twice = conformal_limit(np.tile(scores, 2), names * 2, 0.1)

@@ -53,6 +53,7 @@ def best_rows(copies: leakage.Copies, count: int) -> np.ndarray:
 def align_best(
     copies: leakage.Copies, train: Side, synthetic: Side, borderline: np.ndarray, options: AuditConfig
 ) -> dict[int, Registered]:
+    """Align the best candidates and the borderline images with their originals; by row of the synthetic images."""
     rows = np.unique(np.concatenate([best_rows(copies, max(options.verified, options.gallery)), borderline]))
     return align_pairs(train.pack, copies.original, synthetic.pack, rows)
 
