@@ -82,7 +82,7 @@ def test_slices_of_three_people_prove_nothing(tmp_path, encoder, real_data):
     found = run(tmp_path, tmp_path / "report", encoder, holdout=tmp_path / "holdout", subject_pattern=None)
     assert found["verdict"]["result"] == Verdict.CANNOT_TELL
     assert "1 held-out subject" in found["verdict"]["sentence"]
-    assert "50 % at best" in found["verdict"]["sentence"]
+    assert "50.0 % at best" in found["verdict"]["sentence"]
     assert found["figures"]["flagged_share"]["low"] is None  # no interval from slices of one scan
     assert found["figures"]["ssim_confirms_above"] is None
 
