@@ -56,7 +56,15 @@ class Rule:
         return None if self.limit is None else self.limit.promised
 
     def flags(self, scores: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-        """Return which images are copies by their best score and neighbourhood ratio; bool (N,)."""
+        """Return which images are copies.
+
+        Args:
+            scores: best score of each image, floating point (N,).
+            ratios: neighbourhood ratios, float64 (N,), NaN where unknown.
+
+        Returns:
+            bool (N,).
+        """
         above = np.asarray(scores, dtype=np.float64) > self.threshold
         if self.most_ratio is None:
             return above

@@ -121,7 +121,12 @@ def leakage_figures(
 
 
 def with_missed(copies: Copies, rule: Rule, controls: Sequence[Control], *, confidence: float, seed: int) -> Interval:
-    """Return the share of synthetic images that copy, with those that are missed if they are as mixed as the controls."""
+    """Return the rate of copies including missed ones, assuming that copies are distorted in the controls' proportions.
+
+    Args:
+        copies, rule, controls: of the audit.
+        confidence, seed: of the interval.
+    """
     hidden = [control.found for control in controls if control.distortion != UNCHANGED]
     certain = int(copies.identical.sum())
     return share_with_missed(
@@ -156,7 +161,12 @@ def _copies_per_image(
 def subject_table(copies: Copies, train_keys: Sequence[str], subjects: Sequence[str]) -> pd.DataFrame:
     """Return one row per training subject that leaks, most copied first.
 
-    Columns: subject, images, images_copied, copies (synthetic images), best_score, best_image (training key).
+    Args:
+        copies: of the audit.
+        train_keys, subjects: of the training images.
+
+    Returns:
+        Columns subject, images, images_copied, copies (synthetic images), best_score, best_image (training key).
     """
     counts = np.bincount(copies.original[copies.flagged], minlength=len(train_keys))
     best = np.full(len(train_keys), -np.inf)

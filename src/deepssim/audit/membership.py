@@ -33,7 +33,7 @@ def membership_inference(
     """Say how well an attacker who has only the synthetic images tells training images from held-out ones.
 
     Args:
-        train, holdout: each image's best score with a synthetic image, (T,) and (H,).
+        train, holdout: each image's best score with a synthetic image, floating point (T,) and (H,).
         subjects: of all T + H images.
         confidence, repetitions, seed: of the bootstrap by subject.
         most_false: false-positive rate at which the true-positive rate is given.
@@ -71,7 +71,7 @@ def closest_record_share(
     samples themselves, and an interval from the synthetic images alone would be far too narrow.
 
     Args:
-        to_train, to_holdout: each synthetic image's best score on both sides, (S,).
+        to_train, to_holdout: each synthetic image's best score on both sides, floating point (S,).
         train_images, holdout_images: how many there are to be nearest to.
 
     Source: Platzer and Reutterer 2021, arXiv:2104.00635.
@@ -90,7 +90,7 @@ def data_copying(
     """Test whether synthetic images are nearer to the training images than held-out images are.
 
     Args:
-        synthetic, holdout: each image's best score with a training image, (S,) and (H,).
+        synthetic, holdout: each image's best score with a training image, floating point (S,) and (H,).
         synthetic_cells, holdout_cells: region of each image; regions are tested apart and averaged by their share of
             held-out images, so that copies in one region are not made up for by distance in another.
 
@@ -127,7 +127,7 @@ def cells_of(train: np.ndarray, *others: np.ndarray, seed: int) -> list[np.ndarr
     """Divide the space of embeddings into regions around the training images.
 
     Args:
-        train: embeddings (T, D).
+        train: embeddings, float32 (T, D).
         others: embeddings to place.
         seed: of k-means.
 
@@ -148,7 +148,7 @@ def nearest_two(synthetic: np.ndarray, holdout: np.ndarray) -> dict[str, Any]:
     """Summarise nearest-neighbour ratios: copies have a small one, since nothing else is as near as the original.
 
     Args:
-        synthetic, holdout: ratios from `neighbours.nearest_two_ratios`; NaN is left out.
+        synthetic, holdout: ratios from `retrieval.nearest_two_ratios`, float64 (S,) and (H,); NaN is left out.
     """
 
     def summary(ratios: np.ndarray) -> dict[str, float | None]:

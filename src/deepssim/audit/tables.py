@@ -109,7 +109,12 @@ class Names:
 
 
 def write_tables(report: AuditReport, *, summary: str, pairs: str, keep: str, drop: str) -> dict[str, Any]:
-    """Write the files for other software and return what the summary holds."""
+    """Write the files for other software and return what the summary holds.
+
+    Args:
+        report: all results.
+        summary, pairs, keep, drop: files to write.
+    """
     found = summarise(report)
     Path(summary).write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     write_csv(pairs, pair_table(report))
@@ -131,7 +136,11 @@ def release_names(report: AuditReport) -> list[str]:
 
 
 def kinds(report: AuditReport) -> np.ndarray:
-    """Say of each synthetic image what it is: identical, confirmed copy, copy, borderline or different."""
+    """Return the kind of each synthetic image.
+
+    Returns:
+        object (S,), text: "identical", "confirmed copy", "copy", "borderline" or "different".
+    """
     figures = report.figures
     kind = np.full(len(report.synthetic.pack.keys), "different", dtype=object)
     below = figures.borderline[~figures.copies.flagged[figures.borderline]] if len(figures.borderline) else []

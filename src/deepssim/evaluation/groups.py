@@ -188,8 +188,8 @@ def excess_probability(
     p-value.
 
     Args:
-        scores, groups: of the synthetic images, (S,).
-        controls, control_groups: of images that cannot be copies, (H,).
+        scores, groups: of the synthetic images, floating point (S,).
+        controls, control_groups: of images that cannot be copies, floating point (H,).
         seed: of the draws.
 
     Source: Rueschendorf 1982, doi:10.2307/3213629, for the average of p-values.

@@ -36,7 +36,11 @@ class Interval:
 
 
 def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the exact two-sided interval of a share; 0 to 1 where nothing was counted.
+    """Return the exact two-sided interval of a rate; 0 to 1 where nothing was counted.
+
+    Args:
+        count, total: items found, and all items.
+        confidence: of the interval.
 
     Source: Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404.
     """
@@ -50,9 +54,13 @@ def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[f
 
 
 def rule_of_three(total: int, confidence: float = 0.95) -> float:
-    """Return what a share is at most, with one-sided confidence, when none of `total` was found.
+    """Return the highest rate, with one-sided confidence, when none of `total` was found.
 
     It is exact; the well-known 3 / total is its limit for many at a confidence of 95 %.
+
+    Args:
+        total: items.
+        confidence: of the bound.
 
     Source: Hanley and Lippman-Hand 1983, doi:10.1001/jama.1983.03330370053031.
     """
@@ -60,7 +68,12 @@ def rule_of_three(total: int, confidence: float = 0.95) -> float:
 
 
 def share_interval(count: int, total: int, confidence: float = 0.95) -> Interval:
-    """Return a share of independent items: Clopper-Pearson, or the rule of three where none was found."""
+    """Return a rate of independent items: Clopper-Pearson, or the rule of three where none was found.
+
+    Args:
+        count, total: items found, and all items.
+        confidence: of the interval.
+    """
     _require_share(count, total)
     if total == 0:
         return Interval(float("nan"), 0.0, 1.0, "nothing to count", 0, 0)
@@ -95,7 +108,13 @@ def _draw(subjects: int, repetitions: int, seed: int, name: str) -> np.ndarray:
 
 
 def percentile_interval(value: float, samples: np.ndarray, confidence: float = 0.95) -> Interval:
-    """Return a figure with the percentiles of its bootstrap samples; samples that have no value (NaN) do not count."""
+    """Return a statistic with the percentiles of its bootstrap samples.
+
+    Args:
+        value: of the statistic.
+        samples: float64 (B,); NaN is left out.
+        confidence: of the interval.
+    """
     known = samples[np.isfinite(samples)]
     if not known.size or not np.isfinite(value):
         return Interval(float(value), float("nan"), float("nan"), "not enough subjects")
