@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 
-from deepssim.audit.calibration import Rule, share_with
+from deepssim.audit.calibration import Rule
 from deepssim.audit.leakage import find_copies, leakage_figures, subject_table
 from deepssim.audit.retrieval import Neighbours
 from deepssim.evaluation.intervals import share_interval
 from deepssim.similarity.topk import TopK
 
-SHARE = share_with(confidence=0.95, repetitions=200, seed=0)
 SUBJECTS = ["a", "a", "b", "c"]
+SYNTHETIC = [f"s{n}" for n in range(6)]
+NONE = np.zeros(6, bool)
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def neighbours():
 
 def rule(alarms=(False,) * 50, ratio=None):
     alarms = np.array(alarms)
-    return Rule(0.9, ratio, 0.01, alarms, share_interval(int(alarms.sum()), len(alarms)), "controls")
+    return Rule(0.9, ratio, None, alarms, share_interval(int(alarms.sum()), len(alarms)), "controls")
 
 
 def content(identical=()):
@@ -52,7 +53,7 @@ def test_copies_are_those_above_the_limit_and_identical_ones(neighbours):
 
 def test_figures_match_a_hand_calculation(neighbours):
     copies = find_copies(neighbours, rule(), SUBJECTS, *content())
-    found = leakage_figures(copies, rule(), SUBJECTS, confidence=0.95, repetitions=200, seed=0, share_of=SHARE)
+    found = leakage_figures(copies, NONE, rule(), SUBJECTS, SYNTHETIC, confidence=0.95, repetitions=200, seed=0)
     assert found["flagged_share"].value == found["synthetic_that_copy"].value == 0.5
     assert (found["training_copied"].count, found["training_copied"].total) == (2, 4)
     assert (found["subjects_copied"].count, found["subjects_copied"].total) == (2, 3)
@@ -67,15 +68,15 @@ def test_figures_match_a_hand_calculation(neighbours):
 def test_false_alarms_do_not_take_identical_copies_away(neighbours):
     noisy = rule(alarms=[True] * 45 + [False] * 5)
     copies = find_copies(neighbours, noisy, SUBJECTS, *content({5: 3}))
-    found = leakage_figures(copies, noisy, SUBJECTS, confidence=0.95, repetitions=200, seed=0, share_of=SHARE)
+    found = leakage_figures(copies, NONE, noisy, SUBJECTS, SYNTHETIC, confidence=0.95, repetitions=200, seed=0)
     assert found["identical"] == 1
     assert found["synthetic_that_copy"].value == pytest.approx(1 / 6)
 
 
 def test_none_found_is_not_none(neighbours):
-    strict = Rule(0.99, None, 0.01, np.zeros(50, bool), share_interval(0, 50), "controls")
+    strict = Rule(0.99, None, None, np.zeros(50, bool), share_interval(0, 50), "controls")
     copies = find_copies(neighbours, strict, SUBJECTS, *content())
-    found = leakage_figures(copies, strict, SUBJECTS, confidence=0.95, repetitions=200, seed=0, share_of=SHARE)
+    found = leakage_figures(copies, NONE, strict, SUBJECTS, SYNTHETIC, confidence=0.95, repetitions=200, seed=0)
     assert found["flagged_share"].high > 0.3
     assert np.isnan(found["copies_per_image"]["mean"].value)
     assert subject_table(copies, list("wxyz"), SUBJECTS).empty

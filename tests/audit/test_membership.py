@@ -15,13 +15,24 @@ OPTIONS = {"confidence": 0.95, "repetitions": 300, "seed": 0}
 
 
 def test_membership_agrees_with_scikit_learn(random):
-    train, holdout = random.normal(0.5, 1, 200), random.normal(0, 1, 150)
-    found = membership_inference(train, holdout, [str(n // 2) for n in range(350)], **OPTIONS)
-    labels, scores = np.repeat([1, 0], [200, 150]), np.concatenate([train, holdout])
+    train, holdout = random.normal(0.5, 1, 200), random.normal(0, 1, 1200)
+    found = membership_inference(train, holdout, [str(n // 2) for n in range(1400)], **OPTIONS)
+    labels, scores = np.repeat([1, 0], [200, 1200]), np.concatenate([train, holdout])
     assert found["auroc"].value == pytest.approx(roc_auc_score(labels, scores))
     assert found["auroc"].low < found["auroc"].value < found["auroc"].high
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
     assert found["tpr_at_fpr"].value == pytest.approx(tpr[fpr <= 0.01].max())
+
+
+def test_few_held_out_subjects_support_no_rate_and_fewer_no_interval(random):
+    train, holdout = random.normal(0.5, 1, 200), random.normal(0, 1, 400)
+    found = membership_inference(train, holdout, [str(n) for n in range(600)], **OPTIONS)
+    assert np.isnan(found["tpr_at_fpr"].value)
+    assert found["tpr_at_fpr"].method == "needs 500 held-out subjects, there are 400"
+    assert np.isfinite(found["auroc"].low)
+    few = membership_inference(train, holdout, [str(n // 40) for n in range(600)], **OPTIONS)
+    assert np.isnan(few["auroc"].low)
+    assert few["auroc"].value == found["auroc"].value
 
 
 def test_no_signal_is_half(random):
@@ -32,8 +43,9 @@ def test_no_signal_is_half(random):
 
 
 def test_the_closest_record_is_compared_with_the_share_of_records():
-    found = closest_record_share(np.array([0.9, 0.8, 0.5, 0.5]), np.array([0.1, 0.9, 0.5, 0.5]), 30, 10, 0.95)
-    assert (found["share"].count, found["expected"]) == (2, 0.75)  # one nearer and half of two ties
+    found = closest_record_share(np.array([0.9, 0.8, 0.5, 0.5]), np.array([0.1, 0.9, 0.5, 0.5]), 30, 10)
+    assert (found["share"].value, found["expected"]) == (0.5, 0.75)  # one nearer and half of two ties
+    assert np.isnan(found["share"].low)  # both sets of real images are samples
 
 
 def test_data_copying_agrees_with_scipy_and_sees_copies(random):

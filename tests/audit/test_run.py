@@ -74,9 +74,33 @@ def test_a_second_audit_does_only_what_is_new(tmp_path, folders, encoder, caplog
     assert timeless[0] == timeless[1]
 
 
+def test_slices_of_three_people_prove_nothing(tmp_path, encoder, real_data):
+    """Training, holdout and synthetic images are of one person each: slices are many, people are not."""
+    for side, person in (("real", "07"), ("holdout", "19"), ("synthetic", "26")):
+        (tmp_path / side).mkdir()
+        shutil.copy(real_data / "mri_volumes" / f"patient{person}_T1.nii.gz", tmp_path / side)
+    found = run(tmp_path, tmp_path / "report", encoder, holdout=tmp_path / "holdout", subject_pattern=None)
+    assert found["verdict"]["result"] == Verdict.CANNOT_TELL
+    assert "1 held-out subject" in found["verdict"]["sentence"]
+    assert "50.0 % at best" in found["verdict"]["sentence"]
+    assert found["figures"]["flagged_share"]["low"] is None  # no interval from slices of one scan
+    assert found["figures"]["ssim_confirms_above"] is None
+
+
+def test_the_command_says_that_it_cannot_tell(tmp_path, folders, encoder):
+    (folders / "synthetic").rename(folders / "other")
+    write(folders / "synthetic" / "s.png", picture(np.random.default_rng(5)))
+    arguments = ["audit", str(folders / "real"), str(folders / "synthetic"), "--out", str(tmp_path / "report")]
+    arguments += ["--holdout", str(folders / "holdout"), "--encoder", str(encoder), "--image-size", "32", "32"]
+    main([*arguments, "--subject-pattern", PATTERN])
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--subject-pattern", PATTERN, "--fail-above", "0.5"])
+    assert stop.value.code == 4
+
+
 def test_nothing_copied_is_said_with_its_limit(tmp_path, encoder):
     """Noise is less like any training image than the pictures of other patients are."""
-    root = make_folders(tmp_path / "data", synthetic=0)
+    root = make_folders(tmp_path / "data", synthetic=0, holdout=60)
     random = np.random.default_rng(3)
     for number in range(30):
         write(root / "synthetic" / f"s{number:02d}.png", random.integers(0, 256, (32, 32), dtype=np.uint8))
@@ -90,7 +114,7 @@ def test_nothing_copied_is_said_with_its_limit(tmp_path, encoder):
 
 
 def test_as_many_alarms_as_by_chance_are_no_copies(tmp_path, encoder):
-    root = make_folders(tmp_path / "data", copies=0)
+    root = make_folders(tmp_path / "data", copies=0, holdout=60)
     found = run(root, tmp_path / "report", encoder, holdout=root / "holdout", false_positive_rate=0.02)
     flagged = found["figures"]["flagged_share"]["count"]
     assert found["figures"]["identical"] == 0

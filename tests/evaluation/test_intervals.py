@@ -5,11 +5,8 @@ from scipy.stats import binomtest
 from deepssim.evaluation.intervals import (
     bootstrap_weights,
     clopper_pearson,
-    excess_share,
-    more_than_controls,
     percentile_interval,
     rule_of_three,
-    share_by_subject,
     share_interval,
     share_with_missed,
 )
@@ -60,47 +57,13 @@ def test_bootstrap_agrees_with_scipy(random):
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.03)
 
 
-def test_images_of_few_patients_say_less_than_as_many_independent_ones():
-    found = np.repeat([True, False, False, True, False], 20)
-    few = share_by_subject(found, np.repeat(list("abcde"), 20), confidence=0.95, repetitions=500, seed=0)
-    many = share_by_subject(found, [str(n) for n in range(100)], confidence=0.95, repetitions=500, seed=0)
-    assert few.value == many.value == 0.4
-    assert few.high - few.low > 2 * (many.high - many.low)
-    assert (few.method, many.method) == ("bootstrap by subject", "Clopper-Pearson")
-
-
-def test_at_the_edge_subjects_are_counted():
-    none = share_by_subject(np.zeros(40, bool), ["a", "b"] * 20, confidence=0.95, repetitions=99, seed=0)
-    assert none.high == pytest.approx(rule_of_three(2))
-    every = share_by_subject(np.ones(40, bool), ["a", "b"] * 20, confidence=0.95, repetitions=99, seed=0)
-    assert (every.value, every.low) == (1, pytest.approx(clopper_pearson(2, 2)[0]))
-
-
-def test_false_alarms_are_taken_off():
-    assert excess_share(60, 1000, 10, 1000).value == pytest.approx((0.06 - 0.01) / 0.99)
-    assert excess_share(5, 1000, 50, 1000).value == 0
-    assert excess_share(5, 100, 0, 0).method == "Clopper-Pearson"
-    assert np.isnan(excess_share(0, 0, 1, 10).value)
-
-
-def test_the_excess_is_covered_as_often_as_promised(random):
-    """Of 300 audits with 5 % copies and 1 % false alarms, the interval of about 95 % holds the truth."""
-    inside = 0
-    for _ in range(300):
-        flagged = random.binomial(400, 0.05 + 0.95 * 0.01)
-        found = excess_share(flagged, 400, random.binomial(300, 0.01), 300)
-        inside += found.low <= 0.05 <= found.high
-    assert inside >= 0.92 * 300
-
-
 def test_missed_copies_are_added():
     found = share_with_missed(10, 40, 500, (5, 500), (80, 100))
     rest = (40 / 490 - 0.01) / (0.8 - 0.01)
     assert found.value == pytest.approx((10 + 490 * rest) / 500)
     assert found.low < found.value < found.high
-    assert share_with_missed(0, 40, 500, (5, 500), (100, 100)).value == pytest.approx(
-        excess_share(40, 500, 5, 500).value
-    )
+    without_missed = (40 / 500 - 0.01) / (1 - 0.01)
+    assert share_with_missed(0, 40, 500, (5, 500), (100, 100)).value == pytest.approx(without_missed)
     for alarms, copies in (((0, 0), (5, 10)), ((0, 10), (0, 0)), ((5, 10), (5, 10))):
         unknown = share_with_missed(0, 4, 50, alarms, copies)
         assert np.isnan(unknown.value)
@@ -116,9 +79,3 @@ def test_what_is_missed_is_covered_as_often_as_promised(random):
         found = share_with_missed(0, flagged, 400, *controls)
         inside += found.low <= 0.1 <= found.high
     assert inside >= 0.91 * 200
-
-
-def test_chance_is_told_from_copies():
-    assert more_than_controls(10, 1000, 3, 300) > 0.3
-    assert more_than_controls(40, 1000, 3, 300) < 0.02
-    assert more_than_controls(3, 3, 0, 0) == 1

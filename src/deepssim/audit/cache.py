@@ -44,7 +44,15 @@ class AuditCache:
     def decoded(
         self, files: Sequence[Path], size: Sequence[int], percentiles: Sequence[float], *, threads: int, place: str
     ) -> list[Decoded]:
-        """Return the images of files, decoding those whose content is new."""
+        """Return the images of files, decoding those whose content is new.
+
+        Args:
+            files: to read.
+            size: height and width of the images.
+            percentiles: intensity window of images with more than 8 bits.
+            threads: files decoded at a time.
+            place: folder of the files, for messages.
+        """
 
         folder = (
             self.root / "images" / fingerprint([STAGE_VERSIONS["prepare_dataset"], list(size), list(percentiles)])[:16]
@@ -65,7 +73,14 @@ class AuditCache:
     def embeddings(
         self, pack: ImagePack, content: Sequence[str], checksum: str, embed: Callable[[ImagePack], Embeddings]
     ) -> Embeddings:
-        """Return the embeddings of images, embedding those whose pixels are new to this encoder."""
+        """Return the embeddings of images, embedding those whose pixels are new to this encoder.
+
+        Args:
+            pack: N images.
+            content: SHA-256 of the pixels of each.
+            checksum: SHA-256 of the encoder.
+            embed: embeds a pack.
+        """
 
         folder = self.root / "embeddings" / fingerprint([STAGE_VERSIONS["embed"], checksum])[:32]
         wanted = set(content)
@@ -85,7 +100,12 @@ class AuditCache:
         return Embeddings(np.stack([known[key] for key in content]), pack.keys, encoder, checksum)
 
     def neighbours(self, inputs: object, find: Callable[[], Neighbours]) -> Neighbours:
-        """Return the nearest images, found anew only where an image, a subject or the encoder is another."""
+        """Return the nearest images, searched only where an image, a subject or the encoder has changed.
+
+        Args:
+            inputs: plain values that decide the result.
+            find: searches.
+        """
 
         path = self.root / "neighbours" / f"{fingerprint(inputs)[:32]}.h5"
         if path.exists():

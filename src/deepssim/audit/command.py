@@ -6,7 +6,8 @@ from typing import Any
 from deepssim.config.choices import Device
 from deepssim.runtime.threads import available_threads, set_threads
 
-ABOVE_LIMIT = 3  # exit status; 1 is for errors that the user can mend, 2 for unexpected ones
+# Exit status; 1 is for errors that the user can mend, 2 for unexpected ones.
+ABOVE_LIMIT, CANNOT_TELL = 3, 4
 
 _IN_SECTION = (
     "real", "synthetic", "holdout", "encoder", "autoencoder", "subjects", "subject_pattern", "image_size",
@@ -39,7 +40,8 @@ def add_audit_command(commands: Any) -> None:
     )
     command.add_argument(
         "--fail-above", type=_rate, metavar="RATE",
-        help=f"exit with {ABOVE_LIMIT} if copies were found and their rate in SYNTH is above RATE, 0 to 1",
+        help=f"exit with {ABOVE_LIMIT} if copies were found and their rate in SYNTH is above RATE, 0 to 1, and with "
+        f"{CANNOT_TELL} if the audit cannot tell",
     )  # fmt: skip
     command.add_argument("--cache", metavar="DIR", help="for later runs (default: .deepssim-cache beside the report)")
     command.add_argument("--config", metavar="FILE", help="config file with sections audit and encoder")
@@ -73,3 +75,5 @@ def _run(options: argparse.Namespace) -> None:
     print(f"{found['verdict']['result']}: {found['verdict']['sentence']}\nreport: {options.out}/index.html")
     if options.fail_above is not None and above_limit(found, options.fail_above):
         raise SystemExit(ABOVE_LIMIT)
+    if options.fail_above is not None and found["verdict"]["result"] == "cannot tell":
+        raise SystemExit(CANNOT_TELL)

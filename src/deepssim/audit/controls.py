@@ -55,7 +55,16 @@ class Originals:
 
 
 def choose_controls(subjects: Sequence[str], count: int, seed: int) -> list[int]:
-    """Choose training images to copy, of as many subjects as possible; row numbers, increasing."""
+    """Choose training images to copy, of as many subjects as possible.
+
+    Args:
+        subjects: of the training images.
+        count: images to choose at most.
+        seed: of the choice.
+
+    Returns:
+        Row numbers, increasing.
+    """
     rows = list(range(len(subjects)))
     numpy_generator(seed, "controls").shuffle(rows)
     seen: dict[str, int] = {}

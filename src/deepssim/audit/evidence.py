@@ -3,6 +3,8 @@
 Not here: finding candidates (retrieval.py), calling them copies (calibration.py).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from tqdm import tqdm
 
@@ -11,37 +13,90 @@ from deepssim.audit.preflight import Finding, suspicious_pairs
 from deepssim.audit.retrieval import Neighbours
 from deepssim.audit.sides import Side, Sides
 from deepssim.config.audit import AuditConfig
+from deepssim.evaluation.groups import tail_limit
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.packs import ImagePack
 from deepssim.registration.result import Registered
 from deepssim.registration.search import align
 from deepssim.similarity.topk import TopK
 
 _SAME_PICTURE = 0.95  # SSIM after alignment of two images of one moment
-
-
 _SUSPECTS = 50  # pairs of real images that are aligned to find the same picture under two names
 
 
 def confirmed(copies: leakage.Copies, aligned: dict[int, Registered], limit: float) -> np.ndarray:
-    """Return the candidates whose SSIM after alignment is above a limit; identical ones need no confirmation."""
+    """Return the candidates whose SSIM after alignment is above a limit; identical ones need no confirmation.
+
+    Args:
+        copies: candidates.
+        aligned: aligned images by row.
+        limit: see `confirmation_limit`.
+
+    Returns:
+        bool (S,).
+    """
     candidates = copies.flagged & ~copies.identical
     return candidates & [row in aligned and aligned[row].ssim > limit for row in range(len(candidates))]
 
 
+def confirmation_limit(ssim: np.ndarray, subjects: Sequence[str], tried: int, error: float) -> float:
+    """Return the SSIM after alignment that confirms a copy.
+
+    Args:
+        ssim: of the negative controls, float64 (N,), NaN where it was not computed.
+        subjects: of the controls.
+        tried: synthetic images that are compared with the limit.
+        error: probability that any of them exceeds it without being a copy.
+
+    Returns:
+        At least the published threshold of a duplicate; infinity where there are too few subjects to tell.
+    """
+    return max(SSIM_THRESHOLDS.high, tail_limit(ssim, subjects, tried, error))
+
+
 def best_rows(copies: leakage.Copies, count: int) -> np.ndarray:
-    """Return the synthetic images that resemble a training image most, best first."""
+    """Return the synthetic images that resemble a training image most.
+
+    Args:
+        copies: with their scores.
+        count: images to return at most.
+
+    Returns:
+        int64, shape (count,), rows of the synthetic images, best first.
+    """
     return np.argsort(-copies.scores, kind="stable")[:count]
 
 
 def align_best(
     copies: leakage.Copies, train: Side, synthetic: Side, borderline: np.ndarray, options: AuditConfig
 ) -> dict[int, Registered]:
+    """Align the best candidates and the borderline images with their originals.
+
+    Args:
+        copies: candidates and their originals.
+        train, synthetic: images.
+        borderline: rows of the synthetic images next to the limit, int64 (B,).
+        options: section `audit`.
+
+    Returns:
+        Aligned images by row of the synthetic images.
+    """
     rows = np.unique(np.concatenate([best_rows(copies, max(options.verified, options.gallery)), borderline]))
     return align_pairs(train.pack, copies.original, synthetic.pack, rows)
 
 
 def align_pairs(real: ImagePack, partners: np.ndarray, other: ImagePack, rows: np.ndarray) -> dict[int, Registered]:
-    """Bring images `rows` of a pack onto their partners in another one."""
+    """Align images of a pack with their partners in another one.
+
+    Args:
+        real: images to align with.
+        partners: row in `real` of each image of `other`, int64 (N,).
+        other: images to align.
+        rows: which of them, int64 (n,).
+
+    Returns:
+        Aligned images by row of `other`.
+    """
     found = {}
     for row in tqdm(rows.tolist(), desc="aligning", unit="pair", disable=None):
         pair = ImagePack(np.stack([real.images[partners[row]], other.images[row]]), ["real", "other"]).unit()
@@ -50,7 +105,12 @@ def align_pairs(real: ImagePack, partners: np.ndarray, other: ImagePack, rows: n
 
 
 def negative_controls(sides: Sides, neighbours: Neighbours) -> tuple[TopK, Side]:
-    """Return the images that cannot be copies, with their nearest training images."""
+    """Return the images that cannot be copies, with their nearest training images.
+
+    Args:
+        sides: held-out images or, without a holdout, training images among those of other subjects.
+        neighbours: of all images.
+    """
     if sides.holdout is None:
         return neighbours.train_others, sides.train
     assert neighbours.holdout is not None
@@ -58,7 +118,15 @@ def negative_controls(sides: Sides, neighbours: Neighbours) -> tuple[TopK, Side]
 
 
 def control_ssim(sides: Sides, neighbours: Neighbours, count: int) -> np.ndarray:
-    """Align the negative controls that resemble a training image most; float64 (N,), NaN for the others."""
+    """Align the negative controls that resemble a training image most.
+
+    Args:
+        sides, neighbours: see `negative_controls`.
+        count: images to align, and at least 50.
+
+    Returns:
+        float64 (N,), NaN for the others.
+    """
     best, side = negative_controls(sides, neighbours)
     if not best.scores.shape[1]:
         return np.full(len(side.pack.keys), np.nan)
@@ -70,7 +138,12 @@ def control_ssim(sides: Sides, neighbours: Neighbours, count: int) -> np.ndarray
 
 
 def same_pictures(sides: Sides, neighbours: Neighbours, ssim: np.ndarray) -> list[Finding]:
-    """Name controls that are nearly the same picture as a training image of another subject."""
+    """Find controls that are nearly the same picture as a training image of another subject.
+
+    Args:
+        sides, neighbours: see `negative_controls`.
+        ssim: of the controls after alignment, float64 (N,), NaN where unknown.
+    """
     best, side = negative_controls(sides, neighbours)
     if not best.scores.shape[1]:
         return []

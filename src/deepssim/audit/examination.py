@@ -3,7 +3,7 @@
 Not here: reading and embedding images (stages/audit.py), how it is shown (reporting/).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 
 from deepssim.audit import evidence, leakage, membership
-from deepssim.audit.calibration import Rule, calibrated_rule, published_rule, share_with
+from deepssim.audit.calibration import Rule, calibrated_rule, published_rule
 from deepssim.audit.controls import Control, Originals, choose_controls, positive_control
 from deepssim.audit.preflight import Finding
 from deepssim.audit.retrieval import Neighbours, nearest_two_ratios
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.config.audit import AuditConfig
-from deepssim.evaluation.intervals import Interval, more_than_controls
-from deepssim.ground_truth.labels import SSIM_THRESHOLDS
+from deepssim.evaluation.groups import LEAST_GROUPS, excess_probability, rate_by_group
+from deepssim.evaluation.intervals import Interval
 from deepssim.images.distort import DISTORTIONS, distort
 from deepssim.images.packs import ImagePack
 from deepssim.registration.result import Registered
 from deepssim.seeds import derive_seed
 
-_MOST_CHANCE = 0.05  # probability below which an excess over the controls is no chance
+_MOST_ERROR = 0.025  # of each of the two ways to find copies by chance: one confirmed image, or too many candidates
 
 
 class Verdict(StrEnum):
@@ -34,6 +34,7 @@ class Verdict(StrEnum):
     COPIES = "copies found"
     CANDIDATES = "candidates, but no more than chance explains"
     NONE = "no copies found"
+    CANNOT_TELL = "cannot tell"
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ class AuditFigures:
 
     Attributes:
         verdict: in short.
-        chance: probability of so many candidates beyond the controls by chance; 1 without controls.
+        chance: probability that so many of the highest scores are of synthetic images by chance; 1 without controls.
         rule, copies, leakage: when an image is a copy, which are, and what that tools for images and subjects.
         aligned: best candidates and borderline images, by row, brought onto their original.
         confirmed: bool (S,), candidates that exact SSIM after alignment confirms.
-        confirmed_above: the SSIM they must exceed: 0.85, or what controls reach where that is more.
+        confirmed_above: the SSIM that they must exceed; infinity where too few subjects allow no limit.
         controls: positive controls.
         membership: what the synthetic images say as a whole; empty without a holdout.
         findings: what is wrong with the data.
@@ -80,21 +81,25 @@ def examine(
     """
     train = sides.train
     bootstrap = {"confidence": options.confidence, "repetitions": options.bootstrap, "seed": tools.seed}
-    share_of = share_with(**bootstrap)  # type: ignore[arg-type]
-    rule = _rule(sides, neighbours, options, share_of, tools.seed)
+    rule = _rule(sides, neighbours, options, tools.seed)
     copies = leakage.find_copies(neighbours, rule, train.subjects, train.pixel_hashes, sides.synthetic.pixel_hashes)
     borderline = _borderline(copies, rule, options.borderline)
     aligned = evidence.align_best(copies, train, sides.synthetic, borderline, options)
     control_ssim = evidence.control_ssim(sides, neighbours, options.verified)
-    confirmed_above = max(SSIM_THRESHOLDS.high, float(np.nanmax(control_ssim, initial=-1.0)))
+    _, negative = evidence.negative_controls(sides, neighbours)
+    confirmed_above = evidence.confirmation_limit(
+        control_ssim, negative.subjects, len(sides.synthetic.pack.keys), _MOST_ERROR
+    )
     confirmed = evidence.confirmed(copies, aligned, confirmed_above)
-    chance = _chance(copies, rule)
-    found = leakage.leakage_figures(copies, rule, train.subjects, share_of=share_of, **bootstrap)  # type: ignore[arg-type]
+    chance = _chance(sides, neighbours, tools.seed)
+    found = leakage.leakage_figures(
+        copies, confirmed, rule, train.subjects, sides.synthetic.subjects, **bootstrap,  # type: ignore[arg-type]
+    )  # fmt: skip
     controls = _controls(train, rule, options, tools)
-    found["holdout_copied"] = _holdout_copied(sides, neighbours, rule, share_of)
+    found["holdout_copied"] = _holdout_copied(sides, neighbours, rule, options.confidence)
     found["with_missed"] = leakage.with_missed(copies, rule, controls, confidence=options.confidence, seed=tools.seed)
     return AuditFigures(
-        verdict=_verdict(copies, confirmed, chance),
+        verdict=_verdict(copies, confirmed, chance, rule),
         chance=chance,
         rule=rule,
         copies=copies,
@@ -109,27 +114,29 @@ def examine(
     )
 
 
-def _chance(copies: leakage.Copies, rule: Rule) -> float:
-    return more_than_controls(int(copies.flagged.sum()), len(copies.flagged), int(rule.alarms.sum()), len(rule.alarms))
+def _chance(sides: Sides, neighbours: Neighbours, seed: int) -> float:
+    """Return the probability that the synthetic images have so many of the highest scores by chance."""
+    controls, side = evidence.negative_controls(sides, neighbours)
+    if not controls.scores.shape[1]:
+        return 1.0
+    best = neighbours.synthetic.scores[:, 0]
+    return excess_probability(best, sides.synthetic.subjects, controls.scores[:, 0], side.subjects, seed)
 
 
-def _rule(
-    sides: Sides, neighbours: Neighbours, options: AuditConfig, share_of: Callable[..., Interval], seed: int
-) -> Rule:
+def _rule(sides: Sides, neighbours: Neighbours, options: AuditConfig, seed: int) -> Rule:
+    confidence = options.confidence
     if sides.holdout is None:
-        return published_rule(neighbours, sides.train.subjects, share_of=share_of)
+        return published_rule(neighbours, sides.train.subjects, confidence=confidence)
     rate = options.false_positive_rate
-    return calibrated_rule(neighbours, sides.holdout.subjects, rate=rate, share_of=share_of, seed=seed)
+    return calibrated_rule(neighbours, sides.holdout.subjects, rate=rate, confidence=confidence, seed=seed)
 
 
-def _holdout_copied(
-    sides: Sides, neighbours: Neighbours, rule: Rule, share_of: Callable[..., Interval]
-) -> Interval | None:
-    """Return what the share of training images copied would be by chance: that of held-out images."""
+def _holdout_copied(sides: Sides, neighbours: Neighbours, rule: Rule, confidence: float) -> Interval | None:
+    """Return the rate of training images copied that chance explains: that of held-out images."""
     if sides.holdout is None or neighbours.holdout_synthetic is None:
         return None
     best = neighbours.holdout_synthetic.scores[:, 0].astype(np.float64)
-    return share_of(best > rule.threshold, sides.holdout.subjects)
+    return rate_by_group(best > rule.threshold, sides.holdout.subjects, confidence)
 
 
 def _controls(train: Side, rule: Rule, options: AuditConfig, tools: AuditTools) -> list[Control]:
@@ -142,8 +149,12 @@ def _controls(train: Side, rule: Rule, options: AuditConfig, tools: AuditTools) 
     return [positive_control(name, tools.embed(pack), originals, rule) for name, pack in copies.items()]
 
 
-def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float) -> Verdict:
-    if copies.identical.any() or confirmed.any() or chance < _MOST_CHANCE:
+def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float, rule: Rule) -> Verdict:
+    if copies.identical.any() or confirmed.any():
+        return Verdict.COPIES
+    if rule.limit is not None and rule.limit.groups < LEAST_GROUPS:
+        return Verdict.CANNOT_TELL  # a limit that few people set says little, and could be too high for any copy
+    if chance < _MOST_ERROR:
         return Verdict.COPIES
     return Verdict.CANDIDATES if copies.flagged.any() else Verdict.NONE
 
@@ -175,7 +186,7 @@ def _membership(sides: Sides, neighbours: Neighbours, bootstrap: dict[str, Any])
         ),
         "closest_record": membership.closest_record_share(
             first(to_train.scores), first(to_holdout.scores),
-            len(train.pack.keys), len(holdout.pack.keys), bootstrap["confidence"],
+            len(train.pack.keys), len(holdout.pack.keys),
         ),
         "data_copying": membership.data_copying(first(to_train.scores), first(of_holdout.scores), *cells),
         "nearest_two": membership.nearest_two(nearest_two_ratios(to_train), nearest_two_ratios(of_holdout)),

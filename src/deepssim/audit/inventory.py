@@ -11,7 +11,7 @@ import numpy as np
 
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.preflight import Finding, duplicates_within, overlaps
-from deepssim.audit.subjects import find_subjects
+from deepssim.audit.subjects import find_subjects, volumes_of
 from deepssim.config.audit import AuditConfig
 from deepssim.errors import ConfigError
 from deepssim.images.folders import Collection, TreeSide, collect, list_files
@@ -36,7 +36,14 @@ def folders_of(options: AuditConfig) -> dict[str, Path]:
 def collect_sides(
     folders: Mapping[str, Path], store: AuditCache, options: AuditConfig, threads: int
 ) -> dict[str, Collection]:
-    """Read the images of all sides, or take from the cache what is known; see `images.folders.collect`."""
+    """Read the images of all sides, or take from the cache what is known; see `images.folders.collect`.
+
+    Args:
+        folders: by side.
+        store: cache.
+        options: section `audit`.
+        threads: files decoded at a time.
+    """
     return {name: _collect(root, name, store, options, threads) for name, root in folders.items()}
 
 
@@ -58,9 +65,16 @@ def _collect(root: Path, name: str, store: AuditCache, options: AuditConfig, thr
 
 
 def find_subjects_of(collection: Collection, name: str, store: AuditCache, options: AuditConfig) -> list[str]:
-    """Return the subject of every image of one side; synthetic images have none."""
+    """Return the subject of every image of one side; of synthetic images the volume, or the image itself.
+
+    Args:
+        collection: images of the side.
+        name: of the side.
+        store: cache, which keeps the salt of hashes.
+        options: section `audit`.
+    """
     if name == "synthetic":
-        return [""] * len(collection.pack.keys)
+        return volumes_of(collection)
     return find_subjects(
         collection, Path(getattr(options, name)), table=options.subjects, pattern=options.subject_pattern,
         salt=store.salt(),
@@ -70,7 +84,14 @@ def find_subjects_of(collection: Collection, name: str, store: AuditCache, optio
 def preflight(
     collections: Mapping[str, Collection], subjects: Mapping[str, list[str]]
 ) -> tuple[list[Finding], np.ndarray | None]:
-    """Return what is wrong with the data, and which held-out images can be used: bool (H,), None without a holdout."""
+    """Find what is wrong with the data.
+
+    Args:
+        collections, subjects: images and their subjects, by side.
+
+    Returns:
+        Findings, and which held-out images can be used: bool (H,), None without a holdout.
+    """
     real = collections["real"]
     findings = duplicates_within(real.pack.keys, real.pixel_hashes)
     usable = None

@@ -13,10 +13,10 @@ import pandas as pd
 from deepssim.audit.calibration import Rule
 from deepssim.audit.controls import Control
 from deepssim.audit.retrieval import Neighbours, neighbourhood_ratios
+from deepssim.evaluation.groups import excess_rate, rate_by_group
 from deepssim.evaluation.intervals import (
     Interval,
     bootstrap_weights,
-    excess_share,
     percentile_interval,
     share_interval,
     share_with_missed,
@@ -79,21 +79,23 @@ def find_copies(
 
 def leakage_figures(
     copies: Copies,
+    confirmed: np.ndarray,
     rule: Rule,
     subjects: Sequence[str],
+    synthetic_groups: Sequence[str],
     *,
     confidence: float,
     repetitions: int,
     seed: int,
-    share_of: Any,
 ) -> dict[str, Any]:
     """Count what leaks, each figure with its interval.
 
     Args:
         copies, rule: of the audit.
+        confirmed: copies that SSIM after alignment confirms, bool (S,).
         subjects: of the training images.
+        synthetic_groups: of the synthetic images; slices of one generated volume belong together.
         confidence, repetitions, seed: of intervals.
-        share_of: `(found, subjects)` to a share with its interval.
 
     Returns:
         `flagged_share` of synthetic images; `synthetic_that_copy`, the same less false alarms (N_copies);
@@ -104,29 +106,34 @@ def leakage_figures(
     flagged, total = int(copies.flagged.sum()), len(copies.flagged)
     names = np.asarray(subjects, dtype=object).astype(str)
     leaked = sorted(set(names[copies.copied]))
-    excess = excess_share(flagged, total, int(rule.alarms.sum()), len(rule.alarms), confidence=confidence, seed=seed)
-    certain = share_interval(int(copies.identical.sum()), total, confidence)  # no false alarm has equal pixels
+    excess = excess_rate(copies.flagged, synthetic_groups, rule.false_alarms, confidence=confidence, seed=seed)
+    certain = rate_by_group(copies.identical | confirmed, synthetic_groups, confidence)  # these are no false alarms
     value = np.fmax(excess.value, certain.value)
-    low, high = max(excess.low, certain.low), max(excess.high, certain.high if certain.count else 0.0)
+    low, high = np.fmax(excess.low, certain.low), np.fmax(excess.high, certain.high if certain.count else 0.0)
     return {
-        "flagged_share": share_interval(flagged, total, confidence),
-        "synthetic_that_copy": Interval(float(value), low, high, excess.method, flagged, total),
+        "flagged_share": rate_by_group(copies.flagged, synthetic_groups, confidence),
+        "synthetic_that_copy": Interval(float(value), float(low), float(high), excess.method, flagged, total),
         "identical": int(copies.identical.sum()),
-        "training_copied": share_of(copies.copied, subjects),
+        "training_copied": rate_by_group(copies.copied, subjects, confidence),
         "subjects_copied": share_interval(len(leaked), len(set(names)), confidence),
         "copies_per_image": _copies_per_image(copies, names, confidence, repetitions, seed),
     }
 
 
 def with_missed(copies: Copies, rule: Rule, controls: Sequence[Control], *, confidence: float, seed: int) -> Interval:
-    """Return the share of synthetic images that copy, with those that are missed if they are as mixed as the controls."""
+    """Return the rate of copies including missed ones, assuming that copies are distorted in the controls' proportions.
+
+    Args:
+        copies, rule, controls: of the audit.
+        confidence, seed: of the interval.
+    """
     hidden = [control.found for control in controls if control.distortion != UNCHANGED]
     certain = int(copies.identical.sum())
     return share_with_missed(
         certain,
         int(copies.flagged.sum()) - certain,
         len(copies.flagged),
-        (int(rule.alarms.sum()), len(rule.alarms)),
+        rule.false_alarms,
         (sum(share.count or 0 for share in hidden), sum(share.total or 0 for share in hidden)),
         confidence=confidence,
         seed=seed,
@@ -154,7 +161,12 @@ def _copies_per_image(
 def subject_table(copies: Copies, train_keys: Sequence[str], subjects: Sequence[str]) -> pd.DataFrame:
     """Return one row per training subject that leaks, most copied first.
 
-    Columns: subject, images, images_copied, copies (synthetic images), best_score, best_image (training key).
+    Args:
+        copies: of the audit.
+        train_keys, subjects: of the training images.
+
+    Returns:
+        Columns subject, images, images_copied, copies (synthetic images), best_score, best_image (training key).
     """
     counts = np.bincount(copies.original[copies.flagged], minlength=len(train_keys))
     best = np.full(len(train_keys), -np.inf)

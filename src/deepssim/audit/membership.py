@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from deepssim.audit.retrieval import distances
-from deepssim.evaluation.intervals import bootstrap_weights, percentile_interval, share_interval
+from deepssim.evaluation.intervals import Interval, bootstrap_weights, percentile_interval
 from deepssim.evaluation.ranking import ranking_samples
 
+_LEAST_SUBJECTS = 20  # on each side, for an interval by bootstrap
+_LEAST_ALARMS = 5  # that a false-positive rate must allow among the held-out subjects; fewer put the limit anywhere
 _LEAST_IN_CELL = 10  # held-out and synthetic images that a cell needs for its own test
 
 
@@ -31,13 +33,15 @@ def membership_inference(
     """Say how well an attacker who has only the synthetic images tells training images from held-out ones.
 
     Args:
-        train, holdout: each image's best score with a synthetic image, (T,) and (H,).
+        train, holdout: each image's best score with a synthetic image, floating point (T,) and (H,).
         subjects: of all T + H images.
         confidence, repetitions, seed: of the bootstrap by subject.
         most_false: false-positive rate at which the true-positive rate is given.
 
     Returns:
-        AUROC (0.5: cannot tell) and the true-positive rate at `most_false`, each with its interval.
+        AUROC (0.5: cannot tell) and the true-positive rate at `most_false`, each with its interval; no interval of the
+        AUROC below 20 subjects on a side, and no true-positive rate where the held-out subjects allow fewer than five
+        false positives.
 
     Source: Carlini et al. 2022, arXiv:2112.03570, for the rate at few false positives.
     """
@@ -45,31 +49,38 @@ def membership_inference(
     members = np.arange(len(scores)) < len(train)
     weights = np.vstack([np.ones(len(scores), np.int64), bootstrap_weights(subjects, repetitions, seed, "membership")])
     curves = ranking_samples(scores, members, weights, max_fpr=most_false)
-    return {
-        "auroc": percentile_interval(curves["auroc"][0], curves["auroc"][1:], confidence),
-        "tpr_at_fpr": percentile_interval(curves["tpr"][0], curves["tpr"][1:], confidence),
-        "fpr": most_false,
-    }
+    people = [len(set(side)) for side in (subjects[: len(train)], subjects[len(train) :])]
+    nan = float("nan")
+    auroc = percentile_interval(curves["auroc"][0], curves["auroc"][1:], confidence)
+    if min(people) < _LEAST_SUBJECTS:
+        auroc = Interval(auroc.value, nan, nan, f"no interval from fewer than {_LEAST_SUBJECTS} subjects on a side")
+    tpr = percentile_interval(curves["tpr"][0], curves["tpr"][1:], confidence)
+    least = round(_LEAST_ALARMS / most_false)
+    if people[1] < least:
+        tpr = Interval(nan, nan, nan, f"needs {least:,} held-out subjects, there are {people[1]:,}")
+    return {"auroc": auroc, "tpr_at_fpr": tpr, "fpr": most_false}
 
 
 def closest_record_share(
-    to_train: np.ndarray, to_holdout: np.ndarray, train_images: int, holdout_images: int, confidence: float
+    to_train: np.ndarray, to_holdout: np.ndarray, train_images: int, holdout_images: int
 ) -> dict[str, Any]:
     """Return the share of synthetic images that are nearer to a training than to any held-out image.
 
     Without copying the nearest of all real images is a training image as often as real images are training images, so
-    that is what the share compares with. Equal scores count half.
+    that is what the rate compares with. Equal scores count half. There is no interval: both sets of real images are
+    samples themselves, and an interval from the synthetic images alone would be far too narrow.
 
     Args:
-        to_train, to_holdout: each synthetic image's best score on both sides, (S,).
+        to_train, to_holdout: each synthetic image's best score on both sides, floating point (S,).
         train_images, holdout_images: how many there are to be nearest to.
-        confidence: of the interval.
 
     Source: Platzer and Reutterer 2021, arXiv:2104.00635.
     """
     nearer = int((to_train > to_holdout).sum())
     ties = int((to_train == to_holdout).sum())
-    share = share_interval(nearer + ties // 2, len(to_train), confidence)
+    nan = float("nan")
+    rate = (nearer + ties / 2) / len(to_train)
+    share = Interval(rate, nan, nan, "no interval: both sets of real images are samples", nearer, len(to_train))
     return {"share": share, "expected": train_images / (train_images + holdout_images)}
 
 
@@ -79,7 +90,7 @@ def data_copying(
     """Test whether synthetic images are nearer to the training images than held-out images are.
 
     Args:
-        synthetic, holdout: each image's best score with a training image, (S,) and (H,).
+        synthetic, holdout: each image's best score with a training image, floating point (S,) and (H,).
         synthetic_cells, holdout_cells: region of each image; regions are tested apart and averaged by their share of
             held-out images, so that copies in one region are not made up for by distance in another.
 
@@ -116,7 +127,7 @@ def cells_of(train: np.ndarray, *others: np.ndarray, seed: int) -> list[np.ndarr
     """Divide the space of embeddings into regions around the training images.
 
     Args:
-        train: embeddings (T, D).
+        train: embeddings, float32 (T, D).
         others: embeddings to place.
         seed: of k-means.
 
@@ -137,7 +148,7 @@ def nearest_two(synthetic: np.ndarray, holdout: np.ndarray) -> dict[str, Any]:
     """Summarise nearest-neighbour ratios: copies have a small one, since nothing else is as near as the original.
 
     Args:
-        synthetic, holdout: ratios from `neighbours.nearest_two_ratios`; NaN is left out.
+        synthetic, holdout: ratios from `retrieval.nearest_two_ratios`, float64 (S,) and (H,); NaN is left out.
     """
 
     def summary(ratios: np.ndarray) -> dict[str, float | None]:

@@ -21,7 +21,7 @@ from deepssim.evaluation.intervals import Interval
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 
 _LARGEST = 128  # pixels of a shown image's longer side; larger ones would make the page too heavy
-_CLASSES = {Verdict.COPIES: "found", Verdict.CANDIDATES: "unsure", Verdict.NONE: "none"}
+_CLASSES = {Verdict.COPIES: "found", Verdict.CANDIDATES: "unsure", Verdict.NONE: "none", Verdict.CANNOT_TELL: "unsure"}
 
 
 def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any]) -> None:

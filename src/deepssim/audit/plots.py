@@ -19,7 +19,17 @@ _BINS = 50
 
 
 def scores_svg(synthetic: np.ndarray, controls: np.ndarray | None, threshold: float, published: float) -> str:
-    """Draw best scores of synthetic images beside those of images that cannot be copies."""
+    """Draw the best scores of synthetic images beside those of images that cannot be copies.
+
+    Args:
+        synthetic: float (S,).
+        controls: float (N,), or None.
+        threshold: of the audit.
+        published: threshold of a duplicate.
+
+    Returns:
+        SVG.
+    """
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     axis = figure.subplots()
     both = synthetic if controls is None else np.concatenate([synthetic, controls])

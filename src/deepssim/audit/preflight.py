@@ -29,7 +29,12 @@ class Finding:
 
 
 def duplicates_within(keys: Sequence[str], content: Sequence[str]) -> list[Finding]:
-    """Name training images that occur more than once; equal pixels, whatever the file is called."""
+    """Find training images that occur more than once, by equal pixels.
+
+    Args:
+        keys: of the images.
+        content: SHA-256 of their pixels.
+    """
     groups: dict[str, list[str]] = {}
     for key, equal in zip(keys, content, strict=True):
         groups.setdefault(equal, []).append(key)
@@ -91,7 +96,7 @@ def suspicious_pairs(
     """Return pairs of images of different subjects whose SSIM after alignment is above a limit, most similar first.
 
     Args:
-        scores, partners: best score and partner of each of N images.
+        scores, partners: best score and partner of each of N images, float32 and int64 (N,).
         keys, partner_keys: of both sides.
         ssim: after alignment, NaN where it was not computed.
         limit: above which two images are nearly the same.

@@ -128,7 +128,10 @@ def neighbourhood_ratios(best: TopK, partner_subjects: Sequence[str], *, alpha: 
 
 
 def nearest_two_ratios(best: TopK) -> np.ndarray:
-    """Return the distance to the nearest divided by that to the second nearest image; NaN where there is no second.
+    """Return the distance to the nearest divided by that to the second nearest image.
+
+    Returns:
+        float64 (N,); NaN where there is no second.
 
     Source: Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94; of synthetic data, Zhao et al. 2021, arXiv:2102.08369.
     """

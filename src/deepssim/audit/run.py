@@ -137,7 +137,12 @@ def audit_images(
 
 
 def above_limit(found: dict[str, Any], rate: float) -> bool:
-    """Return whether copies were found and their rate among the synthetic images, less false alarms, exceeds `rate`."""
+    """Return whether copies were found and their rate, less false alarms, exceeds a limit.
+
+    Args:
+        found: what `summary.json` holds.
+        rate: fraction of the synthetic images, 0 to 1.
+    """
     estimate = found["figures"]["synthetic_that_copy"]["value"]
     return found["verdict"]["result"] == Verdict.COPIES and estimate > rate
 

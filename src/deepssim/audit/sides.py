@@ -17,7 +17,7 @@ class Side:
     Attributes:
         pack: images and keys.
         pixel_hashes: hash of each image's pixels.
-        subjects: of each image; every synthetic image has an empty one.
+        subjects: of each image; of synthetic images the volume, or the image itself.
         embeddings: in the order of the pack.
     """
 

@@ -3,6 +3,7 @@
 Not here: patterns and patients of DICOM files (datasets/subjects.py), splitting by subject (datasets/splits.py).
 """
 
+from collections import Counter
 from pathlib import Path
 
 from deepssim.datasets import subjects
@@ -52,3 +53,11 @@ def _by_table(collection: Collection, root: Path, csv: Path) -> list[str]:
             "with image_path (relative to the CSV or to the folder) and subject"
         )
     return [str(subject) for subject in found]
+
+
+def volumes_of(collection: Collection) -> list[str]:
+    """Return the file of every image that shares it with others, such as slices of a volume, or else the image's key."""
+    count = Counter(collection.files)
+    return [
+        str(path) if count[path] > 1 else key for path, key in zip(collection.files, collection.pack.keys, strict=True)
+    ]

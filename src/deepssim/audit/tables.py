@@ -20,6 +20,7 @@ from deepssim.audit.sides import Side, Sides
 from deepssim.config.base import as_settings
 from deepssim.config.settings import Config
 from deepssim.datasets.tables import write_csv
+from deepssim.evaluation.groups import LEAST_GROUPS
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.folders import Collection, checksums
 from deepssim.runtime.json_files import as_json
@@ -108,7 +109,12 @@ class Names:
 
 
 def write_tables(report: AuditReport, *, summary: str, pairs: str, keep: str, drop: str) -> dict[str, Any]:
-    """Write the files for other software and return what the summary holds."""
+    """Write the files for other software and return what the summary holds.
+
+    Args:
+        report: all results.
+        summary, pairs, keep, drop: files to write.
+    """
     found = summarise(report)
     Path(summary).write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     write_csv(pairs, pair_table(report))
@@ -130,7 +136,11 @@ def release_names(report: AuditReport) -> list[str]:
 
 
 def kinds(report: AuditReport) -> np.ndarray:
-    """Say of each synthetic image what it is: identical, confirmed copy, copy, borderline or different."""
+    """Return the kind of each synthetic image.
+
+    Returns:
+        object (S,), text: "identical", "confirmed copy", "copy", "borderline" or "different".
+    """
     figures = report.figures
     kind = np.full(len(report.synthetic.pack.keys), "different", dtype=object)
     below = figures.borderline[~figures.copies.flagged[figures.borderline]] if len(figures.borderline) else []
@@ -240,6 +250,8 @@ def sentence(report: AuditReport) -> str:
             f"None of {total:,} synthetic images was found to copy a training image; with {report.config.audit.confidence:.0%} "
             f"confidence at most {percent(estimate.high)} of such images are copies that this test sees."
         )
+    if figures.verdict is Verdict.CANNOT_TELL:
+        return _cannot_tell(report)
     known = bool(alarms.total)
     beside = f", beside {percent(alarms.value)} of images that cannot be copies" if known else ""
     text = f"{flagged:,} of {total:,} synthetic images ({percent(flagged / total)}) are called copies{beside}"
@@ -254,6 +266,20 @@ def sentence(report: AuditReport) -> str:
     return (
         f"{text}; without false alarms that is {percent(estimate.value)} (interval {percent(estimate.low)} to "
         f"{percent(estimate.high)}).{extra}"
+    )
+
+
+def _cannot_tell(report: AuditReport) -> str:
+    """Say why, and what the holdout can and cannot support."""
+    limit = report.figures.rule.limit
+    assert limit is not None
+    flagged, total = int(report.figures.copies.flagged.sum()), len(report.figures.copies.flagged)
+    people = "1 held-out subject" if limit.groups == 1 else f"{limit.groups} held-out subjects"
+    return (
+        f"The limit was calibrated on {people}, who support a false-alarm rate of {percent(limit.promised)} at best; "
+        f"{flagged:,} of {total:,} synthetic images are above it, which proves neither copies nor their absence. Provide "
+        f"held-out images of at least {LEAST_GROUPS} subjects, or of {round(1 / report.config.audit.false_positive_rate) - 1:,} "
+        f"for a rate of {percent(report.config.audit.false_positive_rate)}."
     )
 
 

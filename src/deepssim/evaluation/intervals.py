@@ -11,7 +11,9 @@ import numpy as np
 
 from deepssim.seeds import numpy_generator
 
-_DRAWS = 20_000  # of rates in `excess_share`; their percentiles then move by less than a hundredth of the interval
+_DRAWS = (
+    20_000  # of rates in `groups.excess_rate`; their percentiles then move by less than a hundredth of the interval
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,11 @@ class Interval:
 
 
 def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the exact two-sided interval of a share; 0 to 1 where nothing was counted.
+    """Return the exact two-sided interval of a rate; 0 to 1 where nothing was counted.
+
+    Args:
+        count, total: items found, and all items.
+        confidence: of the interval.
 
     Source: Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404.
     """
@@ -48,9 +54,13 @@ def clopper_pearson(count: int, total: int, confidence: float = 0.95) -> tuple[f
 
 
 def rule_of_three(total: int, confidence: float = 0.95) -> float:
-    """Return what a share is at most, with one-sided confidence, when none of `total` was found.
+    """Return the highest rate, with one-sided confidence, when none of `total` was found.
 
     It is exact; the well-known 3 / total is its limit for many at a confidence of 95 %.
+
+    Args:
+        total: items.
+        confidence: of the bound.
 
     Source: Hanley and Lippman-Hand 1983, doi:10.1001/jama.1983.03330370053031.
     """
@@ -58,7 +68,12 @@ def rule_of_three(total: int, confidence: float = 0.95) -> float:
 
 
 def share_interval(count: int, total: int, confidence: float = 0.95) -> Interval:
-    """Return a share of independent items: Clopper-Pearson, or the rule of three where none was found."""
+    """Return a rate of independent items: Clopper-Pearson, or the rule of three where none was found.
+
+    Args:
+        count, total: items found, and all items.
+        confidence: of the interval.
+    """
     _require_share(count, total)
     if total == 0:
         return Interval(float("nan"), 0.0, 1.0, "nothing to count", 0, 0)
@@ -93,7 +108,13 @@ def _draw(subjects: int, repetitions: int, seed: int, name: str) -> np.ndarray:
 
 
 def percentile_interval(value: float, samples: np.ndarray, confidence: float = 0.95) -> Interval:
-    """Return a figure with the percentiles of its bootstrap samples; samples that have no value (NaN) do not count."""
+    """Return a statistic with the percentiles of its bootstrap samples.
+
+    Args:
+        value: of the statistic.
+        samples: float64 (B,); NaN is left out.
+        confidence: of the interval.
+    """
     known = samples[np.isfinite(samples)]
     if not known.size or not np.isfinite(value):
         return Interval(float(value), float("nan"), float("nan"), "not enough subjects")
@@ -102,73 +123,17 @@ def percentile_interval(value: float, samples: np.ndarray, confidence: float = 0
     return Interval(float(value), float(low), float(high), "bootstrap by subject")
 
 
-def share_by_subject(
-    found: np.ndarray, groups: Sequence[str], *, confidence: float, repetitions: int, seed: int
-) -> Interval:
-    """Return a share of items that come in groups, such as images of patients.
-
-    Images of one patient are alike, so subjects are drawn and not images. Where all or none was found a bootstrap would
-    give an interval without width; then subjects are counted instead: exactly, or by the rule of three.
-
-    Args:
-        found: bool (N,).
-        groups: subject of each item.
-        confidence: of the interval.
-        repetitions, seed: of the bootstrap.
-    """
-    count, total = int(found.sum()), len(found)
-    subjects = len(set(groups))
-    if total == 0 or subjects == total:
-        return share_interval(count, total, confidence)
-    if count in (0, total):
-        edge = share_interval(0 if count == 0 else subjects, subjects, confidence)
-        return Interval(count / total, edge.low, edge.high, f"{edge.method} over subjects", count, total)
-    _, group_of, sizes = np.unique(
-        np.asarray(groups, dtype=object).astype(str), return_inverse=True, return_counts=True
-    )
-    weights = _draw(subjects, repetitions, seed, "share").astype(np.float64)
-    samples = (weights @ np.bincount(group_of, weights=found, minlength=subjects)) / (weights @ sizes)
-    interval = percentile_interval(count / total, samples, confidence)
-    return Interval(interval.value, interval.low, interval.high, interval.method, count, total)
-
-
-def excess_share(
-    flagged: int, total: int, alarms: int, controls: int, *, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """Return the share that remains when false alarms are taken off: (flagged - alarm rate) / (1 - alarm rate).
-
-    Args:
-        flagged, total: items that look like copies, and how many were looked at.
-        alarms, controls: the same for items that cannot be copies; with no controls nothing is taken off.
-        confidence: of the interval.
-        seed: of the draws from both rates' Jeffreys posteriors, whose percentiles are the interval.
-
-    Source: Rogan and Gladen 1978, doi:10.1093/oxfordjournals.aje.a112510, with a sensitivity of 1.
-    """
-    # Where nothing was flagged no false alarm can be taken off, and a limit below the rule of three would claim too much.
-    if total == 0 or controls == 0 or flagged == 0:
-        return share_interval(flagged, total, confidence)
-    random = numpy_generator(seed, "excess", flagged, total, alarms, controls)
-    rate = random.beta(flagged + 0.5, total - flagged + 0.5, _DRAWS)
-    alarm = random.beta(alarms + 0.5, controls - alarms + 0.5, _DRAWS)
-    tail = 100 * (1 - confidence) / 2
-    low, high = np.percentile(np.clip((rate - alarm) / (1 - alarm), 0, 1), [tail, 100 - tail])
-    expected = alarms / controls
-    value = max(0.0, (flagged / total - expected) / (1 - expected)) if expected < 1 else 0.0
-    return Interval(value, min(float(low), value), max(float(high), value), "false alarms taken off", flagged, total)
-
-
 def share_with_missed(
     certain: int,
     flagged: int,
     total: int,
-    alarms: tuple[int, int],
+    alarms: tuple[float, float],
     found: tuple[int, int],
     *,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Return the share of copies when false alarms are taken off and copies that are missed are added.
+    """Return the share of copies when false alarms are subtracted and copies that are missed are added.
 
     Of what is not certain: (flagged - alarm rate) / (sensitivity - alarm rate).
 
@@ -186,7 +151,7 @@ def share_with_missed(
     rest = total - certain
     if not total or not alarms[1] or not found[1] or found[0] / found[1] <= alarms[0] / alarms[1]:
         return Interval(float("nan"), 0.0, 1.0, "not known: controls do not tell copies from others", flagged, total)
-    random = numpy_generator(seed, "missed", certain, flagged, total, *alarms, *found)
+    random = numpy_generator(seed, "missed", certain, flagged, total, *map(str, alarms), *found)
     sure, *rates = (
         random.beta(count + 0.5, of - count + 0.5, _DRAWS)
         for count, of in ((certain, total), (flagged, rest), alarms, found)
@@ -196,27 +161,14 @@ def share_with_missed(
     low, high = np.percentile(sure + (1 - sure) * hidden, [tail, 100 - tail])
     share = float(_corrected(flagged / max(rest, 1), alarms[0] / alarms[1], found[0] / found[1]))
     value = (certain + rest * share) / total
-    if certain + flagged == 0:  # as in `excess_share`
+    if certain + flagged == 0:  # as in `groups.excess_rate`
         high = max(float(high), share_interval(0, total, confidence).high)
-    method = "false alarms taken off, missed copies added"
+    method = "false alarms subtracted, missed copies added"
     return Interval(value, min(float(low), value), max(float(high), value), method, certain + flagged, total)
 
 
 def _corrected(rate: Any, alarm: Any, sensitivity: Any) -> Any:
     return np.clip((rate - alarm) / np.maximum(sensitivity - alarm, 1e-3), 0, 1)
-
-
-def more_than_controls(flagged: int, total: int, alarms: int, controls: int) -> float:
-    """Return the probability that the flagged share exceeds that of the controls as much as it does by chance alone.
-
-    One-sided Fisher's exact test; 1 where there are no controls.
-    """
-    from scipy.stats import fisher_exact
-
-    if total == 0 or controls == 0:
-        return 1.0
-    table = [[flagged, total - flagged], [alarms, controls - alarms]]
-    return float(fisher_exact(table, alternative="greater").pvalue)
 
 
 def _require_share(count: int, total: int) -> None:

@@ -73,13 +73,7 @@ def compute_matrix(
     """
     name = MetricName(metric_name)
     require_weights(name, model_path)
-    pack = read_images(find_images(dataset_images_dir), place=dataset_images_dir, threads=threads)
-    real = [key for key in pack.keys if split_key(key)[1] == REAL_NAME]
-    synthetic = [key for key in pack.keys if split_key(key)[1] != REAL_NAME]
-    if not real or not synthetic:
-        raise DataError(
-            f"{dataset_images_dir}: has {len(real)} real images ({REAL_NAME}.*) and {len(synthetic)} others; both are needed"
-        )
+    pack, real, synthetic = _read_tree(dataset_images_dir, threads)
     if augment:
         pack = misalign_pack(pack, EvaluationConfig().misalignment, seed)
     device = _device(use_gpu)
@@ -102,6 +96,18 @@ def compute_matrix(
         npz.write_index(files["real"], real)
         npz.write_index(files["synth"], synthetic)
     logger.info("%s: %d real x %d synthetic images, %s", final["matrix"], len(real), len(synthetic), METRICS[name].axis)
+
+
+def _read_tree(root: str, threads: int) -> tuple[ImagePack, list[str], list[str]]:
+    """Return all images of a tree, the keys of the real and those of the synthetic ones."""
+    pack = read_images(find_images(root), place=root, threads=threads)
+    real = [key for key in pack.keys if split_key(key)[1] == REAL_NAME]
+    synthetic = [key for key in pack.keys if split_key(key)[1] != REAL_NAME]
+    if not real or not synthetic:
+        raise DataError(
+            f"{root}: has {len(real)} real images ({REAL_NAME}.*) and {len(synthetic)} others; both are needed"
+        )
+    return pack, real, synthetic
 
 
 def compute_ssim(**options: Any) -> None:

@@ -1,0 +1,264 @@
+"""Statistics of images that come in groups, such as all images of a patient or all slices of a generated volume.
+
+Images of one group are alike, so the group is the unit: every group counts once, however many images it has.
+
+Not here: rates of independent items (intervals.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepssim.evaluation.intervals import Interval, clopper_pearson, rule_of_three
+from deepssim.seeds import numpy_generator
+
+_LEAST_GROUPS = 2  # for an interval: one group says nothing about how groups differ
+_FEW = 10  # groups
+_DRAWS = 20_000
+_PICKS = 50  # random choices of one image per group
+_TOP_FRACTIONS = (0.02, 0.1, 0.3)  # of all images of both sides; the excess of copies may lie in any of these tails
+LEAST_GROUPS = 20  # that calibrate a limit; fewer cannot promise a rate of false alarms of 5 %
+_TAIL = 0.2  # fraction of the controls whose excesses fit the tail
+_LEAST_TAIL = 10  # controls in the tail, below which no tail is fitted
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit that a new image of a new group exceeds with at most a promised probability.
+
+    Attributes:
+        value: the limit.
+        promised: probability of a false alarm, 0 to 1.
+        groups: how many groups it was calibrated on.
+        exceeding: how many of them exceed it, each counted by the fraction of its images.
+    """
+
+    value: float
+    promised: float
+    groups: int
+    exceeding: float
+
+
+def group_codes(groups: Sequence[str]) -> tuple[np.ndarray, int]:
+    """Return the number of each item's group, int64 (N,), and how many groups there are."""
+    names, codes = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    return codes.astype(np.int64), len(names)
+
+
+def conformal_limit(scores: np.ndarray, groups: Sequence[str], rate: float) -> Limit:
+    """Calibrate a limit on groups of images that are exchangeable with the group of a new image.
+
+    Args:
+        scores: floating point (N,), of images that cannot be copies.
+        groups: of each image.
+        rate: false alarms that are allowed, 0 to 1.
+
+    Returns:
+        The limit. With G groups no more than 1 / (G + 1) can be promised.
+
+    Source: hierarchical conformal prediction, Lee, Barber and Willett 2023, arXiv:2306.06342: each group has the mass
+    1 / (G + 1), spread evenly over its images, and the new group the rest, at infinity.
+    """
+    codes, count = group_codes(groups)
+    if not count:
+        raise ValueError("a limit needs at least one group")
+    order = np.argsort(scores, kind="stable")
+    values = np.asarray(scores, dtype=np.float64)[order]
+    mass = 1 / (np.bincount(codes)[codes[order]] * (count + 1.0))
+    # Mass above each value; equal scores go together.
+    above = mass.sum() - np.cumsum(mass) + 1 / (count + 1.0)
+    last_of_equal = np.append(values[1:] > values[:-1], True)
+    allowed = np.flatnonzero(last_of_equal & (above <= rate + 1e-12))
+    place = allowed[0] if len(allowed) else len(values) - 1
+    exceeding = float(above[place]) * (count + 1) - 1
+    return Limit(float(values[place]), max(rate, 1 / (count + 1)), count, max(0.0, exceeding))
+
+
+def rate_by_group(found: np.ndarray, groups: Sequence[str], confidence: float = 0.95) -> Interval:
+    """Return the fraction of items found, with an interval for items that come in groups.
+
+    Args:
+        found: bool (N,).
+        groups: of each item.
+        confidence: of the interval.
+
+    Returns:
+        Clopper-Pearson's interval with the effective number of items where groups differ; where none or all were found,
+        groups are counted; no interval where there is one group of several items.
+
+    Source: Korn and Graubard 1998, Survey Methodology 24: effective sample size, adjusted by Student's t.
+    """
+    codes, count = group_codes(groups)
+    found = np.asarray(found, dtype=bool)
+    hits, total = int(found.sum()), len(found)
+    if total == 0:
+        return Interval(float("nan"), 0.0, 1.0, "nothing to count", 0, 0)
+    rate = hits / total
+    if count < _LEAST_GROUPS and total > 1:
+        return Interval(rate, float("nan"), float("nan"), "no interval from one subject", hits, total)
+    if hits in (0, total):
+        edge = rule_of_three(count, confidence)
+        low, high = (0.0, edge) if hits == 0 else (1 - edge, 1.0)
+        return Interval(rate, low, high, "rule of three over subjects", hits, total)
+    if count == total:
+        return Interval(rate, *clopper_pearson(hits, total, confidence), "Clopper-Pearson", hits, total)
+    tail = (1 - confidence) / 2
+    adjusted = effective_items(found, groups, confidence)
+    low, high = _beta_interval(rate * adjusted, adjusted, tail)
+    with_hits = len(np.unique(codes[found]))
+    if with_hits < _FEW:  # too few to tell how much groups differ; the rate is at most that of groups with any hit
+        high = max(high, clopper_pearson(with_hits, count, confidence)[1])
+    without = len(np.unique(codes[~found]))
+    if without < _FEW:
+        low = min(low, 1 - clopper_pearson(without, count, confidence)[1])
+    return Interval(rate, low, high, "Korn-Graubard by subject", hits, total)
+
+
+def effective_items(found: np.ndarray, groups: Sequence[str], confidence: float = 0.95) -> float:
+    """Return how many independent items tell as much about a rate as items that come in groups.
+
+    Args:
+        found: bool (N,), some but not all true.
+        groups: of each item, at least two.
+        confidence: of the interval that the number is for.
+
+    Returns:
+        1 to N.
+
+    Source: Korn and Graubard 1998, with the variance between groups and Student's t for few of them.
+    """
+    from scipy.stats import t as student
+
+    codes, count = group_codes(groups)
+    total, rate = len(found), float(np.mean(found))
+    residuals = np.bincount(codes, weights=found, minlength=count) - rate * np.bincount(codes, minlength=count)
+    variance = count / (count - 1) * np.square(residuals).sum() / total**2
+    independent = rate * (1 - rate) / variance if variance > 0 else float(total)
+    tail = (1 - confidence) / 2
+    return float(np.clip(independent * (student.ppf(tail, total - 1) / student.ppf(tail, count - 1)) ** 2, 1.0, total))
+
+
+def _beta_interval(hits: float, total: float, tail: float) -> tuple[float, float]:
+    from scipy.stats import beta
+
+    low = float(beta.ppf(tail, hits, total - hits + 1)) if hits > 0 else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, total - hits)) if hits < total else 1.0
+    return low, high
+
+
+def excess_rate(
+    flagged: np.ndarray, groups: Sequence[str], alarms: tuple[float, float], *, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Return the rate of copies when false alarms are subtracted: (flagged - alarm rate) / (1 - alarm rate).
+
+    Args:
+        flagged: items that look like copies, bool (N,).
+        groups: of each item.
+        alarms: how many of how many independent items that cannot be copies look like copies; of none nothing is subtracted.
+        confidence: of the interval.
+        seed: of the draws from both rates' Jeffreys posteriors, whose percentiles are the interval.
+
+    Source: Rogan and Gladen 1978, doi:10.1093/oxfordjournals.aje.a112510, with a sensitivity of 1.
+    """
+    plain = rate_by_group(flagged, groups, confidence)
+    hits, total = int(np.sum(flagged)), len(flagged)
+    # Where nothing was flagged no false alarm can be subtracted, and an upper end below the rule of three would claim too much.
+    if not alarms[1] or not hits or not np.isfinite(plain.low):
+        return plain
+    items = float(total) if hits == total else effective_items(flagged, groups, confidence)
+    random = numpy_generator(seed, "excess", hits, total)
+    rate = random.beta(hits / total * items + 0.5, (1 - hits / total) * items + 0.5, _DRAWS)
+    alarm = random.beta(alarms[0] + 0.5, alarms[1] - alarms[0] + 0.5, _DRAWS)
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.percentile(np.clip((rate - alarm) / (1 - alarm), 0, 1), [tail, 100 - tail])
+    expected = alarms[0] / alarms[1]
+    value = max(0.0, (hits / total - expected) / (1 - expected)) if expected < 1 else 0.0
+    return Interval(value, min(float(low), value), max(float(high), value), "false alarms subtracted", hits, total)
+
+
+def excess_probability(
+    scores: np.ndarray, groups: Sequence[str], controls: np.ndarray, control_groups: Sequence[str], seed: int
+) -> float:
+    """Return the probability that so many of the highest scores belong to the synthetic images by chance.
+
+    One image of every group is drawn. If no image is a copy, these images are exchangeable, so those of either side lie
+    anywhere in their common order: the number of synthetic ones among the highest is hypergeometric. Three sizes of
+    this tail are tried and corrected for (Bonferroni); draws are repeated and averaged, twice the average being a valid
+    p-value.
+
+    Args:
+        scores, groups: of the synthetic images, floating point (S,).
+        controls, control_groups: of images that cannot be copies, floating point (H,).
+        seed: of the draws.
+
+    Source: Rueschendorf 1982, doi:10.2307/3213629, for the average of p-values.
+    """
+    from scipy.stats import hypergeom
+
+    random = numpy_generator(seed, "excess by groups")
+    sides = [(np.asarray(values, np.float64), *group_codes(names)) for values, names in
+             ((scores, groups), (controls, control_groups))]  # fmt: skip
+    synthetic, held_out = sides[0][2], sides[1][2]
+    if not synthetic or not held_out:
+        return 1.0
+    total = synthetic + held_out
+    lowest = np.empty(_PICKS)
+    for pick in range(_PICKS):
+        drawn = [_one_of_each(values, codes, count, random) for values, codes, count in sides]
+        labels = np.repeat([1, 0], [synthetic, held_out])
+        # Ties count against the synthetic side.
+        order = np.lexsort((labels, -np.concatenate(drawn)))
+        ranked = labels[order]
+        tails = []
+        for fraction in _TOP_FRACTIONS:
+            size = max(1, round(fraction * total))
+            hits = int(ranked[:size].sum())
+            tails.append(float(hypergeom.sf(hits - 1, total, synthetic, size)))
+        lowest[pick] = min(1.0, len(_TOP_FRACTIONS) * min(tails))
+    if synthetic == len(scores) and held_out == len(controls):
+        return float(lowest[0])  # every draw is the same
+    return float(min(1.0, 2 * lowest.mean()))
+
+
+def _one_of_each(values: np.ndarray, codes: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    if count == len(values):
+        return values
+    order = random.permutation(len(values))
+    first = np.full(count, -1)
+    first[codes[order][::-1]] = order[::-1]
+    return values[first]
+
+
+def tail_limit(values: np.ndarray, groups: Sequence[str], tried: int, error: float) -> float:
+    """Extrapolate the highest similarity that images of other groups reach when many are tried.
+
+    The maxima of groups beyond a high quantile follow an exponential distribution on the scale of -log(1 - similarity).
+    Its scale is taken at the upper end of its one-sided 95 % interval, so that few groups give a higher limit.
+
+    Args:
+        values: similarity, -1 to 1, float (N,), of images that cannot be copies; NaN where it is not known, which counts
+            as low.
+        groups: of each image.
+        tried: how many further images are compared with the limit.
+        error: probability that any of them exceeds it by chance.
+
+    Returns:
+        The limit, up to 1; infinity where fewer than 20 groups allow no extrapolation.
+
+    Source: peaks over threshold with a shape of 0, Coles 2001, doi:10.1007/978-1-4471-3675-0, chapter 4.
+    """
+    from scipy.stats import chi2
+
+    codes, count = group_codes(groups)
+    size = max(_LEAST_TAIL, int(np.ceil(_TAIL * count)))
+    best = np.full(count, -np.inf)
+    known = np.isfinite(values)
+    np.maximum.at(best, codes[known], np.asarray(values, np.float64)[known])
+    if count < LEAST_GROUPS or np.isfinite(best).sum() <= size:
+        return float("inf")
+    scale = np.sort(-np.log1p(-np.minimum(best, 1 - 1e-6)))
+    start = scale[-size - 1]
+    excess = float((scale[-size:] - start).mean())
+    most = 2 * size * excess / chi2.ppf(0.05, 2 * size)
+    return float(-np.expm1(-(start + most * np.log(max(1.0, size / count * tried / error)))))
