@@ -156,8 +156,8 @@ class Layout(StrEnum):
 class FsimVariant(StrEnum):
     """What FSIM computes as its first feature.
 
-    `simplified` follows the code of arXiv:2509.16582: the gradient magnitude divided by its maximum, in place of phase
-    congruency.
+    `simplified` reproduces the code of arXiv:2509.16582: the gradient magnitude divided by its maximum, in place of phase
+    congruency, and no downsampling.
     """
 
     PHASE_CONGRUENCY = "phase_congruency"

@@ -14,7 +14,7 @@ STAGE_VERSIONS = {
     "train_ldm": 2,
     "generate": 2,
     "export_images": 1,
-    "score_images": 3,
+    "score_images": 4,
     "score_embeddings": 3,
     "gather_matrix": 2,
     "sample_pairs": 1,
