@@ -174,7 +174,7 @@ def comparisons(size: Size, device: torch.device, *, whole: bool) -> Iterator[Co
     few = Models(replace(size, records=min(8, size.records)), device)
     count = f"{few.size.records} records, {size.name}"
     plain = few.generator(Sampler.DDIM, 50, 1, size.per_record)
-    for sampler, steps in ((Sampler.DDIM, 50), (Sampler.PNDM, 20)):
+    for sampler, steps in ((Sampler.DDIM, 50), (Sampler.DPM_SOLVER, 20)):
         yield Comparison(
             f"{size.per_record} images for each of {count}, {sampler.value.upper()} {steps}",
             "one record at a time, DDIM 50", few.generator(sampler, steps, few.size.records, 64), plain, 1, 2,

@@ -74,13 +74,13 @@ def fsim_of_arrays(pair: tuple[np.ndarray, np.ndarray]) -> float:
     """Compute the simplified FSIM of a pair in numpy, features and all."""
     from scipy.ndimage import convolve
 
-    scharr = np.array([[3, 0, -3], [10, 0, -10], [3, 0, -3]], np.float32) / 16
+    sobel = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]], np.float32)
     maps = []
     for image in pair:
         values = image.astype(np.float32)
-        across, down = (convolve(values, kernel, mode="constant") for kernel in (scharr, scharr.T))
-        gradient = np.sqrt(across**2 + down**2)
-        maps.append((gradient / gradient.max(), gradient))
+        differences = np.hypot(*np.gradient(values))
+        gradient = np.hypot(*(convolve(values, kernel, mode="mirror") for kernel in (sobel, sobel.T)))
+        maps.append((differences / differences.max(), gradient))
     (p, g), (q, h) = maps
     likeness = (2 * p * q + T1) / (p * p + q * q + T1) * (2 * g * h + T2) / (g * g + h * h + T2)
     weight = np.maximum(p, q)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from monai.networks.schedulers import DDPMScheduler
 
-from deepssim.config.choices import Conditioning, Device, Duplication, Intensity, Sampler
+from deepssim.config.choices import Conditioning, Device, Duplication, Intensity
 from deepssim.config.generative import LdmConfig, SynthesisConfig, VaeConfig
 from deepssim.config.settings import load_config
 from deepssim.errors import DataError
@@ -203,37 +203,3 @@ def test_an_image_does_not_depend_on_batch_or_shard(networks):
     # another batch size may round differently in the last bit of a float: at most one grey level
     assert np.abs(draw(networks, KEYS, batch_size=3).images - together).max() <= 1
     assert np.abs(draw(networks, KEYS, seed=1).images - together).max() > 20
-
-
-@pytest.mark.parametrize("sampler", Sampler)
-def test_a_perfect_noise_predictor_gives_the_image_back(sampler):
-    """With one training latent the best prediction is known in closed form, and a solver must end at that latent."""
-    target = torch.randn(1, 2, 4, 4)
-    alphas = DDPMScheduler(**schedule_arguments(TINY)).alphas_cumprod
-
-    def perfect(latents, timesteps, context=None):
-        alpha = alphas[timesteps][:, None, None, None]
-        return (latents - alpha.sqrt() * target) / (1 - alpha).sqrt()
-
-    result = denoise(torch.randn(3, 2, 4, 4), perfect, TINY, SynthesisConfig(sampler=sampler))
-    torch.testing.assert_close(result, target.expand(3, -1, -1, -1), atol=0.03, rtol=0)
-
-
-@pytest.mark.parametrize("deviation", [0.5, 1.5])
-def test_pndm_needs_fewer_steps_than_ddim(deviation):
-    """For Gaussian latents the prediction is linear and the exact solution of the reverse process is known."""
-    alphas = DDPMScheduler(**schedule_arguments(TINY)).alphas_cumprod
-
-    def perfect(latents, timesteps, context=None):
-        alpha = alphas[timesteps][:, None, None, None]
-        return (1 - alpha).sqrt() * latents / (alpha * deviation**2 + 1 - alpha)
-
-    noise = torch.randn(16, 2, 4, 4)
-    exact = deviation * noise / (alphas[-1] * deviation**2 + 1 - alphas[-1]).sqrt()
-
-    def error(sampler, steps):
-        options = SynthesisConfig(sampler=sampler, sampler_steps=steps)
-        return float((denoise(noise, perfect, TINY, options) - exact).abs().mean())
-
-    assert error(Sampler.PNDM, 20) < error(Sampler.DDIM, 50) < error(Sampler.DDIM, 20)
-    assert error(Sampler.PNDM, 200) < 0.001

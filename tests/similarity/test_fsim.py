@@ -1,4 +1,4 @@
-"""FSIM agrees with a slow implementation written from the papers, one pair and one filter at a time."""
+"""FSIM agrees with slow implementations, one pair and one filter at a time: of the papers, and of the reference's variant."""
 
 import math
 
@@ -12,12 +12,17 @@ from deepssim.similarity.fsim import FsimComparison, FsimVariant, fsim_maps, pha
 from deepssim.similarity.tiles import all_scores, pair_scores
 
 
+def slow_frequencies(size: int) -> np.ndarray:
+    """The grid of phasecong2.m: the frequencies of odd sizes reach 0.5 on both sides."""
+    if size % 2:
+        return np.linspace(-0.5, 0.5, size)
+    return np.arange(-size // 2, size // 2) / size
+
+
 def slow_phase_congruency(image: np.ndarray) -> np.ndarray:
-    """Kovesi 1999 with FSIM's settings, on a centred frequency grid, even sizes."""
+    """Kovesi 1999 with FSIM's settings, on a centred frequency grid."""
     height, width = image.shape
-    v, u = np.meshgrid(
-        np.arange(-height // 2, height // 2) / height, np.arange(-width // 2, width // 2) / width, indexing="ij"
-    )
+    v, u = np.meshgrid(slow_frequencies(height), slow_frequencies(width), indexing="ij")
     radius = np.sqrt(u**2 + v**2)
     radius[height // 2, width // 2] = 1
     theta = np.arctan2(-v, u)
@@ -58,22 +63,54 @@ def slow_gradient(image: np.ndarray) -> np.ndarray:
     return np.sqrt(across**2 + down**2)
 
 
+def slow_average(image: np.ndarray, factor: int) -> np.ndarray:
+    """MATLAB's conv2(image, fspecial('average', factor), 'same'), every `factor`-th pixel: zeros beyond the border."""
+    full = convolve2d(image, np.full((factor, factor), 1 / factor**2))
+    first = factor // 2  # of the central part, counted from zero
+    return full[first : first + image.shape[0], first : first + image.shape[1]][::factor, ::factor]
+
+
+def slow_simplified_maps(image: np.ndarray) -> list[np.ndarray]:
+    """The reference's two maps pixel by pixel: central differences (one-sided at the border), and Sobel's sums.
+
+    OpenCV's filter2D continues the image by reflection at the centre of its outermost pixels.
+    """
+    height, width = image.shape
+    differences, sobel = np.zeros(image.shape), np.zeros(image.shape)
+    for y in range(height):
+        for x in range(width):
+            up, down, left, right = max(y - 1, 0), min(y + 1, height - 1), max(x - 1, 0), min(x + 1, width - 1)
+            by_row = (image[down, x] - image[up, x]) / (down - up)
+            by_column = (image[y, right] - image[y, left]) / (right - left)
+            differences[y, x] = math.sqrt(by_row**2 + by_column**2)
+            above, below = abs(y - 1), height - 1 - abs(height - 2 - y)
+            before, after = abs(x - 1), width - 1 - abs(width - 2 - x)
+            across = sum(w * (image[r, before] - image[r, after]) for r, w in ((above, 1), (y, 2), (below, 1)))
+            along = sum(w * (image[above, c] - image[below, c]) for c, w in ((before, 1), (x, 2), (after, 1)))
+            sobel[y, x] = math.sqrt(across**2 + along**2)
+    return [differences / (differences.max() + 1e-8), sobel]
+
+
+def slow_maps(image: np.ndarray, simplified: bool) -> list[np.ndarray]:
+    return slow_simplified_maps(image) if simplified else [slow_phase_congruency(image), slow_gradient(image)]
+
+
 def slow_fsim(first: np.ndarray, second: np.ndarray, simplified: bool) -> float:
-    gradients = [slow_gradient(image) for image in (first, second)]
-    maps = [g / g.max() for g in gradients] if simplified else [slow_phase_congruency(i) for i in (first, second)]
+    (p_map, g_map), (q_map, h_map) = (slow_maps(image, simplified) for image in (first, second))
     total, weights = 0.0, 0.0
-    for p, q, g, h in zip(*(m.ravel() for m in (*maps, *gradients)), strict=True):
+    for p, q, g, h in zip(*(m.ravel() for m in (p_map, q_map, g_map, h_map)), strict=True):
         likeness = (2 * p * q + 0.85) / (p * p + q * q + 0.85) * (2 * g * h + 160) / (g * g + h * h + 160)
         total, weights = total + likeness * max(p, q), weights + max(p, q)
     return total / weights
 
 
-@pytest.fixture
-def images(random) -> ImagePack:
+@pytest.fixture(params=[(24, 32), (25, 31), (24, 33)], ids=str)
+def images(random, request) -> ImagePack:
     """Blurred noise, a disc and a ramp: edges of all kinds, black background."""
-    y, x = np.mgrid[:24, :32]
+    height, width = request.param
+    y, x = np.mgrid[:height, :width]
     disc = 200 * ((x - 12) ** 2 + (y - 10) ** 2 < 60)
-    noise = convolve2d(random.integers(0, 256, (24, 32)), np.ones((3, 3)) / 9, mode="same")
+    noise = convolve2d(random.integers(0, 256, (height, width)), np.ones((3, 3)) / 9, mode="same")
     ramp = np.where(x > 8, 6.0 * x, 0)
     return ImagePack(np.stack([disc, noise, ramp, 0.6 * disc + 0.4 * noise]).astype(np.uint8), list("abcd"))
 
@@ -103,12 +140,33 @@ def test_an_edge_has_phase_congruency_whatever_its_height():
     np.testing.assert_allclose(weak, strong, atol=0.01)
 
 
-def test_large_images_are_averaged_down(random):
-    image = np.kron(random.integers(0, 256, (256, 300)), np.ones((2, 2)))
-    small, _ = fsim_maps(image, FsimVariant.SIMPLIFIED)
-    assert small.shape == (256, 300)
-    expected = slow_gradient(image[::2, ::2])  # windows of 2x2 lie on the blocks
-    np.testing.assert_allclose(small, expected / expected.max(), atol=1e-12)
+@pytest.mark.parametrize(
+    ("side", "factor"), [(383, 1), (384, 2), (512, 2), (639, 2), (640, 3), (896, 4), (1152, 5), (1664, 7)]
+)
+def test_large_images_are_averaged_down(random, side, factor):
+    """By the shorter side over 256, where halves are rounded up."""
+    image = random.integers(0, 256, (side, side + 12)).astype(np.float64)
+    expected = slow_average(image, factor)
+    assert expected.shape == (-(-side // factor), -(-(side + 12) // factor))
+    congruency, gradient = fsim_maps(image, FsimVariant.PHASE_CONGRUENCY)
+    np.testing.assert_allclose(gradient, slow_gradient(expected), atol=1e-9)
+    np.testing.assert_allclose(congruency, slow_phase_congruency(expected), atol=1e-9)
+
+
+def test_the_simplified_variant_keeps_the_size(random):
+    congruency, gradient = fsim_maps(random.integers(0, 256, (640, 650)), FsimVariant.SIMPLIFIED)
+    assert congruency.shape == gradient.shape == (640, 650)
+    assert congruency.max() == 1
+
+
+def test_the_simplified_gradient_by_hand():
+    """A step of 100 between two columns: the kernel's weights add up to 4, and mirroring hides the border."""
+    image = np.zeros((8, 9))
+    image[:, 4:] = 100
+    congruency, gradient = fsim_maps(image, FsimVariant.SIMPLIFIED)
+    step = np.isin(np.arange(9), (3, 4))
+    np.testing.assert_array_equal(gradient, np.tile(400.0 * step, (8, 1)))
+    np.testing.assert_array_equal(congruency, np.tile(1.0 * step, (8, 1)))
 
 
 def test_bit_depth_is_a_matter_of_scale(images):
@@ -119,7 +177,8 @@ def test_bit_depth_is_a_matter_of_scale(images):
 
 
 def test_a_pair_scores_the_same_in_any_company(images, random):
-    many = ImagePack(random.integers(0, 256, (70, 24, 32), dtype=np.uint8), [str(n) for n in range(70)])
+    size = images.images.shape[1:]
+    many = ImagePack(random.integers(0, 256, (70, *size), dtype=np.uint8), [str(n) for n in range(70)])
     whole = all_scores(FsimComparison(images, many))
     np.testing.assert_array_equal(whole, all_scores(FsimComparison(images, many, threads=2)))
     rows, columns = random.integers(0, 4, 30), random.integers(0, 70, 30)
@@ -127,7 +186,7 @@ def test_a_pair_scores_the_same_in_any_company(images, random):
 
 
 def test_unusable_images_are_named(images):
-    flat = ImagePack(np.full((2, 24, 32), 7, np.uint8), ["flat", "too"])
+    flat = ImagePack(np.full((2, *images.images.shape[1:]), 7, np.uint8), ["flat", "too"])
     with pytest.raises(DataError, match="2 of 2 images are constant.*first 'flat'"):
         all_scores(FsimComparison(images, flat))
     with pytest.raises(DataError, match="4x4 are smaller than the 8x8"):

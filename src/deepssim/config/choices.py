@@ -82,10 +82,15 @@ class Duplication(StrEnum):
 
 
 class Sampler(StrEnum):
-    """Solver that denoises latents; `pndm` needs fewer steps than `ddim` for the same accuracy."""
+    """Solver that denoises latents: DDIM, as in the paper, PNDM or DPM-Solver++.
+
+    On the demo, `dpm_solver` with 20 steps is closer to the result of 500 steps than `ddim` with 50, and `pndm` is less
+    accurate than `ddim` with equally many steps. `dpm_solver` needs the package diffusers.
+    """
 
     DDIM = "ddim"
     PNDM = "pndm"
+    DPM_SOLVER = "dpm_solver"
 
 
 class Intensity(StrEnum):
@@ -156,8 +161,8 @@ class Layout(StrEnum):
 class FsimVariant(StrEnum):
     """What FSIM computes as its first feature.
 
-    `simplified` follows the code of arXiv:2509.16582: the gradient magnitude divided by its maximum, in place of phase
-    congruency.
+    `simplified` reproduces the code of arXiv:2509.16582: the gradient magnitude divided by its maximum, in place of phase
+    congruency, and no downsampling.
     """
 
     PHASE_CONGRUENCY = "phase_congruency"

@@ -1,6 +1,7 @@
 """Draw synthetic images from a trained latent diffusion model.
 
-Not here: training (autoencoder_training.py, diffusion_training.py), writing image files (images/tree.py).
+Not here: the solvers (solvers.py), training (autoencoder_training.py, diffusion_training.py), writing image files
+(images/tree.py).
 """
 
 import logging
@@ -10,14 +11,14 @@ import numpy as np
 import torch
 from monai.networks.nets.autoencoderkl import AutoencoderKL
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
-from monai.networks.schedulers import DDIMScheduler, PNDMScheduler, Scheduler
 from torch import Tensor
 from tqdm import tqdm
 
-from deepssim.config.choices import Intensity, Sampler
+from deepssim.config.choices import Intensity
 from deepssim.config.generative import LdmConfig, SynthesisConfig
-from deepssim.generative.diffusion import NO_CONDITION, schedule_arguments, size_divisor
+from deepssim.generative.diffusion import NO_CONDITION, size_divisor
 from deepssim.generative.latents import Latents, crop, padding
+from deepssim.generative.solvers import solver
 from deepssim.images.keys import real_key, split_key
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise, stretch
@@ -96,25 +97,16 @@ def denoise(
     Returns:
         float32, same shape as `noise`.
 
-    Source: Song et al., arXiv:2010.02502 (DDIM); Liu et al., arXiv:2202.09778 (PNDM, the linear multi-step method);
-    Ho and Salimans, arXiv:2207.12598 (guidance).
+    Raises:
+        ConfigError: if the solver needs a package that is not installed.
+
+    Source: solvers.py; Ho and Salimans, arXiv:2207.12598 (guidance).
     """
     latents = noise
-    steps = min(options.sampler_steps, ldm.timesteps)
-    if options.sampler is Sampler.PNDM:
-        arguments = {name: value for name, value in schedule_arguments(ldm).items() if name != "clip_sample"}
-        schedule: Scheduler = PNDMScheduler(skip_prk_steps=True, set_alpha_to_one=True, **arguments)
-        schedule.set_timesteps(steps, device=latents.device)
-        # The first step is taken twice, the second time with the slope at its end. MONAI's `step` expects the time step
-        # of this end again, but its list of time steps has it only once.
-        times = torch.cat([schedule.timesteps[:2], schedule.timesteps[1:]])
-    else:
-        schedule = DDIMScheduler(**schedule_arguments(ldm))
-        schedule.set_timesteps(steps, device=latents.device)
-        times = schedule.timesteps
+    times, step = solver(ldm, options)
     for time in times:
-        predicted = _predict(unet, latents, time.repeat(len(latents)), options.guidance_scale, context)
-        latents, _ = schedule.step(predicted, int(time), latents)
+        at = torch.full((len(latents),), time, device=latents.device)
+        latents = step(_predict(unet, latents, at, options.guidance_scale, context), time, latents)
     return latents
 
 

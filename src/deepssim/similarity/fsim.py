@@ -4,7 +4,9 @@ FSIM compares two maps of each image, phase congruency and gradient magnitude, a
 congruency of the two images. The maps are computed once per image; each pair then takes one pass over them.
 
 Source: Zhang, Zhang, Mou, Zhang 2011, doi:10.1109/TIP.2011.2109730; phase congruency as in Kovesi, "Image features from
-phase congruency", Videre 1(3), 1999, with the noise threshold of 2 standard deviations that FSIM's authors use.
+phase congruency", Videre 1(3), 1999, with the noise threshold of 2 standard deviations that FSIM's authors use. Factor of
+downsampling, borders and frequencies are those of the authors' program (FeatureSIM.m with phasecong2). The simplified
+variant has the formulas of `src/utils/fsim.py` of github.com/brAIn-science/DeepSSIM.
 
 Not here: tiles and memory (tiles.py), SSIM (ssim.py).
 """
@@ -15,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit, prange
-from scipy.fft import fft2, fftfreq, ifft2
+from scipy.fft import fft2, ifft2, ifftshift
 from scipy.ndimage import convolve, uniform_filter
 
 from deepssim.config.choices import FsimVariant
@@ -37,6 +39,7 @@ _ANGLE_ON_SIGMA = 1.2  # ratio of the spacing of orientations to the angular fil
 _NOISE_DEVIATIONS = 2.0
 _EPSILON = 1e-4
 _SCHARR = np.array([[3, 0, -3], [10, 0, -10], [3, 0, -3]]) / 16
+_SOBEL = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class FsimFeatures:
 
     Attributes:
         congruency: phase congruency or the simplified map used in its place, 0 to 1.
-        gradient: magnitude of the Scharr gradient, for intensities of 0 to 255.
+        gradient: magnitude of the Scharr gradient of intensities of 0 to 255, or of the unscaled Sobel gradient.
     """
 
     congruency: np.ndarray
@@ -142,19 +145,30 @@ def fsim_maps(image: np.ndarray, variant: FsimVariant) -> tuple[np.ndarray, np.n
         variant: how phase congruency is computed.
 
     Returns:
-        Two float64 maps of the same shape: (H, W), or smaller if the image was downsampled.
+        Two float64 maps of one shape: (H, W), or smaller where `phase_congruency` averages the image down.
     """
-    small = _downsampled(image.astype(np.float64))
-    gradient = np.hypot(*(convolve(small, kernel, mode="constant") for kernel in (_SCHARR, _SCHARR.T)))
+    values = image.astype(np.float64)
     if variant is FsimVariant.SIMPLIFIED:
-        peak = gradient.max()
-        return gradient / (peak if peak > 0 else 1), gradient
+        return _simplified_maps(values)
+    small = _averaged_down(values)
+    gradient = np.hypot(*(convolve(small, kernel, mode="constant") for kernel in (_SCHARR, _SCHARR.T)))
     return phase_congruency(small), gradient
 
 
-def _downsampled(image: np.ndarray) -> np.ndarray:
-    """Average an image down to about 256 pixels along its shorter side, the scale at which FSIM is defined."""
-    factor = max(1, round(min(image.shape) / _COMMON_SIDE))
+def _simplified_maps(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the maps of the reference: differences of neighbours, divided by their maximum, and the Sobel gradient.
+
+    Both at the full size of the image. Beyond its borders the image is mirrored without repeating the outermost pixels.
+    """
+    differences = np.hypot(*np.gradient(image))
+    gradient = np.hypot(*(convolve(image, kernel, mode="mirror") for kernel in (_SOBEL, _SOBEL.T)))
+    most = differences.max()
+    return differences / (most if most > 0 else 1), gradient
+
+
+def _averaged_down(image: np.ndarray) -> np.ndarray:
+    """Reduce an image to about 256 pixels along its shorter side, the scale at which FSIM is defined."""
+    factor = max(1, int(min(image.shape) / _COMMON_SIDE + 0.5))  # halves are rounded up, as MATLAB does
     if factor == 1:
         return image
     # A window of even size has no centre pixel; this origin matches a convolution cropped to the image size.
@@ -207,7 +221,7 @@ def _noise_threshold(finest: np.ndarray, radial: np.ndarray, spread: np.ndarray)
 def _filters(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return radial filters (scales, H, W) and angular ones (orientations, H, W), zero frequency at [0, 0]."""
     height, width = shape
-    y, x = fftfreq(height)[:, None], fftfreq(width)[None, :]
+    y, x = _frequencies(height)[:, None], _frequencies(width)[None, :]
     radius = np.hypot(x, y)
     radius[0, 0] = 1  # avoids log(0); the filters are set to zero there below
     low_pass = 1 / (1 + (radius / 0.45) ** (2 * 15))  # cuts the spectrum's corners, which depend on orientation
@@ -224,6 +238,14 @@ def _filters(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     directions = np.arange(_ORIENTATIONS) * np.pi / _ORIENTATIONS
     distances = [np.abs(np.arctan2(np.sin(angle - direction), np.cos(angle - direction))) for direction in directions]
     return radial, np.stack([np.exp(-(distance**2) / (2 * deviation**2)) for distance in distances])
+
+
+def _frequencies(size: int) -> np.ndarray:
+    """Return the frequencies of a side in cycles per pixel, zero first.
+
+    As in Kovesi's program, those of an odd side range from -0.5 to 0.5, so they are divided by `size - 1`.
+    """
+    return ifftshift(np.arange(size) - size // 2) / (size - size % 2)
 
 
 @njit(parallel=True, cache=True, fastmath={"contract"})
