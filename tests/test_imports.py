@@ -26,7 +26,7 @@ SCORES = (
 ALLOWED = {
     "`deepssim --help`": set(),
     "imports of the Snakefile": set(),
-    "embed (deepssim)": {"torch", "scipy"},
+    "embed (deepssim)": {"torch", "scipy", "kornia"},
     "embed (dar)": {"torch"},
     "embed (chen)": {"torch"},
     "embed (semdedup)": {"torch"},

@@ -279,5 +279,7 @@ def _rotate(images: Tensor, degrees: float) -> Tensor:
     """Rotate images anti-clockwise."""
     if not degrees:
         return images
-    clockwise = images.new_full((images.shape[0], 1), -degrees)
-    return AffinePose.identity(images).compose(clockwise).undo(images, "bilinear")
+    from kornia.geometry.transform import rotate  # not needed to import the encoder
+
+    angles = images.new_full((len(images),), degrees)
+    return rotate(images, angles, padding_mode="reflection").clamp(0, 1)
