@@ -4,15 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from deepssim.encoders.ssim_features import SsimFeatures
-from deepssim.images.files import read_image
-from deepssim.images.standardize import fit
 from deepssim.similarity.ssim import ssim_of_arrays
-
-
-@pytest.fixture
-def xrays(real_data):
-    files = sorted((real_data / "chest_xray").glob("*.png"))[:80]
-    return np.stack([fit(read_image(file, percentiles=(0, 100)), (64, 64)) for file in files])
 
 
 def copies(images):
@@ -29,21 +21,22 @@ def cosines(features, *sides):
     return (real @ synthetic.T).numpy()
 
 
-def test_cosines_of_real_images_are_near_to_ssim_without_training(xrays):
+def test_cosines_are_near_to_ssim_without_training(scans, request):
+    """Virtual patients, whose heads all lie alike and have black around them, are harder."""
     torch.manual_seed(0)
-    found = cosines(SsimFeatures(1024), xrays, copies(xrays))
-    truth = ssim_of_arrays(xrays, copies(xrays))
-    assert np.abs(found - truth).mean() < 0.03
+    found = cosines(SsimFeatures(1024), scans, copies(scans))
+    truth = ssim_of_arrays(scans, copies(scans))
+    assert np.abs(found - truth).mean() < (0.03 if "X-rays" in request.node.name else 0.04)
     close = truth > 0.6
     assert close.sum() > 100
     assert np.abs(found - truth)[close].mean() < 0.02
     assert abs((found - truth)[close].mean()) < 0.015
 
 
-def test_windows_give_ssim_on_average(xrays):
+def test_windows_give_ssim_on_average(scans):
     """The formula, written down pixel by pixel for one window."""
     features = SsimFeatures(16)
-    one, two = xrays[0], copies(xrays)[0]
+    one, two = scans[0], copies(scans)[0]
     with torch.inference_mode():
         vectors = features.windows(torch.from_numpy(np.stack([one, two]))[:, None])[..., 7, 11].numpy()
     parts = []
