@@ -34,7 +34,9 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, _library)))
 
 METRICS = chosen_metrics(config["evaluation"]["metrics"], config["published"])
 PIXEL_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.input_kind is InputKind.PIXELS]
-EMBEDDING_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.input_kind is InputKind.EMBEDDINGS]
+EMBEDDING_METRICS = [
+    metric.name.value for metric in KNOWN_METRICS.values() if metric.input_kind is InputKind.EMBEDDINGS
+]
 VARIANTS = ["", "_misaligned"]
 
 SHARDS = [f"{shard:03d}" for shard in range(config["shards"])]
