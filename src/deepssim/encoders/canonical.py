@@ -281,5 +281,5 @@ def _rotate(images: Tensor, degrees: float) -> Tensor:
         return images
     from kornia.geometry.transform import rotate  # not needed to import the encoder
 
-    angles = images.new_full((len(images),), degrees)
+    angles = images.new_full((images.shape[0],), degrees)  # `len` would fix the batch size in a traced network
     return rotate(images, angles, padding_mode="reflection").clamp(0, 1)
