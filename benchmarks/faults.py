@@ -61,11 +61,21 @@ def jobs_of(run: subprocess.Popen) -> dict[str, psutil.Process]:
     try:
         for process in psutil.Process(run.pid).children(recursive=True):
             for part in process.cmdline():
-                if part.endswith(".py") and ".snakemake" in part:
-                    found[part.split(".")[-2]] = process
+                if part.endswith(".py") and ".snakemake" in part and (rule := _rule_of(Path(part))):
+                    found[rule] = process
     except psutil.Error:
         return found  # one ended while it was looked at
     return found
+
+
+def _rule_of(script: Path) -> str | None:
+    """Return the rule of a running job: Snakemake pickles it into the job's copy of workflow/scripts/stage.py."""
+    try:
+        text = script.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None  # the job has ended
+    found = re.search(r"rule\\x94\\x8c(?:\\x[0-9a-f]{2}|\\[a-z]|.)(\w+?)\\x94", text)
+    return found[1] if found else None
 
 
 def kill_once(

@@ -72,10 +72,14 @@ def test_neighbours_are_the_most_similar_other_images(random):
 def test_a_batch_depends_on_the_seed_only(random):
     families = Families(smooth(10, random))
     batches = []
+    before = torch.get_num_threads()
     for threads in (1, 2):
         torch.manual_seed(5)
         torch.set_num_threads(threads)
-        batches.append(families.draw(torch.arange(4)))
+        try:
+            batches.append(families.draw(torch.arange(4)))
+        finally:
+            torch.set_num_threads(before)  # or all later tests would share their processor with a second thread
     assert torch.equal(batches[0].images, batches[1].images)
     assert torch.equal(batches[0].ssim, batches[1].ssim)
 
