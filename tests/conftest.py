@@ -18,6 +18,7 @@ MARKS = {
     "test_benchmarks.py": "benchmark",
     "workflow/test_audit.py": "workflow",
     "workflow/test_faults.py": "faults",
+    "workflow/test_paper_configs.py": "workflow",
     "workflow/test_resume.py": "faults",
     "workflow/test_run.py": "workflow",
     "workflow/test_slurm.py": "slurm",

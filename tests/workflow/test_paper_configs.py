@@ -108,7 +108,6 @@ def test_stages_run_with_every_conditioning(name, table, tmp_path):
     assert not np.array_equal(made[1], made[2])
 
 
-@pytest.mark.workflow
 def test_runs_in_the_workflow_and_repeats_only_what_changed(table, tmp_path):
     config = tmp_path / "narrow.json"
     for conditioning, features in (("variables", 6), ("none", 0)):
