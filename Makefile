@@ -10,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=1 --set-threads train_vae=1 train_ldm=1
 	@$(BIN)/deepssim show
 
-# Tests that take minutes or need more than Python, by their marks (tests/conftest.py).
+# Tests that take minutes or need more than Python, by their marks (tests/conftest.py). `check` takes minutes without them.
 SLOW := workflow or slurm or faults or browser or fuzz or benchmark
 
 check: lint

@@ -1,4 +1,4 @@
-"""What the demo promises, checked on its results: enough test pairs, enough copies, an encoder that finds the classes."""
+"""Check the demo's results: enough test pairs, enough copies, an encoder that finds the classes, the report."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def figures(name: str) -> dict:
+def evaluation(name: str) -> dict:
     """Read one evaluation of the demo."""
     return json.loads((RESULTS / "eval" / f"{name}.json").read_text())
 
 
-aligned, truth = figures("deepssim"), figures("ssim")
+aligned, truth = evaluation("deepssim"), evaluation("ssim")
 promises = {
     "at least 30 test pairs in each class": min(part["pairs"] for part in aligned["per_class"].values()) >= 30,
     "at least 10 % of synthetic images copy": truth["copies"]["share_of_synthetic_that_copy"] >= 0.10,

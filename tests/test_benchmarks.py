@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from benchmarks.measure import replace_rows
+from benchmarks.scaling import dry_run
 from tests.conftest import ROOT
 
 
@@ -21,6 +22,13 @@ def test_all_of_them_run(tmp_path):
         assert rival in text
     assert text.count("| SSIM matrix |") == text.count("| top-10 of embeddings |") == 4
     assert (tmp_path / "benchmarks.svg").stat().st_size > 5000
+
+
+def test_a_thousand_shards_can_be_planned():
+    """The time that it takes is on docs/scaling.md."""
+    jobs, _, memory_gb = dry_run(1000)
+    assert jobs > 8000
+    assert memory_gb < 1
 
 
 def test_one_job_can_be_measured_again(tmp_path):

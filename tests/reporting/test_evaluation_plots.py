@@ -1,8 +1,9 @@
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.reporting.evaluation_plots import plot_calibration, plot_confusion, plot_copy_rate, plot_ranking
 
 
@@ -48,15 +49,19 @@ def test_calibration_of_fewer_pairs_than_bins(tmp_path):
     plot_calibration([tmp_path / "x.png"], few, np.array([0.1, 0.2]))
     plot_ranking([tmp_path / "y.png"], few, np.array([0, 1]))
     assert (tmp_path / "x.png").stat().st_size > 1000
+    assert (tmp_path / "y.png").stat().st_size > 1000
 
 
 def test_confusion_shows_counts(tmp_path, figures):
     text = saved(tmp_path, "confusion", plot_confusion, figures)
-    for part in (">27<", "deepssim, misaligned", "duplicate"):
+    for part in ("deepssim, aligned", "deepssim, misaligned", "duplicate"):
         assert part in text
-    assert SSIM_THRESHOLDS.high == 0.85
+    written = [text.count(f">{count}<") for count in (0, 1, 2, 3, 27, 30)]
+    assert written == [2 * count for count in (3, 1, 1, 1, 2, 1)]  # each matrix has every number of its counts
 
 
 def test_copy_rates_have_intervals(tmp_path, figures):
     text = saved(tmp_path, "copies", plot_copy_rate, figures)
     assert "training images copied" in text
+    bars = re.findall(r'<g id="LineCollection_\d+">(.*?)</g>', text, re.DOTALL)
+    assert [group.count("<path ") for group in bars] == [2, 2]  # one for each evaluation, of either rate

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import h5py
 import numpy as np
@@ -11,13 +12,19 @@ import pytest
 from deepssim.images.packs import join_packs, read_pack, write_pack
 from deepssim.runtime.records import verify
 from deepssim.similarity.embeddings import read_embeddings
+from deepssim.similarity.matrices import read_scores
+from deepssim.similarity.scores import TopScores
 from tests.conftest import ROOT
-from tests.stages.jobs import run_rule
-from tests.workflow.plans import CHAIN
+from tests.stages.jobs import run_job, run_rule
+from tests.workflow.plans import CHAIN, LISTS
 from tests.workflow.test_rules import RULES
 
 SHARDS = 8
 SCORING = ("seed", "device", "shards", "similarity", "synthesis.images_per_record")
+FROM_SCORES = {
+    "score_images", "score_embeddings", "gather_matrix", "sample_pairs", "verify_copies", "fit_thresholds", "evaluate", "summarize",
+    "compare_metrics", "plot_metric", "plot_benchmark", "plot_evaluation", "plot_summary", "plot_copies", "report",
+}  # fmt: skip
 TRAININGS = {"train_vae": "vae", "train_ldm": "ldm", "train_deepssim": "encoders", "train_dar": "encoders"}
 
 
@@ -80,6 +87,27 @@ def test_results_are_those_that_the_readme_explains(chain):
     ):
         assert name in explained
         assert (chain.results / name).stat().st_size > 0
+
+
+def test_lists_of_the_best_scores_are_enough_for_all_that_follows(chain, plans, tmp_path):
+    """Every job from the scores on again, where a file holds the best of each image and the labelled pairs only."""
+    folder, config = tmp_path / "lists", CHAIN | LISTS
+    shutil.copytree(chain.folder, folder)
+    jobs = {tuple(job.outputs.values()): job for job in plans["lists"].jobs}
+    again = [jobs[tuple(job.outputs.values())] for job in chain.jobs if job.rule in FROM_SCORES]
+    assert {job.rule for job in again} == FROM_SCORES
+    for job in again:
+        (folder / next(iter(job.outputs.values()))).unlink()
+        run_job(folder, job, config)
+    for metric in ("ssim", "deepssim", "fsim_misaligned"):
+        assert isinstance(read_scores(folder / "results" / "matrices" / f"{metric}.h5"), TopScores)
+    dense, lists = (
+        json.loads((place / "results" / "eval" / "ssim.json").read_text()) for place in (chain.folder, folder)
+    )
+    assert lists["copies"] == dense["copies"]
+    assert lists["macro_f1"] == 1
+    page = (folder / "results" / "report" / "index.html").read_text()
+    assert page.count("<img ") == (chain.results / "report" / "index.html").read_text().count("<img ")
 
 
 def test_misaligned_scores_are_judged_by_the_thresholds_of_aligned_ones(chain):

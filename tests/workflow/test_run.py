@@ -135,15 +135,19 @@ def test_shards_change_no_figure(results, tmp_path):
 
 
 def test_beyond_the_dense_limit_the_best_of_each_image_are_enough(results, tmp_path):
-    """From the SSIM matrix on, everything again with top-k lists in two shards; counts of copies stay exactly the same."""
+    """The SSIM matrix again as top-k lists in two shards, and what comes of it: counts of copies stay exactly the same.
+
+    That all plots and the report can be made of lists is shown in stages/test_chain.py.
+    """
     folder = tmp_path / "run"
     shutil.copytree(results.parent, folder)
     config = tmp_path / "limit.yaml"
     small = {"shards": 2, "similarity": {"dense_limit": 100, "top_k": 3}}
     config.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | small))
-    run = snakemake(folder, "--configfile", str(config))
+    lists = "results/matrices/deepssim_misaligned.h5"
+    run = snakemake(folder, "results/eval/ssim.json", lists, "--configfile", str(config))
     assert run.returncode == 0, run.stdout[-4000:]
-    assert isinstance(read_scores(folder / "results" / "matrices" / "deepssim_misaligned.h5"), TopScores)
+    assert isinstance(read_scores(folder / lists), TopScores)
     dense, lists = (
         json.loads((place / "results" / "eval" / "ssim.json").read_text()) for place in (results.parent, folder)
     )
