@@ -24,11 +24,12 @@ def test_all_of_them_run(tmp_path):
     assert (tmp_path / "benchmarks.svg").stat().st_size > 5000
 
 
-def test_a_thousand_shards_can_be_planned():
-    """The time that it takes is on docs/scaling.md."""
-    jobs, _, memory_gb = dry_run(1000)
-    assert jobs > 8000
-    assert memory_gb < 1
+def test_hundreds_of_shards_are_planned_in_little_memory():
+    """What a thousand take is measured for docs/scaling.md."""
+    jobs, seconds, memory_gb = dry_run(300)
+    assert jobs > 12 * 300
+    assert seconds > 0
+    assert memory_gb < 0.4
 
 
 def test_one_job_can_be_measured_again(tmp_path):
