@@ -64,7 +64,7 @@ def test_alarms_keep_their_promise_and_false_verdicts_are_rare(random, design):
 
 def test_an_excess_of_copies_is_seen_and_needs_subjects(random):
     held_out, subjects = draw(random, 85, 2, 0.5)
-    copies = np.concatenate([random.normal(size=140), random.normal(6, 1, 60)])
+    copies = np.concatenate([random.normal(size=180), random.normal(6, 1, 20)])
     names = [str(number) for number in range(200)]
     assert excess_probability(copies, names, held_out, subjects, 0) < 0.025
     assert excess_probability(copies, ["one volume"] * 200, held_out, subjects, 0) > 0.025  # slices of one scan

@@ -64,4 +64,9 @@ def test_copy_rates_have_intervals(tmp_path, figures):
     text = saved(tmp_path, "copies", plot_copy_rate, figures)
     assert "training images copied" in text
     bars = re.findall(r'<g id="LineCollection_\d+">(.*?)</g>', text, re.DOTALL)
-    assert [group.count("<path ") for group in bars] == [2, 2, 1, 1]  # of each evaluation by either rate, and the legend
+    assert [group.count("<path ") for group in bars] == [
+        2,
+        2,
+        1,
+        1,
+    ]  # of each evaluation by either rate, and the legend

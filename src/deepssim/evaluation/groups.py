@@ -17,7 +17,7 @@ _LEAST_GROUPS = 2  # for an interval: one group says nothing about how groups di
 _FEW = 10  # groups
 _DRAWS = 20_000
 _PICKS = 50  # random choices of one image per group
-_TOP_FRACTIONS = (0.02, 0.1, 0.3)  # of all images of both sides; the excess of copies may lie in any of these tails
+_CONTROL_RANKS = (1, 3, 10)  # controls that copies exceed: few copies exceed all, many exceed most
 LEAST_GROUPS = 20  # that calibrate a limit; fewer cannot promise a rate of false alarms of 5 %
 _TAIL = 0.2  # fraction of the controls whose excesses fit the tail
 _LEAST_TAIL = 10  # controls in the tail, below which no tail is fitted
@@ -180,12 +180,11 @@ def excess_rate(
 def excess_probability(
     scores: np.ndarray, groups: Sequence[str], controls: np.ndarray, control_groups: Sequence[str], seed: int
 ) -> float:
-    """Return the probability that so many of the highest scores belong to the synthetic images by chance.
+    """Return the probability that so many synthetic images score above the best controls by chance.
 
-    One image of every group is drawn. If no image is a copy, these images are exchangeable, so those of either side lie
-    anywhere in their common order: the number of synthetic ones among the highest is hypergeometric. Three sizes of
-    this tail are tried and corrected for (Bonferroni); draws are repeated and averaged, twice the average being a valid
-    p-value.
+    One image of every group is drawn. If none is a copy, these images are exchangeable, and how many synthetic ones exceed
+    the r-th best control is beta-binomial, whatever the distribution of scores. Three ranks r are tried and corrected for
+    (Bonferroni); draws are repeated and averaged, twice the average being a valid p-value.
 
     Args:
         scores, groups: of the synthetic images, floating point (S,).
@@ -194,29 +193,25 @@ def excess_probability(
 
     Source: Rueschendorf 1982, doi:10.2307/3213629, for the average of p-values.
     """
-    from scipy.stats import hypergeom
+    from scipy.stats import betabinom
 
     random = numpy_generator(seed, "excess by groups")
-    sides = [(np.asarray(values, np.float64), *group_codes(names)) for values, names in
-             ((scores, groups), (controls, control_groups))]  # fmt: skip
-    synthetic, held_out = sides[0][2], sides[1][2]
-    if not synthetic or not held_out:
+    synthetic, held_out = (
+        (np.asarray(values, np.float64), *group_codes(names))
+        for values, names in ((scores, groups), (controls, control_groups))
+    )
+    if not synthetic[2] or not held_out[2]:
         return 1.0
-    total = synthetic + held_out
+    ranks = [rank for rank in _CONTROL_RANKS if rank <= held_out[2]]
     lowest = np.empty(_PICKS)
     for pick in range(_PICKS):
-        drawn = [_one_of_each(values, codes, count, random) for values, codes, count in sides]
-        labels = np.repeat([1, 0], [synthetic, held_out])
-        # Ties count against the synthetic side.
-        order = np.lexsort((labels, -np.concatenate(drawn)))
-        ranked = labels[order]
-        tails = []
-        for fraction in _TOP_FRACTIONS:
-            size = max(1, round(fraction * total))
-            hits = int(ranked[:size].sum())
-            tails.append(float(hypergeom.sf(hits - 1, total, synthetic, size)))
-        lowest[pick] = min(1.0, len(_TOP_FRACTIONS) * min(tails))
-    if synthetic == len(scores) and held_out == len(controls):
+        drawn, best = _one_of_each(*synthetic, random), -np.sort(-_one_of_each(*held_out, random))
+        tails = [
+            betabinom.sf((drawn > best[rank - 1]).sum() - 1, synthetic[2], rank, held_out[2] + 1 - rank)
+            for rank in ranks
+        ]
+        lowest[pick] = min(1.0, len(ranks) * min(tails))
+    if synthetic[2] == len(scores) and held_out[2] == len(controls):
         return float(lowest[0])  # every draw is the same
     return float(min(1.0, 2 * lowest.mean()))
 
