@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepssim.cli import main
 from deepssim.images.packs import join_packs, read_pack, write_pack
 from deepssim.runtime.records import verify
 from deepssim.similarity.embeddings import read_embeddings
@@ -64,6 +65,18 @@ def test_every_result_has_its_record(chain):
     count, problems = verify(chain.results)
     assert count > 50
     assert problems == [f"{chain.results}/synthetic/000.h5: has changed since it was written"]
+
+
+def test_show_names_the_results_and_the_main_numbers(chain, capsys):
+    main(["show", str(chain.results)])
+    text = capsys.readouterr().out
+    evaluations = [json.loads((chain.results / "eval" / f"{name}.json").read_text()) for name in ("ssim", "deepssim")]
+    copies = evaluations[0]["copies"]
+    for part in (
+        str(chain.results / "report" / "index.html"), f"{evaluations[1]['macro_f1']:.3f}",
+        f"({copies['synthetic_copies']} of {copies['synthetic_images']})",
+    ):  # fmt: skip
+        assert part in text
 
 
 def test_the_report_shows_the_histogram_of_every_metric_once_and_no_other_plot(chain):

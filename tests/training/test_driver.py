@@ -228,7 +228,7 @@ def test_an_inspection_can_end_the_training_for_good(tmp_path, caplog):
 
     first, trained = train_until("x")
     assert [row["epoch"] for row in trained.history] == [2, 4]
-    assert "training ends after epoch 4: enough" in caplog.text
+    assert re.search("epoch 4: enough", caplog.text)
     again, repeated = train_until("x")  # killed after its end and started again: it must not go on
     assert again.epochs_run == []
     assert repeated.history == trained.history
@@ -239,8 +239,8 @@ def test_the_cost_is_told_before_and_during_training(tmp_path, caplog):
     options = TrainingConfig(epochs=2, passes=10, batch_size=6)
     with caplog.at_level(logging.INFO, logger="deepssim"):
         run(tmp_path, "x", options)
-    assert "4.1e-05 million weights take 6.56e-07 GB" in caplog.text  # 41 weights of 16 bytes
-    assert re.search(r"s per batch, about \S+ s per epoch and \S+ s in total; peak memory \d+\.\d\d GB", caplog.text)
+    assert re.search(r"\b4\.1e-05 million .*\b6\.56e-07 GB", caplog.text)  # 41 weights of 16 bytes
+    assert re.search(r"\S+ s per batch, .*\S+ s per epoch .*\S+ s .*\d+\.\d\d GB", caplog.text)
     assert re.search(r"epoch 2 of 2 \(\S+ s, peak memory", caplog.text)
 
 
