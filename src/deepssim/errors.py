@@ -20,6 +20,10 @@ class DataError(DeepssimError):
     """A file or its content cannot be used."""
 
 
+class NotAnImage(DataError):
+    """A file holds no images by its nature, such as a DICOMDIR or a table: nothing is missed by leaving it out."""
+
+
 @contextmanager
 def readable(
     path: str | Path, kind: str, advice: str = "rerun the step that writes it", verdict: str = "cannot be read as"

@@ -10,7 +10,7 @@ from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError
 from deepssim.images import files
 from deepssim.images.files import FORMATS, Format, format_of, read_each, read_file, read_image, stem_of
-from deepssim.images.frames import name_frames
+from deepssim.images.frames import Contents, name_frames
 from tests.images.test_dicom import write as write_dicom
 
 ALL = (0.0, 100.0)
@@ -96,7 +96,7 @@ def test_one_image_is_not_chosen_among_several(tmp_path, random):
 
 def test_an_entry_in_the_table_is_all_that_a_new_format_needs(tmp_path, monkeypatch, levels):
     def read(path, percentiles, slicing):
-        return name_frames([np.load(path).astype(np.float32) / np.float32(255)])
+        return Contents(name_frames([np.load(path).astype(np.float32) / np.float32(255)]))
 
     monkeypatch.setattr(files, "FORMATS", (*FORMATS, Format("NumPy", (".npy",), read)))
     np.save(tmp_path / "x.npy", levels)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError
 from deepssim.images.dicom import DICOM_SUFFIXES, Patient, is_dicom, read_dicom, read_patient
-from deepssim.images.frames import Frame, name_frames
+from deepssim.images.frames import Contents, Frame, name_frames
 from deepssim.images.nifti import NIFTI_SUFFIXES, read_nifti
 from deepssim.images.rasters import RASTER_SUFFIXES, is_raster, read_raster
 from deepssim.images.volumes import cut_slices
@@ -36,7 +36,7 @@ class Format:
     Attributes:
         name: for messages.
         suffixes: lower-case ends of file names.
-        read: takes a path, the percentiles of the intensity window and the options for slicing; returns the images.
+        read: takes a path, the percentiles of the intensity window and the options for slicing; returns the content.
         recognise: tells the format from the first bytes of a file whose name has no extension.
         volume: whether a file holds a volume, whose images are slices.
         read_patient: reads the patient of a file, for formats that record it.
@@ -44,7 +44,7 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]
-    read: Callable[[Path, Sequence[float], VolumesConfig], list[Frame]]
+    read: Callable[[Path, Sequence[float], VolumesConfig], Contents]
     recognise: Callable[[bytes], bool] = lambda head: False
     volume: bool = False
     read_patient: Callable[[Path], Patient | None] | None = None
@@ -54,19 +54,21 @@ FORMATS = (
     Format(
         "PNG, JPEG, TIFF or BMP",
         RASTER_SUFFIXES,
-        lambda path, percentiles, slicing: name_frames(read_raster(path, percentiles=percentiles)),
+        lambda path, percentiles, slicing: Contents(name_frames(read_raster(path, percentiles=percentiles))),
         recognise=is_raster,
     ),
     Format(
         "NIfTI",
         NIFTI_SUFFIXES,
-        lambda path, percentiles, slicing: cut_slices(read_nifti(path, percentiles=percentiles), slicing, path),
+        lambda path, percentiles, slicing: Contents(
+            cut_slices(read_nifti(path, percentiles=percentiles), slicing, path)
+        ),
         volume=True,
     ),
     Format(
         "DICOM",
         DICOM_SUFFIXES,
-        lambda path, percentiles, slicing: name_frames(read_dicom(path, percentiles=percentiles)),
+        lambda path, percentiles, slicing: Contents(name_frames(read_dicom(path, percentiles=percentiles))),
         recognise=is_dicom,
         read_patient=read_patient,
     ),
@@ -98,7 +100,18 @@ def stem_of(path: Path) -> str:
 
 
 def read_file(path: Path, *, percentiles: Sequence[float], slicing: VolumesConfig = ALL_SLICES) -> list[Frame]:
-    """Read all images of a file of any format.
+    """Read the usable images of a file of any format; arguments and errors as of `read_contents`.
+
+    Returns:
+        The single image, the frames of a DICOM file, the pages of a TIFF, or the slices of a volume, in this order; none if
+        every slice of a volume is nearly empty.
+    """
+    contents = read_contents(path, percentiles=percentiles, slicing=slicing)
+    return [frame for frame in contents.frames if not frame.left_out]
+
+
+def read_contents(path: Path, *, percentiles: Sequence[float], slicing: VolumesConfig = ALL_SLICES) -> Contents:
+    """Open a file of any format.
 
     Args:
         path: of the file; one with an unknown extension is recognised by its content.
@@ -106,10 +119,10 @@ def read_file(path: Path, *, percentiles: Sequence[float], slicing: VolumesConfi
         slicing: how volumes are cut; by default into all axial slices with enough foreground.
 
     Returns:
-        The single image, the frames of a DICOM file, the pages of a TIFF, or the slices of a volume, in this order; none if
-        every slice of a volume is nearly empty.
+        Its images, those that are left out included, and how they are stored.
 
     Raises:
+        NotAnImage: if the file holds no images by its nature, such as a DICOMDIR.
         DataError: if the file is missing, damaged or of no known format.
     """
     try:

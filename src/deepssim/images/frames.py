@@ -4,7 +4,7 @@ Not here: the formats (rasters.py, nifti.py, dicom.py), which of them reads a fi
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +23,44 @@ class Frame:
         part: which one, for example `axial-012` or `frame-003`; empty if the file holds a single image.
         pixels: float32 (H, W), 0 to 1.
         slice_index: voxel index along the sliced axis of a volume, from 0; None for other images.
+        left_out: why the image is not used, for example `nearly empty slice`; empty if it is.
     """
 
     part: str
     pixels: np.ndarray
     slice_index: int | None = None
+    left_out: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How a file stores its images, as far as its format says.
+
+    Attributes:
+        bits: significant bits of a stored value; None for floating point, or if the format does not say.
+        orientation: codes of a volume's stored axes, for example `RAS`; empty if unknown.
+        modality: DICOM's code, for example `MR`; empty if unknown.
+        notices: what the reader changed or assumed, one phrase each, the same words in all files concerned, so that they can
+            be counted: for example `voxels are not square: resampled to square pixels`.
+    """
+
+    bits: int | None = None
+    orientation: str = ""
+    modality: str = ""
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds.
+
+    Attributes:
+        frames: all its images, in order; possibly an iterator, which decodes them one by one and can raise DataError.
+        facts: how they are stored.
+    """
+
+    frames: Iterable[Frame]
+    facts: Facts = Facts()
 
 
 def name_frames(images: Sequence[np.ndarray]) -> list[Frame]:

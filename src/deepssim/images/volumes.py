@@ -12,6 +12,8 @@ from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError
 from deepssim.images.frames import Frame
 
+NEARLY_EMPTY = "nearly empty slice"
+
 
 def cut_slices(volume: np.ndarray, options: VolumesConfig, path: str | Path) -> list[Frame]:
     """Cut a volume into slices with anterior or superior up and the patient's right side on the right.
@@ -23,7 +25,7 @@ def cut_slices(volume: np.ndarray, options: VolumesConfig, path: str | Path) -> 
         path: of the volume, for messages.
 
     Returns:
-        The slices in ascending order; none if all are nearly empty.
+        The slices in ascending order; nearly empty ones are marked as left out.
 
     Raises:
         DataError: if the range is not within the volume.
@@ -40,8 +42,8 @@ def cut_slices(volume: np.ndarray, options: VolumesConfig, path: str | Path) -> 
     frames = []
     for index in range(options.first_slice, last + 1, options.step):
         pixels = _upright(slices[index])
-        if np.count_nonzero(pixels) >= options.min_foreground * pixels.size:
-            frames.append(Frame(f"{options.axis.value}-{index:03d}", pixels, index))
+        empty = np.count_nonzero(pixels) < options.min_foreground * pixels.size
+        frames.append(Frame(f"{options.axis.value}-{index:03d}", pixels, index, NEARLY_EMPTY if empty else ""))
     return frames
 
 
