@@ -55,9 +55,9 @@ def test_other_files_without_extension_are_no_images(tmp_path, content):
         read_file(tmp_path / "notes", percentiles=ALL)
 
 
-def test_a_file_with_an_unknown_extension_is_read_by_content_when_named(tmp_path, levels):
+def test_a_file_with_an_unknown_extension_is_read_by_content(tmp_path, levels):
     Image.fromarray(levels).save(tmp_path / "x.image", "PNG")
-    assert format_of(tmp_path / "x.image") is None  # not searched for in folders
+    assert format_of(tmp_path / "x.image") is FORMATS[0]
     np.testing.assert_array_equal(
         read_image(tmp_path / "x.image", percentiles=ALL), levels.astype(np.float32) / np.float32(255)
     )

@@ -17,6 +17,7 @@ from deepssim.images.frames import require_room
 from deepssim.images.standardize import window
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+SUBJECT_PREFIX = "subject-"
 _HASH_LENGTH = 12  # hexadecimal digits; one in 2.8 * 10^14
 
 
@@ -85,7 +86,7 @@ def hash_patient(patient: Patient, salt: bytes) -> str:
 
     Ids are short numbers, so whoever has the salt finds an id by hashing all candidates: the salt must be secret.
     """
-    return "subject-" + hmac.new(salt, patient.patient_id.encode(), hashlib.sha256).hexdigest()[:_HASH_LENGTH]
+    return SUBJECT_PREFIX + hmac.new(salt, patient.patient_id.encode(), hashlib.sha256).hexdigest()[:_HASH_LENGTH]
 
 
 def _raw_text(data: Any, name: str) -> str:
