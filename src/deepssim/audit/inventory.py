@@ -219,8 +219,3 @@ def _log(name: str, inventory: Inventory, options: AuditConfig) -> None:
         logger.info("%s: %d images in files that were read are left out (%s)", name, count, reason)
     for notice, count in collection.stored.get("notice", {}).items():
         logger.info("%s: %d files: %s", name, count, notice)
-    if collection.constant:
-        logger.warning(
-            "%s: %d images are constant and were not judged, first %r", name, len(collection.constant),
-            collection.constant[0],
-        )  # fmt: skip

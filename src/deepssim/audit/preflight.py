@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepssim.audit.comparability import different_sides
+from deepssim.audit.comparability import SIDE_NAMES, different_sides
 from deepssim.audit.inventory import Inventory
 from deepssim.audit.subjects import identifier_findings
 from deepssim.config.audit import AuditConfig
+from deepssim.images.folders import Collection
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def preflight(
     collections = {name: item.collection for name, item in inventories.items()}
     real = collections["real"]
     findings = duplicates_within(real.pack.keys, real.pixel_hashes)
+    findings += constant(collections)
     if options.skip_unreadable:
         findings += skipped(inventories)
     if options.subjects is None and options.subject_pattern is None:
@@ -81,13 +83,27 @@ def preflight(
     return findings, usable
 
 
+def constant(collections: Mapping[str, Collection]) -> list[Finding]:
+    """Say which training or synthetic images are constant: a file that was read wrongly can look so."""
+    findings = []
+    for name in ("real", "synthetic"):
+        item = collections[name]
+        if item.constant:
+            message = (
+                f"{len(item.constant)} of {len(item.constant) + len(item.pack.keys)} {SIDE_NAMES[name]} images show nothing but "
+                "one grey value and were not judged; if a viewer shows more in them, they were read wrongly"
+            )
+            findings.append(Finding("constant images", message, [(key,) for key in item.constant[:_SHOWN]], True))
+    return findings
+
+
 def skipped(inventories: Mapping[str, Inventory]) -> list[Finding]:
     """Say which files were not read although they could hold images."""
     findings = []
     for name, item in inventories.items():
         if item.unread:
             message = (
-                f"{len(item.unread)} of {len(item.entries)} {name} files could not be read and were skipped as requested; "
+                f"{len(item.unread)} of {len(item.entries)} {SIDE_NAMES[name]} files could not be read and were skipped as requested; "
                 "nothing is known about images in them"
             )
             shown = [(entry.name, entry.reason) for entry in item.unread[:_SHOWN]]

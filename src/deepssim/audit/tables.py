@@ -25,6 +25,7 @@ from deepssim.config.settings import Config
 from deepssim.datasets.tables import write_csv
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.folders import checksums
+from deepssim.images.listing import printable
 from deepssim.runtime.json_files import as_json
 from deepssim.runtime.provenance import fingerprint, versions
 from deepssim.seeds import numpy_generator
@@ -190,6 +191,8 @@ def summarise(report: AuditReport) -> dict[str, Any]:
     figures, options = report.figures, report.config.audit
     rule = figures.rule
     settings = {name: as_settings(getattr(report.config, name)) for name in ("audit", "encoder", "seed", "device")}
+    given = {name: value for name in _PATHS if (value := settings["audit"][name]) is not None}
+    settings["audit"] |= {name: printable(value) for name, value in given.items()}
     if options.de_identified:
         settings["audit"] |= {name: HIDDEN for name in _PATHS if settings["audit"][name] is not None}
     return as_json(

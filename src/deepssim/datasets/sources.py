@@ -19,7 +19,7 @@ from deepssim.errors import ConfigError, DataError
 from deepssim.images.files import FORMATS, format_of, read_file, stem_of
 from deepssim.images.folders import TreeSide, list_files
 from deepssim.images.keys import REAL_NAME
-from deepssim.images.listing import path_below
+from deepssim.images.listing import path_below, printable
 
 Covariates = dict[str, float | str]
 _TABLE_COLUMNS = ("image_uid", "image_path", "split", "subject", "key", "path", "role")  # the others are covariates
@@ -130,7 +130,7 @@ def _folder(options: DatasetConfig, threads: int) -> list[Source]:
         named.append(NamedFile(path, relative, stem.removesuffix(f"/{REAL_NAME}").replace("/", "_")))
     subjects = _subjects(named, options, str(root), threads)
     return [
-        Source(str(file.path), subject, lambda file=file: _records(file.path, file.name, options, {}))  # type: ignore[misc]
+        Source(printable(str(file.path)), subject, lambda file=file: _records(file.path, file.name, options, {}))  # type: ignore[misc]
         for file, subject in zip(named, subjects, strict=True)
     ]
 
