@@ -96,7 +96,7 @@ def own_reader(path: Path) -> Parts:
     elif path.read_bytes()[128:132] == b"DICM":
         images = read_dicom(path, percentiles=WINDOW)
     else:
-        images = read_raster(path, percentiles=WINDOW)
+        images = [frame.pixels for frame in read_raster(path, percentiles=WINDOW).frames]
     return dict(zip(SEVERAL.get(path.name, [""]), [quantise(image, 8) for image in images], strict=True))
 
 
