@@ -52,11 +52,13 @@ def read_hdf5_images(path: str | Path, *, percentiles: Sequence[float]) -> Conte
         NotAnImage: if no dataset has the shape of images.
         DataError: if the file is damaged, or the only datasets that may hold images are stored in other files.
     """
+    import h5py
+
     with ExitStack() as opened:
         file = opened.enter_context(open_hdf5(path, needs=()))
         found: list[Named] = []
         with readable(path, "HDF5", "replace it"):
-            _visit(file, "", found, set())
+            _visit(file, "", found, {h5py.h5g.get_objinfo(file.id).objno})
         later = opened.pop_all()
     try:
         return named_contents(found, path, percentiles, "HDF5", later.close)

@@ -26,7 +26,8 @@ _SIGNATURES = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51",
 )  # fmt: skip
 _ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # what may say how to turn a picture
-_MOST_VALUES = 2**30  # of all frames of an animation
+_MOST_VALUES = 2**32  # of all frames of an animation
+_ALWAYS_ALLOWED, _MAX_COMPRESSION = 2**22, 5000  # pixels, and pixels to bytes of the file
 
 
 def is_raster(head: bytes) -> bool:
@@ -66,13 +67,35 @@ def read_raster(path: str | Path, *, percentiles: Sequence[float]) -> Contents:
                 raise
             return read_tiff(path, percentiles=percentiles)
         with image:
-            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or MAX_VALUES):  # at which Pillow only warns
-                raise Image.DecompressionBombWarning(f"{image.width}x{image.height} pixels")
+            _require_plausible(image, path)
             if getattr(image, "n_frames", 1) == 1:
                 return _single(image, percentiles)
             _require_few(image, path)
             notices = (SEE_THROUGH,) if image.has_transparency_data else ()
             return Contents(_animation(path, percentiles), Facts(bits=8, notices=notices))
+
+
+def _require_plausible(image: Image.Image, path: str | Path) -> None:
+    """Refuse an image with more pixels than a radiograph, or than its file can hold."""
+    pixels = image.width * image.height
+    if pixels > (Image.MAX_IMAGE_PIXELS or MAX_VALUES):  # at which Pillow only warns
+        raise Image.DecompressionBombWarning(f"{image.width}x{image.height} pixels")
+    if pixels > _ALWAYS_ALLOWED and pixels > _MAX_COMPRESSION * Path(path).stat().st_size:
+        raise DataError(
+            f"{path}: declares {image.width}x{image.height} pixels, far more than its bytes can hold; replace it"
+        )
+
+
+def _require_few(image: Image.Image, path: str | Path) -> None:
+    if image.width * image.height * image.n_frames > _MOST_VALUES:
+        raise DataError(
+            f"{path}: declares {image.n_frames:,} frames of {image.width}x{image.height}, too many; split it into several files"
+        )
+
+
+def _holds_tiff(path: str | Path) -> bool:
+    with readable(path, "an image", "replace it"), Path(path).open("rb") as file:
+        return is_tiff(file.read(4))
 
 
 def _holds_tiff(path: str | Path) -> bool:
