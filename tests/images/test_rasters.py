@@ -1,5 +1,9 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -91,3 +95,53 @@ def test_values_that_are_not_finite_are_background(tmp_path):
     Image.fromarray(np.array([[0, np.nan], [np.inf, 1]], np.float32)).save(tmp_path / "x.tif")
     np.testing.assert_array_equal(read_one(tmp_path / "x.tif"), [[0, 0], [0, 1]])
     assert NOT_FINITE in read_raster(tmp_path / "x.tif", percentiles=ALL).facts.notices
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "WEBP"])
+def test_no_frame_is_lost_unseen_when_a_file_is_cut_off(tmp_path, random, kind):
+    images = [Image.fromarray(random.integers(0, 256, (64, 64), dtype=np.uint8)) for _ in range(4)]
+    path = tmp_path / "x"
+    images[0].save(path, kind, save_all=True, append_images=images[1:])
+    assert len(read(path)) == 4
+    content = path.read_bytes()
+    for keep in (0.5, 0.8, 0.99):
+        path.write_bytes(content[: int(keep * len(content))])
+        with pytest.raises(DataError, match="x: "):
+            read(path)
+
+
+def test_a_small_file_cannot_hold_a_huge_picture(tmp_path):
+    Image.new("L", (8000, 8000)).save(tmp_path / "x.webp", lossless=True)
+    with pytest.raises(DataError, match="declares 8000x8000 pixels, far more than its bytes can hold"):
+        read(tmp_path / "x.webp")
+
+
+def test_what_other_programs_would_run_is_not_opened(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "x.eps")
+    (tmp_path / "x.eps").rename(tmp_path / "x.png")
+    with pytest.raises(DataError, match="is not an image"):
+        read(tmp_path / "x.png")
+
+
+def test_compressions_are_decoded_or_the_package_is_named(tmp_path, levels):
+    """Without imagecodecs: what Pillow decodes exactly is read, the rest names the extra."""
+    deep = levels.astype(np.uint16) * 16
+    Image.fromarray(deep).save(tmp_path / "lzw.tif", compression="tiff_lzw")
+    Image.fromarray(levels > 99).save(tmp_path / "fax.tif", compression="group4")
+    Image.fromarray(255 - levels).save(tmp_path / "white.tif", compression="tiff_lzw", tiffinfo={262: 0})
+    tifffile.imwrite(tmp_path / "colour.tif", np.dstack([deep] * 3), compression="lzw", photometric="rgb")
+    script = (
+        "import sys; sys.modules['imagecodecs'] = None\n"
+        "from deepssim.images.rasters import read_raster\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: print(*[frame.pixels.sum() for frame in read_raster(name, percentiles=(0, 100)).frames])\n"
+        "    except Exception as error: print(error)\n"
+    )
+    paths = [str(tmp_path / f"{name}.tif") for name in ("lzw", "fax", "white", "colour")]
+    printed = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True).stdout
+    lines = printed.splitlines()
+    expected = [(deep / deep.max()).sum(), (levels > 99).sum(), read_one(tmp_path / "white.tif").sum()]
+    np.testing.assert_allclose([float(line) for line in lines[:3]], expected, rtol=1e-5)
+    assert (
+        "compressed as LZW, which needs another package; install it with `pip install 'deepssim[codecs]'`" in lines[3]
+    )

@@ -27,6 +27,7 @@ _SIGNATURES = (
 )  # fmt: skip
 _ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # what may say how to turn a picture
 _MOST_VALUES = 2**32  # of all frames of an animation
+_GIF_END, _TAIL = b";", 1024  # the last byte, and how much of the file may follow as filling
 _ALWAYS_ALLOWED, _MAX_COMPRESSION = 2**22, 5000  # pixels, and pixels to bytes of the file
 
 
@@ -68,6 +69,8 @@ def read_raster(path: str | Path, *, percentiles: Sequence[float]) -> Contents:
             return read_tiff(path, percentiles=percentiles)
         with image:
             _require_plausible(image, path)
+            if image.format == "GIF":
+                _require_end(path)
             if getattr(image, "n_frames", 1) == 1:
                 return _single(image, percentiles)
             _require_few(image, path)
@@ -93,21 +96,17 @@ def _require_few(image: Image.Image, path: str | Path) -> None:
         )
 
 
-def _holds_tiff(path: str | Path) -> bool:
-    with readable(path, "an image", "replace it"), Path(path).open("rb") as file:
-        return is_tiff(file.read(4))
+def _require_end(path: str | Path) -> None:
+    """Refuse a GIF whose end is missing: Pillow shows the frames that are there."""
+    with Path(path).open("rb") as file:
+        file.seek(max(0, Path(path).stat().st_size - _TAIL))
+        if not file.read().rstrip(b"\0\r\n").endswith(_GIF_END):
+            raise DataError(f"{path}: is cut off, so that frames may be missing; replace it")
 
 
 def _holds_tiff(path: str | Path) -> bool:
     with readable(path, "an image", "replace it"), Path(path).open("rb") as file:
         return is_tiff(file.read(4))
-
-
-def _require_few(image: Image.Image, path: str | Path) -> None:
-    if image.width * image.height * image.n_frames > _MOST_VALUES:
-        raise DataError(
-            f"{path}: declares {image.n_frames:,} frames of {image.width}x{image.height}, too many; split it into several files"
-        )
 
 
 def _formats(path: str | Path) -> list[str]:
@@ -151,6 +150,7 @@ def _animation(path: str | Path, percentiles: Sequence[float]) -> Iterator[Frame
         for number in range(image.n_frames):
             with _decoding(path):
                 image.seek(number)
+                _require_plausible(image, path)  # a GIF may grow
                 pixels = _shown(image, percentiles)[0]
             yield Frame(f"frame-{number:03d}", pixels)
 

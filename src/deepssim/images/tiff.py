@@ -5,6 +5,8 @@ Not here: other pictures (rasters.py), how values become grey (grey.py).
 
 from __future__ import annotations
 
+import logging
+import struct
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -61,6 +63,9 @@ def read_tiff(path: str | Path, *, percentiles: Sequence[float]) -> Contents:
     """
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(
+        logging.CRITICAL
+    )  # its remarks on private tags, a line for each of every page
     with readable(path, "a TIFF", "replace it"):
         file = tifffile.TiffFile(path)
         try:
@@ -109,11 +114,26 @@ def _pages(file: tifffile.TiffFile, path: str | Path) -> Found:
         left_out += [(f"reduced-{number:03d}", _REDUCED) for copy in copies if copy not in larger]
     if not found:
         raise DataError(f"{path}: has no pages; replace it")
+    _require_end(file, path)
     stacks = [
         _stack(list(pages), path)
         for _, pages in groupby(found, lambda item: (str(item[1].dtype), _bits(item[1]), int(item[1].photometric)))
     ]
     return Found(stacks, left_out, bits=_bits(found[0][1]), close=file.close)
+
+
+def _require_end(file: tifffile.TiffFile, path: str | Path) -> None:
+    """Refuse a file in which the chain of pages ends at a damaged place, where tifffile stops in silence."""
+    sizes, handle = file.tiff, file.filehandle
+    offsets = [page.offset for page in file.pages]
+    handle.seek(offsets[-1])
+    (count,) = struct.unpack(sizes.tagnoformat, handle.read(sizes.tagnosize))
+    handle.seek(count * sizes.tagsize, 1)
+    (following,) = struct.unpack(sizes.offsetformat, handle.read(sizes.offsetsize))
+    if following and following not in offsets:
+        raise DataError(
+            f"{path}: is damaged or cut off after page {len(offsets)}, so that pages may be missing; replace it"
+        )
 
 
 def _stack(pages: list[tuple[int, Any]], path: str | Path) -> Stack:
