@@ -4,16 +4,20 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import deepssim
 from deepssim.config.settings import parse_config
 from deepssim.datasets.prepare import prepare_dataset
 from deepssim.errors import DataError
+from deepssim.images.arrays import read_arrays
+from deepssim.images.containers import read_hdf5_images, read_tensors
 from deepssim.images.dicom import read_dicom
 from deepssim.images.files import FORMATS, stem_of
 from deepssim.images.folders import TreeSide, collect, decode, list_files
@@ -27,6 +31,7 @@ from tests.images.test_dicom import write as write_dicom
 
 SIZE = (16, 16)  # of all images, so that none is resized
 WINDOW = (0.5, 99.5)  # the default of all readers
+OWN_READERS = {".npy": read_arrays, ".npz": read_arrays, ".h5": read_hdf5_images, ".pt": read_tensors}
 Parts = dict[str, np.ndarray]  # the images of a file by their part
 
 
@@ -60,6 +65,16 @@ def colour(path: Path, image: np.ndarray) -> None:
     Image.fromarray(np.stack([image, image.T, image[::-1]], axis=2)).save(path)
 
 
+def samples(image: np.ndarray) -> np.ndarray:
+    """Return two images as a sampler writes them."""
+    return np.stack([image, image.T])[:, None].astype(np.float32) / 127.5 - 1
+
+
+def datasets(path: Path, image: np.ndarray) -> None:
+    with h5py.File(path, "w") as file:
+        file["images"], file["labels"] = np.stack([image, image.T]), [0, 1]
+
+
 FILES = {
     "scan.png": raster(),
     "colour.png": colour,
@@ -70,6 +85,11 @@ FILES = {
     "scan.tif": raster(),
     "pages.tiff": pages,
     "noextension": raster(format="PNG"),
+    "scan.webp": raster(lossless=True),
+    "samples.npy": lambda path, image: np.save(path, samples(image)),
+    "samples.npz": lambda path, image: np.savez(path, images=samples(image), labels=[0, 1]),
+    "samples.h5": datasets,
+    "scan.pt": lambda path, image: torch.save(torch.tensor(image), path),
     "volume.nii": volume,
     "volume.nii.gz": volume,
     "plane.nii.gz": plane,
@@ -81,6 +101,9 @@ FILES = {
 }
 SEVERAL = {
     "pages.tiff": ["frame-000", "frame-001"],
+    "samples.npy": ["frame-000", "frame-001"],
+    "samples.npz": ["frame-000", "frame-001"],
+    "samples.h5": ["frame-000", "frame-001"],
     "volume.nii": ["axial-000", "axial-001", "axial-003"],
     "volume.nii.gz": ["axial-000", "axial-001", "axial-003"],
     "frames.dicom": ["frame-000", "frame-001"],
@@ -96,7 +119,8 @@ def own_reader(path: Path) -> Parts:
     elif path.read_bytes()[128:132] == b"DICM":
         images = read_dicom(path, percentiles=WINDOW)
     else:
-        images = read_raster(path, percentiles=WINDOW)
+        read = OWN_READERS.get(path.suffix, read_raster)
+        images = [frame.pixels for frame in read(path, percentiles=WINDOW).frames if not frame.left_out]
     return dict(zip(SEVERAL.get(path.name, [""]), [quantise(image, 8) for image in images], strict=True))
 
 

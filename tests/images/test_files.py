@@ -50,7 +50,7 @@ def test_other_files_without_extension_are_no_images(tmp_path, content):
     (tmp_path / "notes").write_bytes(content)
     assert format_of(tmp_path / "notes") is None
     with pytest.raises(
-        DataError, match=r"notes: is not an image of a known format \(PNG, JPEG, TIFF or BMP, NIfTI, DICOM\)"
+        DataError, match=r"notes: is not an image of a known format \(PNG, JPEG, .*NumPy, .*NIfTI, DICOM"
     ):
         read_file(tmp_path / "notes", percentiles=ALL)
 
@@ -96,14 +96,25 @@ def test_one_image_is_not_chosen_among_several(tmp_path, random):
 
 def test_an_entry_in_the_table_is_all_that_a_new_format_needs(tmp_path, monkeypatch, levels):
     def read(path, percentiles, slicing):
-        return Contents(name_frames([np.load(path).astype(np.float32) / np.float32(255)]))
+        return Contents(name_frames([np.loadtxt(path, np.float32) / np.float32(255)]))
 
-    monkeypatch.setattr(files, "FORMATS", (*FORMATS, Format("NumPy", (".npy",), read)))
-    np.save(tmp_path / "x.npy", levels)
+    monkeypatch.setattr(files, "FORMATS", (*FORMATS, Format("text", (".txt",), read)))
+    np.savetxt(tmp_path / "x.txt", levels)
     np.testing.assert_array_equal(
-        read_image(tmp_path / "x.npy", percentiles=ALL), levels.astype(np.float32) / np.float32(255)
+        read_image(tmp_path / "x.txt", percentiles=ALL), levels.astype(np.float32) / np.float32(255)
     )
-    assert stem_of(tmp_path / "x.npy") == "x"
+    assert stem_of(tmp_path / "x.txt") == "x"
+
+
+def test_a_file_is_read_by_its_content_where_its_name_is_wrong(tmp_path, levels):
+    np.save(tmp_path / "x.npy", levels)
+    (tmp_path / "x.npy").rename(tmp_path / "x.png")
+    write_dicom(tmp_path / "y.dcm", levels, bits=8).rename(tmp_path / "y.jpg")
+    Image.fromarray(levels).save(tmp_path / "z.dcm", "PNG")
+    for name in ("x.png", "y.jpg", "z.dcm"):
+        np.testing.assert_array_equal(
+            read_image(tmp_path / name, percentiles=ALL), levels.astype(np.float32) / np.float32(255)
+        )
 
 
 def test_no_two_formats_claim_the_same_extension():

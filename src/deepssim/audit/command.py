@@ -21,8 +21,8 @@ def add_audit_command(commands: Any) -> None:
     command = commands.add_parser(
         "audit",
         help="judge folders of real and synthetic images, without labels",
-        description="Find out which synthetic images copy training images. Reads images of all common formats in "
-        "folders and below, of any size, and writes a report. Explained in docs/audit.md.",
+        description="Find out which synthetic images copy training images. Reads pictures, arrays, NIfTI and DICOM in "
+        "folders and below, of any size (docs/formats.md), and writes a report. Explained in docs/audit.md.",
     )
     command.add_argument("real", metavar="REAL", help="folder of the generator's training images")
     command.add_argument("synthetic", metavar="SYNTH", help="folder of its synthetic images")

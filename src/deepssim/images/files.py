@@ -17,6 +17,15 @@ from tqdm import tqdm
 
 from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError, NotAnImage
+from deepssim.images.arrays import ARRAY_SUFFIXES, is_array, read_arrays
+from deepssim.images.containers import (
+    HDF5_SUFFIXES,
+    TENSOR_SUFFIXES,
+    is_hdf5,
+    is_tensors,
+    read_hdf5_images,
+    read_tensors,
+)
 from deepssim.images.dicom import DICOM_SUFFIXES, Patient, is_dicom, read_dicom, read_patient
 from deepssim.images.frames import Contents, Frame, name_frames
 from deepssim.images.nifti import NIFTI_SUFFIXES, read_nifti
@@ -55,10 +64,28 @@ class Format:
 
 FORMATS = (
     Format(
-        "PNG, JPEG, TIFF or BMP",
+        "PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP, AVIF, PNM or TGA",
         RASTER_SUFFIXES,
-        lambda path, percentiles, slicing: Contents(name_frames(read_raster(path, percentiles=percentiles))),
+        lambda path, percentiles, slicing: read_raster(path, percentiles=percentiles),
         recognise=is_raster,
+    ),
+    Format(
+        "NumPy",
+        ARRAY_SUFFIXES,
+        lambda path, percentiles, slicing: read_arrays(path, percentiles=percentiles),
+        recognise=is_array,
+    ),
+    Format(
+        "HDF5",
+        HDF5_SUFFIXES,
+        lambda path, percentiles, slicing: read_hdf5_images(path, percentiles=percentiles),
+        recognise=is_hdf5,
+    ),
+    Format(
+        "PyTorch or safetensors",
+        TENSOR_SUFFIXES,
+        lambda path, percentiles, slicing: read_tensors(path, percentiles=percentiles),
+        recognise=is_tensors,
     ),
     Format(
         "NIfTI",
@@ -139,7 +166,10 @@ def read_contents(path: Path, *, percentiles: Sequence[float], slicing: VolumesC
             raise DataError(f"{path}: does not exist or is not a file") from None
         if pointer := _pointer(path):
             raise DataError(f"{path}: is {pointer}") from None
-        raise
+        actual = _format_by_content(path)
+        if actual in (None, known):
+            raise
+    return actual.read(path, percentiles, slicing)  # whose name ends like another format's
 
 
 def read_image(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:
