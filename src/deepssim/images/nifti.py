@@ -1,63 +1,235 @@
-"""Read NIfTI volumes.
+"""Read the volumes of NIfTI, Analyze and MGH files.
 
-Not here: slicing them (volumes.py), choosing the reader of a file (files.py).
+Not here: slicing them (volumes.py), MINC (minc.py), NRRD and MetaImage (itk.py), choosing the reader of a file (files.py).
 """
 
 import gzip
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from deepssim.errors import DataError, readable
-from deepssim.images.frames import require_finite, require_room
-from deepssim.images.standardize import window
+from deepssim.errors import DataError, NotAnImage, readable
+from deepssim.images.frames import require_room
+from deepssim.images.memory import Reservation
+from deepssim.images.volumes import Volume
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+PAIR_SUFFIXES = (".hdr",)
+MGH_SUFFIXES = (".mgh", ".mgz", ".mgh.gz")
+# Files that hold only the values of an image, whose header lies beside them, by the headers of each.
+VALUES_OF = {
+    ".img": (".hdr",),
+    ".img.gz": (".hdr",),
+    ".raw": (".mhd", ".nhdr"),
+    ".zraw": (".mhd",),
+    ".raw.gz": (".nhdr", ".mhd"),
+}
 _MAX_BYTES, _CHUNK = 2**31, 2**24
+_MAX_COMPRESSION = 1100  # gzip reaches 1032
 _GZIP = b"\x1f\x8b"
+_HEADER = 540  # bytes; that of NIfTI-2 is the longest
+_CIFTI = range(3000, 3100)  # intent codes of matrices over surfaces
+_ADVICE = "replace it"
 
 
-def read_nifti(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:
-    """Read a 3D NIfTI volume, reoriented so that its axes point right, anterior and superior (RAS).
+def read_volume(path: str | Path) -> Volume:
+    """Read a NIfTI (1 or 2), Analyze 7.5 or MGH file, gzipped or not.
 
     Args:
-        path: NIfTI-1 or NIfTI-2, gzipped or not.
-        percentiles: intensity window over the whole volume (see `window`).
+        path: of the file; of the header, for a pair of `.hdr` and `.img`.
 
     Returns:
-        float32, shape (X, Y, Z), 0 to 1; a file of a single plane is a volume with Z = 1.
+        The volume with axes that point right, anterior and superior (RAS). If the file does not record its orientation
+        (Analyze; NIfTI with zero form codes or an affine without rotation and origin), axes are in the order of the file.
 
     Raises:
-        DataError: if the file is damaged, or has fewer than two or more than three dimensions.
+        NotAnImage: if the file holds no images by its nature: no voxels, a single row of them, or a CIFTI matrix.
+        DataError: if it is damaged or too large.
     """
-    import nibabel
+    path = Path(path)
+    with readable(path, "a volume", _ADVICE):
+        head = _head(path)
+        is_mgh = path.name.lower().endswith(MGH_SUFFIXES)
+        header, single = (_mgh_header(head), True) if is_mgh else _nifti_header(head, path)
+        source = path if single else _values_beside(path)
+        shape = tuple(int(side) for side in header.get_data_shape())
+        require_image_shape(shape, path)
+        require_room(shape, path)
+        stored, offset = header.get_data_dtype(), int(header.get_data_offset())
+        size = math.prod(shape) * stored.itemsize
+        _require_supported(stored, path)
+        content, memory = _content(source, offset + size)
+        values = np.frombuffer(content, stored, math.prod(shape), offset).reshape(shape, order="F")
+        slope, intercept = header.get_slope_inter()
+        affine, zooms = _affine(header), header.get_zooms()[:3]
+    return orient(
+        values,
+        affine,
+        zooms,
+        slope=1.0 if slope is None else float(slope),
+        intercept=float(intercept or 0.0),
+        memory=memory,
+    )
 
-    with readable(path, "NIfTI", "replace it"):
-        content = _uncompressed(path)
-        # The first field is the length of the header, in either byte order; NIfTI-2's is 540.
-        kind = nibabel.Nifti2Image if {content[:4]} & {b"\x1c\x02\0\0", b"\0\0\x02\x1c"} else nibabel.Nifti1Image
-        volume = kind.from_bytes(content)
-        require_room(volume.shape, path)
-        values = np.squeeze(np.asarray(nibabel.as_closest_canonical(volume).dataobj, dtype=np.float32))
-    if values.ndim == 2:
-        values = values[:, :, None]
-    if values.ndim != 3:
-        raise DataError(f"{path}: has {values.ndim} dimensions; expected one 3D volume")
-    return window(require_finite(values, path), percentiles)
+
+def refuse_values(path: Path) -> None:
+    """Say why a file that holds only the values of an image is not read.
+
+    Raises:
+        NotAnImage: if its header lies beside it, which is read instead.
+        DataError: if there is no header.
+    """
+    suffix = max((known for known in VALUES_OF if path.name.lower().endswith(known)), key=len)
+    stem = path.name[: -len(suffix)].lower()
+    headers = [f"{stem}{known}" for known in VALUES_OF[suffix]]
+    try:
+        beside = sorted(other.name for other in path.parent.iterdir() if other.name.lower() in headers)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if beside:
+        raise NotAnImage(f"{path}: holds the values of {beside[0]}, which is read instead")
+    raise DataError(
+        f"{path}: holds values without a header; put {' or '.join(headers)} beside it, or convert it to NIfTI"
+    )
 
 
-def _uncompressed(path: str | Path) -> bytes:
-    """Return the content of a file, decompressed, as long as it is not larger than a volume can be."""
-    content = bytearray()
-    with Path(path).open("rb") as raw:
-        packed = raw.read(len(_GZIP)) == _GZIP
-        raw.seek(0)
-        file = gzip.GzipFile(fileobj=raw) if packed else raw
-        while chunk := file.read(_CHUNK):  # in one call, memory for all of it would be reserved before the check
-            content += chunk
-            if len(content) > _MAX_BYTES:
+def require_image_shape(shape: Sequence[int], path: str | Path) -> None:
+    """Raise NotAnImage for a shape that no image has: empty, or a single row of values."""
+    if any(side < 1 for side in shape):
+        raise NotAnImage(f"{path}: has no voxels (shape {'x'.join(map(str, shape))}), so it is not an image")
+    if sum(side > 1 for side in shape) < 2:
+        raise NotAnImage(f"{path}: holds a single row of values (shape {'x'.join(map(str, shape))}), not an image")
+
+
+def require_bytes(size: int, path: str | Path) -> None:
+    """Raise a DataError if a volume declares more bytes than are read into memory."""
+    if size > _MAX_BYTES:
+        raise DataError(f"{path}: declares {size:,} bytes, too much for one volume; split it into several files")
+
+
+def orient(
+    values: np.ndarray,
+    affine: np.ndarray | None,
+    zooms: Sequence[float],
+    *,
+    slope: float = 1.0,
+    intercept: float = 0.0,
+    memory: Reservation | None = None,
+) -> Volume:
+    """Return a volume whose axes point right, anterior and superior, without copying its values.
+
+    Args:
+        values: shape (X, Y), (X, Y, Z) or with more axes, which become the fourth.
+        affine: shape (4, 4), voxel indices to millimetres in RAS; None if it is not recorded.
+        zooms: distance of voxels along each stored axis, any unit.
+        slope, intercept, memory: as of `Volume`.
+    """
+    from nibabel.orientations import apply_orientation, io_orientation, ornt2axcodes
+
+    spacing = [float(side) for side in (*zooms, 1.0, 1.0, 1.0)[:3]]
+    values = values.reshape((*(*values.shape, 1, 1)[:3], -1), order="F")
+    codes = ""
+    if affine is not None and np.isfinite(affine).all() and not _says_nothing(affine):
+        orientation = io_orientation(affine)
+        if np.isfinite(orientation).all():  # a column of zeros has no direction
+            values = apply_orientation(values, orientation)
+            spacing = [spacing[int(axis)] for axis in np.argsort(orientation[:, 0])]
+            codes = "".join(ornt2axcodes(orientation))
+    return Volume(values, spacing, codes, slope, intercept, memory)
+
+
+def _says_nothing(affine: np.ndarray) -> bool:
+    """Return whether an affine is that of a program without any: voxel size only, in the axes of NIfTI or of ITK."""
+    directions = np.diag(np.diag(affine[:3, :3]))
+    signs = np.sign(np.diag(affine)[:3]).tolist()
+    return not affine[:3, 3].any() and np.array_equal(affine[:3, :3], directions) and signs in ([1, 1, 1], [-1, -1, 1])
+
+
+def _mgh_header(head: bytes) -> Any:
+    from nibabel.freesurfer.mghformat import MGHHeader, header_dtype, hf_dtype
+
+    fields = head[: header_dtype.itemsize]
+    if len(fields) < header_dtype.itemsize:
+        raise ValueError("is shorter than a header")
+    return MGHHeader(fields + bytes(hf_dtype.itemsize - len(fields)))  # the footer holds nothing that is needed here
+
+
+def _nifti_header(head: bytes, path: Path) -> tuple[Any, bool]:
+    """Return the header, and whether the values follow it in the same file."""
+    from nibabel.nifti1 import Nifti1Header, Nifti1PairHeader
+    from nibabel.nifti2 import Nifti2Header, Nifti2PairHeader
+    from nibabel.spm2analyze import Spm2AnalyzeHeader
+
+    # The first field is the length of the header, in either byte order.
+    length = next((size for size in (348, 540) if head[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big"))), 0)
+    if not length or len(head) < length:
+        raise ValueError("no header of NIfTI or Analyze was found")
+    magic = head[344:348] if length == 348 else head[4:8]
+    kinds = {b"n+1\0": Nifti1Header, b"ni1\0": Nifti1PairHeader, b"n+2\0": Nifti2Header, b"ni2\0": Nifti2PairHeader}
+    kind = kinds.get(magic, Spm2AnalyzeHeader if length == 348 else Nifti2Header)
+    header = kind(head[:length])
+    if kind is not Spm2AnalyzeHeader and int(header["intent_code"]) in _CIFTI:
+        raise NotAnImage(f"{path}: is a CIFTI matrix of values on surfaces, not an image")
+    return header, kind in (Nifti1Header, Nifti2Header)
+
+
+def _affine(header: Any) -> np.ndarray | None:
+    """Return the affine, or None if the header does not record one."""
+    if "goodRASFlag" in header:
+        return header.get_affine() if int(header["goodRASFlag"]) == 1 else None
+    if "qform_code" in header:
+        return header.get_best_affine() if int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0 else None
+    return None  # Analyze
+
+
+def _values_beside(path: Path) -> Path:
+    stem = path.name[: -len(path.suffix)].lower()
+    for other in sorted(path.parent.iterdir()):
+        if other.name.lower() in (f"{stem}.img", f"{stem}.img.gz"):
+            return other
+    raise DataError(f"{path}: its values, {path.stem}.img, are missing; put them beside it")
+
+
+def _require_supported(stored: np.dtype, path: Path) -> None:
+    if stored.names and {"R", "G", "B"} <= set(stored.names):
+        return
+    if stored.names or stored.kind not in "iufc":
+        raise DataError(f"{path}: holds voxels of type {stored}, which are not numbers; convert it")
+
+
+def _opened(file: Any) -> Any:
+    """Return a file that decompresses what it reads, if the content of `file` is gzipped."""
+    packed = file.read(len(_GZIP)) == _GZIP
+    file.seek(0)
+    return gzip.GzipFile(fileobj=file) if packed else file
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as raw:
+        return _opened(raw).read(_HEADER)
+
+
+def _content(path: Path, size: int) -> tuple[np.ndarray, Reservation]:
+    """Return the first bytes of a file, decompressed, once there is memory for them."""
+    require_bytes(size, path)
+    with path.open("rb") as raw:
+        file = _opened(raw)
+        if size > path.stat().st_size * (_MAX_COMPRESSION if file is not raw else 1):
+            raise ValueError(f"has fewer than the {size:,} bytes that its header declares")
+        memory = Reservation(size)
+        content = np.empty(size, np.uint8)
+        view, filled = memoryview(content.data), 0
+        while filled < size and (count := file.readinto(view[filled : filled + _CHUNK])):
+            filled += count
+        if filled < size:
+            raise ValueError(f"has {filled:,} of the {size:,} bytes that its header declares")
+        while file is not raw and (rest := len(file.read(_CHUNK))):  # the checksum is at the end
+            filled += rest
+            if filled > _MAX_BYTES:
                 raise DataError(
                     f"{path}: has more than {_MAX_BYTES / 1e9:.1f} GB, too much for one volume; split it into several files"
                 )
-    return bytes(content)
+    return content, memory
