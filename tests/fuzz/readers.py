@@ -31,7 +31,7 @@ from deepssim.evaluation.summary import read_evaluation
 from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder, save_autoencoder
 from deepssim.generative.latents import Latents, read_latents, write_latents
 from deepssim.ground_truth.tables import read_test_set
-from deepssim.images.dicom import read_dicom, read_patient
+from deepssim.images.dicom import read_patient
 from deepssim.images.files import read_file
 from deepssim.images.packs import ImagePack, read_pack, write_pack
 from deepssim.metrics import METRICS
@@ -108,7 +108,54 @@ def _dicom(path: Path, *, packed: bool) -> None:
 
 
 def _read_dicom(path: Path) -> object:
-    return read_patient(path), read_dicom(path, percentiles=_PERCENTILES)
+    return read_patient(path), read_file(path, percentiles=_PERCENTILES)
+
+
+def _compressed(syntax: str) -> Callable[[Path], object]:
+    """Return what writes a file of 8 bits, compressed by the packages that are installed."""
+
+    def make(path: Path) -> None:
+        _dicom(path, packed=False)
+        data = pydicom.dcmread(path)
+        data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
+        data.PixelData = _pixels().tobytes()
+        data.compress(syntax)
+        data.save_as(path, enforce_file_format=True)
+
+    return make
+
+
+def _without_preamble(path: Path) -> None:
+    _dicom(path, packed=False)
+    content = path.read_bytes()[132:]
+    path.write_bytes(content[12 + int.from_bytes(content[8:12], "little") :])
+
+
+def _deflated(path: Path) -> None:
+    _dicom(path, packed=False)
+    data = pydicom.dcmread(path)
+    data.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    data.save_as(path)
+
+
+def _pair(path: Path) -> None:
+    nibabel.save(nibabel.AnalyzeImage(np.ones((6, 5, 4), np.int16), np.eye(4)), path)
+
+
+def _itk(path: Path) -> None:
+    import SimpleITK
+
+    values = np.random.default_rng(0).integers(0, 999, (6, 5, 4)).astype(np.int16)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(path), path.suffix == ".mhd")
+
+
+def _copy(name: str) -> Callable[[Path], object]:
+    """Return what copies a file of nibabel's own tests."""
+    return lambda path: path.write_bytes((Path(nibabel.__file__).parent / "tests" / "data" / name).read_bytes())
+
+
+def _read(path: Path) -> object:
+    return read_file(path, percentiles=_PERCENTILES)
 
 
 def _packs() -> tuple[ImagePack, ImagePack]:
@@ -155,6 +202,18 @@ READERS = {
     "nifti, packed": _volume(".nii.gz"),
     "dicom": Reader(".dcm", lambda path: _dicom(path, packed=False), _read_dicom),
     "dicom, packed": Reader(".dcm", lambda path: _dicom(path, packed=True), _read_dicom),
+    "dicom, jpeg 2000": Reader(".dcm", _compressed(pydicom.uid.JPEG2000Lossless), _read_dicom),
+    "dicom, jpeg-ls": Reader(".dcm", _compressed(pydicom.uid.JPEGLSLossless), _read_dicom),
+    "dicom without preamble": Reader(".dcm", _without_preamble, _read_dicom),
+    "dicom, deflated": Reader(".dcm", _deflated, _read_dicom),
+    "analyze": Reader(".hdr", _pair, _read),
+    "mgh": Reader(".mgz", _copy("test.mgz"), _read),
+    "minc 1": Reader(".mnc", _copy("tiny.mnc"), _read),
+    "minc 2": Reader(".mnc", _copy("minc2_1_scale.mnc"), _read),
+    "nrrd": Reader(".nrrd", _itk, _read),
+    "nrrd, detached": Reader(".nhdr", _itk, _read),
+    "metaimage": Reader(".mha", _itk, _read),
+    "metaimage, detached": Reader(".mhd", _itk, _read),
     "test set": Reader(
         ".csv", _text("real_key,synth_key,ssim,label\na___training,a___gen-0,0.5,0\nb___training,a___gen-1,0.9,1\n"),
         read_test_set,

@@ -35,7 +35,7 @@ def decode_frames(data: Any, path: str | Path) -> Iterator[np.ndarray]:
         path: of the file, for messages.
 
     Yields:
-        Stored values, shape (H, W), or (H, W, 3) for colour, which pydicom converts to RGB.
+        Stored values, of an integer or floating-point type, shape (H, W), or (H, W, 3) for colour, which pydicom converts to RGB.
 
     Raises:
         DataError: if the pixels are damaged, or no installed package decodes their compression.

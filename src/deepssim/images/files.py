@@ -214,4 +214,4 @@ def _format_by_content(path: Path) -> Format | None:
 
 
 def _names() -> str:
-    return ", ".join(known.name for known in FORMATS)
+    return ", ".join(known.name for known in FORMATS if known.read is not _refuse_values)

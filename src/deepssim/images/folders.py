@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from deepssim.errors import DataError
-from deepssim.images.files import FORMATS, Format, format_of, read_file, stem_of
+from deepssim.images.files import FORMATS, Format, format_of, read_contents, stem_of
 from deepssim.images.keys import REAL_NAME
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import fit, quantise
@@ -126,16 +126,18 @@ def decode(path: Path, size: Sequence[int], percentiles: Sequence[float]) -> Dec
     Args:
         path: of the file, of any format.
         size: height and width to reach.
-        percentiles: intensity window, see `read_file`.
+        percentiles: intensity window, see `read_contents`.
 
     Raises:
         DataError: if the file cannot be read.
     """
-    frames = read_file(path, percentiles=percentiles)
-    fitted = [quantise(fit(frame.pixels, size), 8) for frame in frames]
-    pixels = np.stack(fitted) if fitted else np.zeros((0, *size), np.uint8)
-    sizes = [(frame.pixels.shape[0], frame.pixels.shape[1]) for frame in frames]
-    return Decoded(pixels, [frame.part for frame in frames], sizes)
+    images, parts, sizes = [], [], []
+    for frame in read_contents(path, percentiles=percentiles).frames:  # one by one: a volume may not fit into memory
+        if not frame.left_out:
+            images.append(quantise(fit(frame.pixels, size), 8))
+            parts.append(frame.part)
+            sizes.append((frame.pixels.shape[0], frame.pixels.shape[1]))
+    return Decoded(np.stack(images) if images else np.zeros((0, *size), np.uint8), parts, sizes)
 
 
 def checksums(files: Sequence[Path], threads: int) -> list[str]:

@@ -50,8 +50,8 @@ def find_window(
     are exactly zero: interpolation leaves values below zero at the rim of a brain, and z-scores half of them.
 
     Args:
-        planes: returns all planes of the volume, float32, in any order; called twice.
-        faces: returns its outer planes; called if there are negative values.
+        planes: returns all planes of the volume, float32, shape (H, W), in any order; called twice.
+        faces: returns its outer planes, float32, shape (H, W); called if there are negative values.
         percentiles: lower and upper percentile of the non-zero finite values, 0 to 100.
     """
     upper = np.zeros(_BINS, np.int64)

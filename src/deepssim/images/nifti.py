@@ -64,7 +64,7 @@ def read_volume(path: str | Path) -> Volume:
         content, memory = _content(source, offset + size)
         values = np.frombuffer(content, stored, math.prod(shape), offset).reshape(shape, order="F")
         slope, intercept = header.get_slope_inter()
-        affine, zooms = _affine(header), header.get_zooms()[:3]
+        affine, zooms = _affine(header, head), header.get_zooms()[:3]
     return orient(
         values,
         affine,
@@ -122,8 +122,8 @@ def orient(
     """Return a volume whose axes point right, anterior and superior, without copying its values.
 
     Args:
-        values: shape (X, Y), (X, Y, Z) or with more axes, which become the fourth.
-        affine: shape (4, 4), voxel indices to millimetres in RAS; None if it is not recorded.
+        values: of the stored type, for example int16, shape (X, Y), (X, Y, Z) or with more axes, which become the fourth.
+        affine: float64, shape (4, 4), voxel indices to millimetres in RAS; None if it is not recorded.
         zooms: distance of voxels along each stored axis, any unit.
         slope, intercept, memory: as of `Volume`.
     """
@@ -176,10 +176,10 @@ def _nifti_header(head: bytes, path: Path) -> tuple[Any, bool]:
     return header, kind in (Nifti1Header, Nifti2Header)
 
 
-def _affine(header: Any) -> np.ndarray | None:
+def _affine(header: Any, head: bytes) -> np.ndarray | None:
     """Return the affine, or None if the header does not record one."""
-    if "goodRASFlag" in header:
-        return header.get_affine() if int(header["goodRASFlag"]) == 1 else None
+    if "goodRASFlag" in header:  # nibabel has set it, so the stored one is asked for
+        return header.get_affine() if head[28:30] == b"\0\1" else None
     if "qform_code" in header:
         return header.get_best_affine() if int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0 else None
     return None  # Analyze

@@ -56,7 +56,7 @@ class Volume:
     memory: Reservation | None = None
 
     def plane(self, number: int | None, axis: int, index: int) -> np.ndarray:
-        """Return one plane in its unit, before windowing, as float32.
+        """Return one plane in its unit, before windowing: float32, shape of the other two axes.
 
         Args:
             number: which volume; None for the mean of all.
