@@ -4,19 +4,15 @@ A reader must give something or raise the project's own error: no other exceptio
 """
 
 import faulthandler
-import gzip
 import json
 import signal
 import struct
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
-import pydicom
 import torch
 from hypothesis import strategies as st
 from PIL import Image
@@ -31,7 +27,6 @@ from deepssim.evaluation.summary import read_evaluation
 from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder, save_autoencoder
 from deepssim.generative.latents import Latents, read_latents, write_latents
 from deepssim.ground_truth.tables import read_test_set
-from deepssim.images.dicom import read_patient
 from deepssim.images.files import read_file
 from deepssim.images.packs import ImagePack, read_pack, write_pack
 from deepssim.metrics import METRICS
@@ -42,120 +37,23 @@ from deepssim.similarity.embeddings import Embeddings, read_embeddings, write_em
 from deepssim.similarity.matrices import read_scores, write_dense, write_top
 from deepssim.training.driver import read_checkpoint
 from tests.conftest import ROOT
+from tests.fuzz.scans import PERCENTILES, SCANS, Reader, random_pixels
 
 SECONDS = 20  # for one input; a hang is anything beyond
 
 
-@dataclass(frozen=True)
-class Reader:
-    """What reads one kind of file.
-
-    Attributes:
-        suffix: of the file.
-        make: writes a valid file.
-        read: reads it.
-    """
-
-    suffix: str
-    make: Callable[[Path], object]
-    read: Callable[[Path], object]
-
-
-_PERCENTILES = (0.5, 99.5)
 _VAE = VaeConfig(channels=(4, 4), norm_groups=2, latent_channels=2)
-
-
-def _pixels(kind=np.uint8) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, np.iinfo(kind).max, (16, 12)).astype(kind)
 
 
 def _image(kind: str, **options) -> Reader:
     dtype = options.pop("dtype", np.uint8)
     return Reader(
         f".{kind.lower()}",
-        lambda path: Image.fromarray(_pixels(np.uint16 if dtype is np.float32 else dtype).astype(dtype)).save(
+        lambda path: Image.fromarray(random_pixels(np.uint16 if dtype is np.float32 else dtype).astype(dtype)).save(
             path, kind, **options
         ),
-        lambda path: read_file(path, percentiles=_PERCENTILES),
+        lambda path: read_file(path, percentiles=PERCENTILES),
     )
-
-
-def _volume(suffix: str) -> Reader:
-    def make(path: Path) -> None:
-        values = np.random.default_rng(0).integers(0, 999, (6, 5, 4)).astype(np.int16)
-        content = nibabel.Nifti1Image(values, np.eye(4)).to_bytes()
-        path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
-
-    return Reader(suffix, make, lambda path: read_file(path, percentiles=_PERCENTILES))
-
-
-def _dicom(path: Path, *, packed: bool) -> None:
-    """Write a secondary capture of 12 bits, as it is or run-length encoded."""
-    pixels = _pixels(np.uint16) >> 4
-    data = pydicom.Dataset()
-    data.file_meta = pydicom.dataset.FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
-    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    data.PatientID, data.PhotometricInterpretation, data.SamplesPerPixel = "007", "MONOCHROME2", 1
-    data.RescaleSlope, data.RescaleIntercept, data.PixelRepresentation = 2, -1024, 0
-    data.Rows, data.Columns = pixels.shape
-    data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
-    data.PixelData = pixels.tobytes()
-    if packed:
-        data.compress(pydicom.uid.RLELossless)
-    data.save_as(path, enforce_file_format=True)
-
-
-def _read_dicom(path: Path) -> object:
-    return read_patient(path), read_file(path, percentiles=_PERCENTILES)
-
-
-def _compressed(syntax: str) -> Callable[[Path], object]:
-    """Return what writes a file of 8 bits, compressed by the packages that are installed."""
-
-    def make(path: Path) -> None:
-        _dicom(path, packed=False)
-        data = pydicom.dcmread(path)
-        data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
-        data.PixelData = _pixels().tobytes()
-        data.compress(syntax)
-        data.save_as(path, enforce_file_format=True)
-
-    return make
-
-
-def _without_preamble(path: Path) -> None:
-    _dicom(path, packed=False)
-    content = path.read_bytes()[132:]
-    path.write_bytes(content[12 + int.from_bytes(content[8:12], "little") :])
-
-
-def _deflated(path: Path) -> None:
-    _dicom(path, packed=False)
-    data = pydicom.dcmread(path)
-    data.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
-    data.save_as(path)
-
-
-def _pair(path: Path) -> None:
-    nibabel.save(nibabel.AnalyzeImage(np.ones((6, 5, 4), np.int16), np.eye(4)), path)
-
-
-def _itk(path: Path) -> None:
-    import SimpleITK
-
-    values = np.random.default_rng(0).integers(0, 999, (6, 5, 4)).astype(np.int16)
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(path), path.suffix == ".mhd")
-
-
-def _copy(name: str) -> Callable[[Path], object]:
-    """Return what copies a file of nibabel's own tests."""
-    return lambda path: path.write_bytes((Path(nibabel.__file__).parent / "tests" / "data" / name).read_bytes())
-
-
-def _read(path: Path) -> object:
-    return read_file(path, percentiles=_PERCENTILES)
 
 
 def _packs() -> tuple[ImagePack, ImagePack]:
@@ -190,30 +88,14 @@ def _text(content: str) -> Callable[[Path], object]:
 
 _VALUES = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 _FIGURES = {"macro_f1": 0.5, "metric": "ssim", "per_class": {"different": {"f1": 1.0}}, "pairs": 3}
-READERS = {
+READERS = SCANS | {
     "png": _image("PNG"),
     "png of 16 bits": _image("PNG", dtype=np.uint16),
     "jpeg": _image("JPEG"),
     "tiff": _image("TIFF", compression="tiff_lzw", dtype=np.uint16),
     "tiff of floats": _image("TIFF", dtype=np.float32),
-    "tiff of pages": _image("TIFF", save_all=True, append_images=[Image.fromarray(_pixels())]),
+    "tiff of pages": _image("TIFF", save_all=True, append_images=[Image.fromarray(random_pixels())]),
     "bmp": _image("BMP"),
-    "nifti": _volume(".nii"),
-    "nifti, packed": _volume(".nii.gz"),
-    "dicom": Reader(".dcm", lambda path: _dicom(path, packed=False), _read_dicom),
-    "dicom, packed": Reader(".dcm", lambda path: _dicom(path, packed=True), _read_dicom),
-    "dicom, jpeg 2000": Reader(".dcm", _compressed(pydicom.uid.JPEG2000Lossless), _read_dicom),
-    "dicom, jpeg-ls": Reader(".dcm", _compressed(pydicom.uid.JPEGLSLossless), _read_dicom),
-    "dicom without preamble": Reader(".dcm", _without_preamble, _read_dicom),
-    "dicom, deflated": Reader(".dcm", _deflated, _read_dicom),
-    "analyze": Reader(".hdr", _pair, _read),
-    "mgh": Reader(".mgz", _copy("test.mgz"), _read),
-    "minc 1": Reader(".mnc", _copy("tiny.mnc"), _read),
-    "minc 2": Reader(".mnc", _copy("minc2_1_scale.mnc"), _read),
-    "nrrd": Reader(".nrrd", _itk, _read),
-    "nrrd, detached": Reader(".nhdr", _itk, _read),
-    "metaimage": Reader(".mha", _itk, _read),
-    "metaimage, detached": Reader(".mhd", _itk, _read),
     "test set": Reader(
         ".csv", _text("real_key,synth_key,ssim,label\na___training,a___gen-0,0.5,0\nb___training,a___gen-1,0.9,1\n"),
         read_test_set,

@@ -7,7 +7,7 @@ import pytest
 
 from deepssim.errors import DataError
 from deepssim.images.minc import read_minc
-from tests.images.test_itk import voxels
+from tests.images.test_nrrd import voxels
 
 DATA = Path(nibabel.__file__).parent / "tests" / "data"
 FILES = (

@@ -78,7 +78,7 @@ def require_image(data: Any, path: str | Path) -> None:
         raise NotAnImage(f"{path}: is a DICOM segmentation, not an image")
     if has_pixels:
         return
-    name = uid.name.removesuffix(" Storage")
+    name = " ".join(uid.name.removesuffix(" Storage").split())[:80]
     if "Image" in name or "Dose" in name or data.get("Rows"):
         raise DataError(f"{path}: has no pixel data; replace it")
     if not uid:

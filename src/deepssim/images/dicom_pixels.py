@@ -14,6 +14,7 @@ from deepssim.errors import DataError, readable
 from deepssim.images.dicom_files import PIXELS
 from deepssim.images.standardize import window
 
+_PANIC = "PanicException"  # of decoders in Rust, for damaged pixels; it is not an Exception
 _LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow does
 _PADDING = ("PixelPadding", "FloatPixelPadding", "DoubleFloatPixelPadding")
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
@@ -43,6 +44,7 @@ def decode_frames(data: Any, path: str | Path) -> Iterator[np.ndarray]:
     from pydicom.pixels import iter_pixels, pixel_array
 
     syntax = data.file_meta.TransferSyntaxUID
+    name = " ".join(syntax.name.split())[:80]
     # pydicom converts only 8 bits to RGB, but the first of the stored channels is the luminance already.
     raw = is_luminance_first(data)
     with readable(path, "DICOM", "replace it"):
@@ -57,12 +59,14 @@ def decode_frames(data: Any, path: str | Path) -> Iterator[np.ndarray]:
             missing = "missing dependencies" in reason or "not supported" in reason
             if syntax.is_compressed and missing:
                 raise DataError(
-                    f"{path}: its pixels are compressed as {syntax.name}, which needs another package; install "
-                    f"{_packages(syntax.name)}, or decompress the file"
+                    f"{path}: its pixels are compressed as {name}, which needs another package; install "
+                    f"{_packages(name)}, or decompress the file"
                 ) from None
-            advice = f"replace it, or install {_packages(syntax.name)}" if syntax.is_compressed else "replace it"
+            advice = f"replace it, or install {_packages(name)}" if syntax.is_compressed else "replace it"
             raise DataError(f"{path}: pixels cannot be decoded ({reason[:200]}); {advice}") from None
-        except (ValueError, AttributeError, TypeError) as error:
+        except BaseException as error:
+            if not (isinstance(error, (ValueError, AttributeError, TypeError)) or type(error).__name__ == _PANIC):
+                raise
             raise DataError(
                 f"{path}: pixels cannot be decoded ({' '.join(str(error).split())[:160]}); replace it"
             ) from None

@@ -20,10 +20,12 @@ from deepssim.errors import DataError
 from deepssim.images.dicom import Patient, read_dicom, read_patient
 from deepssim.images.dicom_files import DICOM_SUFFIXES, is_dicom
 from deepssim.images.frames import Contents, Frame, name_frames
-from deepssim.images.itk import ITK_SUFFIXES, read_itk
+from deepssim.images.metaimage import METAIMAGE_SUFFIXES, read_metaimage
 from deepssim.images.minc import MINC_SUFFIXES, read_minc
-from deepssim.images.nifti import MGH_SUFFIXES, NIFTI_SUFFIXES, PAIR_SUFFIXES, VALUES_OF, read_volume, refuse_values
+from deepssim.images.nifti import MGH_SUFFIXES, NIFTI_SUFFIXES, PAIR_SUFFIXES, read_volume
+from deepssim.images.nrrd import NRRD_SUFFIXES, read_nrrd
 from deepssim.images.rasters import RASTER_SUFFIXES, is_raster, read_raster
+from deepssim.images.stored import VALUES_OF, refuse_values
 from deepssim.images.volumes import Volume, cut_volume
 
 _HEAD = 132  # bytes that tell a format; DICOM's signature ends here
@@ -83,7 +85,8 @@ FORMATS = (
     _volumes("Analyze or NIfTI pair", PAIR_SUFFIXES, read_volume),
     _volumes("MGH", MGH_SUFFIXES, read_volume),
     _volumes("MINC", MINC_SUFFIXES, read_minc),
-    _volumes("NRRD or MetaImage", ITK_SUFFIXES, read_itk, lambda head: head.startswith(b"NRRD000")),
+    _volumes("NRRD", NRRD_SUFFIXES, read_nrrd, lambda head: head.startswith(b"NRRD000")),
+    _volumes("MetaImage", METAIMAGE_SUFFIXES, read_metaimage),
     Format("values of an image", tuple(VALUES_OF), _refuse_values),
     Format(
         "DICOM",

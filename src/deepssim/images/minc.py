@@ -1,6 +1,6 @@
 """Read the volumes of MINC files, version 1 (netCDF) and 2 (HDF5).
 
-Not here: slicing them (volumes.py), other formats (nifti.py, itk.py).
+Not here: slicing them (volumes.py), other formats (nifti.py, nrrd.py, metaimage.py).
 """
 
 import io
@@ -12,7 +12,7 @@ import numpy as np
 from deepssim.errors import NotAnImage, readable
 from deepssim.images.frames import require_room
 from deepssim.images.memory import Reservation
-from deepssim.images.nifti import orient, require_bytes, require_image_shape
+from deepssim.images.stored import orient, require_bytes, require_image_shape
 from deepssim.images.volumes import Volume
 from deepssim.runtime.hdf5 import WithoutHeaps, dataset
 

@@ -1,11 +1,11 @@
 """Read the volumes of NIfTI, Analyze and MGH files.
 
-Not here: slicing them (volumes.py), MINC (minc.py), NRRD and MetaImage (itk.py), choosing the reader of a file (files.py).
+Not here: slicing them (volumes.py), other formats (minc.py, nrrd.py, metaimage.py).
 """
 
 import gzip
+import logging
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,19 @@ import numpy as np
 from deepssim.errors import DataError, NotAnImage, readable
 from deepssim.images.frames import require_room
 from deepssim.images.memory import Reservation
+from deepssim.images.stored import MAX_BYTES, orient, require_bytes, require_image_shape
 from deepssim.images.volumes import Volume
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 PAIR_SUFFIXES = (".hdr",)
 MGH_SUFFIXES = (".mgh", ".mgz", ".mgh.gz")
-# Files that hold only the values of an image, whose header lies beside them, by the headers of each.
-VALUES_OF = {
-    ".img": (".hdr",),
-    ".img.gz": (".hdr",),
-    ".raw": (".mhd", ".nhdr"),
-    ".zraw": (".mhd",),
-    ".raw.gz": (".nhdr", ".mhd"),
-}
-_MAX_BYTES, _CHUNK = 2**31, 2**24
+_CHUNK = 2**24
 _MAX_COMPRESSION = 1100  # gzip reaches 1032
 _GZIP = b"\x1f\x8b"
 _HEADER = 540  # bytes; that of NIfTI-2 is the longest
 _CIFTI = range(3000, 3100)  # intent codes of matrices over surfaces
 _ADVICE = "replace it"
+_SILENT = logging.Logger("deepssim.nibabel", logging.CRITICAL + 1)  # outside the tree of loggers: no handler sees it
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -75,86 +69,14 @@ def read_volume(path: str | Path) -> Volume:
     )
 
 
-def refuse_values(path: Path) -> None:
-    """Say why a file that holds only the values of an image is not read.
-
-    Raises:
-        NotAnImage: if its header lies beside it, which is read instead.
-        DataError: if there is no header.
-    """
-    suffix = max((known for known in VALUES_OF if path.name.lower().endswith(known)), key=len)
-    stem = path.name[: -len(suffix)].lower()
-    headers = [f"{stem}{known}" for known in VALUES_OF[suffix]]
-    try:
-        beside = sorted(other.name for other in path.parent.iterdir() if other.name.lower() in headers)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    if beside:
-        raise NotAnImage(f"{path}: holds the values of {beside[0]}, which is read instead")
-    raise DataError(
-        f"{path}: holds values without a header; put {' or '.join(headers)} beside it, or convert it to NIfTI"
-    )
-
-
-def require_image_shape(shape: Sequence[int], path: str | Path) -> None:
-    """Raise NotAnImage for a shape that no image has: empty, or a single row of values."""
-    if any(side < 1 for side in shape):
-        raise NotAnImage(f"{path}: has no voxels (shape {'x'.join(map(str, shape))}), so it is not an image")
-    if sum(side > 1 for side in shape) < 2:
-        raise NotAnImage(f"{path}: holds a single row of values (shape {'x'.join(map(str, shape))}), not an image")
-
-
-def require_bytes(size: int, path: str | Path) -> None:
-    """Raise a DataError if a volume declares more bytes than are read into memory."""
-    if size > _MAX_BYTES:
-        raise DataError(f"{path}: declares {size:,} bytes, too much for one volume; split it into several files")
-
-
-def orient(
-    values: np.ndarray,
-    affine: np.ndarray | None,
-    zooms: Sequence[float],
-    *,
-    slope: float = 1.0,
-    intercept: float = 0.0,
-    memory: Reservation | None = None,
-) -> Volume:
-    """Return a volume whose axes point right, anterior and superior, without copying its values.
-
-    Args:
-        values: of the stored type, for example int16, shape (X, Y), (X, Y, Z) or with more axes, which become the fourth.
-        affine: float64, shape (4, 4), voxel indices to millimetres in RAS; None if it is not recorded.
-        zooms: distance of voxels along each stored axis, any unit.
-        slope, intercept, memory: as of `Volume`.
-    """
-    from nibabel.orientations import apply_orientation, io_orientation, ornt2axcodes
-
-    spacing = [float(side) for side in (*zooms, 1.0, 1.0, 1.0)[:3]]
-    values = values.reshape((*(*values.shape, 1, 1)[:3], -1), order="F")
-    codes = ""
-    if affine is not None and np.isfinite(affine).all() and not _says_nothing(affine):
-        orientation = io_orientation(affine)
-        if np.isfinite(orientation).all():  # a column of zeros has no direction
-            values = apply_orientation(values, orientation)
-            spacing = [spacing[int(axis)] for axis in np.argsort(orientation[:, 0])]
-            codes = "".join(ornt2axcodes(orientation))
-    return Volume(values, spacing, codes, slope, intercept, memory)
-
-
-def _says_nothing(affine: np.ndarray) -> bool:
-    """Return whether an affine is that of a program without any: voxel size only, in the axes of NIfTI or of ITK."""
-    directions = np.diag(np.diag(affine[:3, :3]))
-    signs = np.sign(np.diag(affine)[:3]).tolist()
-    return not affine[:3, 3].any() and np.array_equal(affine[:3, :3], directions) and signs in ([1, 1, 1], [-1, -1, 1])
-
-
 def _mgh_header(head: bytes) -> Any:
     from nibabel.freesurfer.mghformat import MGHHeader, header_dtype, hf_dtype
 
     fields = head[: header_dtype.itemsize]
     if len(fields) < header_dtype.itemsize:
         raise ValueError("is shorter than a header")
-    return MGHHeader(fields + bytes(hf_dtype.itemsize - len(fields)))  # the footer holds nothing that is needed here
+    block = fields + bytes(hf_dtype.itemsize - len(fields))  # the footer holds nothing that is needed here
+    return _checked(MGHHeader(block, check=False))
 
 
 def _nifti_header(head: bytes, path: Path) -> tuple[Any, bool]:
@@ -170,10 +92,16 @@ def _nifti_header(head: bytes, path: Path) -> tuple[Any, bool]:
     magic = head[344:348] if length == 348 else head[4:8]
     kinds = {b"n+1\0": Nifti1Header, b"ni1\0": Nifti1PairHeader, b"n+2\0": Nifti2Header, b"ni2\0": Nifti2PairHeader}
     kind = kinds.get(magic, Spm2AnalyzeHeader if length == 348 else Nifti2Header)
-    header = kind(head[:length])
+    header = _checked(kind(head[:length], check=False))
     if kind is not Spm2AnalyzeHeader and int(header["intent_code"]) in _CIFTI:
         raise NotAnImage(f"{path}: is a CIFTI matrix of values on surfaces, not an image")
     return header, kind in (Nifti1Header, Nifti2Header)
+
+
+def _checked(header: Any) -> Any:
+    """Return a header that nibabel has checked, without its messages about what it corrects."""
+    header.check_fix(_SILENT)
+    return header
 
 
 def _affine(header: Any, head: bytes) -> np.ndarray | None:
@@ -228,8 +156,8 @@ def _content(path: Path, size: int) -> tuple[np.ndarray, Reservation]:
             raise ValueError(f"has {filled:,} of the {size:,} bytes that its header declares")
         while file is not raw and (rest := len(file.read(_CHUNK))):  # the checksum is at the end
             filled += rest
-            if filled > _MAX_BYTES:
+            if filled > MAX_BYTES:
                 raise DataError(
-                    f"{path}: has more than {_MAX_BYTES / 1e9:.1f} GB, too much for one volume; split it into several files"
+                    f"{path}: has more than {MAX_BYTES / 1e9:.1f} GB, too much for one volume; split it into several files"
                 )
     return content, memory

@@ -1,6 +1,6 @@
 """Cut volumes into slices, the same way for every format and every reader.
 
-Not here: reading volumes (nifti.py, minc.py, itk.py), their intensity window (intensity.py).
+Not here: reading volumes (nifti.py, minc.py, nrrd.py, metaimage.py), their intensity window (intensity.py).
 """
 
 from collections.abc import Iterator, Sequence

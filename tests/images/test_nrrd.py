@@ -1,3 +1,5 @@
+"""NRRD and MetaImage, against the writers of SimpleITK."""
+
 import builtins
 import gzip
 
@@ -6,11 +8,17 @@ import pytest
 
 from deepssim.errors import DataError, NotAnImage
 from deepssim.images.files import read_contents
-from deepssim.images.itk import ITK_SUFFIXES, read_itk
+from deepssim.images.metaimage import METAIMAGE_SUFFIXES, read_metaimage
+from deepssim.images.nrrd import NRRD_SUFFIXES, read_nrrd
 from deepssim.images.volumes import COLOUR, NOT_ORIENTED
 
 sitk = pytest.importorskip("SimpleITK")
 ALL = (0.0, 100.0)
+SUFFIXES = NRRD_SUFFIXES + METAIMAGE_SUFFIXES
+
+
+def read_itk(path):
+    return (read_nrrd if path.suffix in NRRD_SUFFIXES else read_metaimage)(path)
 
 
 def voxels(volume):
@@ -32,7 +40,7 @@ def image(values, *, vector=False, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1), origin
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("stored", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
-@pytest.mark.parametrize("suffix", ITK_SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_values_are_those_that_were_written(tmp_path, random, suffix, stored, packed):
     values = random.integers(1, 99, (4, 5, 6)).astype(stored)
     sitk.WriteImage(image(values), str(tmp_path / f"x{suffix}"), packed)
@@ -98,7 +106,7 @@ def test_values_elsewhere_are_refused(tmp_path, random, suffix, name):
 
 
 def test_damaged_files_are_named(tmp_path, random):
-    for suffix in ITK_SUFFIXES:
+    for suffix in SUFFIXES:
         path = tmp_path / f"x{suffix}"
         sitk.WriteImage(image(random.integers(1, 99, (14, 15, 16)).astype(np.int16)), str(path))
         content = path.read_bytes()
@@ -135,5 +143,5 @@ def test_without_simpleitk_its_name_is_in_the_message(tmp_path, random, monkeypa
         return given(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(DataError, match=r"need SimpleITK; install it \(pip install SimpleITK\)"):
+    with pytest.raises(DataError, match=r"needs SimpleITK; install it \(pip install SimpleITK\)"):
         read_itk(path)
