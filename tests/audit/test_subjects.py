@@ -54,7 +54,7 @@ def test_all_images_of_a_file_have_one_subject(folder, random):
     pixels = picture(random, 16)
     write_dicom(folder / "unnamed.dcm", np.stack([pixels, pixels[::-1]]), bits=8)
     write_dicom(folder / "named", np.stack([pixels[:, ::-1], pixels.T]), bits=8, PatientID="X")
-    nibabel.save(nibabel.Nifti1Image(1 + random.random((16, 16, 2)), np.eye(4)), folder / "volume.nii")
+    nibabel.save(nibabel.Nifti1Image(1 + random.random((16, 16, 2)), np.diag([1.0, 1, -1, 1])), folder / "volume.nii")
     found = subjects(folder)
     assert found[0] == found[1]
     assert found[0].startswith("subject-")

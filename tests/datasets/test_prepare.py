@@ -175,7 +175,7 @@ def test_unreadable_dicom_files_are_counted_before_the_split(tmp_path, random):
 
 def test_volumes_without_foreground_are_named(tmp_path):
     for name in ("a.nii", "b.nii"):
-        nibabel.save(nibabel.Nifti1Image(np.eye(16)[:, :, None] * np.ones(4), np.eye(4)), tmp_path / name)
+        nibabel.save(nibabel.Nifti1Image(np.zeros((16, 16, 4)), np.eye(4)), tmp_path / name)
     with pytest.raises(
         DataError, match=r"none of 2 files has an image with enough foreground; lower dataset\.volumes\.min"
     ):

@@ -4,20 +4,16 @@ A reader must give something or raise the project's own error: no other exceptio
 """
 
 import faulthandler
-import gzip
 import json
 import signal
 import struct
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import nibabel
 import numpy as np
-import pydicom
 import tifffile
 import torch
 from hypothesis import strategies as st
@@ -34,7 +30,6 @@ from deepssim.evaluation.summary import read_evaluation
 from deepssim.generative.autoencoder import build_autoencoder, load_autoencoder, save_autoencoder
 from deepssim.generative.latents import Latents, read_latents, write_latents
 from deepssim.ground_truth.tables import read_test_set
-from deepssim.images.dicom import read_dicom, read_patient
 from deepssim.images.files import read_file
 from deepssim.images.packs import ImagePack, read_pack, write_pack
 from deepssim.metrics import METRICS
@@ -45,88 +40,38 @@ from deepssim.similarity.embeddings import Embeddings, read_embeddings, write_em
 from deepssim.similarity.matrices import read_scores, write_dense, write_top
 from deepssim.training.driver import read_checkpoint
 from tests.conftest import ROOT
+from tests.fuzz.scans import PERCENTILES, SCANS, Reader, random_pixels
 
 SECONDS = 20  # for one input; a hang is anything beyond
 
 
-@dataclass(frozen=True)
-class Reader:
-    """What reads one kind of file.
-
-    Attributes:
-        suffix: of the file.
-        make: writes a valid file.
-        read: reads it.
-    """
-
-    suffix: str
-    make: Callable[[Path], object]
-    read: Callable[[Path], object]
-
-
-_PERCENTILES = (0.5, 99.5)
 _VAE = VaeConfig(channels=(4, 4), norm_groups=2, latent_channels=2)
-
-
-def _pixels(kind=np.uint8) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, np.iinfo(kind).max, (16, 12)).astype(kind)
 
 
 def _image(kind: str, **options) -> Reader:
     dtype = options.pop("dtype", np.uint8)
     return Reader(
         f".{kind.lower()}",
-        lambda path: Image.fromarray(_pixels(np.uint16 if dtype is np.float32 else dtype).astype(dtype)).save(
+        lambda path: Image.fromarray(random_pixels(np.uint16 if dtype is np.float32 else dtype).astype(dtype)).save(
             path, kind, **options
         ),
-        lambda path: read_file(path, percentiles=_PERCENTILES),
+        lambda path: read_file(path, percentiles=PERCENTILES),
     )
 
 
 def _by_tifffile(stack: int = 0, **options) -> Reader:
-    pixels = np.stack([_pixels(np.uint16)] * stack) if stack else _pixels(np.uint16)
+    pixels = np.stack([random_pixels(np.uint16)] * stack) if stack else random_pixels(np.uint16)
     return Reader(".tif", lambda path: tifffile.imwrite(path, pixels, **options), _read)
 
 
 def _read(path: Path) -> object:
-    return read_file(path, percentiles=_PERCENTILES)
+    return read_file(path, percentiles=PERCENTILES)
 
 
 def _write_datasets(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file.create_dataset("set/images", data=_ARRAY, chunks=(1, 16, 12), compression="gzip")
         file["set/labels"] = [0, 1, 2]
-
-
-def _volume(suffix: str) -> Reader:
-    def make(path: Path) -> None:
-        values = np.random.default_rng(0).integers(0, 999, (6, 5, 4)).astype(np.int16)
-        content = nibabel.Nifti1Image(values, np.eye(4)).to_bytes()
-        path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
-
-    return Reader(suffix, make, lambda path: read_file(path, percentiles=_PERCENTILES))
-
-
-def _dicom(path: Path, *, packed: bool) -> None:
-    """Write a secondary capture of 12 bits, as it is or run-length encoded."""
-    pixels = _pixels(np.uint16) >> 4
-    data = pydicom.Dataset()
-    data.file_meta = pydicom.dataset.FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
-    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    data.PatientID, data.PhotometricInterpretation, data.SamplesPerPixel = "007", "MONOCHROME2", 1
-    data.RescaleSlope, data.RescaleIntercept, data.PixelRepresentation = 2, -1024, 0
-    data.Rows, data.Columns = pixels.shape
-    data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
-    data.PixelData = pixels.tobytes()
-    if packed:
-        data.compress(pydicom.uid.RLELossless)
-    data.save_as(path, enforce_file_format=True)
-
-
-def _read_dicom(path: Path) -> object:
-    return read_patient(path), read_dicom(path, percentiles=_PERCENTILES)
 
 
 def _packs() -> tuple[ImagePack, ImagePack]:
@@ -159,27 +104,27 @@ def _text(content: str) -> Callable[[Path], object]:
     return lambda path: path.write_text(content, encoding="utf-8")
 
 
-_ARRAY = np.stack([_pixels(), _pixels()[::-1], _pixels()]).astype(np.float32)
+_ARRAY = np.stack([random_pixels(), random_pixels()[::-1], random_pixels()]).astype(np.float32)
 _VALUES = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 _FIGURES = {"macro_f1": 0.5, "metric": "ssim", "per_class": {"different": {"f1": 1.0}}, "pairs": 3}
-READERS = {
+READERS = SCANS | {
     "png": _image("PNG"),
     "png of 16 bits": _image("PNG", dtype=np.uint16),
     "jpeg": _image("JPEG"),
     "tiff": _image("TIFF", compression="tiff_lzw", dtype=np.uint16),
     "tiff of floats": _image("TIFF", dtype=np.float32),
-    "tiff of pages": _image("TIFF", save_all=True, append_images=[Image.fromarray(_pixels())]),
+    "tiff of pages": _image("TIFF", save_all=True, append_images=[Image.fromarray(random_pixels())]),
     "tiff, packed": _by_tifffile(compression="zlib", predictor=True),
     "tiff of tiles": _by_tifffile(tile=(16, 16), bigtiff=True),
     "tiff of imagej": _by_tifffile(imagej=True, stack=3),
     "tiff of white zero": _by_tifffile(photometric="miniswhite"),
     "bmp": _image("BMP"),
-    "animated png": _image("PNG", save_all=True, append_images=[Image.fromarray(_pixels()[::-1])]),
-    "gif": _image("GIF", save_all=True, append_images=[Image.fromarray(_pixels()[::-1])]),
-    "webp": _image("WEBP", save_all=True, append_images=[Image.fromarray(_pixels()[::-1])]),
-    "jpeg 2000": Reader(".jp2", lambda path: Image.fromarray(_pixels()).save(path, "JPEG2000"), _read),
+    "animated png": _image("PNG", save_all=True, append_images=[Image.fromarray(random_pixels()[::-1])]),
+    "gif": _image("GIF", save_all=True, append_images=[Image.fromarray(random_pixels()[::-1])]),
+    "webp": _image("WEBP", save_all=True, append_images=[Image.fromarray(random_pixels()[::-1])]),
+    "jpeg 2000": Reader(".jp2", lambda path: Image.fromarray(random_pixels()).save(path, "JPEG2000"), _read),
     "avif": _image("AVIF"),
-    "pgm": Reader(".pgm", lambda path: Image.fromarray(_pixels()).save(path, "PPM"), _read),
+    "pgm": Reader(".pgm", lambda path: Image.fromarray(random_pixels()).save(path, "PPM"), _read),
     "tga": _image("TGA"),
     "array": Reader(".npy", lambda path: np.save(path, _ARRAY), _read),
     "arrays": Reader(".npz", lambda path: np.savez(path, images=_ARRAY, labels=np.arange(3)), _read),
@@ -190,10 +135,6 @@ READERS = {
     ),
     "safe tensors": Reader(".safetensors", lambda path: save_file({"images": torch.tensor(_ARRAY)}, path), _read),
     "datasets": Reader(".h5", _write_datasets, _read),
-    "nifti": _volume(".nii"),
-    "nifti, packed": _volume(".nii.gz"),
-    "dicom": Reader(".dcm", lambda path: _dicom(path, packed=False), _read_dicom),
-    "dicom, packed": Reader(".dcm", lambda path: _dicom(path, packed=True), _read_dicom),
     "test set": Reader(
         ".csv", _text("real_key,synth_key,ssim,label\na___training,a___gen-0,0.5,0\nb___training,a___gen-1,0.9,1\n"),
         read_test_set,

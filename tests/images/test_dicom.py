@@ -4,10 +4,13 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.pixels.decoders import JPEG2000LosslessDecoder
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, SecondaryCaptureImageStorage, generate_uid
 
+from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError
-from deepssim.images.dicom import hash_patient, read_dicom, read_patient
+from deepssim.images.dicom import hash_patient, read_patient
+from deepssim.images.dicom import read_dicom as open_dicom
 from deepssim.images.files import format_of
 
 ALL = (0.0, 100.0)
@@ -38,6 +41,12 @@ def write(path, pixels, *, photometric="MONOCHROME2", bits=12, syntax=ExplicitVR
         data["PixelData"].is_undefined_length = True
     data.save_as(path, enforce_file_format=True)
     return path
+
+
+def read_dicom(path, *, percentiles, **options):
+    """Return the pixels of all frames."""
+    contents = open_dicom(path, percentiles=percentiles, options=VolumesConfig(**options))
+    return [frame.pixels for frame in contents.frames]
 
 
 @pytest.fixture
@@ -112,7 +121,10 @@ def test_an_invalid_patient_id_is_not_quoted_in_a_warning(tmp_path, levels):
         assert len(read_dicom(path, percentiles=ALL)) == 1
 
 
-def test_a_compressed_syntax_without_its_plugin_is_named(tmp_path, levels):
+def test_a_compressed_syntax_without_its_plugin_is_named(tmp_path, levels, monkeypatch):
+    """Whatever is installed here."""
+    for plugin in list(JPEG2000LosslessDecoder._available):
+        monkeypatch.delitem(JPEG2000LosslessDecoder._available, plugin)
     path = write(tmp_path / "x.dcm", levels, syntax=JPEG2000Lossless)
     with pytest.raises(DataError, match=r"x\.dcm: its pixels are compressed as JPEG 2000.*install pylibjpeg"):
         read_dicom(path, percentiles=ALL)

@@ -49,9 +49,7 @@ def test_images_without_extension_are_recognised_by_content(tmp_path, levels, ki
 def test_other_files_without_extension_are_no_images(tmp_path, content):
     (tmp_path / "notes").write_bytes(content)
     assert format_of(tmp_path / "notes") is None
-    with pytest.raises(
-        DataError, match=r"notes: is not an image of a known format \(PNG, JPEG, .*NumPy, .*NIfTI, DICOM"
-    ):
+    with pytest.raises(DataError, match=r"notes: is not an image of a known format \(.*NIfTI, .*DICOM.*\)"):
         read_file(tmp_path / "notes", percentiles=ALL)
 
 

@@ -16,11 +16,28 @@ class DatasetKind(StrEnum):
 
 
 class Axis(StrEnum):
-    """Orientation of the slices that are taken from volumes."""
+    """Orientation of the slices that are taken from volumes; `all` takes slices along all three axes."""
 
     SAGITTAL = "sagittal"
     CORONAL = "coronal"
     AXIAL = "axial"
+    ALL = "all"
+
+
+class FourthAxis(StrEnum):
+    """Which volumes of a 4D file are used: all, the first, the middle one, or their mean."""
+
+    ALL = "all"
+    FIRST = "first"
+    MIDDLE = "middle"
+    MEAN = "mean"
+
+
+class DicomWindow(StrEnum):
+    """Intensity window of DICOM images: percentiles of the image, or the window or table that its file stores."""
+
+    PERCENTILES = "percentiles"
+    STORED = "stored"
 
 
 class Contrast(StrEnum):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from deepssim.config.base import Distinct, Fraction, Percentile, Section, Side, Text
-from deepssim.config.choices import Axis, Contrast, DatasetKind
+from deepssim.config.choices import Axis, Contrast, DatasetKind, DicomWindow, FourthAxis
 from deepssim.errors import ConfigError
 
 SUBJECT_PATTERN = (
@@ -43,14 +43,37 @@ class VirtualPatientsConfig(Section):
 
 
 class VolumesConfig(Section):
-    """Section `dataset.volumes`: how NIfTI volumes are cut into slices."""
+    """Section `dataset.volumes`: how volumes are cut into slices, and how they and DICOM files are displayed."""
 
-    axis: Axis = Field(Axis.AXIAL, description="orientation of the slices: axial, coronal or sagittal")
+    axis: Axis = Field(
+        Axis.AXIAL,
+        description="orientation of the slices: axial, coronal, sagittal, or all for slices along all three axes",
+    )
+    unoriented_axis: Axis | None = Field(
+        None,
+        description="axis for volumes that do not record their orientation, whose stored axes are taken as left to right, "
+        "posterior to anterior and inferior to superior: axial, coronal, sagittal or all; null: as axis. The audit uses all.",
+    )
     first_slice: int = Field(0, ge=0, description="first slice: voxel index along the axis after reorientation to RAS")
     last_slice: int | None = Field(None, ge=0, description="last slice, included; null: the last of the volume")
     step: int = Field(1, ge=1, description="distance between slices in voxels; 1 takes every slice")
     min_foreground: Fraction = Field(
-        0.1, description="fraction of non-zero pixels below which a slice is left out, 0 to 1"
+        0.1,
+        description="A slice is left out if it has fewer pixels that are not background than this fraction, 0 to 1, of the "
+        "pixels of the fullest slice of its volume.",
+    )
+    fourth_axis: FourthAxis = Field(
+        FourthAxis.ALL,
+        description="volumes of a 4D file (time points, echoes, diffusion directions) to use: all, first, middle, or mean "
+        "for their average",
+    )
+    square_pixels: bool = Field(
+        True, description="resample slices and DICOM images whose pixels are not square to square pixels"
+    )
+    dicom_window: DicomWindow = Field(
+        DicomWindow.PERCENTILES,
+        description="intensity window of DICOM images: percentiles (intensity_percentiles) or stored (of the file, where it "
+        "has one)",
     )
 
 
@@ -63,10 +86,10 @@ class DatasetConfig(Section):
 Source of the real images:
 - virtual_patients: brain MR slices simulated from the MNI152 template; needs no data
 - folder: files in the folder `path` and its subfolders: pictures (PNG, JPEG, TIFF, WebP, ...), arrays (NumPy, \
-HDF5, PyTorch), DICOM (with or without extension) or NIfTI; frames, pages and slices of a volume become one image each
+HDF5, PyTorch), DICOM (with or without extension) and volumes; frames, pages and slices become one image each
 - table: CSV file `path` with columns image_uid and image_path (relative to the CSV file) and, if available, subject, \
 split (train, valid or holdout) and covariates; files as for folder
-- volumes: as folder, but only NIfTI volumes""",
+- volumes: as folder, but only volumes (NIfTI, Analyze, MGH, MINC, NRRD, MetaImage)""",
     )
     path: str | None = Field(None, description="folder or CSV file; null for virtual patients")
     file_patterns: tuple[Text, ...] = Field(
@@ -110,7 +133,7 @@ split (train, valid or holdout) and covariates; files as for folder
     virtual_patients: VirtualPatientsConfig = Field(
         default_factory=VirtualPatientsConfig, description="the patients of `kind: virtual_patients`"
     )
-    volumes: VolumesConfig = Field(default_factory=VolumesConfig, description="the slices of NIfTI volumes")
+    volumes: VolumesConfig = Field(default_factory=VolumesConfig, description="the slices of volumes, and DICOM images")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,23 +1,37 @@
 """Read DICOM files: pixels as they are meant to be displayed, and the patient, who is stored only as a salted hash.
 
-Not here: other formats (rasters.py, nifti.py), choosing the reader of a file (files.py).
+Not here: opening files (dicom_files.py), the mapping of pixels (dicom_pixels.py), other formats (rasters.py, nifti.py).
 """
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deepssim.config.choices import DicomWindow
+from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError, readable
-from deepssim.images.frames import require_room
-from deepssim.images.standardize import window
+from deepssim.images.dicom_files import open_dataset, require_image
+from deepssim.images.dicom_pixels import (
+    decode_frames,
+    grey,
+    has_floats,
+    has_stored_window,
+    is_colour,
+    luminance,
+    pixel_spacing,
+)
+from deepssim.images.frames import Contents, Facts, Frame, require_room
+from deepssim.images.memory import Reservation
+from deepssim.images.square import NOT_SQUARE, is_square, make_square
+from deepssim.images.volumes import NOT_FINITE
 
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 SUBJECT_PREFIX = "subject-"
+NO_WINDOW = "no intensity window is stored: percentiles are used"
 _HASH_LENGTH = 12  # hexadecimal digits; one in 2.8 * 10^14
 
 
@@ -34,39 +48,43 @@ class Patient:
     instance_uid: str
 
 
-def is_dicom(head: bytes) -> bool:
-    """Return whether the first 132 bytes of a file are those of a DICOM file."""
-    return head[128:132] == b"DICM"
-
-
-def read_dicom(path: str | Path, *, percentiles: Sequence[float]) -> list[np.ndarray]:
-    """Read the frames of a DICOM file as grey values.
+def read_dicom(path: str | Path, *, percentiles: Sequence[float], options: VolumesConfig | None = None) -> Contents:
+    """Open a DICOM file, whose frames become grey values.
 
     Stored values are mapped to those of the modality (rescale or lookup table), MONOCHROME1 is inverted so that larger is
-    brighter, colour becomes luminance, and padding outside the image counts as its darkest value.
+    brighter, colour becomes luminance, and padding outside the image counts as its darkest value. Overlays are ignored.
 
     Args:
-        path: of the file.
+        path: of the file; one without preamble is read, too.
         percentiles: intensity window (see `window`) of images with more than 8 bits; those of 8 bits without rescaling
             keep their values.
+        options: `dicom_window` and `square_pixels`; the defaults if None.
 
     Returns:
-        One float32 (H, W), 0 to 1, per frame.
+        Its frames, which are decoded one by one, and how they are stored.
 
     Raises:
-        DataError: if the file is damaged, has no pixels, or no installed package decodes its compression.
+        NotAnImage: if the file holds no images by its nature, such as a DICOMDIR or a structured report.
+        DataError: if the file is damaged or has no pixels. The frames raise it if they cannot be decoded.
     """
-    data = _dataset(path)
-    if "PixelData" not in data:
-        raise DataError(f"{path}: has no pixel data; remove it")
+    options = options or VolumesConfig()
     with readable(path, "DICOM", "replace it"):
-        sides = (data.Rows, data.Columns, data.get("SamplesPerPixel", 1), data.get("NumberOfFrames", 1) or 1)
-        require_room(sides, path)
-        pixels = _decoded(data, path)
-        colour = int(data.get("SamplesPerPixel", 1)) > 1
-        if colour or data.PhotometricInterpretation == "PALETTE COLOR":
-            return [_luminance(frame) for frame in _frames(_rgb(data, pixels), 3)]
-        return [_grey(frame, data, percentiles) for frame in _frames(pixels, 2)]
+        memory = Reservation(Path(path).stat().st_size)
+        data = open_dataset(path)
+        require_image(data, path)
+        count = int(data.get("NumberOfFrames") or 1)
+        require_room((data.Rows, data.Columns, data.get("SamplesPerPixel") or 1, max(count, 1)), path)
+        floats = has_floats(data)
+        facts = Facts(
+            bits=None if floats else int(data.BitsStored),
+            modality=str(data.get("Modality") or ""),
+            notices=_notices(data, options),
+        )
+        frames = _frames(data, count, path, percentiles, options, memory)
+        if floats:  # rare, and only the values say whether all are finite
+            finite = all(np.isfinite(frame).all() for frame in decode_frames(data, path))
+            facts = facts if finite else Facts(None, "", facts.modality, (*facts.notices, NOT_FINITE))
+    return Contents(frames, facts)
 
 
 def read_patient(path: str | Path) -> Patient | None:
@@ -76,7 +94,7 @@ def read_patient(path: str | Path) -> Patient | None:
         DataError: if the file is damaged.
     """
     with readable(path, "DICOM", "replace it"):
-        data = _dataset(path, stop_before_pixels=True, specific_tags=["PatientID", "SOPInstanceUID"])
+        data = open_dataset(path, stop_before_pixels=True, specific_tags=["PatientID", "SOPInstanceUID"])
         patient_id, instance_uid = _raw_text(data, "PatientID"), _raw_text(data, "SOPInstanceUID")
     return Patient(patient_id, instance_uid) if patient_id else None
 
@@ -95,67 +113,28 @@ def _raw_text(data: Any, name: str) -> str:
     return (value.decode("latin-1") if isinstance(value, bytes) else str(value or "")).strip(" \0")
 
 
-def _dataset(path: str | Path, **options: Any) -> Any:
-    import pydicom
-    from pydicom.filereader import read_file_meta_info
+def _notices(data: Any, options: VolumesConfig) -> tuple[str, ...]:
+    notices = []
+    if options.square_pixels and not is_square(pixel_spacing(data)):
+        notices.append(NOT_SQUARE)
+    if options.dicom_window is DicomWindow.STORED and not is_colour(data) and not has_stored_window(data):
+        notices.append(NO_WINDOW)
+    return tuple(notices)
 
+
+def _frames(
+    data: Any, count: int, path: str | Path, percentiles: Sequence[float], options: VolumesConfig, memory: Reservation
+) -> Iterator[Frame]:
+    """Yield the frames; the reservation of memory ends with the generator, or when nobody holds it any more."""
+    frames = 0
     with readable(path, "DICOM", "replace it"):
-        # Would be decompressed in full before any element could be checked, and is hardly ever used for images.
-        if read_file_meta_info(path).get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-            raise DataError(
-                f"{path}: cannot be read as DICOM, since the whole file is compressed (deflated); decompress it, for example "
-                "with dcmconv"
-            )
-        return pydicom.dcmread(path, **options)
-
-
-def _decoded(data: Any, path: str | Path) -> np.ndarray:
-    syntax = data.file_meta.TransferSyntaxUID
-    try:
-        return data.pixel_array
-    except (NotImplementedError, RuntimeError) as error:
-        if syntax.is_compressed and "plugin" in str(error):
-            raise DataError(
-                f"{path}: its pixels are compressed as {syntax.name}, which needs another package; install pylibjpeg with "
-                "pylibjpeg-libjpeg and pylibjpeg-openjpeg, or python-gdcm, or decompress the file"
-            ) from None
-        raise DataError(f"{path}: pixels cannot be decoded ({' '.join(str(error).split())[:160]})") from None
-    except (ValueError, AttributeError, TypeError) as error:
-        raise DataError(f"{path}: pixels cannot be decoded ({' '.join(str(error).split())[:160]})") from None
-
-
-def _frames(pixels: np.ndarray, dimensions: int) -> list[np.ndarray]:
-    return list(pixels) if pixels.ndim > dimensions else [pixels]
-
-
-def _rgb(data: Any, pixels: np.ndarray) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut
-
-    # pydicom has converted YBR to RGB already.
-    return apply_color_lut(pixels, data) if data.PhotometricInterpretation == "PALETTE COLOR" else pixels
-
-
-def _luminance(frame: np.ndarray) -> np.ndarray:
-    values = frame[..., :3].astype(np.float64) / np.iinfo(frame.dtype).max
-    return (values @ np.array([0.299, 0.587, 0.114])).astype(np.float32)  # ITU-R BT.601, as Pillow does
-
-
-def _grey(frame: np.ndarray, data: Any, percentiles: Sequence[float]) -> np.ndarray:
-    from pydicom.pixels import apply_modality_lut
-
-    bits = int(data.BitsStored)
-    padding = data.get("PixelPaddingValue")
-    outside = np.zeros(frame.shape, bool) if padding is None else frame == padding
-    if data.PhotometricInterpretation == "MONOCHROME1":
-        frame = (-1 if data.PixelRepresentation else 2**bits - 1) - frame.astype(np.int64)
-    values = np.asarray(apply_modality_lut(frame, data), dtype=np.float32)
-    if outside.any() and not outside.all():
-        values = np.where(outside, values[~outside].min(), values)
-    rescaled = (
-        "ModalityLUTSequence" in data
-        or float(data.get("RescaleSlope", 1)) != 1
-        or float(data.get("RescaleIntercept", 0)) != 0
-    )
-    if bits <= 8 and not rescaled and not data.PixelRepresentation:
-        return values / np.float32(2**bits - 1)
-    return window(values, percentiles)
+        colour = is_colour(data)
+        for frames, pixels in enumerate(decode_frames(data, path), start=1):
+            index = frames - 1
+            shown = luminance(pixels, data) if colour else grey(pixels, index, data, percentiles, options.dicom_window)
+            if options.square_pixels:
+                shown = make_square(shown, pixel_spacing(data, index))
+            yield Frame(f"frame-{index:03d}" if count > 1 else "", shown)
+    if not frames:
+        raise DataError(f"{path}: has no frames; replace it")
+    memory.release()

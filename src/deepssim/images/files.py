@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from deepssim.config.choices import Axis
 from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError, NotAnImage
 from deepssim.images.arrays import ARRAY_SUFFIXES, is_array, read_arrays
@@ -26,14 +27,20 @@ from deepssim.images.containers import (
     read_hdf5_images,
     read_tensors,
 )
-from deepssim.images.dicom import DICOM_SUFFIXES, Patient, is_dicom, read_dicom, read_patient
-from deepssim.images.frames import Contents, Frame, name_frames
-from deepssim.images.nifti import NIFTI_SUFFIXES, read_nifti
+from deepssim.images.dicom import Patient, read_dicom, read_patient
+from deepssim.images.dicom_files import DICOM_SUFFIXES, is_dicom
+from deepssim.images.frames import Contents, Frame
+from deepssim.images.metaimage import METAIMAGE_SUFFIXES, read_metaimage
+from deepssim.images.minc import MINC_SUFFIXES, read_minc
+from deepssim.images.nifti import MGH_SUFFIXES, NIFTI_SUFFIXES, PAIR_SUFFIXES, read_volume
+from deepssim.images.nrrd import NRRD_SUFFIXES, read_nrrd
 from deepssim.images.rasters import RASTER_SUFFIXES, is_raster, read_raster
-from deepssim.images.volumes import cut_slices
+from deepssim.images.stored import VALUES_OF, refuse_values
+from deepssim.images.volumes import Volume, cut_volume
 
 _HEAD = 132  # bytes that tell a format; DICOM's signature ends here
-ALL_SLICES = VolumesConfig()
+# Of the audit, notebook and reference: where the orientation is not recorded, slices along all axes, lest a copy be missed.
+ALL_SLICES = VolumesConfig(unoriented_axis=Axis.ALL)
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +69,23 @@ class Format:
     read_patient: Callable[[Path], Patient | None] | None = None
 
 
+def _volumes(
+    name: str,
+    suffixes: tuple[str, ...],
+    read: Callable[[Path], Volume],
+    recognise: Callable[[bytes], bool] = lambda head: False,
+) -> Format:
+    def cut(path: Path, percentiles: Sequence[float], slicing: VolumesConfig) -> Contents:
+        return cut_volume(read(path), slicing, percentiles=percentiles, path=path)
+
+    return Format(name, suffixes, cut, recognise=recognise, volume=True)
+
+
+def _refuse_values(path: Path, percentiles: Sequence[float], slicing: VolumesConfig) -> Contents:
+    refuse_values(path)
+    return Contents(())
+
+
 FORMATS = (
     Format(
         "PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP, AVIF, PNM or TGA",
@@ -87,18 +111,17 @@ FORMATS = (
         lambda path, percentiles, slicing: read_tensors(path, percentiles=percentiles),
         recognise=is_tensors,
     ),
-    Format(
-        "NIfTI",
-        NIFTI_SUFFIXES,
-        lambda path, percentiles, slicing: Contents(
-            cut_slices(read_nifti(path, percentiles=percentiles), slicing, path)
-        ),
-        volume=True,
-    ),
+    _volumes("NIfTI", NIFTI_SUFFIXES, read_volume),
+    _volumes("Analyze or NIfTI pair", PAIR_SUFFIXES, read_volume),
+    _volumes("MGH", MGH_SUFFIXES, read_volume),
+    _volumes("MINC", MINC_SUFFIXES, read_minc),
+    _volumes("NRRD", NRRD_SUFFIXES, read_nrrd, lambda head: head.startswith(b"NRRD000")),
+    _volumes("MetaImage", METAIMAGE_SUFFIXES, read_metaimage),
+    Format("values of an image", tuple(VALUES_OF), _refuse_values),
     Format(
         "DICOM",
         DICOM_SUFFIXES,
-        lambda path, percentiles, slicing: Contents(name_frames(read_dicom(path, percentiles=percentiles))),
+        lambda path, percentiles, slicing: read_dicom(path, percentiles=percentiles, options=slicing),
         recognise=is_dicom,
         read_patient=read_patient,
     ),
@@ -256,4 +279,4 @@ def _format_by_content(path: Path) -> Format | None:
 
 
 def _names() -> str:
-    return ", ".join(known.name for known in FORMATS)
+    return ", ".join(known.name for known in FORMATS if known.read is not _refuse_values)

@@ -246,7 +246,7 @@ def _require_hard_links(file: Any, name: str) -> None:
 
 def _require_no_heap(path: str, name: str) -> None:
     """Refuse an object that the HDF5 library cannot open without a global heap: virtual datasets, some fill values."""
-    with _WithoutHeaps(path) as content, h5py.File(content, "r") as file:
+    with WithoutHeaps(path) as content, h5py.File(content, "r") as file:
         try:
             file[name]
         except Exception:
@@ -255,7 +255,7 @@ def _require_no_heap(path: str, name: str) -> None:
             raise
 
 
-class _WithoutHeaps(io.FileIO):
+class WithoutHeaps(io.FileIO):
     """A file in which `h5py.File` finds no global heaps, because their signature is read as zeros.
 
     Source: HDF5 File Format Specification 3.0, III.E. Global Heap.
@@ -265,6 +265,7 @@ class _WithoutHeaps(io.FileIO):
     hidden = False  # whether a signature was read
 
     def readinto(self, buffer: Any) -> int:
+        """Read the next bytes into a buffer."""
         view, start = memoryview(buffer).cast("B"), self.tell()
         before = min(start, len(self._SIGNATURE) - 1)  # the signature may be read in two parts
         around = os.pread(self.fileno(), before + len(view) + len(self._SIGNATURE) - 1, start - before)

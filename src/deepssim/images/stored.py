@@ -1,0 +1,133 @@
+"""What the readers of volumes share: checks of shape and size, files of values beside a header, orientation.
+
+Not here: the formats (nifti.py, minc.py, nrrd.py, metaimage.py), slicing (volumes.py).
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deepssim.errors import DataError, NotAnImage
+from deepssim.images.memory import Reservation
+from deepssim.images.volumes import Volume
+
+MAX_BYTES = 2**31  # of the values of a file
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])  # ITK's axes to those of NIfTI
+_COLOUR = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+# Files that hold only the values of an image, whose header lies beside them, by the headers of each.
+VALUES_OF = {
+    ".img": (".hdr",),
+    ".img.gz": (".hdr",),
+    ".raw": (".mhd", ".nhdr"),
+    ".zraw": (".mhd",),
+    ".raw.gz": (".nhdr", ".mhd"),
+}
+
+
+def values_file(path: Path, name: str) -> Path:
+    """Return the file of values that a header names, which must lie in the same folder.
+
+    Raises:
+        DataError: if the name leads elsewhere, stands for several files, or there is no such file.
+    """
+    if not name or re.search(r"[/\\%\0]|^LIST\b|^\.\.?$|\s\d+\s+\d+\s+\d+", name):
+        raise DataError(
+            f"{path}: names {name[:80]!r} as the file of its values, which must be one file in the same folder; convert it to "
+            "NIfTI"
+        )
+    if not (path.parent / name).is_file():
+        raise DataError(f"{path}: its values, {name[:80]}, are missing; put them beside it")
+    return path.parent / name
+
+
+def with_components(values: np.ndarray) -> np.ndarray:
+    """Bring components to the last axis, behind three axes of space; colour of 8 bits becomes one structure per voxel.
+
+    Args:
+        values: of any number type, shape (C, X, Y), (C, X, Y, Z) or with further axes; in Fortran order, as it is stored.
+
+    Returns:
+        Same type, shape (X, Y, Z, ..., C), or uint8 R, G and B of shape (X, Y, Z, ...).
+    """
+    values = values[..., None] if values.ndim == 3 else values
+    if values.shape[0] == 1:
+        return values[0]
+    last = np.moveaxis(values, 0, -1)
+    if values.shape[0] == 3 and values.dtype == np.uint8:
+        return np.ascontiguousarray(last).view(_COLOUR)[..., 0]
+    return last
+
+
+def refuse_values(path: Path) -> None:
+    """Say why a file that holds only the values of an image is not read.
+
+    Raises:
+        NotAnImage: if its header lies beside it, which is read instead.
+        DataError: if there is no header.
+    """
+    suffix = max((known for known in VALUES_OF if path.name.lower().endswith(known)), key=len)
+    stem = path.name[: -len(suffix)].lower()
+    headers = [f"{stem}{known}" for known in VALUES_OF[suffix]]
+    try:
+        beside = sorted(other.name for other in path.parent.iterdir() if other.name.lower() in headers)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if beside:
+        raise NotAnImage(f"{path}: holds the values of {beside[0]}, which is read instead")
+    raise DataError(
+        f"{path}: holds values without a header; put {' or '.join(headers)} beside it, or convert it to NIfTI"
+    )
+
+
+def require_image_shape(shape: Sequence[int], path: str | Path) -> None:
+    """Raise NotAnImage for a shape that no image has: empty, or a single row of values."""
+    if any(side < 1 for side in shape):
+        raise NotAnImage(f"{path}: has no voxels (shape {'x'.join(map(str, shape))}), so it is not an image")
+    if sum(side > 1 for side in shape) < 2:
+        raise NotAnImage(f"{path}: holds a single row of values (shape {'x'.join(map(str, shape))}), not an image")
+
+
+def require_bytes(size: int, path: str | Path) -> None:
+    """Raise a DataError if a volume declares more bytes than are read into memory."""
+    if size > MAX_BYTES:
+        raise DataError(f"{path}: declares {size:,} bytes, too much for one volume; split it into several files")
+
+
+def orient(
+    values: np.ndarray,
+    affine: np.ndarray | None,
+    zooms: Sequence[float],
+    *,
+    slope: float = 1.0,
+    intercept: float = 0.0,
+    memory: Reservation | None = None,
+) -> Volume:
+    """Return a volume whose axes point right, anterior and superior, without copying its values.
+
+    Args:
+        values: of the stored type, for example int16, shape (X, Y), (X, Y, Z) or with more axes, which become the fourth.
+        affine: float64, shape (4, 4), voxel indices to millimetres in RAS; None if it is not recorded.
+        zooms: distance of voxels along each stored axis, any unit.
+        slope, intercept, memory: as of `Volume`.
+    """
+    from nibabel.orientations import apply_orientation, io_orientation, ornt2axcodes
+
+    spacing = [float(side) for side in (*zooms, 1.0, 1.0, 1.0)[:3]]
+    values = values.reshape((*(*values.shape, 1, 1)[:3], -1), order="F")
+    codes = ""
+    if affine is not None and np.isfinite(affine).all() and not _says_nothing(affine):
+        orientation = io_orientation(affine)
+        if np.isfinite(orientation).all():  # a column of zeros has no direction
+            values = apply_orientation(values, orientation)
+            spacing = [spacing[int(axis)] for axis in np.argsort(orientation[:, 0])]
+            codes = "".join(ornt2axcodes(orientation))
+    return Volume(values, spacing, codes, slope, intercept, memory)
+
+
+def _says_nothing(affine: np.ndarray) -> bool:
+    """Return whether an affine is that of a program without any: voxel size only, in the axes of NIfTI or of ITK."""
+    directions = np.diag(np.diag(affine[:3, :3]))
+    signs = np.sign(np.diag(affine)[:3]).tolist()
+    return not affine[:3, 3].any() and np.array_equal(affine[:3, :3], directions) and signs in ([1, 1, 1], [-1, -1, 1])
