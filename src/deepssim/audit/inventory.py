@@ -214,8 +214,8 @@ def _log(name: str, inventory: Inventory, options: AuditConfig) -> None:
     )  # fmt: skip
     for status, reason, count in inventory.counts():
         level = logging.WARNING if status is Status.NOT_READ else logging.INFO
-        logger.log(level, "%s: %d files %s%s", name, count, status.value, f" ({reason})" if reason else "")
+        logger.log(level, "%s: files %s: %d%s", name, status.value, count, f" ({reason})" if reason else "")
     for reason, count in collection.left_out.items():
-        logger.info("%s: %d images in files that were read are left out (%s)", name, count, reason)
+        logger.info("%s: further images in these files that are left out: %d (%s)", name, count, reason)
     for notice, count in collection.stored.get("notice", {}).items():
-        logger.info("%s: %d files: %s", name, count, notice)
+        logger.info("%s: files with a notice: %d (%s)", name, count, notice)

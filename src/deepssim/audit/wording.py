@@ -71,9 +71,9 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
     limit = figures.rule.limit
     flagged, total = int(figures.copies.flagged.sum()), len(figures.copies.flagged)
     if not complete and (limit is None or limit.groups >= LEAST_GROUPS):
-        called = "none is" if not flagged else f"{flagged:,} are, no more than chance explains,"
+        above = f"{flagged:,} of {total:,}, no more than chance explains," if flagged else f"none of {total:,}"
         return (
-            f"Of the {total:,} synthetic images that were read, {called} called a copy. Restore or replace these files, "
+            f"Of the synthetic images that were read, {above} scored above the limit. Restore or replace these files, "
             "leave them out with --exclude, or judge without them with --skip-unreadable."
         )
     assert limit is not None

@@ -42,7 +42,7 @@ def window(values: np.ndarray, percentiles: Sequence[float]) -> np.ndarray:
 class Geometry(StrEnum):
     """What is done about an image of another aspect ratio."""
 
-    PAD = "padded"
+    PAD = "padded with black"
     SQUASH = "squashed"
     CROP = "cropped"
 
