@@ -45,12 +45,27 @@ def test_images_without_extension_are_recognised_by_content(tmp_path, levels, ki
     assert read_image(tmp_path / "x", percentiles=ALL).shape == levels.shape
 
 
-@pytest.mark.parametrize("content", [b"", b"BM is how this note begins", b"hello" * 99])
+@pytest.mark.parametrize("content", [b"BM is how this note begins", b"hello" * 99])
 def test_other_files_without_extension_are_no_images(tmp_path, content):
     (tmp_path / "notes").write_bytes(content)
     assert format_of(tmp_path / "notes") is None
     with pytest.raises(DataError, match=r"notes: is not an image of a known format \(.*NIfTI, .*DICOM.*\)"):
         read_file(tmp_path / "notes", percentiles=ALL)
+
+
+def test_an_empty_file_is_called_so(tmp_path):
+    (tmp_path / "x.png").touch()
+    with pytest.raises(DataError, match=r"x\.png: is empty \(0 bytes\)"):
+        read_file(tmp_path / "x.png", percentiles=ALL)
+
+
+def test_a_pointer_names_the_command_that_fetches_its_content(tmp_path):
+    (tmp_path / "x.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(DataError, match="fetch it with `git lfs pull`"):
+        read_file(tmp_path / "x.png", percentiles=ALL)
+    (tmp_path / "y.nii").write_text("/annex/objects/SHA256E-s1--0.nii\n")
+    with pytest.raises(DataError, match="fetch it with `git annex get`"):
+        read_file(tmp_path / "y.nii", percentiles=ALL)
 
 
 def test_a_file_with_an_unknown_extension_is_read_by_content(tmp_path, levels):

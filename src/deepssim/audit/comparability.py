@@ -124,11 +124,11 @@ def _stored(real: _Side, other: _Side, fact: str, name: str, effect: str) -> tup
 
 
 def _grey_values(real: _Side, other: _Side) -> tuple[str, str] | None:
-    medians = [float(np.median(side[1].pack.images.mean(axis=(1, 2)))) / side[1].pack.maximum for side in (real, other)]
+    medians = [_median_grey(side[1]) for side in (real, other)]
     if abs(medians[0] - medians[1]) < _GREY_APART:
         return None
     message = (
-        f"the median of the mean grey values, 0 to 1, is {medians[0]:.2f} for training and {medians[1]:.2f} for "
+        f"the median of the mean grey values outside black, 0 to 1, is {medians[0]:.2f} for training and {medians[1]:.2f} for "
         f"{SIDE_NAMES[other[0]]} images; if they were stored with another intensity range or inverted, copies can be missed"
     )
     return "grey values differ", message
@@ -146,6 +146,13 @@ def _inversion(real: _Side, other: _Side) -> tuple[str, str] | None:
         "sides was stored inverted, copies are missed"
     )
     return "one side may be inverted", message
+
+
+def _median_grey(side: Collection) -> float:
+    """Return the median of the mean grey values, 0 to 1; black is left out, of which padding adds more to some shapes."""
+    images = side.pack.images
+    shown = np.maximum(np.count_nonzero(images, axis=(1, 2)), 1)
+    return float(np.median(images.sum(axis=(1, 2), dtype=np.int64) / shown)) / side.pack.maximum
 
 
 def _both(real: _Side, other: _Side, name: str, count: Callable[[Collection], Counter[str]]) -> str:

@@ -26,6 +26,7 @@ from deepssim.datasets.tables import write_csv
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.folders import checksums
 from deepssim.images.listing import printable
+from deepssim.images.standardize import Geometry
 from deepssim.runtime.json_files import as_json
 from deepssim.runtime.provenance import fingerprint, versions
 from deepssim.seeds import numpy_generator
@@ -266,4 +267,5 @@ def _data(report: AuditReport) -> dict[str, Any]:
     counts["real"]["subjects"] = len(set(report.train.subjects))
     if report.holdout:
         counts["holdout"] |= {"used": len(report.holdout.pack.keys), "subjects": len(set(report.holdout.subjects))}
-    return counts | {"compared_at": list(report.config.audit.image_size)}
+    shapes = [geometry.value for geometry in Geometry][: len(report.train.packs)]
+    return counts | {"compared_at": list(report.config.audit.image_size), "shapes": shapes}

@@ -187,6 +187,8 @@ def read_contents(path: Path, *, percentiles: Sequence[float], slicing: VolumesC
         # Asked only now, to save the look-up where nothing is wrong.
         if not path.is_file():
             raise DataError(f"{path}: does not exist or is not a file") from None
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: is empty (0 bytes); replace it") from None
         if pointer := _pointer(path):
             raise DataError(f"{path}: is {pointer}") from None
         actual = _format_by_content(path)
