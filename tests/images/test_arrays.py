@@ -182,9 +182,11 @@ def test_files_without_images_are_no_images(tmp_path):
     torch.save({"epoch": 3, "state_dict": {"a.weight": torch.ones(9, 9)}}, tmp_path / "y.pth")
     torch.jit.save(torch.jit.script(torch.nn.Linear(9, 9)), str(tmp_path / "z.pt"))
     save_file({"a.weight": torch.ones(99, 99)}, tmp_path / "x.safetensors")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["model_weights/dense/kernel:0"] = np.ones((99, 99))
     for path in (
         saved(tmp_path, np.arange(9)),
-        *map(tmp_path.joinpath, ("x.npz", "x.pt", "y.pth", "z.pt", "x.safetensors")),
+        *map(tmp_path.joinpath, ("x.npz", "x.pt", "y.pth", "z.pt", "x.safetensors", "x.h5")),
     ):
         with pytest.raises(NotAnImage, match="; save images"):
             contents(path)
@@ -253,6 +255,19 @@ def test_hdf5_leads_to_no_other_file(tmp_path, images):
         file["loop"] = file["/"]
     assert len(pixels(tmp_path / "x.h5")) == 2
     assert list(left_out(tmp_path / "x.h5")) == ["link", "raw", "virtual"]
+
+
+def test_lists_that_hold_each_other_have_an_end(tmp_path, images):
+    content = [torch.tensor(images)]
+    for _ in range(7):
+        content = [content] * 50
+    torch.save(content, tmp_path / "x.pt")
+    assert len(pixels(tmp_path / "x.pt")) == 5
+    for _ in range(20):
+        content = [content]
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(DataError, match="lists within lists"):
+        contents(tmp_path / "x.pt")
 
 
 def test_views_that_repeat_a_value_are_refused(tmp_path):
