@@ -7,6 +7,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -211,12 +212,25 @@ def test_headers_that_declare_more_than_is_stored_are_refused(tmp_path, images):
 
 def test_packed_arrays_that_are_too_large_are_refused(tmp_path, monkeypatch, images):
     np.savez_compressed(tmp_path / "x.npz", a=images)
+    np.savez_compressed(tmp_path / "y.npz", a=images, b=images, c=np.arange(3))
+    monkeypatch.setattr(arrays, "_MOST_PACKED", 1199)
+    assert len(pixels(tmp_path / "x.npz")) == 5
+    with pytest.raises(DataError, match="'b' would unpack to 600 bytes"):
+        contents(tmp_path / "y.npz")
     monkeypatch.setattr(arrays, "_MOST_PACKED", 599)
-    with pytest.raises(DataError, match=r"'a' would unpack to 600 bytes, .*; save it with `numpy\.savez`"):
+    with pytest.raises(DataError, match=r"'a' would unpack to 600 bytes, .*; save them with `numpy\.savez`"):
         contents(tmp_path / "x.npz")
     monkeypatch.setattr(stacks, "_MAX_TOTAL", 599)
     with pytest.raises(DataError, match=r"holds 600 values, more than 599; split it"):
         contents(saved(tmp_path, images))
+
+
+def test_an_archive_of_many_arrays_keeps_few_files_open(tmp_path, images):
+    np.savez(tmp_path / "x.npz", **{f"image{number}": images[0] for number in range(60)})
+    before = psutil.Process().num_fds()
+    found = contents(tmp_path / "x.npz")
+    assert psutil.Process().num_fds() < before + 5
+    assert len(list(found.frames)) == 60
 
 
 def test_images_are_read_while_they_are_iterated(tmp_path, images, monkeypatch):
