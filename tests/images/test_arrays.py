@@ -7,6 +7,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -182,9 +183,11 @@ def test_files_without_images_are_no_images(tmp_path):
     torch.save({"epoch": 3, "state_dict": {"a.weight": torch.ones(9, 9)}}, tmp_path / "y.pth")
     torch.jit.save(torch.jit.script(torch.nn.Linear(9, 9)), str(tmp_path / "z.pt"))
     save_file({"a.weight": torch.ones(99, 99)}, tmp_path / "x.safetensors")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["model_weights/dense/kernel:0"] = np.ones((99, 99))
     for path in (
         saved(tmp_path, np.arange(9)),
-        *map(tmp_path.joinpath, ("x.npz", "x.pt", "y.pth", "z.pt", "x.safetensors")),
+        *map(tmp_path.joinpath, ("x.npz", "x.pt", "y.pth", "z.pt", "x.safetensors", "x.h5")),
     ):
         with pytest.raises(NotAnImage, match="; save images"):
             contents(path)
@@ -209,12 +212,25 @@ def test_headers_that_declare_more_than_is_stored_are_refused(tmp_path, images):
 
 def test_packed_arrays_that_are_too_large_are_refused(tmp_path, monkeypatch, images):
     np.savez_compressed(tmp_path / "x.npz", a=images)
+    np.savez_compressed(tmp_path / "y.npz", a=images, b=images, c=np.arange(3))
+    monkeypatch.setattr(arrays, "_MOST_PACKED", 1199)
+    assert len(pixels(tmp_path / "x.npz")) == 5
+    with pytest.raises(DataError, match="'b' would unpack to 600 bytes"):
+        contents(tmp_path / "y.npz")
     monkeypatch.setattr(arrays, "_MOST_PACKED", 599)
-    with pytest.raises(DataError, match=r"'a' would unpack to 600 bytes, .*; save it with `numpy\.savez`"):
+    with pytest.raises(DataError, match=r"'a' would unpack to 600 bytes, .*; save them with `numpy\.savez`"):
         contents(tmp_path / "x.npz")
     monkeypatch.setattr(stacks, "_MAX_TOTAL", 599)
     with pytest.raises(DataError, match=r"holds 600 values, more than 599; split it"):
         contents(saved(tmp_path, images))
+
+
+def test_an_archive_of_many_arrays_keeps_few_files_open(tmp_path, images):
+    np.savez(tmp_path / "x.npz", **{f"image{number}": images[0] for number in range(60)})
+    before = psutil.Process().num_fds()
+    found = contents(tmp_path / "x.npz")
+    assert psutil.Process().num_fds() < before + 5
+    assert len(list(found.frames)) == 60
 
 
 def test_images_are_read_while_they_are_iterated(tmp_path, images, monkeypatch):
@@ -253,6 +269,19 @@ def test_hdf5_leads_to_no_other_file(tmp_path, images):
         file["loop"] = file["/"]
     assert len(pixels(tmp_path / "x.h5")) == 2
     assert list(left_out(tmp_path / "x.h5")) == ["link", "raw", "virtual"]
+
+
+def test_lists_that_hold_each_other_have_an_end(tmp_path, images):
+    content = [torch.tensor(images)]
+    for _ in range(7):
+        content = [content] * 50
+    torch.save(content, tmp_path / "x.pt")
+    assert len(pixels(tmp_path / "x.pt")) == 5
+    for _ in range(20):
+        content = [content]
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(DataError, match="lists within lists"):
+        contents(tmp_path / "x.pt")
 
 
 def test_views_that_repeat_a_value_are_refused(tmp_path):

@@ -22,7 +22,8 @@ ARRAY_SUFFIXES = (".npy", ".npz")
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _NAME_LENGTH, _NAME = 26, 30  # offsets in the local header of a zip archive
 _EXTRA_LENGTH = 28
-_MOST_PACKED = 2**30  # bytes of a compressed array, which has to be unpacked as a whole
+_MOST_PACKED = 2**30  # bytes of the compressed arrays of a file, which have to be unpacked as a whole
+_MOST_HEADER = 2**17  # bytes; NumPy refuses headers of more than 10,000 characters
 _MAX_COMPRESSION = 1100  # deflate reaches 1032
 _ADVICE = "save it with `numpy.save` as an array of numbers"
 _OBJECTS = "holds Python objects, which are not loaded because they could run code; " + _ADVICE
@@ -73,7 +74,8 @@ def read_arrays(path: str | Path, *, percentiles: Sequence[float]) -> Contents:
     with readable(path, "a NumPy file", _ADVICE):
         with Path(path).open("rb") as file:
             packed = file.read(len(_ZIP)) == _ZIP
-        named = _members(path) if packed else [_mapped(path, "", 0, Path(path).stat().st_size)]
+        content = np.memmap(path, np.uint8, "r")  # once: each map of a part would keep the file open
+        named = _members(path, content) if packed else [_mapped(path, "", content)]
         return named_contents(named, path, percentiles, "a NumPy file")
 
 
@@ -140,39 +142,49 @@ def _header(file: Any, path: str | Path) -> tuple[tuple[int, ...], bool, np.dtyp
     return tuple(int(side) for side in shape), columns, kind
 
 
-def _mapped(path: str | Path, name: str, start: int, end: int) -> Named:
-    """Map an array that is stored as it is from a position of a file on; its values are read when they are used."""
-    with Path(path).open("rb") as file:
-        file.seek(start)
-        shape, columns, kind = _header(file, path)
-        offset = file.tell()
+def _mapped(path: str | Path, name: str, content: np.ndarray) -> Named:
+    """Return an array that is stored as it is in the bytes of a file; its values are read when they are used."""
+    file = io.BytesIO(content[:_MOST_HEADER].tobytes())
+    shape, columns, kind = _header(file, path)
+    offset = file.tell()
     if kind.hasobject:
         raise DataError(f"{path}: {_OBJECTS}")
     declared = math.prod(shape) * kind.itemsize
-    if declared > end - offset:
-        raise DataError(f"{path}: declares {declared:,} bytes, but only {max(0, end - offset):,} are stored; {_ADVICE}")
+    if declared > content.size - offset:
+        stored = max(0, content.size - offset)
+        raise DataError(f"{path}: declares {declared:,} bytes, but only {stored:,} are stored; {_ADVICE}")
     if why_not(shape, kind):
         return Named(name, shape, kind)
-    return Named(name, shape, kind, np.memmap(path, kind, "r", offset, shape, "F" if columns else "C"))
+    return Named(name, shape, kind, np.ndarray(shape, kind, content, offset, order="F" if columns else "C"))
 
 
-def _members(path: str | Path) -> list[Named]:
+def _members(path: str | Path, content: np.ndarray) -> list[Named]:
+    found: list[Named] = []
+    room = _MOST_PACKED
     with zipfile.ZipFile(path) as archive:
-        return [_member(archive, entry, path) for entry in archive.infolist() if entry.filename.endswith(".npy")]
+        for entry in archive.infolist():
+            if entry.flag_bits & 1:
+                raise DataError(f"{path}: is encrypted; {_ADVICE}")
+            if not entry.filename.endswith(".npy"):
+                continue
+            if entry.compress_type == zipfile.ZIP_STORED:
+                found.append(_stored(archive, entry, path, content))
+            else:
+                found.append(_unpacked(archive, entry, path, room))
+                room -= 0 if found[-1].values is None else found[-1].values.nbytes
+    return found
 
 
-def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: str | Path) -> Named:
+def _stored(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: str | Path, content: np.ndarray) -> Named:
+    with archive.open(entry):  # checks the local header
+        local = content[entry.header_offset : entry.header_offset + _NAME].tobytes()
+    lengths = (int.from_bytes(local[at : at + 2], "little") for at in (_NAME_LENGTH, _EXTRA_LENGTH))
+    start = entry.header_offset + _NAME + sum(lengths)
+    return _mapped(path, entry.filename.removesuffix(".npy"), content[start : start + entry.file_size])
+
+
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: str | Path, room: int) -> Named:
     name = entry.filename.removesuffix(".npy")
-    if entry.flag_bits & 1:
-        raise DataError(f"{path}: is encrypted; {_ADVICE}")
-    if entry.compress_type == zipfile.ZIP_STORED:
-        with Path(path).open("rb") as file:
-            file.seek(entry.header_offset)
-            local = file.read(_NAME)
-        lengths = (int.from_bytes(local[at : at + 2], "little") for at in (_NAME_LENGTH, _EXTRA_LENGTH))
-        start = entry.header_offset + _NAME + sum(lengths)
-        with archive.open(entry):  # checks the local header
-            return _mapped(path, name, start, start + entry.file_size)
     with archive.open(entry) as member:
         shape, columns, kind = _header(member, path)
         if kind.hasobject:
@@ -180,9 +192,9 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: str | Path) 
         declared = math.prod(shape) * kind.itemsize
         if why_not(shape, kind):
             return Named(name, shape, kind)
-        if declared > min(_MOST_PACKED, entry.compress_size * _MAX_COMPRESSION):
+        if declared > min(room, entry.compress_size * _MAX_COMPRESSION):
             raise DataError(
-                f"{path}: {name!r} would unpack to {declared:,} bytes, too many for a compressed array; save it with "
+                f"{path}: {name!r} would unpack to {declared:,} bytes, too many for compressed arrays; save them with "
                 "`numpy.savez`, or each array with `numpy.save`"
             )
         content = _exactly(member, declared, path)
@@ -190,7 +202,7 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: str | Path) 
     return Named(name, shape, kind, values.reshape(shape, order="F" if columns else "C"))
 
 
-def _exactly(member: Any, count: int, path: str | Path) -> bytes:
+def _exactly(member: Any, count: int, path: str | Path) -> memoryview:
     content = io.BytesIO()
     while (left := count - content.tell()) > 0:
         chunk = member.read(
@@ -199,4 +211,4 @@ def _exactly(member: Any, count: int, path: str | Path) -> bytes:
         if not chunk:
             raise DataError(f"{path}: declares {count:,} bytes, but only {content.tell():,} are stored; {_ADVICE}")
         content.write(chunk)
-    return content.getvalue()
+    return content.getbuffer()

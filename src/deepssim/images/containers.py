@@ -7,7 +7,6 @@ import pickle
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ TENSOR_SUFFIXES = (".pt", ".pth", ".safetensors")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MOST_ARRAYS, _MOST_DEPTH = 100_000, 8  # datasets or tensors of a file, and groups within each other
 _WEIGHTS = (".weight", ".bias", ".running_mean", ".running_var", ".weight_g", ".weight_v", ".in_proj_weight")
+_KERAS = ("kernel:0", "bias:0", "gamma:0")
 _NETWORK = "holds the weights of a network, not images; save images as a tensor (N, C, H, W)"
 _ELSEWHERE = "is a link to another file, which is not followed"
 
@@ -49,7 +49,7 @@ def read_hdf5_images(path: str | Path, *, percentiles: Sequence[float]) -> Conte
         As of `read_arrays`; datasets of other shapes and types, or stored in other files, are left out by name.
 
     Raises:
-        NotAnImage: if no dataset has the shape of images.
+        NotAnImage: if no dataset has the shape of images, or they are the weights of a network saved by Keras.
         DataError: if the file is damaged, or the only datasets that may hold images are stored in other files.
     """
     import h5py
@@ -59,6 +59,8 @@ def read_hdf5_images(path: str | Path, *, percentiles: Sequence[float]) -> Conte
         found: list[Named] = []
         with readable(path, "HDF5", "replace it"):
             _visit(file, "", found, {h5py.h5g.get_objinfo(file.id).objno})
+        if any(array.name.endswith(_KERAS) or "/vars/" in array.name for array in found):
+            raise NotAnImage(f"{path}: {_NETWORK}")
         later = opened.pop_all()
     try:
         return named_contents(found, path, percentiles, "HDF5", later.close)
@@ -123,7 +125,7 @@ def read_tensors(path: str | Path, *, percentiles: Sequence[float]) -> Contents:
         if is_array(head):
             return read_arrays(path, percentiles=percentiles)
         safe = Path(path).suffix.lower() == ".safetensors"
-        tensors = _safe_tensors(path) if safe else dict(_flattened(_loaded(path), ""))
+        tensors = _safe_tensors(path) if safe else dict(_flattened(_loaded(path), "", set(), path))
     if _are_weights(tensors):
         raise NotAnImage(f"{path}: {_NETWORK}")
     return named_contents([_named(name, value) for name, value in tensors.items()], path, percentiles, "tensors")
@@ -136,7 +138,7 @@ def _safe_tensors(path: str | Path) -> dict[str, Any]:
         names = list(file.keys())
         if _are_weights(names):
             raise NotAnImage(f"{path}: {_NETWORK}")
-        return {name: file.get_tensor(name) for name in names[:_MOST_ARRAYS]}
+        return {name: file.get_tensor(name) for name in names}
 
 
 def _loaded(path: str | Path) -> Any:
@@ -161,16 +163,20 @@ def _loaded(path: str | Path) -> Any:
         ) from None
 
 
-def _flattened(content: Any, place: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Yield the tensors of nested dicts and lists with their names."""
+def _flattened(content: Any, place: str, seen: set[int], path: str | Path) -> Iterator[tuple[str, Any]]:
+    """Yield the tensors of nested dicts and lists with their names; a list that occurs several times is entered once."""
     import torch
 
     if isinstance(content, torch.Tensor):
         yield place, content
-    elif depth < _MOST_DEPTH and isinstance(content, Mapping | list | tuple):
-        entries = content.items() if isinstance(content, Mapping) else enumerate(content)
-        for name, value in islice(entries, _MOST_ARRAYS):
-            yield from _flattened(value, f"{place}/{name}" if place else str(name), depth + 1)
+    elif isinstance(content, Mapping | list | tuple) and id(content) not in seen:
+        seen.add(id(content))
+        if place.count("/") > _MOST_DEPTH or len(content) > _MOST_ARRAYS:
+            raise DataError(
+                f"{path}: has more than {_MOST_ARRAYS:,} entries, or lists within lists; save one tensor instead"
+            )
+        for name, value in content.items() if isinstance(content, Mapping) else enumerate(content):
+            yield from _flattened(value, f"{place}/{name}" if place else str(name), seen, path)
 
 
 def _are_weights(names: Iterable[str]) -> bool:

@@ -94,14 +94,15 @@ def unit(values: np.ndarray, span: tuple[float, float] | None, percentiles: Sequ
     """
     with np.errstate(over="ignore", invalid="ignore"):  # of values too large for float32, which count as not finite
         numbers = values.astype(np.float32)
-        finite = np.isfinite(numbers)
-        if not finite.all():
+        finite = np.isfinite(numbers) if values.dtype.kind == "f" else None
+        if finite is not None and not finite.all():
             numbers = np.where(finite, numbers, np.float32(0))
         if span is None:
             grey = np.nan_to_num(window(numbers, percentiles), nan=0)
         else:
             grey = np.clip((numbers - np.float32(span[0])) / np.float32(span[1] - span[0]), 0, 1)
-    grey[~finite] = 0
+    if finite is not None:
+        grey[~finite] = 0
     return grey
 
 

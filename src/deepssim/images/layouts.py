@@ -14,6 +14,7 @@ from deepssim.images.grey import COMPLEX, SEE_THROUGH, flatten, luminance
 from deepssim.images.stacks import Stack
 
 THREE = "arrays of shape (3, H, W): three images, unless they are nearly alike like the colours of a picture"
+COLOURS = "arrays of shape (N, 3, H, W): N images in colour"
 LAST = "arrays of shape (H, W, N) with H = W or small N: slices along the last axis"
 VOLUMES = "arrays of more than (N, H, W): each plane an image"
 _MIN_SIDE = 8  # of an image; smaller axes are colours or the columns of a table
@@ -79,7 +80,7 @@ def layout_of(shape: tuple[int, ...], kind: np.dtype) -> Layout | None:
         return Layout(shape[2], shape[:2], lambda number: (slice(None), slice(None), number), notice=LAST)
     leading, image = shape[:-2], shape[-2:]
     if len(shape) == 4 and shape[1] == 3:
-        return Layout(shape[0], shape[1:], lambda number: (number,), colours_first=True)
+        return Layout(shape[0], shape[1:], lambda number: (number,), colours_first=True, notice=COLOURS)
     return Layout(math.prod(leading), image, _leading(leading), notice=_planes(leading))
 
 

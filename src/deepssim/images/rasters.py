@@ -17,7 +17,7 @@ from deepssim.images.grey import NOT_FINITE, SEE_THROUGH, describe, extent_of, f
 from deepssim.images.tiff import TIFF_SUFFIXES, is_tiff, read_tiff
 
 RASTER_SUFFIXES = (
-    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", *TIFF_SUFFIXES,
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", *TIFF_SUFFIXES,
     ".bmp", ".dib", ".gif", ".webp", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga",
 )  # fmt: skip
 # Pillow goes by content, and would pass a file that begins like PostScript to another program.

@@ -246,8 +246,10 @@ def _inverted(load: Callable[[int], np.ndarray], count: int, page: Any) -> Calla
         # A 12-bit scan in 16 bits is inverted within 12 bits, or it would end up in the uppermost sixteenth of the range.
         tag = page.tags.get(_LARGEST)
         declared = float(np.max(tag.value)) if tag is not None else 0.0
+        bits = _bits(page) or 0
         widths = (2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 32, 64))
         total = declared if declared >= extent.high else next(width for width in widths if width >= extent.high)
+        total = 2.0**bits - 1 if bits % 8 else total
     else:
         span = natural_range(kind, extent)
         total = sum(span) if span else extent.low + extent.high
