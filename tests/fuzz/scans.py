@@ -32,6 +32,9 @@ class Reader:
 PERCENTILES = (0.5, 99.5)
 
 
+NIBABEL_DATA = Path(nibabel.__file__).parent / "tests" / "data"
+
+
 def random_pixels(kind=np.uint8) -> np.ndarray:
     return np.random.default_rng(0).integers(0, np.iinfo(kind).max, (16, 12)).astype(kind)
 
@@ -127,8 +130,9 @@ def _with_values(path: Path) -> object:
 
 
 def _copy(name: str) -> Callable[[Path], object]:
-    """Return what copies a file of nibabel's own tests."""
-    return lambda path: path.write_bytes((Path(nibabel.__file__).parent / "tests" / "data" / name).read_bytes())
+    """Return what copies a file of nibabel's own tests, or of pydicom's."""
+    folder = Path(pydicom.__file__).parent / "data" / "test_files" if name.endswith(".dcm") else NIBABEL_DATA
+    return lambda path: path.write_bytes((folder / name).read_bytes())
 
 
 def _read(path: Path) -> object:
@@ -142,6 +146,7 @@ SCANS = {
     "dicom, packed": Reader(".dcm", lambda path: _dicom(path, packed=True), _read_dicom),
     "dicom, jpeg 2000": Reader(".dcm", _compressed(pydicom.uid.JPEG2000Lossless), _read_dicom),
     "dicom, jpeg-ls": Reader(".dcm", _compressed(pydicom.uid.JPEGLSLossless), _read_dicom),
+    "dicom, jpeg lossless": Reader(".dcm", _copy("SC_rgb_jpeg_gdcm.dcm"), _read_dicom),
     "dicom without preamble": Reader(".dcm", _without_preamble, _read_dicom),
     "dicom, deflated": Reader(".dcm", _deflated, _read_dicom),
     "analyze": Reader(

@@ -153,7 +153,7 @@ def test_a_volume_that_claims_more_than_it_holds_is_refused(tmp_path, suffix, ch
 
 
 def test_a_packed_volume_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("deepssim.images.nifti._MAX_BYTES", 10**7)
+    monkeypatch.setattr("deepssim.images.nifti.MAX_BYTES", 10**7)
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(nifti_header((30, 30, 30)) + bytes(10**8)))
     with pytest.raises(DataError, match="too much for one volume"):
         read_volume(tmp_path / "x.nii.gz")

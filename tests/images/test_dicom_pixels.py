@@ -268,3 +268,17 @@ def test_an_image_that_lost_its_pixels_is_not_passed_over(tmp_path, levels):
     with pytest.raises(DataError, match="has no pixel data") as caught:
         open_dicom(path, percentiles=ALL)
     assert not isinstance(caught.value, NotAnImage)
+
+
+def test_a_decoder_in_rust_that_panics_gives_one_sentence(tmp_path, levels, monkeypatch):
+    """Its exception is not an Exception, and would end the audit."""
+
+    class PanicException(BaseException):
+        pass
+
+    def panic(*args, **options):
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr("pydicom.pixels.pixel_array", panic)
+    with pytest.raises(DataError, match=r"x\.dcm: pixels cannot be decoded \(index out of bounds\)"):
+        read_dicom(write(tmp_path / "x.dcm", levels), percentiles=ALL)

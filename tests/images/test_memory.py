@@ -1,10 +1,15 @@
 import gc
 import threading
 import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
+import nibabel
+import numpy as np
 import pytest
 
 from deepssim.images import memory
+from deepssim.images.files import read_contents
 from deepssim.images.memory import Reservation
 
 
@@ -64,3 +69,27 @@ def test_a_file_larger_than_the_budget_is_read_alone():
     reservation.release()
     thread.join(timeout=30)
     assert finished.is_set()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_volumes_take_their_stored_size_whatever_the_number_of_threads(tmp_path, random, monkeypatch, threads):
+    values = random.integers(1, 999, (128, 128, 120)).astype(np.int16)
+    size = values.nbytes
+    affine = np.diag([1.0, 1, -1, 1])
+    paths = [tmp_path / f"{number}.nii.gz" for number in range(4)]
+    for path in paths:
+        nibabel.save(nibabel.Nifti1Image(values, affine), path)
+    monkeypatch.setattr(memory, "BUDGET", 1.5 * size)  # of one file
+
+    def read(path):
+        return sum(float(frame.pixels.mean()) for frame in read_contents(path, percentiles=(1, 99)).frames)
+
+    read(paths[0])  # imports
+    tracemalloc.start()
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            assert len(set(pool.map(read, paths))) == 1
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * size + 4 * 2**20  # of float32, one volume alone would take twice its size, and the window more

@@ -12,6 +12,7 @@ import numpy as np
 from deepssim.config.choices import DicomWindow
 from deepssim.errors import DataError, readable
 from deepssim.images.dicom_files import PIXELS
+from deepssim.images.dicom_jpeg import plugins_of
 from deepssim.images.standardize import window
 
 _PANIC = "PanicException"  # of decoders in Rust, for damaged pixels; it is not an Exception
@@ -20,11 +21,10 @@ _PADDING = ("PixelPadding", "FloatPixelPadding", "DoubleFloatPixelPadding")
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 _PACKAGES = {
     "JPEG 2000": "pylibjpeg and pylibjpeg-openjpeg",
-    "JPEG-LS": "pyjpegls",
-    "JPEG Lossless": "python-gdcm, or pylibjpeg and pylibjpeg-libjpeg",
-    "JPEG Extended": "pylibjpeg and pylibjpeg-libjpeg",
-    "HTJ2K": "pylibjpeg and pylibjpeg-openjpeg",
     "High-Throughput": "pylibjpeg and pylibjpeg-openjpeg",
+    "JPEG-LS": "pyjpegls",
+    "JPEG Lossless": "imagecodecs",
+    "JPEG Extended": "imagecodecs",
 }
 
 
@@ -36,40 +36,48 @@ def decode_frames(data: Any, path: str | Path) -> Iterator[np.ndarray]:
         path: of the file, for messages.
 
     Yields:
-        Stored values, of an integer or floating-point type, shape (H, W), or (H, W, 3) for colour, which pydicom converts to RGB.
+        Stored values, of an integer or floating-point type, shape (H, W), or (H, W, 3) for colour, which pydicom converts to
+        RGB.
 
     Raises:
         DataError: if the pixels are damaged, or no installed package decodes their compression.
     """
-    from pydicom.pixels import iter_pixels, pixel_array
-
     syntax = data.file_meta.TransferSyntaxUID
     name = " ".join(syntax.name.split())[:80]
+    with readable(path, "DICOM", "replace it"):
+        plugins = plugins_of(syntax) if syntax.is_encapsulated else [""]
+        if not plugins:
+            raise DataError(
+                f"{path}: its pixels are compressed as {name}, which needs another package; install {_packages(name)}, or "
+                "decompress the file"
+            )
+        reasons = []
+        for plugin in plugins:
+            count = 0
+            try:
+                for frame in _decoded(data, plugin):
+                    count += 1
+                    yield frame
+                return
+            except BaseException as error:
+                if not (isinstance(error, Exception) or type(error).__name__ == _PANIC):
+                    raise
+                reasons.append(" ".join(str(error).split()) or type(error).__name__)
+                if count:
+                    break  # frames were used already
+    advice = f"replace it, or install {_packages(name)}" if syntax.is_encapsulated else "replace it"
+    raise DataError(f"{path}: pixels cannot be decoded ({'; '.join(reasons)[:200]}); {advice}")
+
+
+def _decoded(data: Any, plugin: str) -> Iterator[np.ndarray]:
+    from pydicom.pixels import iter_pixels, pixel_array
+
     # pydicom converts only 8 bits to RGB, but the first of the stored channels is the luminance already.
     raw = is_luminance_first(data)
-    with readable(path, "DICOM", "replace it"):
-        try:
-            if int(data.get("NumberOfFrames") or 1) > 1:
-                yield from iter_pixels(data, raw=raw)
-            else:  # which also corrects JPEG 2000 whose sign differs from that of the header
-                pixels = pixel_array(data, raw=raw)
-                yield pixels
-        except (NotImplementedError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            missing = "missing dependencies" in reason or "not supported" in reason
-            if syntax.is_compressed and missing:
-                raise DataError(
-                    f"{path}: its pixels are compressed as {name}, which needs another package; install "
-                    f"{_packages(name)}, or decompress the file"
-                ) from None
-            advice = f"replace it, or install {_packages(name)}" if syntax.is_compressed else "replace it"
-            raise DataError(f"{path}: pixels cannot be decoded ({reason[:200]}); {advice}") from None
-        except BaseException as error:
-            if not (isinstance(error, (ValueError, AttributeError, TypeError)) or type(error).__name__ == _PANIC):
-                raise
-            raise DataError(
-                f"{path}: pixels cannot be decoded ({' '.join(str(error).split())[:160]}); replace it"
-            ) from None
+    if int(data.get("NumberOfFrames") or 1) > 1:
+        yield from iter_pixels(data, raw=raw, decoding_plugin=plugin)
+    else:  # which also corrects JPEG 2000 whose sign differs from that of the header
+        yield pixel_array(data, raw=raw, decoding_plugin=plugin)
 
 
 def is_colour(data: Any) -> bool:
@@ -165,7 +173,7 @@ def has_floats(data: Any) -> bool:
 
 
 def _packages(name: str) -> str:
-    return next((packages for part, packages in _PACKAGES.items() if part in name), "python-gdcm or pylibjpeg")
+    return next((packages for part, packages in _PACKAGES.items() if part in name), "pylibjpeg and pylibjpeg-libjpeg")
 
 
 def _frame_item(data: Any, index: int, name: str) -> Any:

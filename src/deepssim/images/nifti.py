@@ -20,7 +20,7 @@ from deepssim.images.volumes import Volume
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 PAIR_SUFFIXES = (".hdr",)
 MGH_SUFFIXES = (".mgh", ".mgz", ".mgh.gz")
-_CHUNK = 2**24
+_CHUNK = 2**20
 _MAX_COMPRESSION = 1100  # gzip reaches 1032
 _GZIP = b"\x1f\x8b"
 _HEADER = 540  # bytes; that of NIfTI-2 is the longest
