@@ -15,6 +15,8 @@ import h5py
 import numpy as np
 
 from deepssim.audit.retrieval import Neighbours
+from deepssim.config.base import as_settings
+from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError, NotAnImage
 from deepssim.images.files import attempt_each
 from deepssim.images.folders import Decoded, checksums, decode
@@ -51,6 +53,7 @@ class AuditCache:
         files: Sequence[Path],
         size: Sequence[int],
         percentiles: Sequence[float],
+        slicing: VolumesConfig,
         *,
         threads: int,
         geometry: Geometry = Geometry.PAD,
@@ -61,10 +64,11 @@ class AuditCache:
             files: to read.
             size: height and width of the images.
             percentiles: intensity window of images with more than 8 bits.
+            slicing: how volumes are cut.
             threads: files decoded at a time.
             geometry: what is done about another aspect ratio.
         """
-        kind = [STAGE_VERSIONS["prepare_dataset"], list(size), list(percentiles)]
+        kind = [STAGE_VERSIONS["prepare_dataset"], list(size), list(percentiles), as_settings(slicing)]
         if geometry is not Geometry.PAD:
             kind.append(geometry.value)
         folder = self.root / "images" / fingerprint(kind)[:16]
@@ -83,7 +87,7 @@ class AuditCache:
                 new.setdefault(content, path)
             results.append(None)
         found = attempt_each(
-            list(new.values()), lambda path: decode(path, size, percentiles, geometry), threads=threads
+            list(new.values()), lambda path: decode(path, size, percentiles, geometry, slicing), threads=threads
         )
         known |= dict(zip(new, found, strict=True))
         usable = {name: item for name, item in zip(new, found, strict=True) if isinstance(item, Decoded)}

@@ -131,7 +131,12 @@ def variants(inventories: Mapping[str, Inventory], store: AuditCache, options: A
         packs = []
         for geometry in (Geometry.SQUASH, Geometry.CROP):
             decoded = store.decoded(
-                files, options.image_size, options.intensity_percentiles, threads=threads, geometry=geometry
+                files,
+                options.image_size,
+                options.intensity_percentiles,
+                options.volumes,
+                threads=threads,
+                geometry=geometry,
             )
             for content in decoded:
                 if isinstance(content, DataError):  # it was readable a moment ago
@@ -189,7 +194,7 @@ def _read(
     name: str, root: Path, entries: list[Entry], store: AuditCache, options: AuditConfig, threads: int
 ) -> Inventory:
     files = [entry.path for entry in entries if entry.status is Status.READ]
-    decoded = store.decoded(files, options.image_size, options.intensity_percentiles, threads=threads)
+    decoded = store.decoded(files, options.image_size, options.intensity_percentiles, options.volumes, threads=threads)
     content = {path: item for path, item in zip(files, decoded, strict=True) if isinstance(item, Decoded)}
     failures = {path: item for path, item in zip(files, decoded, strict=True) if isinstance(item, DataError)}
     entries = [_failed(entry, failures[entry.path]) if entry.path in failures else entry for entry in entries]

@@ -1,11 +1,12 @@
 """Settings of an audit."""
 
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from deepssim.config.base import Percentile, Section, Side, Text
-from deepssim.config.dataset import PERCENTILES, SUBJECT_PATTERN, require_increasing
+from deepssim.config.choices import Axis
+from deepssim.config.dataset import PERCENTILES, SUBJECT_PATTERN, VolumesConfig, require_increasing
 from deepssim.config.distortions import DistortionConfig, distortions
 from deepssim.errors import ConfigError
 
@@ -66,6 +67,11 @@ class AuditConfig(Section):
         max_length=2,
         description=PERCENTILES,
     )
+    volumes: VolumesConfig = Field(
+        default_factory=lambda: VolumesConfig(unoriented_axis=Axis.ALL),
+        description="The slices of volumes, and DICOM images. Volumes of unknown orientation are cut along all axes: a copy "
+        "that is cut along another axis than its original is missed.",
+    )
     false_positive_rate: float = Field(
         0.01, gt=0, lt=1, description="accepted fraction of held-out images that are called copies"
     )
@@ -79,6 +85,11 @@ class AuditConfig(Section):
     gallery: int = Field(60, ge=1, description="pairs of images shown in the report")
     borderline: int = Field(12, ge=0, description="pairs closest to the limit shown in the report")
     de_identified: bool = Field(False, description="leave file names, paths and subjects out of all results")
+
+    @field_validator("volumes", mode="before")
+    @classmethod
+    def _all_axes(cls, given: Any) -> Any:
+        return {"unoriented_axis": Axis.ALL} | given if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _check(self) -> Self:

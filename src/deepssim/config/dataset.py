@@ -52,7 +52,7 @@ class VolumesConfig(Section):
     unoriented_axis: Axis | None = Field(
         None,
         description="axis for volumes that do not record their orientation, whose stored axes are taken as left to right, "
-        "posterior to anterior and inferior to superior: axial, coronal, sagittal or all; null: as axis. The audit uses all.",
+        "posterior to anterior and inferior to superior: axial, coronal, sagittal or all; null: as axis",
     )
     first_slice: int = Field(0, ge=0, description="first slice: voxel index along the axis after reorientation to RAS")
     last_slice: int | None = Field(None, ge=0, description="last slice, included; null: the last of the volume")

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError
-from deepssim.images.files import FORMATS, Format, read_contents, stem_of
+from deepssim.images.files import ALL_SLICES, FORMATS, Format, read_contents, stem_of
 from deepssim.images.frames import Facts
 from deepssim.images.keys import REAL_NAME
 from deepssim.images.listing import ALL_FILES, Entry, Status, list_folder, path_below
@@ -131,7 +132,13 @@ def list_files(
     return files
 
 
-def decode(path: Path, size: Sequence[int], percentiles: Sequence[float], geometry: Geometry = Geometry.PAD) -> Decoded:
+def decode(
+    path: Path,
+    size: Sequence[int],
+    percentiles: Sequence[float],
+    geometry: Geometry = Geometry.PAD,
+    slicing: VolumesConfig = ALL_SLICES,
+) -> Decoded:
     """Read a file and bring its images to one size.
 
     Args:
@@ -139,11 +146,12 @@ def decode(path: Path, size: Sequence[int], percentiles: Sequence[float], geomet
         size: height and width to reach.
         percentiles: intensity window, see `read_contents`.
         geometry: what is done about another aspect ratio.
+        slicing: how volumes are cut.
 
     Raises:
         DataError: if the file cannot be read.
     """
-    contents = read_contents(path, percentiles=percentiles)
+    contents = read_contents(path, percentiles=percentiles, slicing=slicing)
     images: list[np.ndarray] = []
     parts: list[str] = []
     sizes: list[tuple[int, int]] = []
