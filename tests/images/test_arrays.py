@@ -249,6 +249,16 @@ def test_an_image_pack_is_a_file_of_images(tmp_path, images):
     assert left_out(tmp_path / "x.h5") == {"keys": "holds no numbers"}
 
 
+def test_datasets_of_any_chunks_are_read_row_by_row(tmp_path, random):
+    images = random.integers(0, 256, (23, 12, 10), dtype=np.uint8)
+    for chunks in (None, (1, 12, 10), (7, 5, 5), (23, 12, 10)):
+        with h5py.File(tmp_path / "x.h5", "w") as file:
+            file.create_dataset("a", data=images, chunks=chunks)
+            file.create_dataset("b", data=images[::-1, None], chunks=(7, 1, 5, 5))
+        expected = np.concatenate([images, images[::-1]]) / np.float32(255)
+        np.testing.assert_array_equal(pixels(tmp_path / "x.h5"), expected)
+
+
 def test_hdf5_leads_to_no_other_file(tmp_path, images):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["images"] = images

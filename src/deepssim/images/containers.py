@@ -3,10 +3,12 @@
 Not here: NumPy's files (arrays.py), which axes are images (layouts.py), the project's own HDF5 files (packs.py).
 """
 
+import math
 import pickle
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ TENSOR_SUFFIXES = (".pt", ".pth", ".safetensors")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MOST_ARRAYS, _MOST_DEPTH = 100_000, 8  # datasets or tensors of a file, and groups within each other
 _WEIGHTS = (".weight", ".bias", ".running_mean", ".running_var", ".weight_g", ".weight_v", ".in_proj_weight")
+_MOST_BLOCK = 2**26  # bytes read at once
 _KERAS = ("kernel:0", "bias:0", "gamma:0")
 _NETWORK = "holds the weights of a network, not images; save images as a tensor (N, C, H, W)"
 _ELSEWHERE = "is a link to another file, which is not followed"
@@ -58,7 +61,7 @@ def read_hdf5_images(path: str | Path, *, percentiles: Sequence[float]) -> Conte
         file = opened.enter_context(open_hdf5(path, needs=()))
         found: list[Named] = []
         with readable(path, "HDF5", "replace it"):
-            _visit(file, "", found, {h5py.h5g.get_objinfo(file.id).objno})
+            _visit(file, "", found, {h5py.h5g.get_objinfo(file.id).objno}, _Block())
         if any(array.name.endswith(_KERAS) or "/vars/" in array.name for array in found):
             raise NotAnImage(f"{path}: {_NETWORK}")
         later = opened.pop_all()
@@ -69,7 +72,35 @@ def read_hdf5_images(path: str | Path, *, percentiles: Sequence[float]) -> Conte
         raise
 
 
-def _visit(group: Any, place: str, found: list[Named], seen: set[Any]) -> None:
+@dataclass
+class _Block:
+    """The part of a file that was read last; shared by its datasets, so that memory does not grow with their number."""
+
+    owner: Any = None
+    start: int = -1
+    values: Any = None
+
+
+class _Rows:
+    """A dataset that is read by whole chunks, since each access decompresses whole chunks."""
+
+    def __init__(self, stored: Any, block: _Block):
+        self._stored, self._block = stored, block
+        rows = stored.chunks[0] if stored.chunks else 1
+        row_bytes = stored.dtype.itemsize * math.prod(stored.shape[1:])
+        self._rows = max(1, min(rows, _MOST_BLOCK // max(1, row_bytes)))
+
+    def __getitem__(self, key: Any) -> Any:
+        if self._rows == 1 or not key or not isinstance(key[0], int):
+            return self._stored[key]
+        block, start = self._block, key[0] // self._rows * self._rows
+        if block.owner is not self or block.start != start:
+            block.values = self._stored[start : start + self._rows]
+            block.owner, block.start = self, start
+        return block.values[(key[0] - start, *key[1:])]
+
+
+def _visit(group: Any, place: str, found: list[Named], seen: set[Any], block: _Block) -> None:
     """Collect the datasets below a group, each once; soft links lead to what is found under another name anyway."""
     import h5py
 
@@ -91,18 +122,18 @@ def _visit(group: Any, place: str, found: list[Named], seen: set[Any]) -> None:
             continue
         seen.add(info.objno)
         if info.type == h5py.h5g.GROUP:
-            _visit(group[name], full, found, seen)
+            _visit(group[name], full, found, seen, block)
         elif info.type == h5py.h5g.DATASET:
-            found.append(_dataset(group.file, full))
+            found.append(_dataset(group.file, full, block))
 
 
-def _dataset(file: Any, name: str) -> Named:
+def _dataset(file: Any, name: str, block: _Block) -> Named:
     try:
         stored = dataset(file, name)
     except DataError as error:
         reason = str(error).removeprefix(f"{file.filename}: ").removeprefix(f"{name!r} ").partition("; ")[0]
         return Named(name, (), np.dtype("V1"), refused=reason)
-    return Named(name, stored.shape, stored.dtype, stored)
+    return Named(name, stored.shape, stored.dtype, _Rows(stored, block))
 
 
 def read_tensors(path: str | Path, *, percentiles: Sequence[float]) -> Contents:

@@ -1,6 +1,6 @@
 """One decoded image of a file, and the limits that the reader of every format keeps.
 
-Not here: the formats (rasters.py, nifti.py, dicom.py), which of them reads a file (files.py).
+Not here: the formats (rasters.py, arrays.py, nifti.py, dicom.py), which of them reads a file (files.py).
 """
 
 import math
@@ -21,7 +21,7 @@ class Frame:
 
     Attributes:
         part: which one, for example `axial-012` or `frame-003`; empty if the file holds a single image.
-        pixels: float32 (H, W), 0 to 1.
+        pixels: float32 (H, W), 0 to 1; (0, 0) if the image is left out without being decoded.
         slice_index: voxel index along the sliced axis of a volume, from 0; None for other images.
         left_out: why the image is not used, for example `nearly empty slice`; empty if it is.
     """

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from functools import lru_cache
+from itertools import groupby, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,20 +139,30 @@ def _require_end(file: tifffile.TiffFile, path: str | Path) -> None:
 
 def _stack(pages: list[tuple[int, Any]], path: str | Path) -> Stack:
     """Return the images of pages of the same type."""
-    places = []
-    for number, page in pages:
+    places: list[tuple[int, int, int]] = []  # page, plane, and part of its pixels
+    for place, (_, page) in enumerate(pages):
         if page.dtype is None or page.size == 0:
             raise DataError(f"{path}: has a page of a type that cannot be decoded, or without pixels; replace it")
         _require_stored(page, path)
-        places += [
-            (number, page, depth, part) for depth in range(page.shaped[1]) for part in range(1 + len(_others(page)))
-        ]
+        places += product((place,), range(page.shaped[1]), range(1 + len(_others(page))))
     first = pages[0][1]
     small = _bits(first) is not None and (_bits(first) or 0) <= 8
 
+    @lru_cache(maxsize=1)  # a page may hold many images
+    def decoded(place: int) -> np.ndarray:
+        stored: np.ndarray = pages[place][1].asarray(squeeze=False, maxworkers=1)
+        return stored
+
     def load(index: int) -> np.ndarray:
-        number, page, depth, part = places[index]
-        return _page_image(page, number, depth, part, path)
+        place, depth, part = places[index]
+        number, page = pages[place]
+        try:
+            stored = decoded(place)
+        except (ValueError, KeyError, NotImplementedError, ImportError) as error:
+            if part or depth or number < 0:
+                raise
+            return _by_pillow(page, number, path, error)
+        return _page_image(page, stored, depth, part)
 
     show: Callable[[int], np.ndarray] = load
     if first.photometric == _WHITE_IS_ZERO and not small:
@@ -172,14 +183,8 @@ def _require_stored(page: Any, path: str | Path) -> None:
         )
 
 
-def _page_image(page: Any, number: int, depth: int, part: int, path: str | Path) -> np.ndarray:
-    """Return an image of a page: the picture (part 0), or a further sample of its pixels."""
-    try:
-        stored = page.asarray(squeeze=False, maxworkers=1)
-    except (ValueError, KeyError, NotImplementedError, ImportError) as error:
-        if part or depth or number < 0:
-            raise
-        return _by_pillow(page, number, path, error)
+def _page_image(page: Any, stored: np.ndarray, depth: int, part: int) -> np.ndarray:
+    """Return an image of a decoded page: the picture (part 0), or a further sample of its pixels."""
     samples = np.moveaxis(stored, 0, 3)[depth]  # of (planes, depth, height, width, samples)
     samples = samples.reshape(*samples.shape[:2], -1)
     others = _others(page)
