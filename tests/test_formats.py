@@ -1,7 +1,6 @@
 """Every format through every reader of images: workflow (folder, table, volumes), audit, notebook and reference commands."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -9,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
-from nibabel.externals.netcdf import netcdf_file
 from PIL import Image
 
 import deepssim
 from deepssim.config.settings import parse_config
 from deepssim.datasets.prepare import prepare_dataset
 from deepssim.errors import DataError
+from deepssim.images.arrays import read_arrays
+from deepssim.images.containers import read_hdf5_images, read_tensors
 from deepssim.images.dicom import read_dicom
 from deepssim.images.files import FORMATS, stem_of
 from deepssim.images.folders import TreeSide, collect, decode, list_files
@@ -24,105 +24,11 @@ from deepssim.images.standardize import quantise, window
 from deepssim.images.tree import find_images, find_keys, read_images
 from deepssim.stages.dataset import prepare_dataset as run_stage
 from tests.audit.folders import picture, tiny_encoder
+from tests.format_files import FILES, SEVERAL, SIZE, WINDOW
 from tests.images.test_dicom import write as write_dicom
 
-SIZE = (16, 16)  # of all images, so that none is resized
-WINDOW = (0.5, 99.5)  # the default of all readers
-AFFINE = np.array([[1.0, 0, 0, -8], [0, 1, 0, -8], [0, 0, 1, -2], [0, 0, 0, 1]])  # records an orientation: the origin
+OWN_READERS = {".npy": read_arrays, ".npz": read_arrays, ".h5": read_hdf5_images, ".pt": read_tensors}
 Parts = dict[str, np.ndarray]  # the images of a file by their part
-
-
-def raster(**options) -> Callable[[Path, np.ndarray], object]:
-    return lambda path, image: Image.fromarray(image).save(path, **options)
-
-
-def pages(path: Path, image: np.ndarray) -> None:
-    Image.fromarray(image).save(path, save_all=True, append_images=[Image.fromarray(image.T)])
-
-
-def volume(path: Path, image: np.ndarray) -> None:
-    """Write three full slices, the picture last, and an empty one."""
-    values = np.stack([image.T, image, np.zeros_like(image), image[::-1]], axis=2)
-    nibabel.save(nibabel.Nifti1Image(values.astype(np.int16), AFFINE), path)
-
-
-def mgh(path: Path, image: np.ndarray) -> None:
-    values = np.stack([image.T, image, np.zeros_like(image), image[::-1]], axis=2)
-    nibabel.save(nibabel.MGHImage(values.astype(np.int16), AFFINE), path)
-
-
-def minc(path: Path, image: np.ndarray) -> None:
-    """Write MINC 1 as its tools do: z, y, x, bytes without sign, one range of values."""
-    with netcdf_file(path, "w") as file:
-        for name, start in (("zspace", -2.0), ("yspace", -8.0), ("xspace", -8.0)):
-            file.createDimension(name, 4 if name == "zspace" else SIZE[0])
-            axis = file.createVariable(name, "i", ())
-            axis.spacing, axis.start, axis.step = b"regular__", start, 1.0
-        for name, value in (("image-max", 255.0), ("image-min", 0.0)):
-            file.createVariable(name, "d", ())[...] = value
-        stored = file.createVariable("image", "b", ("zspace", "yspace", "xspace"))
-        stored.signtype, stored.valid_range = b"unsigned", np.array([0, 255], np.int32)
-        stored[:] = np.stack([image, image.T, np.zeros_like(image), image[::-1].T]).view(np.int8)
-
-
-def itk(path: Path, image: np.ndarray) -> None:
-    values = np.stack([image.T, image, np.zeros_like(image), image[::-1]], axis=2).astype(np.int16)
-    made = sitk.GetImageFromArray(np.ascontiguousarray(values.T))
-    made.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
-    made.SetOrigin((8, 8, -2))
-    sitk.WriteImage(made, str(path))
-
-
-def plane(path: Path, image: np.ndarray) -> None:
-    nibabel.save(nibabel.Nifti1Image(image.astype(np.int16), np.eye(4)), path)
-
-
-def frames(path: Path, image: np.ndarray) -> None:
-    write_dicom(path, np.stack([image, image[::-1]]), bits=8)
-
-
-def twelve_bits(path: Path, image: np.ndarray) -> None:
-    write_dicom(path, image.astype(np.uint16) * 16, RescaleSlope=1, RescaleIntercept=-1024)
-
-
-def colour(path: Path, image: np.ndarray) -> None:
-    Image.fromarray(np.stack([image, image.T, image[::-1]], axis=2)).save(path)
-
-
-FILES = {
-    "scan.png": raster(),
-    "colour.png": colour,
-    "deep.png": lambda path, image: Image.fromarray(image.astype(np.uint16) * 16).save(path),
-    "scan.jpg": raster(quality=90),
-    "scan.jpeg": raster(quality=90),
-    "scan.bmp": raster(),
-    "scan.tif": raster(),
-    "pages.tiff": pages,
-    "noextension": raster(format="PNG"),
-    "volume.nii": volume,
-    "volume.nii.gz": volume,
-    "plane.nii.gz": plane,
-    "scan.mgz": mgh,
-    "scan.mnc": minc,
-    "scan.nrrd": itk,
-    "scan.mha": itk,
-    "scan.dcm": lambda path, image: write_dicom(path, image, bits=8),
-    "scan.IMA": twelve_bits,
-    "frames.dicom": frames,
-    "IM0001": twelve_bits,
-    "1.2.840.10008.7": frames,
-}
-SEVERAL = {
-    "pages.tiff": ["frame-000", "frame-001"],
-    "volume.nii": ["axial-000", "axial-001", "axial-003"],
-    "volume.nii.gz": ["axial-000", "axial-001", "axial-003"],
-    "scan.mgz": ["axial-000", "axial-001", "axial-003"],
-    "scan.mnc": ["axial-000", "axial-001", "axial-003"],
-    "scan.nrrd": ["axial-000", "axial-001", "axial-003"],
-    "scan.mha": ["axial-000", "axial-001", "axial-003"],
-    "frames.dicom": ["frame-000", "frame-001"],
-    "1.2.840.10008.7": ["frame-000", "frame-001"],
-}
 
 
 def own_reader(path: Path) -> Parts:
@@ -137,7 +43,8 @@ def own_reader(path: Path) -> Parts:
     elif path.read_bytes()[128:132] == b"DICM":
         images = [frame.pixels for frame in read_dicom(path, percentiles=WINDOW).frames]
     else:
-        images = read_raster(path, percentiles=WINDOW)
+        read = OWN_READERS.get(path.suffix, read_raster)
+        images = [frame.pixels for frame in read(path, percentiles=WINDOW).frames if not frame.left_out]
     return dict(zip(SEVERAL.get(path.name, [""]), [quantise(image, 8) for image in images], strict=True))
 
 

@@ -27,7 +27,8 @@ def load_images(
     """Read all images in a folder and its subfolders, of any format and size, and resize them to a common size.
 
     Args:
-        folder: folder with PNG, JPEG, TIFF, BMP, NIfTI or DICOM files; hidden files are ignored.
+        folder: folder with pictures (PNG, JPEG, TIFF, WebP and others), arrays (NumPy, HDF5, PyTorch), NIfTI or DICOM files;
+            hidden files are ignored.
         size: target height and width; images are padded with black to this aspect ratio, then resized.
         percentiles: percentiles of the non-zero values that are mapped to black and white, for volumes and for images of
             more than 8 bits.
@@ -36,7 +37,7 @@ def load_images(
 
     Returns:
         Images as uint8. Keys are paths relative to the folder, followed by `#` and the number of the image if a file has
-        several (frames of a DICOM file, pages of a TIFF, axial slices of a volume). Constant images and nearly empty slices
+        several (of an array, frames of a DICOM file, pages of a TIFF, axial slices of a volume). Constant images and nearly empty slices
         are excluded.
 
     Raises:

@@ -44,7 +44,7 @@ def test_planted_copies_are_found_and_listed(tmp_path, folders, encoder):
     assert found["figures"]["subjects_copied"]["total"] == 12
     out = tmp_path / "report"
     assert sorted(path.name for path in out.iterdir()) == [
-        "drop.txt", "index.html", "keep.txt", "pairs.csv", "summary.json",
+        "drop.txt", "files.csv", "index.html", "keep.txt", "pairs.csv", "summary.json",
     ]  # fmt: skip
     assert json.loads((out / "summary.json").read_text()) == json.loads(json.dumps(found))
     drop, keep = ((out / name).read_text().split() for name in ("drop.txt", "keep.txt"))
@@ -92,9 +92,8 @@ def test_the_command_says_that_it_cannot_tell(tmp_path, folders, encoder):
     write(folders / "synthetic" / "s.png", picture(np.random.default_rng(5)))
     arguments = ["audit", str(folders / "real"), str(folders / "synthetic"), "--out", str(tmp_path / "report")]
     arguments += ["--holdout", str(folders / "holdout"), "--encoder", str(encoder), "--image-size", "32", "32"]
-    main([*arguments, "--subject-pattern", PATTERN])
     with pytest.raises(SystemExit) as stop:
-        main([*arguments, "--subject-pattern", PATTERN, "--fail-above", "0.5"])
+        main([*arguments, "--subject-pattern", PATTERN])
     assert stop.value.code == 4
 
 
@@ -134,8 +133,9 @@ def test_without_a_holdout_the_limits_are_published_ones(tmp_path, folders, enco
 
 
 def test_real_equal_to_synthetic(tmp_path, folders, encoder):
-    chosen = QUICK | {"subject_pattern": PATTERN, "encoder": encoder}
-    found = deepssim.audit(folders / "real", folders / "real", tmp_path / "report", **chosen)
+    shutil.rmtree(folders / "synthetic")
+    shutil.copytree(folders / "real", folders / "synthetic")
+    found = run(folders, tmp_path / "report", encoder)
     assert found["figures"]["identical"] == 24
     assert found["figures"]["training_copied"]["value"] == found["figures"]["subjects_copied"]["value"] == 1
     assert (tmp_path / "report" / "keep.txt").read_text() == ""
@@ -193,14 +193,11 @@ def test_equal_names_in_different_folders_stay_apart(tmp_path, encoder, random):
     assert sorted(text.split()) == ["a/x.png", "b/x.png"]
 
 
-def test_constant_images_are_named_and_corrupt_ones_stop(tmp_path, folders, encoder):
+def test_constant_images_are_named(tmp_path, folders, encoder):
     write(folders / "synthetic" / "flat.png", np.full((32, 32), 7, np.uint8))
     found = run(folders, tmp_path / "report", encoder)
     assert found["data"]["synthetic"]["constant_and_not_judged"] == ["flat.png"]
     assert "flat.png" not in (tmp_path / "report" / "keep.txt").read_text()
-    (folders / "synthetic" / "bad.png").write_bytes(b"nonsense")
-    with pytest.raises(DataError, match=r"synthetic: 1 of 32 files cannot be used, first .*bad\.png: is not an image"):
-        run(folders, tmp_path / "other", encoder)
 
 
 def test_a_holdout_that_overlaps_qualifies_the_verdict(tmp_path, folders, encoder):
@@ -210,7 +207,8 @@ def test_a_holdout_that_overlaps_qualifies_the_verdict(tmp_path, folders, encode
     assert len(found["verdict"]["reservations"]) == 2
     assert found["data"]["holdout"]["used"] == 20
     assert found["rule"]["score_above"] < 0.999999  # the training image in the holdout did not set the limit
-    everything = run(folders, tmp_path / "all", encoder, holdout=folders / "real")
+    shutil.copytree(folders / "real", folders / "again")
+    everything = run(folders, tmp_path / "all", encoder, holdout=folders / "again")
     assert any("published limits" in text for text in everything["verdict"]["reservations"])
     assert everything["rule"]["score_above"] == 0.85
 
@@ -288,7 +286,7 @@ def test_the_command_fails_above_a_rate(tmp_path, folders, encoder, capsys):
     ("change", "message"),
     [
         ({"real": "none"}, "none: is not a folder"),
-        ({"synthetic": "empty"}, "empty: has no image; it needs files that end in"),
+        ({"synthetic": "empty"}, "empty: is empty; name a folder with images"),
         ({"--encoder": "none.safetensors"}, "none.safetensors"),
         ({"--subjects": "none.csv"}, "none.csv: does not exist"),
         ({"--subject-pattern": "x(y)"}, "no subject found by audit.subject_pattern"),

@@ -59,3 +59,24 @@ def test_all_images_of_a_file_have_one_subject(folder, random):
     assert found[0] == found[1]
     assert found[0].startswith("subject-")
     assert found[2:] == ["p1_a.png", "p1_b.png", "p2_a.png", *["unnamed.dcm"] * 2, *["volume.nii"] * 2]
+
+
+def test_tables_find_images_under_absolute_and_differently_composed_names(tmp_path, random):
+    folder, composed, decomposed = tmp_path / "images", "p\u00e4r.png", "pa\u0308r.png"
+    write(folder / decomposed, picture(random))
+    write(folder / "sub" / "b.png", picture(random))
+    csv = tmp_path / "subjects.csv"
+    rows = [(composed, "007"), (str(folder / "sub" / "b.png"), "8")]
+    pd.DataFrame(rows, columns=["image_path", "subject"]).to_csv(csv, index=False)
+    assert subjects(folder, table=str(csv)) == ["007", "8"]
+    rows[1] = ("sub\\b.png", "8")
+    pd.DataFrame(rows, columns=["image_path", "subject"]).to_csv(csv, index=False)
+    assert subjects(folder, table=str(csv)) == ["007", "8"]
+
+
+def test_two_subjects_for_one_image_are_refused(folder, tmp_path):
+    csv = tmp_path / "subjects.csv"
+    rows = [("p1_a.png", "1"), ("p1_b.png", "1"), ("p2_a.png", "2"), ("images/p1_a.png", "3")]
+    pd.DataFrame(rows, columns=["image_path", "subject"]).to_csv(csv, index=False)
+    with pytest.raises(DataError, match=r"two subjects for one image, 'images/p1_a\.png': '1' and '3'"):
+        subjects(folder, table=str(csv))

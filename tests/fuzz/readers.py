@@ -12,10 +12,13 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 import numpy as np
+import tifffile
 import torch
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import save_file
 
 from deepssim.config.choices import MetricName
 from deepssim.config.evaluation import SimilarityConfig
@@ -56,6 +59,21 @@ def _image(kind: str, **options) -> Reader:
     )
 
 
+def _by_tifffile(stack: int = 0, **options) -> Reader:
+    pixels = np.stack([random_pixels(np.uint16)] * stack) if stack else random_pixels(np.uint16)
+    return Reader(".tif", lambda path: tifffile.imwrite(path, pixels, **options), _read)
+
+
+def _read(path: Path) -> object:
+    return read_file(path, percentiles=PERCENTILES)
+
+
+def _write_datasets(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("set/images", data=_ARRAY, chunks=(1, 16, 12), compression="gzip")
+        file["set/labels"] = [0, 1, 2]
+
+
 def _packs() -> tuple[ImagePack, ImagePack]:
     images = np.random.default_rng(0).integers(0, 256, (10, 16, 12), dtype=np.uint8)
     keys = [f"r{row}___training" for row in range(4)], [f"r{row % 4}___gen-{row}" for row in range(6)]
@@ -86,6 +104,7 @@ def _text(content: str) -> Callable[[Path], object]:
     return lambda path: path.write_text(content, encoding="utf-8")
 
 
+_ARRAY = np.stack([random_pixels(), random_pixels()[::-1], random_pixels()]).astype(np.float32)
 _VALUES = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 _FIGURES = {"macro_f1": 0.5, "metric": "ssim", "per_class": {"different": {"f1": 1.0}}, "pairs": 3}
 READERS = SCANS | {
@@ -95,7 +114,27 @@ READERS = SCANS | {
     "tiff": _image("TIFF", compression="tiff_lzw", dtype=np.uint16),
     "tiff of floats": _image("TIFF", dtype=np.float32),
     "tiff of pages": _image("TIFF", save_all=True, append_images=[Image.fromarray(random_pixels())]),
+    "tiff, packed": _by_tifffile(compression="zlib", predictor=True),
+    "tiff of tiles": _by_tifffile(tile=(16, 16), bigtiff=True),
+    "tiff of imagej": _by_tifffile(imagej=True, stack=3),
+    "tiff of white zero": _by_tifffile(photometric="miniswhite"),
     "bmp": _image("BMP"),
+    "animated png": _image("PNG", save_all=True, append_images=[Image.fromarray(random_pixels()[::-1])]),
+    "gif": _image("GIF", save_all=True, append_images=[Image.fromarray(random_pixels()[::-1])]),
+    "webp": _image("WEBP", save_all=True, append_images=[Image.fromarray(random_pixels()[::-1])]),
+    "jpeg 2000": Reader(".jp2", lambda path: Image.fromarray(random_pixels()).save(path, "JPEG2000"), _read),
+    "avif": _image("AVIF"),
+    "pgm": Reader(".pgm", lambda path: Image.fromarray(random_pixels()).save(path, "PPM"), _read),
+    "tga": _image("TGA"),
+    "array": Reader(".npy", lambda path: np.save(path, _ARRAY), _read),
+    "arrays": Reader(".npz", lambda path: np.savez(path, images=_ARRAY, labels=np.arange(3)), _read),
+    "arrays, packed": Reader(".npz", lambda path: np.savez_compressed(path, images=_ARRAY), _read),
+    "tensors": Reader(".pt", lambda path: torch.save({"images": [torch.tensor(_ARRAY)]}, path), _read),
+    "old tensors": Reader(
+        ".pt", lambda path: torch.save(torch.tensor(_ARRAY), path, _use_new_zipfile_serialization=False), _read
+    ),
+    "safe tensors": Reader(".safetensors", lambda path: save_file({"images": torch.tensor(_ARRAY)}, path), _read),
+    "datasets": Reader(".h5", _write_datasets, _read),
     "test set": Reader(
         ".csv", _text("real_key,synth_key,ssim,label\na___training,a___gen-0,0.5,0\nb___training,a___gen-1,0.9,1\n"),
         read_test_set,

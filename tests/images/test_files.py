@@ -45,7 +45,7 @@ def test_images_without_extension_are_recognised_by_content(tmp_path, levels, ki
     assert read_image(tmp_path / "x", percentiles=ALL).shape == levels.shape
 
 
-@pytest.mark.parametrize("content", [b"", b"BM is how this note begins", b"hello" * 99])
+@pytest.mark.parametrize("content", [b"BM is how this note begins", b"hello" * 99])
 def test_other_files_without_extension_are_no_images(tmp_path, content):
     (tmp_path / "notes").write_bytes(content)
     assert format_of(tmp_path / "notes") is None
@@ -53,9 +53,24 @@ def test_other_files_without_extension_are_no_images(tmp_path, content):
         read_file(tmp_path / "notes", percentiles=ALL)
 
 
-def test_a_file_with_an_unknown_extension_is_read_by_content_when_named(tmp_path, levels):
+def test_an_empty_file_is_called_so(tmp_path):
+    (tmp_path / "x.png").touch()
+    with pytest.raises(DataError, match=r"x\.png: is empty \(0 bytes\)"):
+        read_file(tmp_path / "x.png", percentiles=ALL)
+
+
+def test_a_pointer_names_the_command_that_fetches_its_content(tmp_path):
+    (tmp_path / "x.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(DataError, match="fetch it with `git lfs pull`"):
+        read_file(tmp_path / "x.png", percentiles=ALL)
+    (tmp_path / "y.nii").write_text("/annex/objects/SHA256E-s1--0.nii\n")
+    with pytest.raises(DataError, match="fetch it with `git annex get`"):
+        read_file(tmp_path / "y.nii", percentiles=ALL)
+
+
+def test_a_file_with_an_unknown_extension_is_read_by_content(tmp_path, levels):
     Image.fromarray(levels).save(tmp_path / "x.image", "PNG")
-    assert format_of(tmp_path / "x.image") is None  # not searched for in folders
+    assert format_of(tmp_path / "x.image") is FORMATS[0]
     np.testing.assert_array_equal(
         read_image(tmp_path / "x.image", percentiles=ALL), levels.astype(np.float32) / np.float32(255)
     )
@@ -94,14 +109,25 @@ def test_one_image_is_not_chosen_among_several(tmp_path, random):
 
 def test_an_entry_in_the_table_is_all_that_a_new_format_needs(tmp_path, monkeypatch, levels):
     def read(path, percentiles, slicing):
-        return Contents(name_frames([np.load(path).astype(np.float32) / np.float32(255)]))
+        return Contents(name_frames([np.loadtxt(path, np.float32) / np.float32(255)]))
 
-    monkeypatch.setattr(files, "FORMATS", (*FORMATS, Format("NumPy", (".npy",), read)))
-    np.save(tmp_path / "x.npy", levels)
+    monkeypatch.setattr(files, "FORMATS", (*FORMATS, Format("text", (".txt",), read)))
+    np.savetxt(tmp_path / "x.txt", levels)
     np.testing.assert_array_equal(
-        read_image(tmp_path / "x.npy", percentiles=ALL), levels.astype(np.float32) / np.float32(255)
+        read_image(tmp_path / "x.txt", percentiles=ALL), levels.astype(np.float32) / np.float32(255)
     )
-    assert stem_of(tmp_path / "x.npy") == "x"
+    assert stem_of(tmp_path / "x.txt") == "x"
+
+
+def test_a_file_is_read_by_its_content_where_its_name_is_wrong(tmp_path, levels):
+    np.save(tmp_path / "x.npy", levels)
+    (tmp_path / "x.npy").rename(tmp_path / "x.png")
+    write_dicom(tmp_path / "y.dcm", levels, bits=8).rename(tmp_path / "y.jpg")
+    Image.fromarray(levels).save(tmp_path / "z.dcm", "PNG")
+    for name in ("x.png", "y.jpg", "z.dcm"):
+        np.testing.assert_array_equal(
+            read_image(tmp_path / name, percentiles=ALL), levels.astype(np.float32) / np.float32(255)
+        )
 
 
 def test_no_two_formats_claim_the_same_extension():

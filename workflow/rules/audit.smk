@@ -9,6 +9,7 @@ rule audit:
         page=report("results/report/index.html", caption="../report/audit.rst", category="Audit"),
         summary="results/report/summary.json",
         pairs=report("results/report/pairs.csv", caption="../report/audit.rst", category="Audit"),
+        files="results/report/files.csv",
         keep="results/report/keep.txt",
         drop="results/report/drop.txt",
     log:

@@ -4,18 +4,23 @@ Every run adds files and changes none, so an interrupted run leaves nothing half
 folder stays where the images may be, and no part of it goes into a report.
 """
 
+import json
 import logging
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from deepssim.audit.retrieval import Neighbours
-from deepssim.images.files import read_each
+from deepssim.errors import DataError, NotAnImage
+from deepssim.images.files import attempt_each
 from deepssim.images.folders import Decoded, checksums, decode
+from deepssim.images.frames import Facts
 from deepssim.images.packs import ImagePack
+from deepssim.images.standardize import Geometry
 from deepssim.runtime.hdf5 import dataset, open_hdf5, read_keys, write_keys
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.runtime.provenance import fingerprint
@@ -42,33 +47,53 @@ class AuditCache:
         return path.read_bytes()
 
     def decoded(
-        self, files: Sequence[Path], size: Sequence[int], percentiles: Sequence[float], *, threads: int, place: str
-    ) -> list[Decoded]:
-        """Return the images of files, decoding those whose content is new.
+        self,
+        files: Sequence[Path],
+        size: Sequence[int],
+        percentiles: Sequence[float],
+        *,
+        threads: int,
+        geometry: Geometry = Geometry.PAD,
+    ) -> list[Decoded | DataError]:
+        """Return the images of files, decoding those whose content is new, or why a file cannot be read.
 
         Args:
             files: to read.
             size: height and width of the images.
             percentiles: intensity window of images with more than 8 bits.
             threads: files decoded at a time.
-            place: folder of the files, for messages.
+            geometry: what is done about another aspect ratio.
         """
-
-        folder = (
-            self.root / "images" / fingerprint([STAGE_VERSIONS["prepare_dataset"], list(size), list(percentiles)])[:16]
+        kind = [STAGE_VERSIONS["prepare_dataset"], list(size), list(percentiles)]
+        if geometry is not Geometry.PAD:
+            kind.append(geometry.value)
+        folder = self.root / "images" / fingerprint(kind)[:16]
+        contents = checksums(files, threads)
+        known: dict[str, Decoded | DataError] = dict(
+            self._read_decoded(folder, {content for content in contents if isinstance(content, str)})
         )
-        content = checksums(files, threads)
-        known = self._read_decoded(folder, set(content))
-        new = {checksum: path for checksum, path in zip(content, files, strict=True) if checksum not in known}
-        if new:
-            found = read_each(
-                list(new.values()), lambda path: decode(path, size, percentiles),
-                threads=threads, place=place, total=len(files),
-            )  # fmt: skip
-            known |= dict(zip(new, found, strict=True))
-            self._write_decoded(folder, list(new), found)
+        # Unreadable files are tried one by one, since each has its own message, and again in each audit.
+        new: dict[str, Path] = {}
+        results: list[Decoded | DataError | None] = []
+        for path, content in zip(files, contents, strict=True):
+            if isinstance(content, DataError):
+                results.append(content)
+                continue
+            if content not in known:
+                new.setdefault(content, path)
+            results.append(None)
+        found = attempt_each(
+            list(new.values()), lambda path: decode(path, size, percentiles, geometry), threads=threads
+        )
+        known |= dict(zip(new, found, strict=True))
+        usable = {name: item for name, item in zip(new, found, strict=True) if isinstance(item, Decoded)}
+        if usable:
+            self._write_decoded(folder, list(usable), list(usable.values()))
         logger.info("%d of %d files were decoded, the others are known", len(new), len(files))
-        return [known[checksum] for checksum in content]
+        return [
+            result or _of_file(known[str(content)], path)
+            for result, content, path in zip(results, contents, files, strict=True)
+        ]
 
     def embeddings(
         self, pack: ImagePack, content: Sequence[str], checksum: str, embed: Callable[[ImagePack], Embeddings]
@@ -124,18 +149,24 @@ class AuditCache:
 
         known = {}
         for path in sorted(folder.glob("*.h5")):
-            with open_hdf5(path, needs=("images", "counts", "sizes", "parts", "files")) as file:
+            with open_hdf5(path, needs=("images", "counts", "sizes", "parts", "files", "about")) as file:
                 counts, sizes = dataset(file, "counts")[:], dataset(file, "sizes")[:]
                 names = read_keys(file, "files", expected=len(counts))
                 parts = read_keys(file, "parts", expected=len(sizes))
+                about = read_keys(file, "about", expected=len(counts))
                 if wanted.isdisjoint(names):
                     continue
                 images = dataset(file, "images")[:]
             stops = np.cumsum(counts)
-            for name, stop, count in zip(names, stops, counts, strict=True):
+            for name, stop, count, text in zip(names, stops, counts, about, strict=True):
                 if name in wanted:
                     rows = slice(stop - count, stop)
-                    known[name] = Decoded(images[rows], parts[rows], [(int(h), int(w)) for h, w in sizes[rows]])
+                    further = json.loads(text)
+                    facts = further["facts"] | {"notices": tuple(further["facts"]["notices"])}
+                    known[name] = Decoded(
+                        images[rows], parts[rows], [(int(h), int(w)) for h, w in sizes[rows]], further["left_out"],
+                        Facts(**facts),
+                    )  # fmt: skip
         return known
 
     def _write_decoded(self, folder: Path, names: list[str], decoded: Sequence[Decoded]) -> None:
@@ -150,6 +181,16 @@ class AuditCache:
             file.create_dataset("sizes", data=sizes.reshape(-1, 2))
             write_keys(file, "files", names)
             write_keys(file, "parts", [part for item in decoded for part in item.parts])
+            about = [json.dumps({"left_out": item.left_out, "facts": asdict(item.facts)}) for item in decoded]
+            write_keys(file, "about", about)
+
+
+def _of_file(content: Decoded | DataError, path: Path) -> Decoded | DataError:
+    """Return the content of a file, or the error of a file with the same content under its own name."""
+    if isinstance(content, Decoded):
+        return content
+    kind = NotAnImage if isinstance(content, NotAnImage) else DataError
+    return kind(f"{path}: {str(content).partition(': ')[2]}")
 
 
 def _write_lists(path: str, found: Neighbours) -> None:

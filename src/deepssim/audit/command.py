@@ -6,12 +6,13 @@ from typing import Any
 from deepssim.config.choices import Device
 from deepssim.runtime.threads import available_threads, set_threads
 
-# Exit status; 1 is for errors that the user can mend, 2 for unexpected ones.
-ABOVE_LIMIT, CANNOT_TELL = 3, 4
+# Exit status: 0 if no copies were found, or only as many candidates as chance explains; 1 is for errors that the user can
+# mend, 2 for wrong arguments and unexpected errors.
+COPIES_FOUND, CANNOT_TELL = 3, 4
 
 _IN_SECTION = (
     "real", "synthetic", "holdout", "encoder", "autoencoder", "subjects", "subject_pattern", "image_size",
-    "false_positive_rate", "de_identified",
+    "false_positive_rate", "de_identified", "include", "exclude", "skip_unreadable",
 )  # fmt: skip
 
 
@@ -20,8 +21,8 @@ def add_audit_command(commands: Any) -> None:
     command = commands.add_parser(
         "audit",
         help="judge folders of real and synthetic images, without labels",
-        description="Find out which synthetic images copy training images. Reads PNG, JPEG, TIFF, BMP, NIfTI and DICOM in "
-        "folders and below, of any size, and writes a report. Explained in docs/audit.md.",
+        description="Find out which synthetic images copy training images. Reads pictures, arrays, NIfTI and DICOM in "
+        "folders and below, of any size (docs/formats.md), and writes a report. Explained in docs/audit.md.",
     )
     command.add_argument("real", metavar="REAL", help="folder of the generator's training images")
     command.add_argument("synthetic", metavar="SYNTH", help="folder of its synthetic images")
@@ -33,6 +34,15 @@ def add_audit_command(commands: Any) -> None:
     command.add_argument(
         "--subject-pattern", metavar="REGEX", help="regular expression with one group that finds the subject in a path"
     )
+    command.add_argument(
+        "--include", action="append", metavar="PATTERN",
+        help="read only files that match, such as '*.png' (can be repeated; without a slash, at any depth)",
+    )  # fmt: skip
+    command.add_argument("--exclude", action="append", metavar="PATTERN", help="leave out files that match")
+    command.add_argument(
+        "--skip-unreadable", action="store_true", default=None,
+        help="judge without the files that cannot be read; by default the verdict is then that the audit cannot tell",
+    )  # fmt: skip
     command.add_argument("--image-size", nargs=2, type=int, metavar=("H", "W"), help="at which images are compared")
     command.add_argument("--false-positive-rate", type=float, metavar="RATE", help="rate of false alarms to allow")
     command.add_argument(
@@ -40,8 +50,9 @@ def add_audit_command(commands: Any) -> None:
     )
     command.add_argument(
         "--fail-above", type=_rate, metavar="RATE",
-        help=f"exit with {ABOVE_LIMIT} if copies were found and their rate in SYNTH is above RATE, 0 to 1, and with "
-        f"{CANNOT_TELL} if the audit cannot tell",
+        default=0.0,
+        help=f"exit with {COPIES_FOUND} if copies were found and their rate in SYNTH is above RATE, 0 to 1 (default: "
+        f"%(default)g), and with {CANNOT_TELL} if the audit cannot tell",
     )  # fmt: skip
     command.add_argument("--cache", metavar="DIR", help="for later runs (default: .deepssim-cache beside the report)")
     command.add_argument("--config", metavar="FILE", help="config file with sections audit and encoder")
@@ -73,7 +84,7 @@ def _run(options: argparse.Namespace) -> None:
     settings |= {name: getattr(options, name) for name in ("seed", "device") if getattr(options, name) is not None}
     found = audit_folder(options.out, config=parse_config(settings), cache=options.cache, threads=options.threads)
     print(f"{found['verdict']['result']}: {found['verdict']['sentence']}\nreport: {options.out}/index.html")
-    if options.fail_above is not None and above_limit(found, options.fail_above):
-        raise SystemExit(ABOVE_LIMIT)
-    if options.fail_above is not None and found["verdict"]["result"] == "cannot tell":
+    if above_limit(found, options.fail_above):
+        raise SystemExit(COPIES_FOUND)
+    if found["verdict"]["result"] == "cannot tell":
         raise SystemExit(CANNOT_TELL)

@@ -4,6 +4,7 @@ Not here: finding candidates (retrieval.py), calling them copies (calibration.py
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -16,7 +17,6 @@ from deepssim.config.audit import AuditConfig
 from deepssim.evaluation.groups import tail_limit
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.packs import ImagePack
-from deepssim.registration.result import Registered
 from deepssim.registration.search import align
 from deepssim.similarity.topk import TopK
 
@@ -24,7 +24,23 @@ _SAME_PICTURE = 0.95  # SSIM after alignment of two images of one moment
 _SUSPECTS = 50  # pairs of real images that are aligned to find the same picture under two names
 
 
-def confirmed(copies: leakage.Copies, aligned: dict[int, Registered], limit: float) -> np.ndarray:
+class Aligned(NamedTuple):
+    """An image aligned with the training image that it may copy; all images float32 (H, W), 0 to 1.
+
+    Attributes:
+        image: the image, moved.
+        ssim: exact SSIM of the two.
+        real: the training image.
+        other: the image as it was.
+    """
+
+    image: np.ndarray
+    ssim: float
+    real: np.ndarray
+    other: np.ndarray
+
+
+def confirmed(copies: leakage.Copies, aligned: dict[int, Aligned], limit: float) -> np.ndarray:
     """Return the candidates whose SSIM after alignment is above a limit; identical ones need no confirmation.
 
     Args:
@@ -69,7 +85,7 @@ def best_rows(copies: leakage.Copies, count: int) -> np.ndarray:
 
 def align_best(
     copies: leakage.Copies, train: Side, synthetic: Side, borderline: np.ndarray, options: AuditConfig
-) -> dict[int, Registered]:
+) -> dict[int, Aligned]:
     """Align the best candidates and the borderline images with their originals.
 
     Args:
@@ -82,16 +98,18 @@ def align_best(
         Aligned images by row of the synthetic images.
     """
     rows = np.unique(np.concatenate([best_rows(copies, max(options.verified, options.gallery)), borderline]))
-    return align_pairs(train.pack, copies.original, synthetic.pack, rows)
+    return align_pairs(train.packs, copies.original, synthetic.packs, rows)
 
 
-def align_pairs(real: ImagePack, partners: np.ndarray, other: ImagePack, rows: np.ndarray) -> dict[int, Registered]:
-    """Align images of a pack with their partners in another one.
+def align_pairs(
+    real: Sequence[ImagePack], partners: np.ndarray, other: Sequence[ImagePack], rows: np.ndarray
+) -> dict[int, Aligned]:
+    """Align images with their partners, in the geometry in which they then fit best.
 
     Args:
-        real: images to align with.
+        real: images to align with, once for each geometry.
         partners: row in `real` of each image of `other`, int64 (N,).
-        other: images to align.
+        other: images to align, once for each geometry.
         rows: which of them, int64 (n,).
 
     Returns:
@@ -99,8 +117,12 @@ def align_pairs(real: ImagePack, partners: np.ndarray, other: ImagePack, rows: n
     """
     found = {}
     for row in tqdm(rows.tolist(), desc="aligning", unit="pair", disable=None):
-        pair = ImagePack(np.stack([real.images[partners[row]], other.images[row]]), ["real", "other"]).unit()
-        found[row] = align(*pair)
+        tried = []
+        for first, second in zip(real, other, strict=True):
+            pair = ImagePack(np.stack([first.images[partners[row]], second.images[row]]), ["real", "other"]).unit()
+            registered = align(*pair)
+            tried.append(Aligned(registered.image, registered.ssim, *pair))
+        found[row] = max(tried, key=lambda item: item.ssim)
     return found
 
 
@@ -132,7 +154,7 @@ def control_ssim(sides: Sides, neighbours: Neighbours, count: int) -> np.ndarray
         return np.full(len(side.pack.keys), np.nan)
     rows = np.argsort(-best.scores[:, 0], kind="stable")[: max(count, _SUSPECTS)]
     ssim = np.full(len(side.pack.keys), np.nan)
-    for row, aligned in align_pairs(sides.train.pack, best.partners[:, 0], side.pack, rows).items():
+    for row, aligned in align_pairs(sides.train.packs, best.partners[:, 0], side.packs, rows).items():
         ssim[row] = aligned.ssim
     return ssim
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from deepssim.audit import evidence, leakage, membership
 from deepssim.audit.calibration import Rule, calibrated_rule, published_rule
+from deepssim.audit.comparability import unlike_any
 from deepssim.audit.controls import Control, Originals, choose_controls, positive_control
 from deepssim.audit.preflight import Finding
 from deepssim.audit.retrieval import Neighbours, nearest_two_ratios
@@ -22,7 +23,6 @@ from deepssim.evaluation.groups import LEAST_GROUPS, excess_probability, rate_by
 from deepssim.evaluation.intervals import Interval
 from deepssim.images.distort import DISTORTIONS, distort
 from deepssim.images.packs import ImagePack
-from deepssim.registration.result import Registered
 from deepssim.seeds import derive_seed
 
 _MOST_ERROR = 0.025  # of each of the two ways to find copies by chance: one confirmed image, or too many candidates
@@ -59,7 +59,7 @@ class AuditFigures:
     rule: Rule
     copies: leakage.Copies
     leakage: dict[str, Any]
-    aligned: dict[int, Registered]
+    aligned: dict[int, evidence.Aligned]
     confirmed: np.ndarray
     confirmed_above: float
     controls: list[Control]
@@ -69,7 +69,13 @@ class AuditFigures:
 
 
 def examine(
-    sides: Sides, neighbours: Neighbours, findings: Sequence[Finding], options: AuditConfig, tools: AuditTools
+    sides: Sides,
+    neighbours: Neighbours,
+    findings: Sequence[Finding],
+    options: AuditConfig,
+    tools: AuditTools,
+    *,
+    complete: bool = True,
 ) -> AuditFigures:
     """Judge synthetic images.
 
@@ -78,6 +84,7 @@ def examine(
         neighbours: their nearest images.
         findings: of the pre-flight so far.
         options, tools: section `audit`, and what to work with.
+        complete: whether all files that could hold an image were read.
     """
     train = sides.train
     bootstrap = {"confidence": options.confidence, "repetitions": options.bootstrap, "seed": tools.seed}
@@ -99,7 +106,7 @@ def examine(
     found["holdout_copied"] = _holdout_copied(sides, neighbours, rule, options.confidence)
     found["with_missed"] = leakage.with_missed(copies, rule, controls, confidence=options.confidence, seed=tools.seed)
     return AuditFigures(
-        verdict=_verdict(copies, confirmed, chance, rule),
+        verdict=_verdict(copies, confirmed, chance, rule, complete=complete),
         chance=chance,
         rule=rule,
         copies=copies,
@@ -109,7 +116,7 @@ def examine(
         confirmed_above=confirmed_above,
         controls=controls,
         membership=_membership(sides, neighbours, bootstrap),
-        findings=[*findings, *evidence.same_pictures(sides, neighbours, control_ssim)],
+        findings=[*findings, *evidence.same_pictures(sides, neighbours, control_ssim), *_unlike(sides, neighbours)],
         borderline=borderline,
     )
 
@@ -121,6 +128,13 @@ def _chance(sides: Sides, neighbours: Neighbours, seed: int) -> float:
         return 1.0
     best = neighbours.synthetic.scores[:, 0]
     return excess_probability(best, sides.synthetic.subjects, controls.scores[:, 0], side.subjects, seed)
+
+
+def _unlike(sides: Sides, neighbours: Neighbours) -> list[Finding]:
+    controls, _ = evidence.negative_controls(sides, neighbours)
+    best = controls.scores[:, 0] if controls.scores.shape[1] else np.zeros(0)
+    message = unlike_any(neighbours.synthetic.scores[:, 0], best)
+    return [Finding("synthetic images unlike any training image", message, [], True)] if message else []
 
 
 def _rule(sides: Sides, neighbours: Neighbours, options: AuditConfig, seed: int) -> Rule:
@@ -149,13 +163,15 @@ def _controls(train: Side, rule: Rule, options: AuditConfig, tools: AuditTools) 
     return [positive_control(name, tools.embed(pack), originals, rule) for name, pack in copies.items()]
 
 
-def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float, rule: Rule) -> Verdict:
+def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float, rule: Rule, *, complete: bool) -> Verdict:
     if copies.identical.any() or confirmed.any():
         return Verdict.COPIES
     if rule.limit is not None and rule.limit.groups < LEAST_GROUPS:
         return Verdict.CANNOT_TELL  # a limit that few people set says little, and could be too high for any copy
     if chance < _MOST_ERROR:
         return Verdict.COPIES
+    if not complete:
+        return Verdict.CANNOT_TELL  # what was not looked at cannot be cleared
     return Verdict.CANDIDATES if copies.flagged.any() else Verdict.NONE
 
 

@@ -1,24 +1,60 @@
-"""Which images an audit has: folders read, subjects found, and what is wrong with the data.
+"""Which images an audit has: every file of every folder accounted for, its images read, their subjects found.
 
-Not here: reading files (images/folders.py), how a subject is found (subjects.py), statistics (calibration.py).
+Not here: listing and reading files (images/), how a subject is found (subjects.py), what is wrong with the data
+(preflight.py, comparability.py).
 """
 
+import dataclasses
 import logging
-from collections.abc import Mapping
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from deepssim.audit.cache import AuditCache
-from deepssim.audit.preflight import Finding, duplicates_within, overlaps
-from deepssim.audit.subjects import find_subjects, volumes_of
+from deepssim.audit.subjects import find_subjects, numbered, volumes_of
 from deepssim.config.audit import AuditConfig
-from deepssim.errors import ConfigError
-from deepssim.images.folders import Collection, TreeSide, collect, list_files
+from deepssim.errors import ConfigError, DataError, NotAnImage
+from deepssim.images.folders import Collection, Decoded, TreeSide, collect, of_side
+from deepssim.images.listing import Entry, Status, list_folder
+from deepssim.images.packs import ImagePack
+from deepssim.images.standardize import Geometry
 
 logger = logging.getLogger(__name__)
 
-_SIDES = ("real", "synthetic", "holdout")
+SIDES = ("real", "synthetic", "holdout")
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The files of one folder and their images.
+
+    Attributes:
+        root: the folder.
+        entries: every file below it, with what became of it.
+        collection: the images that were read.
+    """
+
+    root: Path
+    entries: list[Entry]
+    collection: Collection
+
+    @property
+    def unread(self) -> list[Entry]:
+        """Files that could hold an image and were not read."""
+        return [entry for entry in self.entries if entry.status is Status.NOT_READ]
+
+    def counts(self) -> list[tuple[Status, str, int]]:
+        """Return the number of files by status and reason, those that were read first."""
+        found = Counter((entry.status, entry.reason) for entry in self.entries)
+        order = list(Status)
+        return sorted(
+            ((status, reason, count) for (status, reason), count in found.items()),
+            key=lambda row: (order.index(row[0]), -row[2], row[1]),
+        )
 
 
 def folders_of(options: AuditConfig) -> dict[str, Path]:
@@ -29,88 +65,157 @@ def folders_of(options: AuditConfig) -> dict[str, Path]:
     """
     if options.real is None or options.synthetic is None:
         raise ConfigError("audit.real and audit.synthetic must name the folders of training and synthetic images")
-    named = {name: getattr(options, name) for name in _SIDES}
+    named = {name: getattr(options, name) for name in SIDES}
     return {name: Path(path) for name, path in named.items() if path is not None}
 
 
-def collect_sides(
+def take_inventory(
     folders: Mapping[str, Path], store: AuditCache, options: AuditConfig, threads: int
-) -> dict[str, Collection]:
-    """Read the images of all sides, or take from the cache what is known; see `images.folders.collect`.
+) -> dict[str, Inventory]:
+    """List the files of all folders and read their images, or take from the cache what is known.
 
     Args:
         folders: by side.
         store: cache.
         options: section `audit`.
         threads: files decoded at a time.
+
+    Raises:
+        DataError: if a folder has no image that can be read, or one file belongs to two sides.
     """
-    return {name: _collect(root, name, store, options, threads) for name, root in folders.items()}
+    entries = {name: _list(root, name, options) for name, root in folders.items()}
+    require_apart(folders, entries)
+    return {name: _read(name, root, entries[name], store, options, threads) for name, root in folders.items()}
 
 
-def _collect(root: Path, name: str, store: AuditCache, options: AuditConfig, threads: int) -> Collection:
-    files = list_files(root, side=TreeSide.SYNTHETIC if name == "synthetic" else TreeSide.REAL)
-    decoded = store.decoded(files, options.image_size, options.intensity_percentiles, threads=threads, place=str(root))
-    collection = collect(root, files, decoded)
-    logger.info(
-        "%s: %d images of %s pixels, resized to %s", name, len(collection.pack.keys),
-        ", ".join(f"{size} ({count})" for size, count in sorted(collection.sizes.items())[:5]),
-        "x".join(map(str, options.image_size)),
-    )  # fmt: skip
-    if collection.constant:
-        logger.warning(
-            "%s: %d images are constant and were not judged, first %r", root, len(collection.constant),
-            collection.constant[0],
-        )  # fmt: skip
-    return collection
+def require_apart(folders: Mapping[str, Path], entries: Mapping[str, Sequence[Entry]]) -> None:
+    """Check that no file belongs to two sides, as when one folder lies inside another one.
+
+    Args:
+        folders: by side.
+        entries: their files.
+
+    Raises:
+        DataError: naming the two folders, the number of common files and the first.
+    """
+    files = {
+        name: {os.path.realpath(entry.path): entry for entry in found if entry.status is Status.READ}
+        for name, found in entries.items()
+    }
+    for number, first in enumerate(folders):
+        for second in list(folders)[number + 1 :]:
+            common = sorted(files[first].keys() & files[second].keys())
+            if common:
+                raise DataError(
+                    f"{folders[second]} ({second}) and {folders[first]} ({first}) have {len(common):,} files in common, "
+                    f"first {files[second][common[0]].name}; name folders that do not contain each other, or leave the "
+                    "common files out with --exclude"
+                )
 
 
-def find_subjects_of(collection: Collection, name: str, store: AuditCache, options: AuditConfig) -> list[str]:
+def variants(inventories: Mapping[str, Inventory], store: AuditCache, options: AuditConfig, threads: int) -> dict[
+    str, tuple[ImagePack, ...]
+]:  # fmt: skip
+    """Read all images again, squashed and cropped to the size of the audit instead of padded.
+
+    Args:
+        inventories: by side, with images that are padded.
+        store, options, threads: as of `take_inventory`.
+
+    Returns:
+        Packs with the keys of each side's images, one for each geometry.
+    """
+    found = {}
+    for name, item in inventories.items():
+        files = [entry.path for entry in item.entries if entry.status is Status.READ]
+        packs = []
+        for geometry in (Geometry.SQUASH, Geometry.CROP):
+            decoded = store.decoded(
+                files, options.image_size, options.intensity_percentiles, threads=threads, geometry=geometry
+            )
+            for content in decoded:
+                if isinstance(content, DataError):  # it was readable a moment ago
+                    raise content
+            pixels = np.concatenate([content.images for content in decoded if isinstance(content, Decoded)])
+            packs.append(ImagePack(pixels[item.collection.rows], item.collection.pack.keys))
+        found[name] = tuple(packs)
+    return found
+
+
+def find_subjects_of(inventory: Inventory, name: str, store: AuditCache, options: AuditConfig) -> list[str]:
     """Return the subject of every image of one side; of synthetic images the volume, or the image itself.
 
     Args:
-        collection: images of the side.
+        inventory: images of the side.
         name: of the side.
         store: cache, which keeps the salt of hashes.
         options: section `audit`.
     """
     if name == "synthetic":
-        return volumes_of(collection)
-    return find_subjects(
-        collection, Path(getattr(options, name)), table=options.subjects, pattern=options.subject_pattern,
-        salt=store.salt(),
+        return volumes_of(inventory.collection)
+    found = find_subjects(
+        inventory.collection, inventory.root, table=options.subjects, pattern=options.subject_pattern, salt=store.salt()
+    )
+    if name == "holdout" and options.subjects is None and options.subject_pattern is None:
+        # Both folders may count their files from 0 on; the same number is then not the same patient.
+        return [f"{name}/{subject}" if numbered(subject) else subject for subject in found]
+    return found
+
+
+def _list(root: Path, name: str, options: AuditConfig) -> list[Entry]:
+    try:
+        found = list_folder(root, include=options.include, exclude=options.exclude)
+    except DataError as error:
+        raise DataError(f"{error}; name a folder with images") from None
+    entries = of_side(found, TreeSide.SYNTHETIC if name == "synthetic" else TreeSide.REAL)
+    if not any(entry.status is Status.READ for entry in entries):
+        raise DataError(_nothing(root, entries))
+    return entries
+
+
+def _nothing(root: Path, entries: Sequence[Entry]) -> str:
+    """Say that a folder has no image, and what it has instead."""
+    if not entries:
+        return f"{root}: is empty; name a folder with images"
+    unread = [entry for entry in entries if entry.status is Status.NOT_READ]
+    first = (unread or list(entries))[0]
+    return (
+        f"{root}: has no image that can be read; {len(unread)} of its {len(entries)} files could not be read and the others "
+        f"are left out, first {first.name} ({first.reason}); name a folder with images"
+    )
+
+
+def _read(
+    name: str, root: Path, entries: list[Entry], store: AuditCache, options: AuditConfig, threads: int
+) -> Inventory:
+    files = [entry.path for entry in entries if entry.status is Status.READ]
+    decoded = store.decoded(files, options.image_size, options.intensity_percentiles, threads=threads)
+    content = {path: item for path, item in zip(files, decoded, strict=True) if isinstance(item, Decoded)}
+    failures = {path: item for path, item in zip(files, decoded, strict=True) if isinstance(item, DataError)}
+    entries = [_failed(entry, failures[entry.path]) if entry.path in failures else entry for entry in entries]
+    if not content:
+        raise DataError(_nothing(root, entries))
+    inventory = Inventory(root, entries, collect(root, list(content), list(content.values())))
+    _log(name, inventory, options)
+    return inventory
+
+
+def _failed(entry: Entry, error: DataError) -> Entry:
+    status = Status.LEFT_OUT if isinstance(error, NotAnImage) else Status.NOT_READ
+    return dataclasses.replace(entry, status=status, reason=str(error).removeprefix(f"{entry.path}: "))
+
+
+def _log(name: str, inventory: Inventory, options: AuditConfig) -> None:
+    collection = inventory.collection
+    logger.info(
+        "%s: %d images of %s pixels, resized to %s", name, len(collection.pack.keys),
+        ", ".join(f"{size} ({count})" for size, count in sorted(collection.sizes.items())[:5]),
+        "x".join(map(str, options.image_size)),
     )  # fmt: skip
-
-
-def preflight(
-    collections: Mapping[str, Collection], subjects: Mapping[str, list[str]]
-) -> tuple[list[Finding], np.ndarray | None]:
-    """Find what is wrong with the data.
-
-    Args:
-        collections, subjects: images and their subjects, by side.
-
-    Returns:
-        Findings, and which held-out images can be used: bool (H,), None without a holdout.
-    """
-    real = collections["real"]
-    findings = duplicates_within(real.pack.keys, real.pixel_hashes)
-    usable = None
-    if "holdout" in collections:
-        sides = [(collections[name].pack.keys, collections[name].pixel_hashes, subjects[name])
-                 for name in ("real", "holdout")]  # fmt: skip
-        found, usable = overlaps(*sides)
-        findings += found
-        if not usable.any():
-            message = (
-                "no held-out image is left to calibrate on; published limits were used as if there were no holdout"
-            )
-            findings.append(Finding("no usable holdout", message, [], True))
-    if len(set(subjects["real"])) == len(subjects["real"]):
-        message = (
-            "every training image counts as a subject of its own; if patients have several images, name them "
-            "(--subjects or --subject-pattern), or intervals are too narrow"
-        )
-        findings.append(Finding("subjects unknown", message, [], False))
-    for finding in findings:
-        logger.warning("%s", finding.message)
-    return findings, usable
+    for status, reason, count in inventory.counts():
+        level = logging.WARNING if status is Status.NOT_READ else logging.INFO
+        logger.log(level, "%s: files %s: %d%s", name, status.value, count, f" ({reason})" if reason else "")
+    for reason, count in collection.left_out.items():
+        logger.info("%s: further images in these files that are left out: %d (%s)", name, count, reason)
+    for notice, count in collection.stored.get("notice", {}).items():
+        logger.info("%s: files with a notice: %d (%s)", name, count, notice)

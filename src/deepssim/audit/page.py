@@ -16,7 +16,8 @@ from PIL import Image
 from deepssim.audit.evidence import best_rows
 from deepssim.audit.examination import Verdict
 from deepssim.audit.plots import controls_svg, scores_svg, shares_svg
-from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, kinds, percent, subjects
+from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, kinds, subjects
+from deepssim.audit.wording import SIDE_NAMES, percent
 from deepssim.evaluation.intervals import Interval
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 
@@ -39,6 +40,7 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any]) -
     table = subjects(report)
     page = environment.get_template("audit.html").render(
         summary=summary,
+        side_names=SIDE_NAMES,
         verdict_class=_CLASSES[report.figures.verdict],
         figures=report.figures.leakage,
         rule=report.figures.rule,
@@ -104,18 +106,15 @@ def _gallery(report: AuditReport) -> list[dict[str, Any]]:
                 "borderline": bool(row in set(report.figures.borderline)),
                 "score": float(copies.scores[row]),
                 "ratio": float(copies.ratios[row]),
-                **_pictures(report, row, original),
+                **_pictures(report, row),
             }
         )
     return shown
 
 
-def _pictures(report: AuditReport, row: int, original: int) -> dict[str, Any]:
-    real, synthetic = (
-        pack.images[place].astype(np.float32) / np.float32(pack.maximum)
-        for pack, place in ((report.train.pack, original), (report.synthetic.pack, row))
-    )
+def _pictures(report: AuditReport, row: int) -> dict[str, Any]:
     aligned = report.figures.aligned[int(row)]
+    real, synthetic = aligned.real, aligned.other
     return {
         "ssim": aligned.ssim,
         "real_picture": _png(real),

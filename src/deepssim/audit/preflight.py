@@ -1,12 +1,21 @@
 """What makes an audit's question unclear before any score: repeated images, images and subjects on both sides.
 
-Not here: reading images (images/folders.py).
+Not here: which files there are (inventory.py), whether the sides can be compared (comparability.py).
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from deepssim.audit.comparability import SIDE_NAMES, different_sides
+from deepssim.audit.inventory import Inventory
+from deepssim.audit.subjects import identifier_findings
+from deepssim.config.audit import AuditConfig
+from deepssim.images.folders import Collection
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = 20
 
@@ -26,6 +35,80 @@ class Finding:
     message: str
     items: Sequence[tuple[str, ...]]
     qualifies: bool
+
+
+def preflight(
+    inventories: Mapping[str, Inventory], subjects: Mapping[str, list[str]], options: AuditConfig
+) -> tuple[list[Finding], np.ndarray | None]:
+    """Find what is wrong with the data.
+
+    Args:
+        inventories, subjects: images and their subjects, by side.
+        options: section `audit`.
+
+    Returns:
+        Findings, and which held-out images can be used: bool (H,), None without a holdout.
+    """
+    collections = {name: item.collection for name, item in inventories.items()}
+    real = collections["real"]
+    findings = duplicates_within(real.pack.keys, real.pixel_hashes)
+    findings += constant(collections)
+    if options.skip_unreadable:
+        findings += skipped(inventories)
+    if options.subjects is None and options.subject_pattern is None:
+        findings += [
+            Finding("patients not identified", message, [], True)
+            for message in identifier_findings(collections, subjects)
+        ]
+    findings += [Finding(kind, message, [], True) for kind, message in different_sides(collections)]
+    usable = None
+    if "holdout" in collections:
+        sides = [(collections[name].pack.keys, collections[name].pixel_hashes, subjects[name])
+                 for name in ("real", "holdout")]  # fmt: skip
+        found, usable = overlaps(*sides)
+        findings += found
+        if not usable.any():
+            message = (
+                "no held-out image is left to calibrate on; published limits were used as if there were no holdout"
+            )
+            findings.append(Finding("no usable holdout", message, [], True))
+    if len(set(subjects["real"])) == len(subjects["real"]):
+        message = (
+            "every training image counts as a subject of its own; if patients have several images, name them "
+            "(--subjects or --subject-pattern), or intervals are too narrow"
+        )
+        findings.append(Finding("subjects unknown", message, [], False))
+    for finding in findings:
+        logger.warning("%s", finding.message)
+    return findings, usable
+
+
+def constant(collections: Mapping[str, Collection]) -> list[Finding]:
+    """Say which training or synthetic images are constant: a file that was read wrongly can look so."""
+    findings = []
+    for name in ("real", "synthetic"):
+        item = collections[name]
+        if item.constant:
+            message = (
+                f"{len(item.constant)} of {len(item.constant) + len(item.pack.keys)} {SIDE_NAMES[name]} images show nothing but "
+                "one grey value and were not judged; if a viewer shows more in them, they were read wrongly"
+            )
+            findings.append(Finding("constant images", message, [(key,) for key in item.constant[:_SHOWN]], True))
+    return findings
+
+
+def skipped(inventories: Mapping[str, Inventory]) -> list[Finding]:
+    """Say which files were not read although they could hold images."""
+    findings = []
+    for name, item in inventories.items():
+        if item.unread:
+            message = (
+                f"{len(item.unread)} of {len(item.entries)} {SIDE_NAMES[name]} files could not be read and were skipped as requested; "
+                "nothing is known about images in them"
+            )
+            shown = [(entry.name, entry.reason) for entry in item.unread[:_SHOWN]]
+            findings.append(Finding("files skipped", message, shown, True))
+    return findings
 
 
 def duplicates_within(keys: Sequence[str], content: Sequence[str]) -> list[Finding]:

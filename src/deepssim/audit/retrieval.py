@@ -78,6 +78,37 @@ def find_neighbours(
     return Neighbours(of_synthetic, of_train, others, of_holdout, holdout_synthetic, synthetic_holdout)
 
 
+def merge(lists: Sequence[Neighbours]) -> Neighbours:
+    """Combine the lists of several geometries: of each pair the best score counts.
+
+    Args:
+        lists: of the same images.
+
+    Returns:
+        Lists of the same lengths; the first ones themselves if there is one geometry.
+    """
+    if len(lists) == 1:
+        return lists[0]
+    merged = {}
+    for name in Neighbours.__dataclass_fields__:
+        found = [best for item in lists if (best := getattr(item, name)) is not None]
+        merged[name] = _merged(found) if found else None
+    return Neighbours(**merged)  # type: ignore[arg-type]
+
+
+def _merged(lists: Sequence[TopK]) -> TopK:
+    width = min(best.scores.shape[1] for best in lists)
+    scores = np.concatenate([best.scores for best in lists], axis=1)
+    partners = np.concatenate([best.partners for best in lists], axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    scores, partners = (np.take_along_axis(values, order, axis=1) for values in (scores, partners))
+    kept_scores, kept_partners = np.empty_like(scores[:, :width]), np.empty_like(partners[:, :width])
+    for row in range(len(scores)):
+        first = np.sort(np.unique(partners[row], return_index=True)[1])[:width]
+        kept_scores[row], kept_partners[row] = scores[row, first], partners[row, first]
+    return TopK(kept_scores, kept_partners)
+
+
 def of_other_subjects(best: TopK, subjects: Sequence[str], partner_subjects: Sequence[str], k: int) -> TopK:
     """Leave out partners of an image's own subject and keep k of the others, or as many as every image has.
 

@@ -6,23 +6,26 @@ Not here: the statistics (examination.py), the page (page.py), the command line 
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.comparability import aspect_ratios_differ
 from deepssim.audit.examination import Verdict, examine
-from deepssim.audit.inventory import collect_sides, find_subjects_of, folders_of, preflight
+from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory, variants
 from deepssim.audit.page import write_page
-from deepssim.audit.retrieval import Neighbours, find_neighbours
+from deepssim.audit.preflight import preflight
+from deepssim.audit.retrieval import Neighbours, find_neighbours, merge
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.tables import AuditReport, write_tables
 from deepssim.config.choices import MetricName, Precision
 from deepssim.config.settings import Config, parse_config
 from deepssim.errors import DataError
-from deepssim.images.folders import Collection
+from deepssim.images.folders import Collection, pixel_hashes
 from deepssim.images.packs import ImagePack
 from deepssim.metrics import METRICS
 from deepssim.runtime.outputs import atomic_outputs
@@ -35,6 +38,7 @@ OUTPUTS = {
     "page": "index.html",
     "summary": "summary.json",
     "pairs": "pairs.csv",
+    "files": "files.csv",
     "keep": "keep.txt",
     "drop": "drop.txt",
 }
@@ -42,12 +46,21 @@ _BATCH = 256  # images embedded at a time
 
 
 def run_audit(
-    *, page: str, summary: str, pairs: str, keep: str, drop: str, cache: str, config: Config, threads: int = 1
+    *,
+    page: str,
+    summary: str,
+    pairs: str,
+    files: str,
+    keep: str,
+    drop: str,
+    cache: str,
+    config: Config,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """Audit the folders that section `audit` names and write the report.
 
     Args:
-        page, summary, pairs, keep, drop: files to write, see docs/audit.md.
+        page, summary, pairs, files, keep, drop: files to write, see docs/audit.md.
         cache: folder for what the next audit need not compute again.
         config: of which sections `audit`, `encoder`, `published`, `seed` and `device` are used.
         threads: processor threads.
@@ -61,18 +74,21 @@ def run_audit(
     """
     started = time.perf_counter()
     options, store = config.audit, AuditCache(Path(cache))
-    collections = collect_sides(folders_of(options), store, options, threads)
-    subjects = {name: find_subjects_of(item, name, store, options) for name, item in collections.items()}
-    findings, usable = preflight(collections, subjects)
+    inventories = take_inventory(folders_of(options), store, options, threads)
+    collections = {name: item.collection for name, item in inventories.items()}
+    subjects = {name: find_subjects_of(item, name, store, options) for name, item in inventories.items()}
+    findings, usable = preflight(inventories, subjects, options)
     weights, about = _encoder(collections["real"], subjects["real"], store, config)
     tools = AuditTools(_embedder(weights, config), config.seed, threads, _reconstruction(config))
     checksum = file_checksum(weights)
-    sides = _sides(collections, subjects, usable, store, checksum, tools)
-    neighbours = _neighbours(sides, store, checksum, options.top_k, threads)
-    figures = examine(sides, neighbours, findings, options, tools)
+    packs = variants(inventories, store, options, threads) if aspect_ratios_differ(collections) else {}
+    sides = _sides(collections, packs, subjects, usable, store, checksum, tools)
+    neighbours = _neighbours(sides, store, tools, checksum, options.top_k)
+    complete = options.skip_unreadable or not any(item.unread for item in inventories.values())
+    figures = examine(sides, neighbours, findings, options, tools, complete=complete)
     about |= {"sha256": checksum, "seconds_of_audit": round(time.perf_counter() - started, 1)}
-    report = AuditReport(sides, figures, neighbours, collections, config, about, store.salt())
-    found = write_tables(report, summary=summary, pairs=pairs, keep=keep, drop=drop)
+    report = AuditReport(sides, figures, neighbours, inventories, config, about, store.salt())
+    found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
     write_page(page, report, found)
     logger.info("%s", found["verdict"]["sentence"])
     return found
@@ -93,8 +109,10 @@ def audit_folder(
         What `summary.json` holds.
     """
     place = Path(out)
-    with atomic_outputs({name: place / file for name, file in OUTPUTS.items()}) as files:
-        return run_audit(**files, cache=str(cache or place.parent / ".deepssim-cache"), config=config, threads=threads)
+    with atomic_outputs({name: place / file for name, file in OUTPUTS.items()}) as outputs:
+        return run_audit(
+            **outputs, cache=str(cache or place.parent / ".deepssim-cache"), config=config, threads=threads
+        )
 
 
 def audit_images(
@@ -144,7 +162,7 @@ def above_limit(found: dict[str, Any], rate: float) -> bool:
         rate: fraction of the synthetic images, 0 to 1.
     """
     estimate = found["figures"]["synthetic_that_copy"]["value"]
-    return found["verdict"]["result"] == Verdict.COPIES and estimate > rate
+    return found["verdict"]["result"] == Verdict.COPIES and (rate == 0 or estimate > rate)
 
 
 def _encoder(
@@ -170,6 +188,7 @@ def _embedder(weights: Path, config: Config) -> Callable[[ImagePack], Embeddings
 
 def _sides(
     collections: dict[str, Collection],
+    packs: Mapping[str, tuple[ImagePack, ...]],
     subjects: dict[str, list[str]],
     usable: np.ndarray | None,
     store: AuditCache,
@@ -179,7 +198,7 @@ def _sides(
     sides = {
         name: Side(
             item.pack, item.pixel_hashes, subjects[name],
-            store.embeddings(item.pack, item.pixel_hashes, checksum, tools.embed),
+            store.embeddings(item.pack, item.pixel_hashes, checksum, tools.embed), packs.get(name, ()),
         )
         for name, item in collections.items()
     }  # fmt: skip
@@ -187,15 +206,25 @@ def _sides(
     return Sides(sides["real"], sides["synthetic"], holdout)
 
 
-def _neighbours(sides: Sides, store: AuditCache, checksum: str, k: int, threads: int) -> Neighbours:
+def _neighbours(sides: Sides, store: AuditCache, tools: AuditTools, checksum: str, k: int) -> Neighbours:
+    """Find the nearest images; where the shapes of the sides differ, in every geometry, of which the best counts."""
     present = [side for side in (sides.train, sides.synthetic, sides.holdout) if side]
-    return store.neighbours(
-        [checksum, k, *([side.pixel_hashes, side.subjects] for side in present)],
-        lambda: find_neighbours(
-            sides.train.embeddings, sides.synthetic.embeddings,
-            sides.holdout.embeddings if sides.holdout else None, sides.train.subjects, k=k, threads=threads,
-        ),
-    )  # fmt: skip
+    found = []
+    for number in range(1 + len(sides.train.variants)):
+        hashes = [side.pixel_hashes if number == 0 else pixel_hashes(side.packs[number]) for side in present]
+        embedded = [
+            side.embeddings if number == 0 else store.embeddings(side.packs[number], names, checksum, tools.embed)
+            for side, names in zip(present, hashes, strict=True)
+        ]
+        lists = store.neighbours(
+            [checksum, k, *([names, side.subjects] for names, side in zip(hashes, present, strict=True))],
+            partial(
+                find_neighbours, embedded[0], embedded[1], embedded[2] if sides.holdout else None,
+                sides.train.subjects, k=k, threads=tools.threads,
+            ),
+        )  # fmt: skip
+        found.append(lists)
+    return merge(found)
 
 
 def _part(side: Side, chosen: np.ndarray) -> Side:
@@ -210,6 +239,7 @@ def _part(side: Side, chosen: np.ndarray) -> Side:
     return dataclasses.replace(
         side, pack=ImagePack(side.pack.images[rows], keys), pixel_hashes=pick(side.pixel_hashes),
         subjects=pick(side.subjects), embeddings=embeddings,
+        variants=tuple(ImagePack(pack.images[rows], keys) for pack in side.variants),
     )  # fmt: skip
 
 

@@ -19,12 +19,19 @@ class Side:
         pixel_hashes: hash of each image's pixels.
         subjects: of each image; of synthetic images the volume, or the image itself.
         embeddings: in the order of the pack.
+        variants: the same images brought to the size of the audit in other ways; none where all shapes fit.
     """
 
     pack: ImagePack
     pixel_hashes: list[str]
     subjects: list[str]
     embeddings: Embeddings
+    variants: tuple[ImagePack, ...] = ()
+
+    @property
+    def packs(self) -> tuple[ImagePack, ...]:
+        """The images in every geometry, padded first."""
+        return self.pack, *self.variants
 
 
 @dataclass(frozen=True)

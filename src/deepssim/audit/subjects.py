@@ -3,13 +3,25 @@
 Not here: patterns and patients of DICOM files (datasets/subjects.py), splitting by subject (datasets/splits.py).
 """
 
+import re
+import unicodedata
 from collections import Counter
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from deepssim.datasets import subjects
 from deepssim.datasets.tables import read_csv
 from deepssim.errors import DataError
-from deepssim.images.folders import Collection, path_below
+from deepssim.images.dicom import SUBJECT_PREFIX
+from deepssim.images.files import format_of, stem_of
+from deepssim.images.folders import Collection
+from deepssim.images.listing import path_below
+
+# Words in names that count files; a letter or word that is not here could name a patient.
+_COUNTING = {
+    "img", "image", "images", "im", "slice", "slices", "sample", "samples", "frame", "gen", "generated", "fake", "real", "train",
+    "test", "valid", "val", "holdout", "pic", "scan", "file", "data",
+}  # fmt: skip
 
 
 def find_subjects(
@@ -39,13 +51,63 @@ def find_subjects(
     return [of_file[path] for path in collection.files]
 
 
+def numbered(name: str) -> bool:
+    """Return whether a path below a folder only counts files, so that an equal one elsewhere is not the same patient.
+
+    `00012.png` and `train/img_12.png` count; `patient12.png` and `IXI012/t1.nii.gz` may name a patient.
+    """
+    stem = str(PurePosixPath(name.lower()).with_name(stem_of(Path(name.lower()))))
+    return all(word in _COUNTING for word in re.findall(r"[^\W\d_]+", stem))
+
+
+def identifier_findings(collections: Mapping[str, Collection], subjects: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say where the PatientID of DICOM files cannot tell patients apart.
+
+    Args:
+        collections, subjects: images and their subjects, by side, found without a table or pattern.
+
+    Returns:
+        Sentences.
+    """
+    without, known, total = 0, set(), 0
+    for name, collection in collections.items():
+        if name == "synthetic":
+            continue
+        of_file = dict(zip(collection.files, subjects[name], strict=True))
+        for path, subject in of_file.items():
+            kind = format_of(path)
+            if kind is None or kind.read_patient is None:
+                continue
+            total += 1
+            if subject.startswith(SUBJECT_PREFIX):
+                known.add(subject)
+            else:
+                without += 1
+    advice = "name the patients with --subjects or --subject-pattern if there are several"
+    found = []
+    if without:
+        found.append(
+            f"{without} of {total} DICOM files have no PatientID, and each counts as a subject of its own; {advice}"
+        )
+    if len(known) == 1 and total - without > 1:
+        found.append(
+            f"all {total - without} DICOM files with a PatientID have the same one, as after de-identification; {advice}"
+        )
+    return found
+
+
 def _by_table(collection: Collection, root: Path, csv: Path) -> list[str]:
     rows = read_csv(csv, needs=("image_path", "subject"))
-    subject_of: dict[Path, str] = {}
+    subject_of: dict[str, str] = {}
     for name, subject in zip(rows["image_path"], rows["subject"], strict=True):
-        for place in (csv.parent, root):
-            subject_of[(place / name).resolve()] = str(subject)
-    found = [subject_of.get(path.resolve()) for path in collection.files]
+        for place in {csv.parent, root}:
+            path = _comparable(place / name.strip().replace("\\", "/"))
+            if subject_of.setdefault(path, str(subject)) != str(subject):
+                raise DataError(
+                    f"{csv}: names two subjects for one image, {name!r}: {subject_of[path]!r} and {str(subject)!r}; "
+                    "keep one of the rows"
+                )
+    found = [subject_of.get(_comparable(path)) for path in collection.files]
     absent = [key for key, subject in zip(collection.pack.keys, found, strict=True) if subject is None]
     if absent:
         raise DataError(
@@ -53,6 +115,11 @@ def _by_table(collection: Collection, root: Path, csv: Path) -> list[str]:
             "with image_path (relative to the CSV or to the folder) and subject"
         )
     return [str(subject) for subject in found]
+
+
+def _comparable(path: Path) -> str:
+    """Return an absolute path whose accented letters are composed; macOS and some archives store them decomposed."""
+    return unicodedata.normalize("NFC", str(path.resolve()))
 
 
 def volumes_of(collection: Collection) -> list[str]:

@@ -1,9 +1,10 @@
-"""What an audit writes for other software: summary.json, pairs.csv, keep.txt and drop.txt.
+"""What an audit writes for other software: summary.json, pairs.csv, files.csv, keep.txt and drop.txt.
 
-Not here: the page for people (audit_page.py), the figures (evaluation/audit.py).
+Not here: the verdict in words (wording.py), the page for people (page.py), the figures (examination.py).
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,21 +14,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepssim.audit.examination import AuditFigures, Verdict
+from deepssim.audit.examination import AuditFigures
+from deepssim.audit.inventory import Inventory
 from deepssim.audit.leakage import subject_table
 from deepssim.audit.retrieval import Neighbours
 from deepssim.audit.sides import Side, Sides
+from deepssim.audit.wording import HIDDEN, sentence
 from deepssim.config.base import as_settings
 from deepssim.config.settings import Config
 from deepssim.datasets.tables import write_csv
-from deepssim.evaluation.groups import LEAST_GROUPS
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
-from deepssim.images.folders import Collection, checksums
+from deepssim.images.folders import checksums
+from deepssim.images.listing import printable
+from deepssim.images.standardize import Geometry
 from deepssim.runtime.json_files import as_json
 from deepssim.runtime.provenance import fingerprint, versions
 from deepssim.seeds import numpy_generator
 
-HIDDEN = "(left out: de-identified)"
 MOST_SUBJECTS = 200  # rows of the table; a page with thousands would not open on a phone
 _PATHS = ("real", "synthetic", "holdout", "subjects", "subject_pattern", "encoder", "autoencoder")
 
@@ -39,7 +42,7 @@ class AuditReport:
     Attributes:
         sides: the images that were judged.
         figures, neighbours: what was found.
-        collections: what the folders hold, by `real`, `synthetic` and `holdout`.
+        inventories: what the folders hold, by `real`, `synthetic` and `holdout`.
         config: the settings.
         encoder: `source`, `sha256` and `training_seconds` of the encoder.
         salt: makes the numbers of a de-identified report hard to guess.
@@ -48,7 +51,7 @@ class AuditReport:
     sides: Sides
     figures: AuditFigures
     neighbours: Neighbours
-    collections: Mapping[str, Collection]
+    inventories: Mapping[str, Inventory]
     config: Config
     encoder: Mapping[str, Any]
     salt: bytes = b""
@@ -108,16 +111,17 @@ class Names:
         return self._real.get(name) or self._subjects.get(name) or HIDDEN if self._hidden else name
 
 
-def write_tables(report: AuditReport, *, summary: str, pairs: str, keep: str, drop: str) -> dict[str, Any]:
+def write_tables(report: AuditReport, *, summary: str, pairs: str, files: str, keep: str, drop: str) -> dict[str, Any]:
     """Write the files for other software and return what the summary holds.
 
     Args:
         report: all results.
-        summary, pairs, keep, drop: files to write.
+        summary, pairs, files, keep, drop: files to write.
     """
     found = summarise(report)
     Path(summary).write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     write_csv(pairs, pair_table(report))
+    write_csv(files, file_table(report))
     names = release_names(report)
     for path, chosen in ((keep, ~report.figures.copies.flagged), (drop, report.figures.copies.flagged)):
         lines = [names[row] for row in np.flatnonzero(chosen)]
@@ -129,10 +133,23 @@ def release_names(report: AuditReport) -> list[str]:
     """Name synthetic images so that their owner finds them: by path below the folder or, de-identified, by checksum."""
     if not report.config.audit.de_identified:
         return report.synthetic.pack.keys
-    files = report.collections["synthetic"].files
+    files = report.inventories["synthetic"].collection.files
     parts = [key.partition("#")[2] for key in report.synthetic.pack.keys]
     hashes = checksums(files, 2)
-    return [f"{digest}#{part}" if part else digest for digest, part in zip(hashes, parts, strict=True)]
+    return [f"{digest}#{part}" if part else str(digest) for digest, part in zip(hashes, parts, strict=True)]
+
+
+def file_table(report: AuditReport) -> pd.DataFrame:
+    """Return a row for every file of every folder: side, file, status, reason and the number of its images that were judged."""
+    hidden = report.config.audit.de_identified
+    rows = []
+    for side, item in report.inventories.items():
+        images = Counter(item.collection.files)
+        rows += [
+            (side, HIDDEN if hidden else entry.name, entry.status.value, entry.reason, images[entry.path])
+            for entry in item.entries
+        ]
+    return pd.DataFrame(rows, columns=["side", "file", "status", "reason", "images"])
 
 
 def kinds(report: AuditReport) -> np.ndarray:
@@ -175,13 +192,15 @@ def summarise(report: AuditReport) -> dict[str, Any]:
     figures, options = report.figures, report.config.audit
     rule = figures.rule
     settings = {name: as_settings(getattr(report.config, name)) for name in ("audit", "encoder", "seed", "device")}
+    given = {name: value for name in _PATHS if (value := settings["audit"][name]) is not None}
+    settings["audit"] |= {name: printable(value) for name, value in given.items()}
     if options.de_identified:
         settings["audit"] |= {name: HIDDEN for name in _PATHS if settings["audit"][name] is not None}
     return as_json(
         {
             "verdict": {
                 "result": figures.verdict.value,
-                "sentence": sentence(report),
+                "sentence": sentence(figures, report.inventories, report.config.audit),
                 "reservations": [item.message for item in figures.findings if item.qualifies],
                 "probability_by_chance": figures.chance if len(rule.alarms) else None,
             },
@@ -231,59 +250,22 @@ def subjects(report: AuditReport) -> pd.DataFrame:
 
 def _data(report: AuditReport) -> dict[str, Any]:
     counts = {}
-    for name, item in report.collections.items():
+    for name, inventory in report.inventories.items():
+        item = inventory.collection
         constant = [HIDDEN] * len(item.constant) if report.config.audit.de_identified else item.constant
-        counts[name] = {"images": len(item.pack.keys), "sizes": item.sizes, "constant_and_not_judged": constant}
+        counts[name] = {
+            "files": [
+                {"status": status.value, "reason": reason, "count": count}
+                for status, reason, count in inventory.counts()
+            ],
+            "images": len(item.pack.keys),
+            "sizes": item.sizes,
+            "constant_and_not_judged": constant,
+            "images_left_out": item.left_out,
+            "stored": item.stored,
+        }
     counts["real"]["subjects"] = len(set(report.train.subjects))
     if report.holdout:
         counts["holdout"] |= {"used": len(report.holdout.pack.keys), "subjects": len(set(report.holdout.subjects))}
-    return counts | {"compared_at": list(report.config.audit.image_size)}
-
-
-def sentence(report: AuditReport) -> str:
-    """Say in words what was found; the limits of it stand beside it in the report."""
-    figures = report.figures
-    copies, estimate, alarms = figures.copies, figures.leakage["synthetic_that_copy"], figures.rule.alarm_rate
-    flagged, total = int(copies.flagged.sum()), len(copies.flagged)
-    if figures.verdict is Verdict.NONE:
-        return (
-            f"None of {total:,} synthetic images was found to copy a training image; with {report.config.audit.confidence:.0%} "
-            f"confidence at most {percent(estimate.high)} of such images are copies that this test sees."
-        )
-    if figures.verdict is Verdict.CANNOT_TELL:
-        return _cannot_tell(report)
-    known = bool(alarms.total)
-    beside = f", beside {percent(alarms.value)} of images that cannot be copies" if known else ""
-    text = f"{flagged:,} of {total:,} synthetic images ({percent(flagged / total)}) are called copies{beside}"
-    if figures.verdict is Verdict.CANDIDATES:
-        return text + (
-            "; that is no more than chance explains."
-            if known
-            else "; how many false alarms that includes is not known."
-        )
-    certain = int(copies.identical.sum())
-    extra = f" {certain:,} are identical to a training image in every pixel." if certain else ""
-    return (
-        f"{text}; without false alarms that is {percent(estimate.value)} (interval {percent(estimate.low)} to "
-        f"{percent(estimate.high)}).{extra}"
-    )
-
-
-def _cannot_tell(report: AuditReport) -> str:
-    """Say why, and what the holdout can and cannot support."""
-    limit = report.figures.rule.limit
-    assert limit is not None
-    flagged, total = int(report.figures.copies.flagged.sum()), len(report.figures.copies.flagged)
-    people = "1 held-out subject" if limit.groups == 1 else f"{limit.groups} held-out subjects"
-    return (
-        f"The limit was calibrated on {people}, who support a false-alarm rate of {percent(limit.promised)} at best; "
-        f"{flagged:,} of {total:,} synthetic images are above it, which proves neither copies nor their absence. Provide "
-        f"held-out images of at least {LEAST_GROUPS} subjects, or of {round(1 / report.config.audit.false_positive_rate) - 1:,} "
-        f"for a rate of {percent(report.config.audit.false_positive_rate)}."
-    )
-
-
-def percent(share: float) -> str:
-    """Return a share in per cent with as many digits as it needs."""
-    value = 100 * share
-    return f"{value:.0f} %" if value >= 99.95 or value == 0 else f"{value:.1f} %" if value >= 1 else f"{value:.2g} %"
+    shapes = [geometry.value for geometry in Geometry][: len(report.train.packs)]
+    return counts | {"compared_at": list(report.config.audit.image_size), "shapes": shapes}

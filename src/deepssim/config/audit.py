@@ -22,6 +22,19 @@ class AuditConfig(Section):
     )
     subjects: Text | None = Field(None, description="CSV file with columns image_path and subject")
     subject_pattern: str | None = Field(None, description=SUBJECT_PATTERN + "Used if there is no table of subjects.")
+    include: tuple[Text, ...] = Field(
+        (),
+        description="Glob patterns of the files to read in all folders, such as ['*.png', 'train/**']; all files if empty. A "
+        "pattern without a slash matches names at any depth.",
+    )
+    exclude: tuple[Text, ...] = Field(
+        (), description="glob patterns of files to leave out of all folders, such as ['*_mask.png', 'previews/**']"
+    )
+    skip_unreadable: bool = Field(
+        False,
+        description="Judge without the files that cannot be read. By default the verdict cannot be that there are no "
+        "copies if some were not read.",
+    )
     encoder: Text | None = Field(
         None,
         description="DeepSSIM encoder: safetensors, or TorchScript whose checksum is in published.trust. With null, "

@@ -85,8 +85,8 @@ class DatasetConfig(Section):
         description="""\
 Source of the real images:
 - virtual_patients: brain MR slices simulated from the MNI152 template; needs no data
-- folder: files in the folder `path` and its subfolders: PNG, JPEG, TIFF, BMP, DICOM (with or without extension), \
-NIfTI, Analyze, MGH, MINC, NRRD or MetaImage; frames, pages and slices of a volume become one image each
+- folder: files in the folder `path` and its subfolders: pictures (PNG, JPEG, TIFF, WebP, ...), arrays (NumPy, \
+HDF5, PyTorch), DICOM (with or without extension) and volumes; frames, pages and slices become one image each
 - table: CSV file `path` with columns image_uid and image_path (relative to the CSV file) and, if available, subject, \
 split (train, valid or holdout) and covariates; files as for folder
 - volumes: as folder, but only volumes (NIfTI, Analyze, MGH, MINC, NRRD, MetaImage)""",

@@ -14,11 +14,12 @@ from deepssim.config.choices import Contrast, DatasetKind
 from deepssim.config.dataset import DatasetConfig
 from deepssim.datasets import virtual_patients
 from deepssim.datasets.subjects import NamedFile, find_subjects
-from deepssim.datasets.tables import CAPTION_COLUMN, Split, read_csv
+from deepssim.datasets.tables import CAPTION_COLUMN, Split, read_csv, require_filled
 from deepssim.errors import ConfigError, DataError
 from deepssim.images.files import FORMATS, format_of, read_file, stem_of
-from deepssim.images.folders import TreeSide, list_files, path_below
+from deepssim.images.folders import TreeSide, list_files
 from deepssim.images.keys import REAL_NAME
+from deepssim.images.listing import path_below, printable
 
 Covariates = dict[str, float | str]
 _TABLE_COLUMNS = ("image_uid", "image_path", "split", "subject", "key", "path", "role")  # the others are covariates
@@ -129,7 +130,7 @@ def _folder(options: DatasetConfig, threads: int) -> list[Source]:
         named.append(NamedFile(path, relative, stem.removesuffix(f"/{REAL_NAME}").replace("/", "_")))
     subjects = _subjects(named, options, str(root), threads)
     return [
-        Source(str(file.path), subject, lambda file=file: _records(file.path, file.name, options, {}))  # type: ignore[misc]
+        Source(printable(str(file.path)), subject, lambda file=file: _records(file.path, file.name, options, {}))  # type: ignore[misc]
         for file, subject in zip(named, subjects, strict=True)
     ]
 
@@ -144,6 +145,7 @@ def _table(options: DatasetConfig, threads: int) -> list[Source]:
     uids, names = table["image_uid"].map(str).tolist(), table["image_path"].map(str).tolist()
     paths = [csv.parent / name for name in names]
     if "subject" in table:
+        require_filled(table, "subject", csv)
         subjects = table["subject"].map(str).tolist()
     else:
         # Rows that name the same volume are images of one subject.

@@ -3,6 +3,7 @@
 Not here: pixels (images/), the choice of pairs (ground_truth/pairs.py).
 """
 
+import io
 import warnings
 from collections.abc import Sequence
 from enum import StrEnum
@@ -34,6 +35,7 @@ class Split(StrEnum):
 IMAGE_COLUMNS = ("key", "path", "role", "subject", "split")
 CAPTION_COLUMN = "caption_emb_path"  # npz file whose `data` holds the embedding of the image's caption
 
+_SEPARATORS = (",", ";", "\t")  # the first wins a tie
 _TEXT_COLUMNS = {
     "key",
     "path",
@@ -52,19 +54,26 @@ def read_csv(path: str | Path, *, needs: Sequence[str]) -> pd.DataFrame:
     """Read a CSV file with a header; identifiers remain text, so that `007` is not read as 7.
 
     Args:
-        path: CSV file.
-        needs: required columns.
+        path: CSV file with commas, semicolons or tabs, in UTF-8 or UTF-16.
+        needs: required columns; capital letters in the header do not matter.
 
     Raises:
         DataError: if the file cannot be read, lacks a required column or has an empty entry in one; only `path` may be empty.
     """
     try:
-        # pandas would also download URLs and unpack archives, so it gets an open file.
-        with Path(path).open("rb") as file, readable(path, "CSV", "correct it"), warnings.catch_warnings():
+        # pandas would also download URLs and unpack archives, so it gets the content.
+        content = Path(path).read_bytes()
+        with readable(path, "CSV", "correct it, and save it as UTF-8"), warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
+            text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+            header = text.lstrip("\n").partition("\n")[0].rstrip("\r")
+            separator = max(_SEPARATORS, key=header.count)
+            names = [_plain(name) for name in header.split(separator)]
             table = pd.read_csv(
-                file, dtype=dict.fromkeys(_TEXT_COLUMNS, str), keep_default_na=True, index_col=False, compression=None
-            )
+                io.StringIO(text), sep=separator, keep_default_na=True, index_col=False,
+                dtype={name: str for name in (_plain(name) for name in names) if name.lower() in _TEXT_COLUMNS},
+            )  # fmt: skip
+            table = table.rename(columns=_known_names(table.columns, needs))
     except FileNotFoundError:
         raise DataError(f"{path}: does not exist; name an existing CSV file") from None
     except OSError as error:
@@ -76,13 +85,30 @@ def read_csv(path: str | Path, *, needs: Sequence[str]) -> pd.DataFrame:
             f"it has {', '.join(map(str, table.columns))}"
         )
     for name in needs:
-        empty = table.index[table[name].isna()]
-        if len(empty) and name != "path":  # virtual patients have no file
-            raise DataError(
-                f"{path}: column {name!r} is empty in {len(empty)} of {len(table)} rows, first in line {empty[0] + 2}; "
-                "fill it in or remove these rows"
-            )
+        if name != "path":  # virtual patients have no file
+            require_filled(table, name, path)
     return table
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip('"')
+
+
+def _known_names(columns: Sequence[str], needs: Sequence[str]) -> dict[str, str]:
+    """Return new names for columns that are known but for capital letters and spaces around them."""
+    known = {*_TEXT_COLUMNS, *needs}
+    found = {name: str(name).strip().lower() for name in columns if name not in known}
+    return {name: lower for name, lower in found.items() if lower in known and lower not in columns}
+
+
+def require_filled(table: pd.DataFrame, column: str, path: str | Path) -> None:
+    """Raise a DataError if a column has empty entries."""
+    empty = table.index[table[column].isna()]
+    if len(empty):
+        raise DataError(
+            f"{path}: column {column!r} is empty in {len(empty)} of {len(table)} rows, first in line {empty[0] + 2}; "
+            "fill it in or remove these rows"
+        )
 
 
 def read_images(path: str | Path) -> pd.DataFrame:

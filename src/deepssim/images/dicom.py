@@ -30,6 +30,7 @@ from deepssim.images.memory import Reservation
 from deepssim.images.square import NOT_SQUARE, is_square, make_square
 from deepssim.images.volumes import NOT_FINITE
 
+SUBJECT_PREFIX = "subject-"
 NO_WINDOW = "no intensity window is stored: percentiles are used"
 _HASH_LENGTH = 12  # hexadecimal digits; one in 2.8 * 10^14
 
@@ -103,7 +104,7 @@ def hash_patient(patient: Patient, salt: bytes) -> str:
 
     Ids are short numbers, so whoever has the salt finds an id by hashing all candidates: the salt must be secret.
     """
-    return "subject-" + hmac.new(salt, patient.patient_id.encode(), hashlib.sha256).hexdigest()[:_HASH_LENGTH]
+    return SUBJECT_PREFIX + hmac.new(salt, patient.patient_id.encode(), hashlib.sha256).hexdigest()[:_HASH_LENGTH]
 
 
 def _raw_text(data: Any, name: str) -> str:

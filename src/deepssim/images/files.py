@@ -5,6 +5,7 @@ To add a format, write the function that reads it and give it an entry in `FORMA
 Not here: which files a folder holds (folders.py), how a format is decoded (rasters.py, nifti.py, dicom.py).
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,10 +17,19 @@ from tqdm import tqdm
 
 from deepssim.config.choices import Axis
 from deepssim.config.dataset import VolumesConfig
-from deepssim.errors import DataError
+from deepssim.errors import DataError, NotAnImage
+from deepssim.images.arrays import ARRAY_SUFFIXES, is_array, read_arrays
+from deepssim.images.containers import (
+    HDF5_SUFFIXES,
+    TENSOR_SUFFIXES,
+    is_hdf5,
+    is_tensors,
+    read_hdf5_images,
+    read_tensors,
+)
 from deepssim.images.dicom import Patient, read_dicom, read_patient
 from deepssim.images.dicom_files import DICOM_SUFFIXES, is_dicom
-from deepssim.images.frames import Contents, Frame, name_frames
+from deepssim.images.frames import Contents, Frame
 from deepssim.images.metaimage import METAIMAGE_SUFFIXES, read_metaimage
 from deepssim.images.minc import MINC_SUFFIXES, read_minc
 from deepssim.images.nifti import MGH_SUFFIXES, NIFTI_SUFFIXES, PAIR_SUFFIXES, read_volume
@@ -31,6 +41,8 @@ from deepssim.images.volumes import Volume, cut_volume
 _HEAD = 132  # bytes that tell a format; DICOM's signature ends here
 # Of the audit, notebook and reference: where the orientation is not recorded, slices along all axes, lest a copy be missed.
 ALL_SLICES = VolumesConfig(unoriented_axis=Axis.ALL)
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Content = TypeVar("Content")
@@ -76,10 +88,28 @@ def _refuse_values(path: Path, percentiles: Sequence[float], slicing: VolumesCon
 
 FORMATS = (
     Format(
-        "PNG, JPEG, TIFF or BMP",
+        "PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP, AVIF, PNM or TGA",
         RASTER_SUFFIXES,
-        lambda path, percentiles, slicing: Contents(name_frames(read_raster(path, percentiles=percentiles))),
+        lambda path, percentiles, slicing: read_raster(path, percentiles=percentiles),
         recognise=is_raster,
+    ),
+    Format(
+        "NumPy",
+        ARRAY_SUFFIXES,
+        lambda path, percentiles, slicing: read_arrays(path, percentiles=percentiles),
+        recognise=is_array,
+    ),
+    Format(
+        "HDF5",
+        HDF5_SUFFIXES,
+        lambda path, percentiles, slicing: read_hdf5_images(path, percentiles=percentiles),
+        recognise=is_hdf5,
+    ),
+    Format(
+        "PyTorch or safetensors",
+        TENSOR_SUFFIXES,
+        lambda path, percentiles, slicing: read_tensors(path, percentiles=percentiles),
+        recognise=is_tensors,
     ),
     _volumes("NIfTI", NIFTI_SUFFIXES, read_volume),
     _volumes("Analyze or NIfTI pair", PAIR_SUFFIXES, read_volume),
@@ -99,9 +129,9 @@ FORMATS = (
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the format of a file by its name or, if that has no extension, by its first bytes; None if it is no image.
+    """Return the format of a file by its name or else by its first bytes; None if it is no image.
 
-    A number after the last dot does not count as an extension: DICOM files are often named by their UID.
+    Files whose extension is of no known format are recognised by content, too.
 
     Raises:
         DataError: if the first bytes are needed but cannot be read.
@@ -110,7 +140,7 @@ def format_of(path: Path) -> Format | None:
     for known in FORMATS:
         if name.endswith(known.suffixes):
             return known
-    return None if path.suffix and not path.suffix[1:].isdigit() else _format_by_content(path)
+    return _format_by_content(path)
 
 
 def stem_of(path: Path) -> str:
@@ -149,14 +179,22 @@ def read_contents(path: Path, *, percentiles: Sequence[float], slicing: VolumesC
         DataError: if the file is missing, damaged or of no known format.
     """
     try:
-        known = format_of(path) or _format_by_content(path)
+        known = format_of(path)
         if known is None:
             raise DataError(f"{path}: is not an image of a known format ({_names()})")
         return known.read(path, percentiles, slicing)
     except DataError:
-        if not path.is_file():  # asked only now, to save the look-up where nothing is wrong
+        # Asked only now, to save the look-up where nothing is wrong.
+        if not path.is_file():
             raise DataError(f"{path}: does not exist or is not a file") from None
-        raise
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: is empty (0 bytes); replace it") from None
+        if pointer := _pointer(path):
+            raise DataError(f"{path}: is {pointer}") from None
+        actual = _format_by_content(path)
+        if actual in (None, known):
+            raise
+    return actual.read(path, percentiles, slicing)  # whose name ends like another format's
 
 
 def read_image(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:
@@ -174,6 +212,29 @@ def read_image(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:
     return frames[0].pixels
 
 
+def attempt_each(items: Sequence[Item], read: Callable[[Item], Content], *, threads: int) -> list[Content | DataError]:
+    """Read every item; what cannot be read is logged, and its error takes the place of its content.
+
+    Args:
+        items: files, or what stands for them.
+        read: raises DataError naming the file.
+        threads: items read at a time.
+    """
+
+    def attempt(item: Item) -> Content | DataError:
+        try:
+            return read(item)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(tqdm(pool.map(attempt, items), total=len(items), desc="reading", unit="file", disable=None))
+    for result in results:
+        if isinstance(result, DataError) and not isinstance(result, NotAnImage):
+            logger.warning("%s", result)
+    return results
+
+
 def read_each(
     items: Sequence[Item], read: Callable[[Item], Content], *, threads: int, place: str, total: int | None = None
 ) -> list[Content]:
@@ -189,15 +250,7 @@ def read_each(
     Raises:
         DataError: with the number of unreadable files and the first of them.
     """
-
-    def attempt(item: Item) -> Content | DataError:
-        try:
-            return read(item)
-        except DataError as error:
-            return error
-
-    with ThreadPoolExecutor(threads) as pool:
-        results = list(tqdm(pool.map(attempt, items), total=len(items), desc="reading", unit="file", disable=None))
+    results = attempt_each(items, read, threads=threads)
     failures = [result for result in results if isinstance(result, DataError)]
     if failures:
         raise DataError(
@@ -205,6 +258,17 @@ def read_each(
             "replace or remove them"
         )
     return [result for result in results if not isinstance(result, DataError)]
+
+
+def _pointer(path: Path) -> str:
+    """Say of a small text file in place of an image what it points to; empty for other files."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        return "a pointer of Git LFS, whose content is not here; fetch it with `git lfs pull`"
+    if head.startswith(b"/annex/objects/"):
+        return "a pointer of git-annex, whose content is not here; fetch it with `git annex get`"
+    return ""
 
 
 def _format_by_content(path: Path) -> Format | None:

@@ -1,27 +1,32 @@
-"""The lister of image folders, and the images of a folder at the size of the audit.
+"""The image files of a folder, and their images at the size of the audit.
 
-Workflow, audit, notebook and reference commands all list folders through here. A file holds one image or several (slices of
-a volume, frames, pages).
+A file holds one image or several (slices of a volume, frames, pages).
 
-Not here: reading a file (files.py), decoded images on disk (audit/cache.py), the workflow's datasets (datasets/sources.py).
+Not here: accounting for every file (listing.py), reading a file (files.py), decoded images on disk (audit/cache.py), the
+workflow's datasets (datasets/sources.py).
 """
 
 import hashlib
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
 from deepssim.errors import DataError
-from deepssim.images.files import FORMATS, Format, format_of, read_contents, stem_of
+from deepssim.images.files import FORMATS, Format, read_contents, stem_of
+from deepssim.images.frames import Facts
 from deepssim.images.keys import REAL_NAME
+from deepssim.images.listing import ALL_FILES, Entry, Status, list_folder, path_below
 from deepssim.images.packs import ImagePack
-from deepssim.images.standardize import fit, quantise
+from deepssim.images.standardize import Geometry, fit, quantise
 
-ALL_FILES = ("**/*",)
+logger = logging.getLogger(__name__)
+
 _GENERATED = "gen-"  # prefix of synthetic images in a tree of the reference code
 
 
@@ -41,11 +46,15 @@ class Decoded:
         images: uint8 (n, H, W).
         parts: n names of the images within the file; empty for the only image of a file.
         sizes: their n heights and widths before resizing.
+        left_out: number of further images of the file that are not used, by reason.
+        facts: how the file stores its images.
     """
 
     images: np.ndarray
     parts: list[str]
     sizes: list[tuple[int, int]]
+    left_out: dict[str, int] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,9 @@ class Collection:
         pixel_hashes: SHA-256 of the pixels of each image, after resizing.
         sizes: number of images of each original size, `HxW`.
         constant: keys of constant images, which were left out.
+        left_out: number of other images that were left out, by reason.
+        stored: how the files store images: number of files by `bits`, `orientation`, `modality` and `notice`.
+        rows: int64 (N,), place of each image among all images of the files, constant ones included.
     """
 
     pack: ImagePack
@@ -65,31 +77,30 @@ class Collection:
     pixel_hashes: list[str]
     sizes: dict[str, int]
     constant: list[str]
+    left_out: dict[str, int] = field(default_factory=dict)
+    stored: dict[str, dict[str, int]] = field(default_factory=dict)
+    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def find_files(root: Path, *, patterns: Sequence[str] = ALL_FILES, formats: Sequence[Format] = FORMATS) -> list[Path]:
-    """Return the image files of a folder, sorted and possibly none; hidden files and folders are left out.
+def find_files(
+    root: Path, *, patterns: Sequence[str] = ALL_FILES, formats: Sequence[Format] | None = None
+) -> list[Path]:
+    """Return the image files of a folder, sorted and possibly none; what cannot be read is logged.
 
     Args:
-        root: the folder.
-        patterns: glob patterns relative to the folder; a file must match one of them.
-        formats: formats to look for.
+        root, patterns, formats: as of `listing.list_folder`.
 
     Raises:
         DataError: if the folder does not exist or a pattern is not usable.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: is not a folder")
-    try:
-        matches = dict.fromkeys(path for pattern in patterns for path in root.glob(pattern))
-    except (NotImplementedError, ValueError) as error:
-        raise DataError(f"{root}: cannot be searched for {_quoted(patterns)} ({error})") from None
-    return sorted(path for path in matches if not _hidden(path, root) and path.is_file() and format_of(path) in formats)
-
-
-def path_below(root: Path, path: Path) -> str:
-    """Return the path of a listed file relative to its folder, with slashes."""
-    return "/".join(path.parts[len(root.parts) :])
+    entries = list_folder(root, patterns=patterns, formats=formats)
+    unread = [entry for entry in entries if entry.status is Status.NOT_READ]
+    if unread:
+        logger.warning(
+            "%s: %d of %d files cannot be read, first %s: %s", root, len(unread), len(entries), unread[0].name,
+            unread[0].reason,
+        )  # fmt: skip
+    return [entry.path for entry in entries if entry.status is Status.READ]
 
 
 def list_files(
@@ -97,7 +108,7 @@ def list_files(
     *,
     patterns: Sequence[str] = ALL_FILES,
     side: TreeSide = TreeSide.BOTH,
-    formats: Sequence[Format] = FORMATS,
+    formats: Sequence[Format] | None = None,
     advice: str = "name a folder with images",
 ) -> list[Path]:
     """Return the image files of a folder, sorted; see `find_files`.
@@ -114,41 +125,49 @@ def list_files(
         raise DataError(f"{root}: is not a folder; {advice}")
     files = _of_side(find_files(root, patterns=patterns, formats=formats), side)
     if not files:
-        suffixes = ", ".join(suffix for known in formats for suffix in known.suffixes)
+        suffixes = ", ".join(suffix for known in formats or FORMATS for suffix in known.suffixes)
         wanted = f" that matches {_quoted(patterns)}" if tuple(patterns) != ALL_FILES else ""
         raise DataError(f"{root}: has no image{wanted}; it needs files that end in {suffixes}; {advice}")
     return files
 
 
-def decode(path: Path, size: Sequence[int], percentiles: Sequence[float]) -> Decoded:
-    """Read a file and bring its images to one size: padded with black to its aspect ratio, then resized.
+def decode(path: Path, size: Sequence[int], percentiles: Sequence[float], geometry: Geometry = Geometry.PAD) -> Decoded:
+    """Read a file and bring its images to one size.
 
     Args:
         path: of the file, of any format.
         size: height and width to reach.
         percentiles: intensity window, see `read_contents`.
+        geometry: what is done about another aspect ratio.
 
     Raises:
         DataError: if the file cannot be read.
     """
-    images, parts, sizes = [], [], []
-    for frame in read_contents(path, percentiles=percentiles).frames:  # one by one: a volume may not fit into memory
-        if not frame.left_out:
-            images.append(quantise(fit(frame.pixels, size), 8))
-            parts.append(frame.part)
-            sizes.append((frame.pixels.shape[0], frame.pixels.shape[1]))
-    return Decoded(np.stack(images) if images else np.zeros((0, *size), np.uint8), parts, sizes)
+    contents = read_contents(path, percentiles=percentiles)
+    images: list[np.ndarray] = []
+    parts: list[str] = []
+    sizes: list[tuple[int, int]] = []
+    left_out: Counter[str] = Counter()
+    for frame in contents.frames:  # one at a time: all images of a volume at their own size may not fit into memory
+        if frame.left_out:
+            left_out[frame.left_out] += 1
+            continue
+        images.append(quantise(fit(frame.pixels, size, geometry), 8))
+        parts.append(frame.part)
+        sizes.append((frame.pixels.shape[0], frame.pixels.shape[1]))
+    pixels = np.stack(images) if images else np.zeros((0, *size), np.uint8)
+    return Decoded(pixels, parts, sizes, dict(left_out), contents.facts)
 
 
-def checksums(files: Sequence[Path], threads: int) -> list[str]:
-    """Return the SHA-256 of each file."""
+def checksums(files: Sequence[Path], threads: int) -> list[str | DataError]:
+    """Return the SHA-256 of each file, or why it cannot be read."""
 
-    def checksum(path: Path) -> str:
+    def checksum(path: Path) -> str | DataError:
         try:
             with path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+            return DataError(f"{path}: cannot be read ({error.strerror})")
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(checksum, files))
@@ -170,6 +189,8 @@ def collect(root: Path, files: Sequence[Path], decoded: Sequence[Decoded]) -> Co
     """
     keys, owners, images = [], [], []
     sizes: dict[str, int] = {}
+    left_out: Counter[str] = Counter()
+    stored: dict[str, Counter[str]] = {name: Counter() for name in ("bits", "orientation", "modality", "notice")}
     for path, item in zip(files, decoded, strict=True):
         stem = path_below(root, path)
         for part, (height, width) in zip(item.parts, item.sizes, strict=True):
@@ -177,19 +198,45 @@ def collect(root: Path, files: Sequence[Path], decoded: Sequence[Decoded]) -> Co
             owners.append(path)
             sizes[f"{height}x{width}"] = sizes.get(f"{height}x{width}", 0) + 1
         images.append(item.images)
+        left_out.update(item.left_out)
+        facts = item.facts
+        stored["bits"].update([str(facts.bits)] if facts.bits else [])
+        stored["orientation"].update([facts.orientation] if facts.orientation else [])
+        stored["modality"].update([facts.modality] if facts.modality else [])
+        stored["notice"].update(facts.notices)
     pixels = np.concatenate(images)
     shows = pixels.min(axis=(1, 2)) < pixels.max(axis=(1, 2))
     if not shows.any():
-        raise DataError(f"{root}: all {len(keys)} images are constant and show nothing; name a folder with images")
+        reasons = "".join(f", {count} others are left out: {reason}" for reason, count in left_out.items())
+        raise DataError(
+            f"{root}: all {len(keys)} images are constant and show nothing{reasons}; name a folder with images"
+        )
     kept = np.flatnonzero(shows)
     pack = ImagePack(pixels if shows.all() else pixels[kept], [keys[row] for row in kept])
-    pixel_hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in pack.images]
     constant = [key for key, usable in zip(keys, shows, strict=True) if not usable]
-    return Collection(pack, [owners[row] for row in kept], pixel_hashes, sizes, constant)
+    return Collection(
+        pack, [owners[row] for row in kept], pixel_hashes(pack), sizes, constant, dict(left_out),
+        {name: dict(counts) for name, counts in stored.items()}, kept,
+    )  # fmt: skip
 
 
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part[0] == "." and part != ".." for part in path.parts[len(root.parts) :])
+def pixel_hashes(pack: ImagePack) -> list[str]:
+    """Return the SHA-256 of the pixels of each image."""
+    return [hashlib.sha256(image.tobytes()).hexdigest() for image in pack.images]
+
+
+def of_side(entries: Sequence[Entry], side: TreeSide) -> list[Entry]:
+    """Mark the files of the other side of a reference tree as left out; folders of other layouts stay as they are."""
+    listed = {entry.path for entry in entries if entry.status is Status.READ}
+    kept = set(_of_side(sorted(listed), side))
+    return [
+        Entry(
+            entry.path, entry.name, Status.LEFT_OUT, "image of the other side of a tree <uid>/training.png, gen-0.png"
+        )
+        if entry.path in listed and entry.path not in kept
+        else entry
+        for entry in entries
+    ]
 
 
 def _of_side(files: list[Path], side: TreeSide) -> list[Path]:

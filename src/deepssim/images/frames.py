@@ -5,7 +5,7 @@ Not here: the formats (rasters.py, nifti.py, dicom.py), which of them reads a fi
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,7 @@ class Contents:
     """
 
     frames: Iterable[Frame]
-    facts: Facts = Facts()
+    facts: Facts = field(default_factory=Facts)
 
 
 def name_frames(images: Sequence[np.ndarray]) -> list[Frame]:

@@ -6,6 +6,7 @@ Not here: reading files (files.py), random changes (augment.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,27 +39,44 @@ def window(values: np.ndarray, percentiles: Sequence[float]) -> np.ndarray:
     return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def fit(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Pad an image with black to the aspect ratio of `size` and resize it.
+class Geometry(StrEnum):
+    """What is done about an image of another aspect ratio."""
+
+    PAD = "padded with black"
+    SQUASH = "squashed"
+    CROP = "cropped"
+
+
+def fit(image: np.ndarray, size: Sequence[int], geometry: Geometry = Geometry.PAD) -> np.ndarray:
+    """Bring an image to the aspect ratio of `size` and resize it.
 
     Args:
         image: float32, shape (H, W), 0 to 1.
         size: new height and width in pixels.
+        geometry: pad with black on both sides, cut off both sides, or keep the image whole and let resizing squash it.
 
     Returns:
         float32, shape `size`, 0 to 1; the image itself if it already has that size.
     """
     height, width = size
+    if geometry is Geometry.CROP:
+        rows, columns = image.shape
+        scale = max(height / rows, width / columns)
+        kept = min(rows, max(round(height / scale), 1)), min(columns, max(round(width / scale), 1))
+        top, left = (rows - kept[0]) // 2, (columns - kept[1]) // 2
+        image = image[top : top + kept[0], left : left + kept[1]]
     rows, columns = image.shape
     if (rows, columns) == (height, width):
         return image
+    if geometry is Geometry.SQUASH:
+        height, width = rows, columns  # nothing to pad
     scale = min(height / rows, width / columns)
     full = max(rows, round(height / scale)), max(columns, round(width / scale))
     top, left = (full[0] - rows) // 2, (full[1] - columns) // 2
     padded = np.zeros(full, np.float32)
     padded[top : top + rows, left : left + columns] = image
     # Pillow widens its bilinear filter when it reduces an image, which avoids aliasing.
-    resized = Image.fromarray(padded).resize((width, height), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(padded).resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.clip(np.asarray(resized, dtype=np.float32), 0, 1)
 
 

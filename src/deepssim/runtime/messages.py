@@ -34,7 +34,9 @@ def log_to(path: str | Path | None) -> Iterator[None]:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path and (not is_worker() or is_first_worker()):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, mode="a" if is_worker() else "w", encoding="utf-8"))
+        handlers.append(
+            logging.FileHandler(path, mode="a" if is_worker() else "w", encoding="utf-8", errors="backslashreplace")
+        )
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)

@@ -114,7 +114,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     with readable(path, "a state dict of tensors", "save `network.state_dict()`"):
         if Path(path).suffix == ".safetensors":
             return load_file(path)
-        _require_not_packed(path)
+        require_not_packed(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
@@ -123,8 +123,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
-def _require_not_packed(path: str | Path) -> None:
-    """Refuse compressed archives, which could exhaust memory; torch stores tensors uncompressed."""
+def require_not_packed(path: str | Path) -> None:
+    """Refuse compressed archives, which could exhaust memory; torch stores tensors uncompressed.
+
+    Raises:
+        DataError: if the file is an archive whose content is far larger than the file.
+    """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())

@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from deepssim.errors import DataError
+from deepssim.runtime.compilation import compiled
 from deepssim.similarity.embeddings import Embeddings
 from deepssim.similarity.lanes import LANES, numba_threads
 from deepssim.similarity.products import VectorBlocks, enter_products, multiply, multiply_pairs
@@ -111,7 +112,7 @@ class EmbeddingComparison:
         return vectors
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def _normalise(values: np.ndarray, centred: bool, blocks: np.ndarray, usable: np.ndarray) -> None:
     """Divide vectors by their length, after subtracting their mean if `centred`, and arrange them in lanes.
 

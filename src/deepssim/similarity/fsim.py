@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from scipy.fft import fft2, ifft2, ifftshift
 from scipy.ndimage import convolve, uniform_filter
 
@@ -24,6 +24,7 @@ from deepssim.config.choices import FsimVariant
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack, require_same_size
 from deepssim.images.standardize import require_zscore
+from deepssim.runtime.compilation import compiled
 from deepssim.similarity.lanes import LANES, compare_by_row, in_lanes, numba_threads
 
 T1 = 0.85  # stabilises the comparison of phase congruencies, 0 to 1
@@ -248,7 +249,7 @@ def _frequencies(size: int) -> np.ndarray:
     return ifftshift(np.arange(size) - size // 2) / (size - size % 2)
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@compiled(parallel=True, fastmath={"contract"})
 def _all_pairs(
     congruency: np.ndarray,
     gradient: np.ndarray,

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
+from deepssim.runtime.compilation import compiled
+
 Features = TypeVar("Features")
 
 LANES = 64  # images per block: several registers on any CPU, so that the overhead of the loop is negligible
@@ -32,7 +34,7 @@ def in_lanes(values: np.ndarray) -> np.ndarray:
     return lanes.reshape(len(lanes), *rest, LANES)
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def _interleave(values: np.ndarray, lanes: np.ndarray) -> None:
     count, pixels = values.shape
     for block in numba.prange(len(lanes)):

@@ -15,8 +15,9 @@ Not here: normalising embeddings (embedding_scores.py), lists of the highest sco
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from deepssim.runtime.compilation import compiled
 from deepssim.similarity.lanes import LANES
 from deepssim.similarity.topk import TopK, enter_lines
 
@@ -89,7 +90,7 @@ def _first_values(vectors: VectorBlocks, chosen: np.ndarray) -> np.ndarray:
     return block * (vectors.values.shape[1] * LANES) + lane
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def _multiply(rows: np.ndarray, columns: np.ndarray, out: np.ndarray) -> None:
     for column in prange(len(columns)):
         tile = np.empty((LANES, LANES), np.float32)
@@ -102,7 +103,7 @@ def _multiply(rows: np.ndarray, columns: np.ndarray, out: np.ndarray) -> None:
                 out[top + line, left : left + width] = tile[line, :width]
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def _enter(
     rows: np.ndarray, columns: np.ndarray, count: int, first_row: int, scores: np.ndarray, partners: np.ndarray
 ) -> None:
@@ -121,7 +122,7 @@ def _enter(
 # no other order of summation. The two functions below have to be compiled with the same flag, or their results differ.
 
 
-@njit(cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _multiply_block(rows: np.ndarray, columns: np.ndarray, tile: np.ndarray) -> None:
     """Multiply 64 rows, (D, 64), by 64 columns, (D, 64), and write the products, clipped to -1 to 1, to (64, 64)."""
     # Flat arrays and constant bounds let the compiler see which addresses are distinct, and vectorise over lanes.
@@ -152,7 +153,7 @@ def _multiply_block(rows: np.ndarray, columns: np.ndarray, tile: np.ndarray) -> 
         sums[place] = min(max(sums[place], -_ONE), _ONE)
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@compiled(parallel=True, fastmath={"contract"})
 def _multiply_pairs(
     rows: np.ndarray,
     columns: np.ndarray,

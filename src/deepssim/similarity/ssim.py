@@ -21,10 +21,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from deepssim.images.packs import ImagePack, require_same_size
 from deepssim.images.standardize import require_zscore
+from deepssim.runtime.compilation import compiled
 from deepssim.similarity.lanes import LANES, compare_by_row, in_lanes, numba_threads
 from deepssim.similarity.ssim_constants import K1, K2, WINDOW
 
@@ -157,7 +158,7 @@ def ssim_of_arrays(real: np.ndarray, synthetic: np.ndarray, *, threads: int = 1)
     return comparison.compare(comparison.prepare_rows(slice(None)), comparison.prepare_columns(slice(None)))
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def _fill_moments(
     pixels: np.ndarray,
     sums: np.ndarray,
@@ -211,7 +212,7 @@ def _kernel(wide: bool) -> Callable[..., Any]:
     whole, real = (np.float64, np.float64) if wide else (np.int32, np.float32)
 
     # `contract` permits fused multiply-add; no other change of the arithmetic is allowed.
-    @njit(parallel=True, cache=True, fastmath={"contract"})
+    @compiled(parallel=True, fastmath={"contract"})
     def all_pairs(  # type: ignore[no-untyped-def]
         pixels, sums, means, variances, factors, ranges,
         lane_pixels, lane_sums, lane_means, lane_variances, lane_factors, lane_ranges, scores,

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit, prange
 
 from deepssim.errors import DataError
+from deepssim.runtime.compilation import compiled
 from deepssim.similarity.lanes import numba_threads
 from deepssim.similarity.tiles import Comparison, FusedComparison, Tile, prepared_tiles, score_tiles
 
@@ -138,7 +139,7 @@ def _insert(scores: np.ndarray, partners: np.ndarray, item: int, score: float, p
 # groups of eight that have a score above the threshold.
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def _enter_rows(tile: np.ndarray, first: int, scores: np.ndarray, partners: np.ndarray) -> None:
     rows, columns = tile.shape
     for row in prange(rows):
@@ -156,7 +157,7 @@ def _enter_rows(tile: np.ndarray, first: int, scores: np.ndarray, partners: np.n
                             _insert(scores, partners, row, line[place], first + left + place)
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def _enter_columns(tile: np.ndarray, first: int, scores: np.ndarray, partners: np.ndarray) -> None:
     for chunk in prange(-(-tile.shape[1] // _CHUNK)):
         part = slice(chunk * _CHUNK, (chunk + 1) * _CHUNK)

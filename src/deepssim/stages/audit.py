@@ -12,6 +12,7 @@ def audit(
     page: str,
     summary: str,
     pairs: str,
+    files: str,
     keep: str,
     drop: str,
     cache: str,
@@ -25,12 +26,13 @@ def audit(
     """Judge which synthetic images copy training images, without labels.
 
     Args:
-        page, summary, pairs, keep, drop: files to write, see docs/audit.md.
+        page, summary, pairs, files, keep, drop: files to write, see docs/audit.md.
         cache: folder for what the next audit need not compute again.
         audit, encoder, published, seed, device: settings; section `audit` names the folders.
         threads: processor threads.
     """
     config = Config(audit=audit, encoder=encoder, published=published, seed=seed, device=device)
     run_audit(
-        page=page, summary=summary, pairs=pairs, keep=keep, drop=drop, cache=cache, config=config, threads=threads
-    )
+        page=page, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop, cache=cache, config=config,
+        threads=threads,
+    )  # fmt: skip

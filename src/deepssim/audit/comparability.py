@@ -1,0 +1,189 @@
+"""Whether the sides of an audit fit each other: sizes, aspect ratios, orientation, bit depth, grey values, modality.
+
+A copy that was squashed, inverted or stored at another depth can be missed, so that a difference between the sides is said
+beside the verdict, with what it does to sensitivity.
+
+Not here: repeated images and subjects (preflight.py), reading files (inventory.py).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from deepssim.images.folders import Collection
+
+_ASPECT_STEP = 0.02  # relative difference of aspect ratios that nobody sees
+_ASPECTS_APART = 0.05  # total variation distance of the distributions of aspect ratios
+_SIZES_APART = 1.5  # ratio of the median sides of the images
+_GREY_APART = 0.2  # of the median of the mean grey values, 0 to 1
+_INVERTED = -0.3  # correlation of the mean images of two sides
+_LOW_QUANTILE = 0.01  # of the scores of real images: typical synthetic images below it are unlike any
+_SHOWN = 3  # most frequent values that are named
+
+SIDE_NAMES = {"real": "training", "synthetic": "synthetic", "holdout": "held-out"}
+_Side = tuple[str, Collection]
+
+
+def aspect_ratios_differ(collections: Mapping[str, Collection]) -> bool:
+    """Return whether the aspect ratios of training and synthetic images are distributed differently."""
+    return _aspects_apart(collections["real"], collections["synthetic"]) > _ASPECTS_APART
+
+
+def unlike_any(scores: np.ndarray, controls: np.ndarray) -> str | None:
+    """Say if synthetic images resemble the training images far less than other real images do.
+
+    Args:
+        scores: best score of each synthetic image with a training image, floating point (S,).
+        controls: the same of real images of other subjects, floating point (N,).
+
+    Returns:
+        One sentence, or None.
+    """
+    if not len(controls):
+        return None
+    typical, low = float(np.median(scores)), float(np.quantile(controls, _LOW_QUANTILE))
+    if typical >= low:
+        return None
+    return (
+        f"half of the synthetic images have a best score below {typical:.2f}, and {1 - _LOW_QUANTILE:.0%} of real images of "
+        f"other subjects have one above {low:.2f}; the synthetic images may show another organ or modality, or be stored "
+        "in a way that hides copies"
+    )
+
+
+def different_sides(collections: Mapping[str, Collection]) -> list[tuple[str, str]]:
+    """Compare the training images with each other side.
+
+    Args:
+        collections: images by side.
+
+    Returns:
+        Short name and one sentence for each difference: what differs, and what it does to sensitivity.
+    """
+    real = ("real", collections["real"])
+    found = []
+    for name in ("synthetic", "holdout"):
+        if name in collections:
+            other = (name, collections[name])
+            for check in (_aspects, _sizes, _bits, _orientation, _modality, _grey_values, _inversion):
+                finding = check(real, other)
+                if finding is not None:
+                    found.append(finding)
+    return found
+
+
+def _aspects(real: _Side, other: _Side) -> tuple[str, str] | None:
+    if _aspects_apart(real[1], other[1]) <= _ASPECTS_APART:
+        return None
+    effect = (
+        "all images were compared padded, squashed and cropped to one shape, and a copy that was resized in another way can "
+        "be missed"
+        if other[0] == "synthetic"
+        else "the limit was calibrated on images of another shape"
+    )
+    return "aspect ratios differ", f"{_both(real, other, 'aspect ratios', _aspect_counts)}; {effect}"
+
+
+def _sizes(real: _Side, other: _Side) -> tuple[str, str] | None:
+    sides = [_median_side(side[1].sizes) for side in (real, other)]
+    if max(sides) < _SIZES_APART * min(sides):
+        return None
+    message = (
+        f"{_both(real, other, 'sizes', lambda side: Counter(side.sizes))}; the smaller images have less detail, so that copies "
+        "score lower"
+    )
+    return "sizes differ", message
+
+
+def _bits(real: _Side, other: _Side) -> tuple[str, str] | None:
+    return _stored(
+        real, other, "bits", "bit depths",
+        "grey values are mapped to black and white per image where they have more than 8 bits, and kept otherwise, which can "
+        "change the contrast of copies",
+    )  # fmt: skip
+
+
+def _orientation(real: _Side, other: _Side) -> tuple[str, str] | None:
+    return _stored(
+        real, other, "orientation", "orientation codes",
+        "slices are reoriented, but a wrong code turns them, and copies turned by 90 degrees can be missed",
+    )  # fmt: skip
+
+
+def _modality(real: _Side, other: _Side) -> tuple[str, str] | None:
+    return _stored(real, other, "modality", "modalities", "images of another modality cannot be recognised as copies")
+
+
+def _stored(real: _Side, other: _Side, fact: str, name: str, effect: str) -> tuple[str, str] | None:
+    """Compare what the files record; a side that records nothing is not compared."""
+    counts = [side[1].stored.get(fact, {}) for side in (real, other)]
+    if not all(counts) or set(counts[0]) == set(counts[1]):
+        return None
+    return f"{name} differ", f"{_both(real, other, name, lambda side: Counter(side.stored[fact]))}; {effect}"
+
+
+def _grey_values(real: _Side, other: _Side) -> tuple[str, str] | None:
+    medians = [_median_grey(side[1]) for side in (real, other)]
+    if abs(medians[0] - medians[1]) < _GREY_APART:
+        return None
+    message = (
+        f"the median of the mean grey values outside black, 0 to 1, is {medians[0]:.2f} for training and {medians[1]:.2f} for "
+        f"{SIDE_NAMES[other[0]]} images; if they were stored with another intensity range or inverted, copies can be missed"
+    )
+    return "grey values differ", message
+
+
+def _inversion(real: _Side, other: _Side) -> tuple[str, str] | None:
+    means = [side[1].pack.images.mean(axis=0).ravel() for side in (real, other)]
+    if min(mean.std() for mean in means) == 0:
+        return None
+    correlation = float(np.corrcoef(means)[0, 1])
+    if correlation > _INVERTED:
+        return None
+    message = (
+        f"the mean training image and the mean {SIDE_NAMES[other[0]]} image have a correlation of {correlation:.2f}; if one of the "
+        "sides was stored inverted, copies are missed"
+    )
+    return "one side may be inverted", message
+
+
+def _median_grey(side: Collection) -> float:
+    """Return the median of the mean grey values, 0 to 1; black is left out, of which padding adds more to some shapes."""
+    images = side.pack.images
+    shown = np.maximum(np.count_nonzero(images, axis=(1, 2)), 1)
+    return float(np.median(images.sum(axis=(1, 2), dtype=np.int64) / shown)) / side.pack.maximum
+
+
+def _both(real: _Side, other: _Side, name: str, count: Callable[[Collection], Counter[str]]) -> str:
+    texts = []
+    for side, collection in (real, other):
+        counts = count(collection)
+        shown = ", ".join(f"{value} ({number})" for value, number in counts.most_common(_SHOWN))
+        texts.append(f"{SIDE_NAMES[side]} images {shown}{', …' if len(counts) > _SHOWN else ''}")
+    return f"the {name} differ: {' but '.join(texts)}"
+
+
+def _aspects_apart(first: Collection, second: Collection) -> float:
+    """Return the total variation distance of the distributions of aspect ratios, 0 to 1."""
+    shares = []
+    for side in (first, second):
+        counts = Counter[int]()
+        for size, number in side.sizes.items():
+            height, width = map(int, size.split("x"))
+            counts[round(np.log(width / height) / np.log1p(_ASPECT_STEP))] += number
+        shares.append({step: number / counts.total() for step, number in counts.items()})
+    return sum(abs(shares[0].get(step, 0) - shares[1].get(step, 0)) for step in {*shares[0], *shares[1]}) / 2
+
+
+def _aspect_counts(side: Collection) -> Counter[str]:
+    counts = Counter[str]()
+    for size, number in side.sizes.items():
+        height, width = map(int, size.split("x"))
+        counts[f"{width / height:.2f}"] += number
+    return counts
+
+
+def _median_side(sizes: Mapping[str, int]) -> float:
+    longer = [max(map(int, size.split("x"))) for size in sizes]
+    return float(np.median(np.repeat(longer, list(sizes.values()))))

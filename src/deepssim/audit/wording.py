@@ -1,0 +1,92 @@
+"""The verdict in words.
+
+Not here: how it is reached (examination.py), where it is shown (tables.py, page.py).
+"""
+
+from collections.abc import Mapping
+
+from deepssim.audit.comparability import SIDE_NAMES
+from deepssim.audit.examination import AuditFigures, Verdict
+from deepssim.audit.inventory import Inventory
+from deepssim.config.audit import AuditConfig
+from deepssim.evaluation.groups import LEAST_GROUPS
+
+HIDDEN = "(left out: de-identified)"
+
+
+def sentence(figures: AuditFigures, inventories: Mapping[str, Inventory], options: AuditConfig) -> str:
+    """Say in words what was not looked at and what was found; the limits of it stand beside it in the report.
+
+    Args:
+        figures: all results.
+        inventories: the files, by side.
+        options: section `audit`.
+    """
+    unread = "" if options.skip_unreadable else _unread(inventories, options)
+    return unread + _found(figures, options, complete=not unread)
+
+
+def _unread(inventories: Mapping[str, Inventory], options: AuditConfig) -> str:
+    """Name the files that could hold an image and were not read; empty if there are none."""
+    sides = {name: item for name, item in inventories.items() if item.unread}
+    if not sides:
+        return ""
+    counts = " and ".join(
+        f"{len(item.unread):,} of {len(item.entries):,} {SIDE_NAMES[name]} files" for name, item in sides.items()
+    )
+    entry = next(iter(sides.values())).unread[0]
+    first = entry.reason if options.de_identified else f"{entry.name}: {entry.reason}"
+    return f"{counts} could not be read (first {first}), so that copies in them go unseen. "
+
+
+def _found(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> str:
+    copies, estimate, alarms = figures.copies, figures.leakage["synthetic_that_copy"], figures.rule.alarm_rate
+    flagged, total = int(copies.flagged.sum()), len(copies.flagged)
+    if figures.verdict is Verdict.NONE:
+        return (
+            f"None of {total:,} synthetic images was found to copy a training image; with {options.confidence:.0%} "
+            f"confidence at most {percent(estimate.high)} of such images are copies that this test sees."
+        )
+    if figures.verdict is Verdict.CANNOT_TELL:
+        return _cannot_tell(figures, options, complete=complete)
+    known = bool(alarms.total)
+    beside = f", beside {percent(alarms.value)} of images that cannot be copies" if known else ""
+    text = f"{flagged:,} of {total:,} synthetic images ({percent(flagged / total)}) are called copies{beside}"
+    if figures.verdict is Verdict.CANDIDATES:
+        return text + (
+            "; that is no more than chance explains."
+            if known
+            else "; how many false alarms that includes is not known."
+        )
+    certain = int(copies.identical.sum())
+    extra = f" {certain:,} are identical to a training image in every pixel." if certain else ""
+    return (
+        f"{text}; without false alarms that is {percent(estimate.value)} (interval {percent(estimate.low)} to "
+        f"{percent(estimate.high)}).{extra}"
+    )
+
+
+def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> str:
+    """Say why, and what the holdout can and cannot support."""
+    limit = figures.rule.limit
+    flagged, total = int(figures.copies.flagged.sum()), len(figures.copies.flagged)
+    if not complete and (limit is None or limit.groups >= LEAST_GROUPS):
+        above = f"{flagged:,} of {total:,}, no more than chance explains," if flagged else f"none of {total:,}"
+        return (
+            f"Of the synthetic images that were read, {above} scored above the limit. Restore or replace these files, "
+            "leave them out with --exclude, or judge without them with --skip-unreadable."
+        )
+    assert limit is not None
+    people = "1 held-out subject" if limit.groups == 1 else f"{limit.groups} held-out subjects"
+    return (
+        f"The limit was calibrated on {people}, who support a false-alarm rate of {percent(limit.promised)} at best; "
+        f"{flagged:,} of {total:,} synthetic images are above it, which proves neither copies nor their absence. Provide "
+        f"held-out images of at least {LEAST_GROUPS} subjects, or of {round(1 / options.false_positive_rate) - 1:,} "
+        f"for a rate of {percent(options.false_positive_rate)}."
+    )
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent with as many digits as it needs."""
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 99.95 or value == 0 else f"{value:.1f} %" if value >= 1 else f"{value:.2g} %"

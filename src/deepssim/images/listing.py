@@ -1,0 +1,224 @@
+"""What lies in a folder: every file is to be read, is left out for a stated reason, or cannot be read.
+
+A program that passes over a file in silence clears what it never looked at. Nothing is therefore left out by its extension
+alone: a file of unknown kind counts as unread unless its content is plain text.
+
+Not here: reading files (files.py), the images of a folder (folders.py), what unread files mean for a verdict (audit/).
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from wcmatch import glob
+
+from deepssim.errors import DataError
+from deepssim.images.files import Format, format_of
+
+ALL_FILES = ("**/*",)
+
+_FLAGS = glob.GLOBSTAR | glob.DOTGLOB | glob.BRACE
+_ANYWHERE = _FLAGS | glob.MATCHBASE  # a pattern without a slash fits the name at any depth, as in .gitignore
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini", ".ds_store"}
+_PREVIEW_FOLDERS = {"@eadir", "__macosx", ".thumbnails"}
+_DOCUMENTS = (
+    ".csv", ".tsv", ".xls", ".xlsx", ".ods", ".parquet", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".txt", ".md", ".rst",
+    ".html", ".htm", ".log", ".ini", ".toml", ".py", ".ipynb", ".sh", ".doc", ".docx", ".odt", ".bval", ".bvec",
+)  # fmt: skip
+_HEAD = 4096  # bytes by which a text is recognised
+
+
+class Status(StrEnum):
+    """What becomes of a file."""
+
+    READ = "read"
+    LEFT_OUT = "left out"
+    NOT_READ = "not read"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or link below a folder, or a folder that is not entered.
+
+    Attributes:
+        path: of the file.
+        name: path below the folder, with slashes and every character printable.
+        status: what becomes of it.
+        reason: why it is not read; empty otherwise.
+    """
+
+    path: Path
+    name: str
+    status: Status
+    reason: str = ""
+
+
+def list_folder(
+    root: Path,
+    *,
+    patterns: Sequence[str] = ALL_FILES,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    formats: Sequence[Format] | None = None,
+) -> list[Entry]:
+    """Account for every file below a folder; links to folders are entered, each folder once.
+
+    Args:
+        root: the folder.
+        patterns: glob patterns relative to the folder; a file must match one of them.
+        include, exclude: further glob patterns of files to read, and of files to leave out. A pattern without a slash
+            matches names at any depth.
+        formats: formats to read; all unless given.
+
+    Returns:
+        The files, sorted by path.
+
+    Raises:
+        DataError: if the folder does not exist or a pattern is not usable.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: is not a folder")
+    _require_patterns(root, [*patterns, *include, *exclude])
+    every = tuple(patterns) == ALL_FILES and not include
+
+    def wanted(name: str) -> bool:
+        chosen = every or (
+            (tuple(patterns) == ALL_FILES or glob.globmatch(name, list(patterns), flags=_FLAGS))
+            and (not include or glob.globmatch(name, list(include), flags=_ANYWHERE))
+        )
+        return chosen and not (exclude and glob.globmatch(name, list(exclude), flags=_ANYWHERE))
+
+    entries = []
+    for found in _walk(root):
+        if found.status is Status.READ and not wanted(found.name):
+            found = Entry(found.path, found.name, Status.LEFT_OUT, "excluded by pattern")
+        entries.append(_classified(found, formats) if found.status is Status.READ else found)
+    return sorted(entries, key=lambda entry: entry.path)
+
+
+def path_below(root: Path, path: Path) -> str:
+    """Return the path of a listed file relative to its folder, with slashes and every character printable."""
+    return printable("/".join(path.parts[len(root.parts) :]))
+
+
+def printable(name: str) -> str:
+    """Return a name with escapes such as `\\xe9` or `\\n` for bytes that are not UTF-8 and for control characters.
+
+    Tables, JSON and HTML could not hold the former, and the latter would break their lines.
+    """
+    if name.isprintable():  # false for undecodable bytes, which Python keeps as lone surrogates
+        return name
+    return "".join(_escaped(character) for character in name)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python's file system encoding keeps a byte that it cannot decode
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x20 or code == 0x7F or 0xD800 <= code <= 0xDFFF:
+        return character.encode("unicode_escape", "surrogatepass").decode()
+    return character
+
+
+def _walk(root: Path) -> Iterator[Entry]:
+    """Yield all files of a tree as to be read, and what cannot be entered or is hidden with its reason."""
+    linked: list[Path] = []  # entered last, so that a folder is listed where it lies and not where a link shows it
+    seen: set[tuple[int, int]] = set()
+    folders = [root]
+    while folders or linked:
+        if not folders:
+            folders = [linked.pop(0)]
+        folder = folders.pop()
+        try:
+            status = folder.stat()
+            identity = (status.st_dev, status.st_ino)
+            if identity in seen:
+                yield _entry(root, folder, Status.LEFT_OUT, "link to a folder that is listed already")
+                continue
+            seen.add(identity)
+            with os.scandir(folder) as content:
+                children = sorted(content, key=lambda child: child.name)
+        except OSError as error:
+            yield _entry(root, folder, Status.NOT_READ, f"folder cannot be opened ({error.strerror})")
+            continue
+        for child in children:
+            path = folder / child.name
+            reason = _reason(child, path)
+            if reason:
+                yield _entry(root, path, *reason)
+            elif child.is_dir():
+                (linked if child.is_symlink() else folders).append(path)
+            else:
+                yield _entry(root, path, Status.READ)
+
+
+def _reason(child: "os.DirEntry[str]", path: Path) -> tuple[Status, str] | None:
+    """Return why a file or folder is not read as such, if that does not depend on its content."""
+    name = child.name.lower()
+    if name in _SYSTEM_FILES:
+        return Status.LEFT_OUT, "file of the operating system"
+    if name in _PREVIEW_FOLDERS:
+        return Status.LEFT_OUT, "folder of previews"
+    if name.startswith("."):
+        return Status.LEFT_OUT, "hidden"
+    if child.is_symlink() and not path.exists():
+        return Status.NOT_READ, _dangling(path)
+    if not (child.is_file() or child.is_dir()):
+        return Status.LEFT_OUT, "neither a file nor a folder"
+    return None
+
+
+def _dangling(path: Path) -> str:
+    target = str(path.readlink())
+    if ".git/annex/" in target:
+        return "link of git-annex whose content is not here; fetch it with `git annex get`"
+    return f"link to a file that does not exist ({printable(target)})"
+
+
+def _classified(found: Entry, formats: Sequence[Format] | None) -> Entry:
+    """Return the entry of a file with what its name and first bytes say about it."""
+    try:
+        known = format_of(found.path)
+        if known is not None:
+            if formats is not None and known not in formats:
+                return Entry(found.path, found.name, Status.LEFT_OUT, f"a file of another kind ({known.name})")
+            return found
+        if found.name.lower().endswith(_DOCUMENTS):
+            return Entry(found.path, found.name, Status.LEFT_OUT, "table or text")
+        with found.path.open("rb") as file:
+            head = file.read(_HEAD)
+    except (DataError, OSError) as error:
+        return Entry(found.path, found.name, Status.NOT_READ, f"cannot be opened ({getattr(error, 'strerror', error)})")
+    if not head:
+        return Entry(found.path, found.name, Status.LEFT_OUT, "empty file of no known format")
+    if _is_text(head):
+        return Entry(found.path, found.name, Status.LEFT_OUT, "table or text")
+    suffix = found.path.suffix.lower()
+    return Entry(
+        found.path, found.name, Status.NOT_READ, f"unknown format{f' ({printable(suffix)})' if suffix else ''}"
+    )
+
+
+def _is_text(head: bytes) -> bool:
+    if b"\0" in head:
+        return head.startswith((b"\xff\xfe", b"\xfe\xff"))  # UTF-16
+    try:
+        # The last character may be cut off, and takes at most four bytes.
+        head[: max(len(head) - 3, 1) if len(head) == _HEAD else len(head)].decode("utf-8", "strict")
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
+    return True
+
+
+def _entry(root: Path, path: Path, status: Status, reason: str = "") -> Entry:
+    return Entry(path, path_below(root, path) or ".", status, reason)
+
+
+def _require_patterns(root: Path, patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        if not pattern or pattern.startswith("/"):
+            raise DataError(
+                f"{root}: cannot be searched for {pattern!r}; patterns are relative to the folder, for example '**/*_T1*'"
+            )

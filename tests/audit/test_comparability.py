@@ -1,0 +1,58 @@
+"""Differences between the sides are said, with what they do to sensitivity."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from deepssim.audit.comparability import aspect_ratios_differ, different_sides, unlike_any
+from deepssim.images.folders import Collection
+from deepssim.images.packs import ImagePack
+
+
+def side(sizes=None, level=120, **stored):
+    random = np.random.default_rng(0)
+    images = np.clip(random.normal(level, 20, (6, 16, 16)) + np.linspace(-60, 60, 16), 0, 255).astype(np.uint8)
+    keys = [str(number) for number in range(6)]
+    counts = {name: {value: 6} for name, value in stored.items()}
+    return Collection(ImagePack(images, keys), [], keys, sizes or {"128x128": 6}, [], {}, counts)
+
+
+@pytest.mark.parametrize(
+    ("other", "kinds"),
+    [
+        (side(), []),
+        (side({"256x176": 6}), ["aspect ratios differ", "sizes differ"]),
+        (side({"128x127": 6}), []),
+        (side({"256x256": 6}), ["sizes differ"]),
+        (side(bits="8"), ["bit depths differ"]),
+        (side(orientation="LPS"), ["orientation codes differ"]),
+        (side(modality="CR"), ["modalities differ"]),
+        (side(level=200), ["grey values differ"]),
+    ],
+)
+def test_each_difference_is_named(other, kinds):
+    real = side(bits="12", orientation="RAS", modality="MR")
+    found = different_sides({"real": real, "synthetic": other})
+    assert [kind for kind, _ in found] == kinds
+    assert all("training images" in text or "for training" in text for _, text in found)
+    assert aspect_ratios_differ({"real": real, "synthetic": other}) is ("aspect ratios differ" in kinds)
+
+
+def test_an_inverted_side_is_suspected():
+    real = side()
+    inverted = dataclasses.replace(real, pack=ImagePack(255 - np.asarray(real.pack.images), real.pack.keys))
+    assert [kind for kind, _ in different_sides({"real": real, "synthetic": inverted})] == ["one side may be inverted"]
+
+
+def test_a_few_other_shapes_are_no_difference_and_many_are():
+    real = side({"128x128": 100})
+    assert not aspect_ratios_differ({"real": real, "synthetic": side({"128x128": 96, "128x96": 4})})
+    assert aspect_ratios_differ({"real": real, "synthetic": side({"128x128": 90, "128x96": 10})})
+
+
+def test_images_of_something_else_are_named():
+    controls = np.linspace(0.6, 0.9, 100)
+    assert unlike_any(np.full(50, 0.65), controls) is None
+    assert "another organ" in str(unlike_any(np.full(50, 0.3), controls))
+    assert unlike_any(np.full(50, 0.3), np.zeros(0)) is None

@@ -1,0 +1,176 @@
+"""Which files an audit reads, and what it says about the others."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from deepssim.audit.examination import Verdict
+from deepssim.audit.subjects import numbered
+from deepssim.cli import main
+from deepssim.errors import DataError
+from tests.audit.folders import make_folders, picture, tiny_encoder, write
+from tests.audit.test_run import QUICK, run
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny.safetensors")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Folders without copies, whose verdict is that there are none or no more than chance explains."""
+    root = make_folders(tmp_path / "data", copies=0, synthetic=12, holdout=60)
+    for path in (root / "synthetic").iterdir():
+        random = np.random.default_rng(int(path.stem[1:]))
+        write(path, random.integers(0, 256, (32, 32), dtype=np.uint8))
+    return root
+
+
+def test_what_was_not_read_leads_the_verdict_and_is_not_cleared(tmp_path, folders, encoder):
+    clear = run(folders, tmp_path / "clear", encoder, holdout=folders / "holdout")
+    assert clear["verdict"]["result"] == Verdict.NONE
+    (folders / "synthetic" / "bad.png").write_bytes(b"nonsense")
+    (folders / "synthetic" / "archive.zip").write_bytes(b"PK\3\4\0")
+    (folders / "real" / "lost.png").symlink_to("../.git/annex/objects/none")
+    found = run(folders, tmp_path / "report", encoder, holdout=folders / "holdout")
+    assert found["verdict"]["result"] == Verdict.CANNOT_TELL
+    first = found["verdict"]["sentence"].partition(". ")[0]
+    assert "1 of 25 training files and 2 of 14 synthetic files could not be read" in first
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "git annex get" in page
+    table = pd.read_csv(tmp_path / "report" / "files.csv", keep_default_na=False).set_index(["side", "file"])
+    assert len(table) == 25 + 14 + 60
+    assert table.loc[("synthetic", "archive.zip")].tolist() == ["not read", "unknown format (.zip)", 0]
+    assert table.loc[("synthetic", "s00.png")].tolist() == ["read", "", 1]
+    counts = json.loads((tmp_path / "report" / "summary.json").read_text())["data"]["synthetic"]["files"]
+    assert {"status": "read", "reason": "", "count": 12} in counts
+    assert sum(row["count"] for row in counts) == 14
+
+
+def test_the_user_can_say_that_files_are_not_meant(tmp_path, folders, encoder):
+    (folders / "synthetic" / "bad.png").write_bytes(b"nonsense")
+    left = run(folders, tmp_path / "a", encoder, holdout=folders / "holdout", exclude=["bad.*"])
+    assert left["verdict"]["result"] == Verdict.NONE
+    skipped = run(folders, tmp_path / "b", encoder, holdout=folders / "holdout", skip_unreadable=True)
+    assert skipped["verdict"]["result"] == Verdict.NONE
+    assert any("1 of 13 synthetic files could not be read" in text for text in skipped["verdict"]["reservations"])
+
+
+def test_the_exit_status_follows_the_verdict(tmp_path, folders, encoder, capsys):
+    arguments = ["audit", str(folders / "real"), str(folders / "synthetic"), "--out", str(tmp_path / "report")]
+    arguments += ["--encoder", str(encoder), "--holdout", str(folders / "holdout"), "--image-size", "32", "32"]
+    arguments += ["--subject-pattern", r"^([a-z]\d+)"]
+    main(arguments)  # no copies: 0
+    (folders / "synthetic" / "bad.png").write_bytes(b"")
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 4
+    main([*arguments, "--skip-unreadable"])
+    shutil.copy(folders / "real" / "p00_0.png", folders / "synthetic" / "copy.png")
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)  # a copy is a copy, whatever was not read
+    assert stop.value.code == 3
+    assert "1 of 14 synthetic files could not be read" in capsys.readouterr().out
+
+
+def test_a_folder_without_readable_images_is_named_with_its_files(tmp_path, folders, encoder):
+    shutil.rmtree(folders / "synthetic")
+    (folders / "synthetic").mkdir()
+    for number in range(3):
+        (folders / "synthetic" / f"{number}.png").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"no image that can be read; 3 of its 3 files could not be read.*0\.png"):
+        run(folders, tmp_path / "report", encoder)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_one_folder_in_another_is_named_before_any_work(tmp_path, folders, encoder, inside):
+    inner = folders / "real" / "samples" if inside else folders / "real"
+    if inside:
+        shutil.move(folders / "synthetic", inner)
+    else:
+        shutil.rmtree(folders / "synthetic")
+    (folders / "synthetic").symlink_to(inner)
+    with pytest.raises(DataError, match=rf"have {12 if inside else 24} files in common"):
+        run(folders, tmp_path / "report", encoder)
+    assert not (tmp_path / ".deepssim-cache").exists()
+
+
+def test_names_of_any_kind_reach_the_report(tmp_path, folders, encoder):
+    real = folders / "real"
+    names = [os.fsdecode(b"p00_\xe9.png"), 'p01_"quoted", <b>.png', "p02_new\nline.png", "p03_图像.png"]
+    for name, source in zip(names, sorted(real.iterdir())[8:], strict=False):
+        shutil.copy(source, real / name)
+        shutil.copy(source, folders / "synthetic" / name)
+    found = run(folders, tmp_path / "report", encoder)
+    assert found["figures"]["identical"] == 4
+    report = tmp_path / "report"
+    assert (report / "drop.txt").read_text(encoding="utf-8").count("\n") >= 4
+    pairs = pd.read_csv(report / "pairs.csv")
+    assert {r"p00_\xe9.png", names[1], r"p02_new\nline.png", names[3]} <= set(pairs["synthetic"])
+    assert "<b>.png" not in (report / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_same_number_is_not_the_same_patient(tmp_path, folders, encoder):
+    for side in ("real", "holdout"):
+        for number, path in enumerate(sorted((folders / side).iterdir())):
+            path.rename(path.with_name(f"{number:05d}.png"))
+    found = run(folders, tmp_path / "report", encoder, holdout=folders / "holdout", subject_pattern=None)
+    assert found["data"]["holdout"]["used"] == 60
+    assert found["data"]["holdout"]["subjects"] == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("00012.png", True), ("train/img_12.png", True), ("sample-3.nii.gz", True), ("patient12.png", False),
+        ("IXI012/t1.nii.gz", False), ("a1/0001.png", False), ("1" * 200 + "_" * 200 + "!.png", True),
+    ],
+)  # fmt: skip
+def test_names_that_only_count(name, expected):
+    assert numbered(name) is expected
+
+
+def _dicom_folders(root: Path, patient: str) -> Path:
+    from tests.images.test_dicom import write as write_dicom
+
+    random = np.random.default_rng(0)
+    for side, count in (("real", 4), ("synthetic", 3)):
+        (root / side).mkdir(parents=True)
+        for number in range(count):
+            write_dicom(root / side / f"{number}.dcm", picture(random), bits=8, PatientID=patient)
+    return root
+
+
+@pytest.mark.parametrize(("patient", "message"), [("ANON", "have the same one"), ("", "have no PatientID")])
+def test_patients_that_dicom_does_not_tell_apart_are_named(tmp_path, encoder, patient, message):
+    root = _dicom_folders(tmp_path / "data", patient)
+    found = run(root, tmp_path / "report", encoder, subject_pattern=None)
+    assert any(message in text and "--subjects" in text for text in found["verdict"]["reservations"])
+
+
+def test_squashed_copies_are_compared_in_every_shape(tmp_path, encoder):
+    """Training images are narrow, synthetic ones were resized to squares."""
+    root = make_folders(tmp_path / "data", copies=0, synthetic=9, holdout=60)
+    for side in ("real", "holdout"):
+        for path in (root / side).iterdir():
+            write(path, np.asarray(Image.open(path))[:, 5:27])
+    for number, path in enumerate(sorted((root / "real").iterdir())[:4]):
+        narrow = Image.open(path)
+        narrow.resize((32, 32), Image.Resampling.BICUBIC).save(root / "synthetic" / f"c{number}.png")
+    found = run(root, tmp_path / "report", encoder, holdout=root / "holdout")
+    assert any("aspect ratios" in text for text in found["verdict"]["reservations"])
+    drop = (tmp_path / "report" / "drop.txt").read_text().split()
+    assert {f"c{number}.png" for number in range(4)} <= set(drop)
+
+
+def test_settings_reach_the_summary(tmp_path, folders, encoder):
+    found = run(folders, tmp_path / "report", encoder, exclude=["x*"])
+    assert found["settings"]["audit"]["exclude"] == ["x*"]
+    assert QUICK["image_size"] == found["data"]["compared_at"]
