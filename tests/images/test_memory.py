@@ -8,8 +8,10 @@ import nibabel
 import numpy as np
 import pytest
 
+from deepssim.config.dataset import VolumesConfig
+from deepssim.errors import DataError
 from deepssim.images import memory
-from deepssim.images.files import read_contents
+from deepssim.images.files import read_contents, read_each, read_file
 from deepssim.images.memory import Reservation
 
 
@@ -93,3 +95,27 @@ def test_volumes_take_their_stored_size_whatever_the_number_of_threads(tmp_path,
     finally:
         tracemalloc.stop()
     assert peak < 2 * size + 4 * 2**20  # of float32, one volume alone would take twice its size, and the window more
+
+
+@pytest.mark.parametrize("damage", ["range", "checksum"])
+def test_files_that_cannot_be_read_keep_no_memory(tmp_path, random, damage):
+    """An error keeps the frames of its traceback, and they keep the values, while all other files are read."""
+    paths = [tmp_path / f"{number}.nii.gz" for number in range(6)]
+    for path in paths:
+        nibabel.save(
+            nibabel.Nifti1Image(random.integers(1, 999, (9, 9, 9)).astype(np.int16), np.diag([1.0, 1, -1, 1])), path
+        )
+        if damage == "checksum":
+            content = path.read_bytes()
+            path.write_bytes(content[:-8] + bytes(4) + content[-4:])
+    options = VolumesConfig(first_slice=100 if damage == "range" else 0)
+    held = []
+
+    def read(path):
+        held.append(len(memory._held))
+        return read_file(path, percentiles=(1, 99), slicing=options)
+
+    with pytest.raises(DataError, match="6 of 6 files"):
+        read_each(paths, read, threads=1, place="x")
+    assert held == [0] * 6
+    assert not memory._held

@@ -225,7 +225,9 @@ def attempt_each(items: Sequence[Item], read: Callable[[Item], Content], *, thre
         try:
             return read(item)
         except DataError as error:
-            return error
+            # The frames of its traceback, and of the error that it replaces, would keep the values of the file in memory.
+            error.__context__ = None
+            return error.with_traceback(None)
 
     with ThreadPoolExecutor(threads) as pool:
         results = list(tqdm(pool.map(attempt, items), total=len(items), desc="reading", unit="file", disable=None))
