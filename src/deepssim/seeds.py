@@ -1,7 +1,7 @@
 """Derive the seeds of all random number streams from the one seed of the config.
 
-A stream is named by its purpose (stage, image key, step), never by a position in a batch, so that results do not depend on
-batch size, worker count and shard count.
+A stream is named by its purpose (stage, image key, step), never by a position in a batch, so that random numbers do not
+depend on batch size, worker count and shard count.
 """
 
 from __future__ import annotations

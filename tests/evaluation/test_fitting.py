@@ -16,7 +16,7 @@ def test_no_thresholds_are_better(seed):
     labels = random.choice([0, 1, 2], 60)
     scores = (np.array([0.2, 0.8, 0.5])[labels] + random.normal(0, 0.2, 60)).round(2)
     values = np.unique(scores)
-    cuts = [values[0] - 1, *(values[1:] + values[:-1]) / 2]
+    cuts = [values[0] - 1, *(values[1:] + values[:-1]) / 2, values[-1]]
 
     def quality(thresholds):
         return f1_score(labels, thresholds.classify(scores), average="macro")
@@ -31,6 +31,21 @@ def test_separate_classes_are_told_apart_in_the_middle_of_the_gaps():
     assert (fitted.low, fitted.high) == pytest.approx((0.4, 0.8))
     two = fit_thresholds(scores, np.array([0, 0, 0, 1, 1, 1]))  # nothing is similar
     assert (two.low, two.high) == pytest.approx((0.65, 0.65))
+
+
+@pytest.mark.parametrize("classes", [(0, 1), (0, 2), (2, 1)])
+def test_two_classes_are_separated_and_nothing_is_put_into_the_third(classes):
+    scores = np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    labels = np.repeat(classes, 3)
+    fitted = fit_thresholds(scores, labels)
+    np.testing.assert_array_equal(fitted.classify(scores), labels)
+    assert 0.1 - 1e-9 <= fitted.low <= fitted.high <= 0.9
+
+
+def test_neighbouring_floats_are_separated():
+    scores = np.array([0.5, np.nextafter(0.5, 1), np.nextafter(np.nextafter(0.5, 1), 1)])
+    labels = np.array([0, 2, 1])
+    np.testing.assert_array_equal(fit_thresholds(scores, labels).classify(scores), labels)
 
 
 def test_true_thresholds_are_found_again(random):

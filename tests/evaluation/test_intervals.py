@@ -5,10 +5,9 @@ from scipy.stats import binomtest
 from deepssim.evaluation.intervals import (
     bootstrap_weights,
     clopper_pearson,
-    percentile_interval,
     rule_of_three,
     share_interval,
-    share_with_missed,
+    widened_percentiles,
 )
 
 
@@ -47,35 +46,16 @@ def test_bootstrap_samples_keep_subjects_together():
     assert (weights != bootstrap_weights(["a", "b", "a", "c"], 500, 0, "y")).any()
 
 
-def test_bootstrap_agrees_with_scipy(random):
+def test_percentiles_are_widened_as_few_subjects_need(random):
     from scipy.stats import bootstrap
 
     values = random.normal(size=60)
     weights = bootstrap_weights([str(n) for n in range(60)], 4000, 0, "mean")
-    found = percentile_interval(values.mean(), (weights @ values) / weights.sum(axis=1))
+    samples = (weights @ values) / weights.sum(axis=1)
     expected = bootstrap((values,), np.mean, method="percentile", rng=1, n_resamples=4000).confidence_interval
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.03)
-
-
-def test_missed_copies_are_added():
-    found = share_with_missed(10, 40, 500, (5, 500), (80, 100))
-    rest = (40 / 490 - 0.01) / (0.8 - 0.01)
-    assert found.value == pytest.approx((10 + 490 * rest) / 500)
-    assert found.low < found.value < found.high
-    without_missed = (40 / 500 - 0.01) / (1 - 0.01)
-    assert share_with_missed(0, 40, 500, (5, 500), (100, 100)).value == pytest.approx(without_missed)
-    for alarms, copies in (((0, 0), (5, 10)), ((0, 10), (0, 0)), ((5, 10), (5, 10))):
-        unknown = share_with_missed(0, 4, 50, alarms, copies)
-        assert np.isnan(unknown.value)
-        assert (unknown.low, unknown.high) == (0, 1)
-
-
-def test_what_is_missed_is_covered_as_often_as_promised(random):
-    """Of 200 audits with 10 % copies, a quarter of which is missed, the interval holds the truth."""
-    inside = 0
-    for _ in range(200):
-        flagged = random.binomial(400, 0.1 * 0.75 + 0.9 * 0.01)
-        controls = (random.binomial(300, 0.01), 300), (random.binomial(200, 0.75), 200)
-        found = share_with_missed(0, flagged, 400, *controls)
-        inside += found.low <= 0.1 <= found.high
-    assert inside >= 0.91 * 200
+    low, high = widened_percentiles(samples, 60, 60)
+    assert low == pytest.approx(expected.low, abs=0.04)
+    assert high == pytest.approx(expected.high, abs=0.04)
+    few = widened_percentiles(samples, 60, 4)
+    assert few[1] - few[0] > 1.4 * (high - low)  # Student's t of 3 degrees of freedom is 1.6 times the normal quantile
+    assert np.isnan(widened_percentiles(samples, 60, 1)).all()

@@ -158,7 +158,7 @@ def slow_ssim(images, real, synth):
     )
 
 
-def test_pixels_are_scored_in_the_order_of_the_index_files(tmp_path, tree):
+def test_pixels_are_scored_in_the_order_of_the_index_files(tmp_path, tree, capsys):
     root, images, (real, synth) = tree
     common = ["--dataset_images_dir", str(root), "--real_indices_path", str(tmp_path / "real.npz"), "--synth_indices_path",
               str(tmp_path / "synth.npz"), "--num_workers", "1", "--ssim_tmp_dir", str(tmp_path / "t")]  # fmt: skip
@@ -172,6 +172,9 @@ def test_pixels_are_scored_in_the_order_of_the_index_files(tmp_path, tree):
         matrix = np.load(tmp_path / f"{variant}.npz")["data"]
         np.testing.assert_allclose(matrix, all_scores(FsimComparison(*packs, variant=variant)), atol=1e-3)
     assert not (tmp_path / "t").exists()
+    with pytest.raises(SystemExit, match="1"):
+        main(["compute-ssim", *common, "--output_matrix_path", str(tmp_path / "x.npz"), "--max_memory_gb", "0.451"])
+    assert "max_memory_gb 0.451 is too little" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -54,6 +54,22 @@ def test_agrees_on_real_images(real_data, table):
     )
 
 
+@pytest.mark.parametrize("offset", [1e3, -1e4, 1e5])
+def test_agrees_on_floats_with_a_large_offset(random, offset):
+    """A CT in Hounsfield units, or a signal on a high baseline; the reference z-scores in float64."""
+    noise = random.random((4, 24, 30)) + np.linspace(0, 2, 30)
+    pack = pack_of((noise + offset).astype(np.float32))
+    np.testing.assert_allclose(ssim_matrix(pack, pack), by_scikit_image(pack, pack), rtol=0, atol=EXACT)
+
+
+def test_integers_and_fractions_score_the_same(random):
+    """Images that contain 0 are not shifted; a shift by a whole number changes no 16-bit score."""
+    images = random.integers(0, 65536, (3, 16, 16), dtype=np.uint16)
+    images[:, 0, 0] = 0
+    whole, floating = pack_of(images), pack_of(images.astype(np.float32))
+    np.testing.assert_array_equal(ssim_matrix(whole, whole), ssim_matrix(floating, floating))
+
+
 def test_only_identical_images_score_one(random):
     image = random.integers(0, 255, (16, 16), dtype=np.uint8)
     scores = ssim_matrix(pack_of([image]), pack_of([image, 255 - image]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepssim.audit.retrieval import Neighbours, neighbourhood_ratios
+from deepssim.evaluation.excess import AlarmRate, alarms_of_limit, measured_alarms
 from deepssim.evaluation.groups import Limit, conformal_limit, rate_by_group
 from deepssim.evaluation.intervals import Interval
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
@@ -30,6 +31,7 @@ class Rule:
         alarms: measured on images that cannot be copies, bool; and its interval.
         alarm_rate: share of these controls that the rule calls copies, with its interval.
         controls: what the controls are, in words.
+        subjects: of the controls, without a holdout; each its own if None.
     """
 
     threshold: float
@@ -38,17 +40,15 @@ class Rule:
     alarms: np.ndarray
     alarm_rate: Interval
     controls: str
+    subjects: Sequence[str] | None = None
 
     @property
-    def false_alarms(self) -> tuple[float, float]:
-        """How many of how many independent controls exceed the threshold; with a holdout its subjects, else images.
-
-        Whether a new image exceeds the calibrated limit has a known distribution over holdouts: Beta(k + 1, n - k) for k of
-        n. It needs no further measurement.
-        """
+    def false_alarms(self) -> AlarmRate | None:
+        """How often an image that cannot be a copy is called one: by calibration, or as measured; None if not known."""
         if self.limit is not None:
-            return self.limit.exceeding + 0.5, self.limit.groups
-        return float(self.alarms.sum()), float(len(self.alarms))
+            return alarms_of_limit(self.limit)
+        subjects = self.subjects if self.subjects is not None else [str(row) for row in range(len(self.alarms))]
+        return measured_alarms(self.alarms, subjects)
 
     @property
     def promised_rate(self) -> float | None:
@@ -141,4 +141,6 @@ def published_rule(neighbours: Neighbours, subjects: Sequence[str], *, confidenc
     best = neighbours.train_others
     alarms = rule.flags(best.scores[:, 0], neighbourhood_ratios(best, subjects))
     controls = "training images among those of other subjects, as if they were synthetic"
-    return Rule(rule.threshold, rule.most_ratio, None, alarms, rate_by_group(alarms, subjects, confidence), controls)
+    return Rule(
+        rule.threshold, rule.most_ratio, None, alarms, rate_by_group(alarms, subjects, confidence), controls, subjects
+    )

@@ -10,7 +10,8 @@ import numpy as np
 
 from deepssim.audit.calibration import Rule
 from deepssim.audit.retrieval import neighbourhood_ratios
-from deepssim.evaluation.intervals import Interval, share_interval
+from deepssim.evaluation.groups import rate_by_group
+from deepssim.evaluation.intervals import Interval
 from deepssim.seeds import numpy_generator
 from deepssim.similarity.embedding_scores import EmbeddingComparison
 from deepssim.similarity.embeddings import Embeddings
@@ -91,10 +92,10 @@ def positive_control(distortion: str, copies: Embeddings, originals: Originals, 
     found = rule.flags(best.scores[:, 0], neighbourhood_ratios(best, originals.subjects))
     names = np.asarray(originals.subjects, dtype=object).astype(str)
     right = names[best.partners[:, 0]] == names[list(originals.rows)]
-    count = len(originals.rows)
+    whose = [names[row] for row in originals.rows]
     return Control(
         distortion,
-        share_interval(int(found.sum()), count, originals.confidence),
-        share_interval(int((found & right).sum()), count, originals.confidence),
+        rate_by_group(found, whose, originals.confidence),
+        rate_by_group(found & right, whose, originals.confidence),
         float(np.median(best.scores[:, 0])),
     )

@@ -104,7 +104,9 @@ def examine(
     )  # fmt: skip
     controls = _controls(train, rule, options, tools)
     found["holdout_copied"] = _holdout_copied(sides, neighbours, rule, options.confidence)
-    found["with_missed"] = leakage.with_missed(copies, rule, controls, confidence=options.confidence, seed=tools.seed)
+    found["with_missed"] = leakage.with_missed(
+        copies, rule, controls, train.subjects, sides.synthetic.subjects, confidence=options.confidence, seed=tools.seed
+    )
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance, rule, complete=complete),
         chance=chance,

@@ -13,14 +13,10 @@ import pandas as pd
 from deepssim.audit.calibration import Rule
 from deepssim.audit.controls import Control
 from deepssim.audit.retrieval import Neighbours, neighbourhood_ratios
-from deepssim.evaluation.groups import excess_rate, rate_by_group
-from deepssim.evaluation.intervals import (
-    Interval,
-    bootstrap_weights,
-    percentile_interval,
-    share_interval,
-    share_with_missed,
-)
+from deepssim.evaluation.excess import excess_rate, independent_controls, rate_with_missed
+from deepssim.evaluation.groups import rate_by_group
+from deepssim.evaluation.intervals import Interval, share_interval
+from deepssim.evaluation.jackknife import Scale, jackknife_interval, leave_one_out
 from deepssim.images.distort import UNCHANGED
 
 COPIES_BINS = ("1", "2", "3 to 5", "6 to 10", "more than 10")
@@ -116,41 +112,46 @@ def leakage_figures(
         "identical": int(copies.identical.sum()),
         "training_copied": rate_by_group(copies.copied, subjects, confidence),
         "subjects_copied": share_interval(len(leaked), len(set(names)), confidence),
-        "copies_per_image": _copies_per_image(copies, names, confidence, repetitions, seed),
+        "copies_per_image": _copies_per_image(copies, names, confidence, seed),
     }
 
 
-def with_missed(copies: Copies, rule: Rule, controls: Sequence[Control], *, confidence: float, seed: int) -> Interval:
+def with_missed(
+    copies: Copies,
+    rule: Rule,
+    controls: Sequence[Control],
+    subjects: Sequence[str],
+    synthetic_groups: Sequence[str],
+    *,
+    confidence: float,
+    seed: int,
+) -> Interval:
     """Return the rate of copies including missed ones, assuming that copies are distorted in the controls' proportions.
 
     Args:
         copies, rule, controls: of the audit.
+        subjects: of the training images, some of which are the controls' originals.
+        synthetic_groups: of the synthetic images.
         confidence, seed: of the interval.
     """
     hidden = [control.found for control in controls if control.distortion != UNCHANGED]
-    certain = int(copies.identical.sum())
-    return share_with_missed(
-        certain,
-        int(copies.flagged.sum()) - certain,
-        len(copies.flagged),
-        rule.false_alarms,
-        (sum(share.count or 0 for share in hidden), sum(share.total or 0 for share in hidden)),
-        confidence=confidence,
-        seed=seed,
-    )
+    return rate_with_missed(
+        copies.identical, copies.flagged, synthetic_groups, rule.false_alarms, independent_controls(hidden, subjects),
+        confidence=confidence, seed=seed,
+    )  # fmt: skip
 
 
-def _copies_per_image(
-    copies: Copies, subjects: np.ndarray, confidence: float, repetitions: int, seed: int
-) -> dict[str, Any]:
+def _copies_per_image(copies: Copies, subjects: np.ndarray, confidence: float, seed: int) -> dict[str, Any]:
     counts = np.bincount(copies.original[copies.flagged], minlength=len(copies.copied))
     some = counts > 0
     bins = np.bincount(np.digitize(counts[some], _BIN_EDGES, right=True), minlength=len(COPIES_BINS))
     mean = Interval(float("nan"), float("nan"), float("nan"), "no copies")
     if some.any():
-        weights = bootstrap_weights(list(subjects[some]), repetitions, seed, "copies per image")
-        samples = (weights @ counts[some].astype(np.float64)) / weights.sum(axis=1)
-        mean = percentile_interval(float(counts[some].mean()), samples, confidence)
+        images = counts[some].astype(np.float64)
+        weights = leave_one_out(list(subjects[some]), seed)
+        left = weights.sum(axis=1)
+        samples = np.divide(weights @ images, left, out=np.full(len(left), np.nan), where=left > 0)
+        mean = jackknife_interval(images.mean(), samples, len(set(subjects[some])), confidence, scale=Scale.LOG)
     return {
         "mean": mean,
         "most": int(counts.max(initial=0)),

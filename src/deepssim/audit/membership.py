@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from deepssim.audit.retrieval import distances
-from deepssim.evaluation.intervals import Interval, bootstrap_weights, percentile_interval
+from deepssim.evaluation.intervals import Interval, bootstrap_weights, widened_percentiles
+from deepssim.evaluation.jackknife import jackknife_interval, leave_one_out
 from deepssim.evaluation.ranking import ranking_samples
 
-_LEAST_SUBJECTS = 20  # on each side, for an interval by bootstrap
 _LEAST_ALARMS = 5  # that a false-positive rate must allow among the held-out subjects; fewer put the limit anywhere
 _LEAST_IN_CELL = 10  # held-out and synthetic images that a cell needs for its own test
 
@@ -35,29 +35,34 @@ def membership_inference(
     Args:
         train, holdout: each image's best score with a synthetic image, floating point (T,) and (H,).
         subjects: of all T + H images.
-        confidence, repetitions, seed: of the bootstrap by subject.
+        confidence, repetitions, seed: of the intervals by subject.
         most_false: false-positive rate at which the true-positive rate is given.
 
     Returns:
         AUROC (0.5: cannot tell) and the true-positive rate at `most_false`, each with its interval; no interval of the
-        AUROC below 20 subjects on a side, and no true-positive rate where the held-out subjects allow fewer than five
+        AUROC below five subjects on a side, and no true-positive rate where the held-out subjects allow fewer than five
         false positives.
 
     Source: Carlini et al. 2022, arXiv:2112.03570, for the rate at few false positives.
     """
     scores = np.concatenate([train, holdout]).astype(np.float64)
     members = np.arange(len(scores)) < len(train)
-    weights = np.vstack([np.ones(len(scores), np.int64), bootstrap_weights(subjects, repetitions, seed, "membership")])
-    curves = ranking_samples(scores, members, weights, max_fpr=most_false)
     people = [len(set(side)) for side in (subjects[: len(train)], subjects[len(train) :])]
-    nan = float("nan")
-    auroc = percentile_interval(curves["auroc"][0], curves["auroc"][1:], confidence)
-    if min(people) < _LEAST_SUBJECTS:
-        auroc = Interval(auroc.value, nan, nan, f"no interval from fewer than {_LEAST_SUBJECTS} subjects on a side")
-    tpr = percentile_interval(curves["tpr"][0], curves["tpr"][1:], confidence)
-    least = round(_LEAST_ALARMS / most_false)
+    left_out = leave_one_out(subjects, seed)
+    weights = np.vstack([np.ones(len(scores), left_out.dtype), left_out])
+    curves = ranking_samples(scores, members, weights, max_fpr=most_false)
+    auroc, tpr = (
+        jackknife_interval(float(curves[name][0]), curves[name][1:], min(people), confidence)
+        for name in ("auroc", "tpr")
+    )
+    nan, least = float("nan"), round(_LEAST_ALARMS / most_false)
     if people[1] < least:
         tpr = Interval(nan, nan, nan, f"needs {least:,} held-out subjects, there are {people[1]:,}")
+    elif np.isfinite(tpr.low):  # depends on a few held-out images, to which the jackknife alone is too blind
+        drawn = bootstrap_weights(subjects, repetitions, seed, "membership")
+        samples = ranking_samples(scores, members, drawn, max_fpr=most_false)["tpr"]
+        low, high = widened_percentiles(samples, sum(people), min(people), confidence)
+        tpr = Interval(tpr.value, min(tpr.low, low), max(tpr.high, high), tpr.method)
     return {"auroc": auroc, "tpr_at_fpr": tpr, "fpr": most_false}
 
 

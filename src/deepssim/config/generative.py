@@ -188,7 +188,9 @@ class SynthesisConfig(Section):
         description="Values that become black and white: per_image (the minimum and maximum of each image) or fixed "
         "(0 and 1).",
     )
-    batch_size: int = Field(64, ge=1, description="images generated at a time")
+    batch_size: int = Field(
+        64, ge=1, description="images generated at a time; another size can move a few pixels by one grey level"
+    )
 
 
 def _check_groups(section: str, channels: Iterable[int], groups: int) -> None:

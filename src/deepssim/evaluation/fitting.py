@@ -33,7 +33,8 @@ def fit_thresholds(scores: np.ndarray, labels: np.ndarray) -> Thresholds:
 
     Returns:
         Thresholds midway between scores of different classes; at most 400 candidates, equally spaced in rank, are tried for
-        each. Ties are broken by the largest gap between the neighbouring scores.
+        each. A threshold is at the lowest or highest score, so that it separates nothing, only if that gives a higher
+        macro-F1, as where no pair is different. Ties are broken by the largest gap between the neighbouring scores.
 
     Raises:
         DataError: if there are fewer than two classes.
@@ -44,9 +45,12 @@ def fit_thresholds(scores: np.ndarray, labels: np.ndarray) -> Thresholds:
     values, places = np.unique(scores, return_inverse=True)
     if len(values) < 2:
         raise DataError(f"thresholds cannot be fitted on {len(scores)} pairs of one score {values[0]:g}")
-    cuts = _cuts(values, places, labels)
+    # The first and the last cut separate nothing: all scores lie above or below them.
+    cuts = np.concatenate([[-1], _cuts(values, places, labels), [len(values) - 1]])
     # Number of pairs of each class up to each cut: (cuts, classes).
-    below = np.stack([np.cumsum(np.bincount(places[labels == c], minlength=len(values)))[cuts] for c in Label], axis=1)
+    below = np.stack(
+        [np.cumsum(np.bincount(places[labels == c] + 1, minlength=len(values) + 1))[cuts + 1] for c in Label], axis=1
+    )
     total = np.array([(labels == label).sum() for label in Label])
     above = total - below
     inside = below[None] - below[:, None]  # [low, high]
@@ -57,10 +61,22 @@ def fit_thresholds(scores: np.ndarray, labels: np.ndarray) -> Thresholds:
     }
     mean = sum(np.broadcast_to(f1[label], inside.shape[:2]) for label in present) / len(present)
     mean = np.where(np.tri(len(cuts), k=-1, dtype=bool), -1.0, mean)  # excludes low above high
-    gaps = values[cuts + 1] - values[cuts]
     best = np.argwhere(mean >= mean.max() - 1e-12)
+    at_ends = np.isin(best, [0, len(cuts) - 1]).sum(axis=1)
+    best = best[at_ends == at_ends.min()]
+    middles, gaps = _between(values, cuts)
     low, high = best[np.argmax(gaps[best].min(axis=1))]
-    return Thresholds(*(float(values[cuts[at]] + gaps[at] / 2) for at in (low, high)))
+    return Thresholds(float(middles[low]), float(middles[high]))
+
+
+def _between(values: np.ndarray, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the threshold at each cut and the gap between the scores around it; at the ends the gap is infinite."""
+    inner = cuts[1:-1]
+    gaps = values[inner + 1] - values[inner]
+    # Between neighbouring floats the middle rounds to one of them; the upper one would move a score to the other class.
+    middles = np.minimum(values[inner] + gaps / 2, np.nextafter(values[inner + 1], -np.inf))
+    lowest = np.nextafter(values[0], -np.inf)  # scores up to a threshold are below it
+    return np.concatenate([[lowest], middles, [values[-1]]]), np.concatenate([[np.inf], gaps, [np.inf]])
 
 
 def _cuts(values: np.ndarray, places: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepssim.evaluation.intervals import Interval, clopper_pearson, rule_of_three
+from deepssim.evaluation.intervals import Interval, rule_of_three
 from deepssim.seeds import numpy_generator
 
 _LEAST_GROUPS = 2  # for an interval: one group says nothing about how groups differ
 _FEW = 10  # groups
-_DRAWS = 20_000
 _PICKS = 50  # random choices of one image per group
 _CONTROL_RANKS = (1, 3, 10)  # controls that copies exceed: few copies exceed all, many exceed most
 LEAST_GROUPS = 20  # that calibrate a limit; fewer cannot promise a rate of false alarms of 5 %
-_TAIL = 0.2  # fraction of the controls whose excesses fit the tail
+_TAIL_FRACTION = 0.2  # fraction of the controls whose excesses fit the tail
 _LEAST_TAIL = 10  # controls in the tail, below which no tail is fitted
+
+
+Shapes = list[tuple[float, float]]
+"""Shapes a and b of beta distributions."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,23 @@ class Limit:
         promised: probability of a false alarm, 0 to 1.
         groups: how many groups it was calibrated on.
         exceeding: how many of them exceed it, each counted by the fraction of its images.
+        images, images_exceeding: how many images it was calibrated on, and how many of them exceed it.
+        independent_images: how many independent images tell as much about the rate above the limit.
     """
 
     value: float
     promised: float
     groups: int
     exceeding: float
+    images: int = 0
+    images_exceeding: int = 0
+    independent_images: float = 0.0
 
 
 def group_codes(groups: Sequence[str]) -> tuple[np.ndarray, int]:
     """Return the number of each item's group, int64 (N,), and how many groups there are."""
-    names, codes = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    whole = isinstance(groups, np.ndarray) and np.issubdtype(groups.dtype, np.integer)  # no slow change into text
+    names, codes = np.unique(groups if whole else np.asarray(groups, dtype=object).astype(str), return_inverse=True)
     return codes.astype(np.int64), len(names)
 
 
@@ -72,7 +81,12 @@ def conformal_limit(scores: np.ndarray, groups: Sequence[str], rate: float) -> L
     allowed = np.flatnonzero(last_of_equal & (above <= rate + 1e-12))
     place = allowed[0] if len(allowed) else len(values) - 1
     exceeding = float(above[place]) * (count + 1) - 1
-    return Limit(float(values[place]), max(rate, 1 / (count + 1)), count, max(0.0, exceeding))
+    beyond = np.asarray(scores, dtype=np.float64) > values[place]
+    independent = effective_items(beyond, groups) if beyond.any() and count > 1 else float(count)
+    return Limit(
+        float(values[place]), max(rate, 1 / (count + 1)), count, max(0.0, exceeding),
+        len(values), int(beyond.sum()), independent,
+    )  # fmt: skip
 
 
 def rate_by_group(found: np.ndarray, groups: Sequence[str], confidence: float = 0.95) -> Interval:
@@ -89,7 +103,7 @@ def rate_by_group(found: np.ndarray, groups: Sequence[str], confidence: float = 
 
     Source: Korn and Graubard 1998, Survey Methodology 24: effective sample size, adjusted by Student's t.
     """
-    codes, count = group_codes(groups)
+    count = group_codes(groups)[1]
     found = np.asarray(found, dtype=bool)
     hits, total = int(found.sum()), len(found)
     if total == 0:
@@ -101,18 +115,11 @@ def rate_by_group(found: np.ndarray, groups: Sequence[str], confidence: float = 
         edge = rule_of_three(count, confidence)
         low, high = (0.0, edge) if hits == 0 else (1 - edge, 1.0)
         return Interval(rate, low, high, "rule of three over subjects", hits, total)
-    if count == total:
-        return Interval(rate, *clopper_pearson(hits, total, confidence), "Clopper-Pearson", hits, total)
     tail = (1 - confidence) / 2
-    adjusted = effective_items(found, groups, confidence)
-    low, high = _beta_interval(rate * adjusted, adjusted, tail)
-    with_hits = len(np.unique(codes[found]))
-    if with_hits < _FEW:  # too few to tell how much groups differ; the rate is at most that of groups with any hit
-        high = max(high, clopper_pearson(with_hits, count, confidence)[1])
-    without = len(np.unique(codes[~found]))
-    if without < _FEW:
-        low = min(low, 1 - clopper_pearson(without, count, confidence)[1])
-    return Interval(rate, low, high, "Korn-Graubard by subject", hits, total)
+    lowest, highest = beta_shapes(found, groups, confidence)
+    low, high = min(_tail(shape, tail) for shape in lowest), max(_tail(shape, 1 - tail) for shape in highest)
+    method = "Clopper-Pearson" if count == total else "Korn-Graubard by subject"
+    return Interval(rate, low, high, method, hits, total)
 
 
 def effective_items(found: np.ndarray, groups: Sequence[str], confidence: float = 0.95) -> float:
@@ -126,7 +133,9 @@ def effective_items(found: np.ndarray, groups: Sequence[str], confidence: float 
     Returns:
         1 to N.
 
-    Source: Korn and Graubard 1998, with the variance between groups and Student's t for few of them.
+    Source: Korn and Graubard 1998, with the variance between groups and Student's t. Its degrees of freedom follow from the
+    kurtosis (Satterthwaite 1946, doi:10.2307/3002019): where few groups have most of the items found, the variance is as
+    uncertain as if there were few groups.
     """
     from scipy.stats import t as student
 
@@ -135,46 +144,45 @@ def effective_items(found: np.ndarray, groups: Sequence[str], confidence: float 
     residuals = np.bincount(codes, weights=found, minlength=count) - rate * np.bincount(codes, minlength=count)
     variance = count / (count - 1) * np.square(residuals).sum() / total**2
     independent = rate * (1 - rate) / variance if variance > 0 else float(total)
+    squares = np.square(residuals)
+    kurtosis = count * np.square(squares).sum() / max(float(squares.sum()) ** 2, 1e-300)
+    freedom = float(np.clip(2 * count / max(kurtosis - 1, 1e-9), 1, count - 1))
     tail = (1 - confidence) / 2
-    return float(np.clip(independent * (student.ppf(tail, total - 1) / student.ppf(tail, count - 1)) ** 2, 1.0, total))
+    return float(np.clip(independent * (student.ppf(tail, total - 1) / student.ppf(tail, freedom)) ** 2, 1.0, total))
 
 
-def _beta_interval(hits: float, total: float, tail: float) -> tuple[float, float]:
-    from scipy.stats import beta
-
-    low = float(beta.ppf(tail, hits, total - hits + 1)) if hits > 0 else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, total - hits)) if hits < total else 1.0
-    return low, high
-
-
-def excess_rate(
-    flagged: np.ndarray, groups: Sequence[str], alarms: tuple[float, float], *, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """Return the rate of copies when false alarms are subtracted: (flagged - alarm rate) / (1 - alarm rate).
+def beta_shapes(found: np.ndarray, groups: Sequence[str], confidence: float = 0.95) -> tuple[Shapes, Shapes]:
+    """Return the beta distributions whose tails are the lower and the upper end of a rate's interval.
 
     Args:
-        flagged: items that look like copies, bool (N,).
+        found: bool (N,), at least one.
         groups: of each item.
-        alarms: how many of how many independent items that cannot be copies look like copies; of none nothing is subtracted.
         confidence: of the interval.
-        seed: of the draws from both rates' Jeffreys posteriors, whose percentiles are the interval.
 
-    Source: Rogan and Gladen 1978, doi:10.1093/oxfordjournals.aje.a112510, with a sensitivity of 1.
+    Returns:
+        Two lists of shapes (a, b). The lower end is the lowest lower tail of the first, the upper end the highest upper tail
+        of the second; a or b of 0 stands for the rates 0 and 1.
     """
-    plain = rate_by_group(flagged, groups, confidence)
-    hits, total = int(np.sum(flagged)), len(flagged)
-    # Where nothing was flagged no false alarm can be subtracted, and an upper end below the rule of three would claim too much.
-    if not alarms[1] or not hits or not np.isfinite(plain.low):
-        return plain
-    items = float(total) if hits == total else effective_items(flagged, groups, confidence)
-    random = numpy_generator(seed, "excess", hits, total)
-    rate = random.beta(hits / total * items + 0.5, (1 - hits / total) * items + 0.5, _DRAWS)
-    alarm = random.beta(alarms[0] + 0.5, alarms[1] - alarms[0] + 0.5, _DRAWS)
-    tail = 100 * (1 - confidence) / 2
-    low, high = np.percentile(np.clip((rate - alarm) / (1 - alarm), 0, 1), [tail, 100 - tail])
-    expected = alarms[0] / alarms[1]
-    value = max(0.0, (hits / total - expected) / (1 - expected)) if expected < 1 else 0.0
-    return Interval(value, min(float(low), value), max(float(high), value), "false alarms subtracted", hits, total)
+    found = np.asarray(found, dtype=bool)
+    codes, count = group_codes(groups)
+    rate, with_hits, without = float(found.mean()), len(np.unique(codes[found])), len(np.unique(codes[~found]))
+    items = float(count)
+    if 0 < rate < 1 and count > 1:
+        items = float(len(found)) if count == len(found) else effective_items(found, groups, confidence)
+    lowest = [(rate * items, (1 - rate) * items + 1)]
+    highest = [(rate * items + 1, (1 - rate) * items)]
+    if 0 < rate < 1 and count < len(found):  # a few groups do not say how much groups differ
+        if with_hits < _FEW:  # the rate is at most that of groups with any hit
+            highest.append((with_hits + 1.0, float(count - with_hits)))
+        if without < _FEW:
+            lowest.append((float(count - without), without + 1.0))
+    return lowest, highest
+
+
+def _tail(shape: tuple[float, float], probability: float) -> float:
+    from scipy.stats import beta
+
+    return 0.0 if shape[0] <= 0 else 1.0 if shape[1] <= 0 else float(beta.ppf(probability, *shape))
 
 
 def excess_probability(
@@ -246,7 +254,7 @@ def tail_limit(values: np.ndarray, groups: Sequence[str], tried: int, error: flo
     from scipy.stats import chi2
 
     codes, count = group_codes(groups)
-    size = max(_LEAST_TAIL, int(np.ceil(_TAIL * count)))
+    size = max(_LEAST_TAIL, int(np.ceil(_TAIL_FRACTION * count)))
     best = np.full(count, -np.inf)
     known = np.isfinite(values)
     np.maximum.at(best, codes[known], np.asarray(values, np.float64)[known])

@@ -1,19 +1,14 @@
-"""How sure a share or a difference is: exact intervals of counts, bootstraps by subject, what remains of false alarms.
+"""How sure a share or a difference is: exact intervals of counts and bootstraps by subject.
 
-Not here: what is counted (leakage.py, controls.py, labelled_pairs.py).
+Not here: items that come in groups (groups.py), statistics that are no rates (jackknife.py).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from deepssim.seeds import numpy_generator
-
-_DRAWS = (
-    20_000  # of rates in `groups.excess_rate`; their percentiles then move by less than a hundredth of the interval
-)
 
 
 @dataclass(frozen=True)
@@ -107,68 +102,29 @@ def _draw(subjects: int, repetitions: int, seed: int, name: str) -> np.ndarray:
     return counts
 
 
-def percentile_interval(value: float, samples: np.ndarray, confidence: float = 0.95) -> Interval:
-    """Return a statistic with the percentiles of its bootstrap samples.
+def widened_percentiles(
+    samples: np.ndarray, subjects: int, fewest: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return the percentiles of bootstrap samples, further apart where few subjects make them too narrow.
 
     Args:
-        value: of the statistic.
         samples: float64 (B,); NaN is left out.
+        subjects: that were drawn.
+        fewest: subjects in the smallest class, whose number less one is the degrees of freedom.
         confidence: of the interval.
+
+    Source: Hesterberg 2015, doi:10.1080/00031305.2015.1089789, expanded percentile interval.
     """
+    from scipy.stats import norm
+    from scipy.stats import t as student
+
     known = samples[np.isfinite(samples)]
-    if not known.size or not np.isfinite(value):
-        return Interval(float(value), float("nan"), float("nan"), "not enough subjects")
-    tail = 100 * (1 - confidence) / 2
+    if not known.size or min(subjects, fewest) < 2:
+        return float("nan"), float("nan")
+    quantile = student.ppf((1 - confidence) / 2, fewest - 1) * np.sqrt(subjects / (subjects - 1))
+    tail = 100 * float(norm.cdf(quantile))
     low, high = np.percentile(known, [tail, 100 - tail])
-    return Interval(float(value), float(low), float(high), "bootstrap by subject")
-
-
-def share_with_missed(
-    certain: int,
-    flagged: int,
-    total: int,
-    alarms: tuple[float, float],
-    found: tuple[int, int],
-    *,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """Return the share of copies when false alarms are subtracted and copies that are missed are added.
-
-    Of what is not certain: (flagged - alarm rate) / (sensitivity - alarm rate).
-
-    Args:
-        certain: copies that can be no false alarm.
-        flagged: further items that look like copies.
-        total: all items.
-        alarms: how many of how many items that cannot be copies were flagged.
-        found: how many of how many hidden copies were flagged.
-        confidence: of the interval.
-        seed: of the draws from the rates' Jeffreys posteriors, whose percentiles are the interval.
-
-    Source: Rogan and Gladen 1978, doi:10.1093/oxfordjournals.aje.a112510.
-    """
-    rest = total - certain
-    if not total or not alarms[1] or not found[1] or found[0] / found[1] <= alarms[0] / alarms[1]:
-        return Interval(float("nan"), 0.0, 1.0, "not known: controls do not tell copies from others", flagged, total)
-    random = numpy_generator(seed, "missed", certain, flagged, total, *map(str, alarms), *found)
-    sure, *rates = (
-        random.beta(count + 0.5, of - count + 0.5, _DRAWS)
-        for count, of in ((certain, total), (flagged, rest), alarms, found)
-    )
-    sure, hidden = sure * bool(certain), _corrected(*rates)
-    tail = 100 * (1 - confidence) / 2
-    low, high = np.percentile(sure + (1 - sure) * hidden, [tail, 100 - tail])
-    share = float(_corrected(flagged / max(rest, 1), alarms[0] / alarms[1], found[0] / found[1]))
-    value = (certain + rest * share) / total
-    if certain + flagged == 0:  # as in `groups.excess_rate`
-        high = max(float(high), share_interval(0, total, confidence).high)
-    method = "false alarms subtracted, missed copies added"
-    return Interval(value, min(float(low), value), max(float(high), value), method, certain + flagged, total)
-
-
-def _corrected(rate: Any, alarm: Any, sensitivity: Any) -> Any:
-    return np.clip((rate - alarm) / np.maximum(sensitivity - alarm, 1e-3), 0, 1)
+    return float(low), float(high)
 
 
 def _require_share(count: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Evaluate metrics on labelled pairs with bootstrap intervals: macro-F1, ranking statistics, differences between metrics.
+"""Evaluate metrics on labelled pairs with intervals by subject: macro-F1, ranking statistics, differences between metrics.
 
 Not here: statistics per class and copy rates (classification.py), choosing the pairs (ground_truth/pairs.py).
 """
@@ -12,17 +12,20 @@ import numpy as np
 import pandas as pd
 
 from deepssim.evaluation.fitting import fit_thresholds
-from deepssim.evaluation.intervals import Interval, bootstrap_weights, percentile_interval
+from deepssim.evaluation.intervals import Interval, bootstrap_weights, widened_percentiles
+from deepssim.evaluation.jackknife import difference_interval, jackknife_interval, leave_one_out
 from deepssim.evaluation.ranking import ranking_samples
 from deepssim.ground_truth.labels import LABELS_BY_SCORE, Label, Thresholds
 from deepssim.seeds import numpy_generator
 
 _CLASSES = len(Label)
+_RECALL = 0.95
+_LEAST_MISSED = 5  # duplicates below the recall; fewer put the limit anywhere
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Bootstrap by subject: confidence of the intervals, number of samples and seed."""
+    """Intervals by subject: their confidence, number of bootstrap samples where they are used, and seed."""
 
     confidence: float = 0.95
     repetitions: int = 1000
@@ -88,31 +91,76 @@ def evaluate_labelled(
         labels: int (N,), codes of `Label`.
         subjects: subject of the real image of each pair.
         thresholds: published thresholds.
-        sampling: bootstrap by subject.
+        sampling: of the intervals.
 
     Returns:
         `macro_f1` by published and `macro_f1_fitted` by fitted thresholds; `auroc`, `auprc`, `precision_at_recall` and
         `fpr_at_recall` (at 95 % recall) of duplicates against all others; `fitted_thresholds`; `subjects`.
     """
-    drawn = bootstrap_weights(subjects, sampling.repetitions, sampling.seed, "labelled pairs")
-    weights = np.vstack([np.ones(len(scores), drawn.dtype), drawn])
+    weights = _samples(subjects, sampling)
+    fewest = _fewest(labels, subjects)
+    duplicates = labels == Label.DUPLICATE
+    fewest_sides = min(_people(subjects, duplicates), _people(subjects, ~duplicates))
 
-    def interval(samples: np.ndarray) -> Interval:
-        return percentile_interval(float(samples[0]), samples[1:], sampling.confidence)
+    def interval(samples: np.ndarray, fewest: int) -> Interval:
+        return jackknife_interval(float(samples[0]), samples[1:], fewest, sampling.confidence)
 
-    curves = ranking_samples(scores, labels == Label.DUPLICATE, weights)
+    curves = ranking_samples(scores, duplicates, weights)
     predicted, fitted = fitted_classes(scores, labels, subjects, sampling.seed)
+    at_recall = _at_recall(scores, duplicates, subjects, sampling, fewest_sides)
     return {
-        "macro_f1": interval(macro_f1(labels, thresholds.classify(scores), weights)),
-        "macro_f1_fitted": interval(macro_f1(labels, predicted, weights)) if fitted else None,
+        "macro_f1": interval(macro_f1(labels, thresholds.classify(scores), weights), fewest),
+        "macro_f1_fitted": interval(macro_f1(labels, predicted, weights), fewest) if fitted else None,
         "fitted_thresholds": [{"different_up_to": item.low, "duplicate_above": item.high} for item in fitted],
-        "auroc": interval(curves["auroc"]),
-        "auprc": interval(curves["auprc"]),
-        "precision_at_recall": interval(curves["precision"]),
-        "fpr_at_recall": interval(curves["fpr"]),
-        "recall": 0.95,
+        "auroc": interval(curves["auroc"], fewest_sides),
+        "auprc": interval(curves["auprc"], fewest_sides),
+        "precision_at_recall": at_recall["precision"],
+        "fpr_at_recall": at_recall["fpr"],
+        "recall": _RECALL,
         "subjects": len(set(subjects)),
     }
+
+
+def _samples(subjects: Sequence[str], sampling: Sampling) -> np.ndarray:
+    """Return weights of all pairs, then of all without each subject in turn."""
+    left_out = leave_one_out(subjects, sampling.seed)
+    return np.vstack([np.ones(len(subjects), left_out.dtype), left_out])
+
+
+def _people(subjects: Sequence[str], chosen: np.ndarray) -> int:
+    return len({subject for subject, one in zip(subjects, chosen, strict=True) if one})
+
+
+def _fewest(labels: np.ndarray, subjects: Sequence[str]) -> int:
+    """Return the number of subjects with pairs of the class that fewest have, of the classes that occur."""
+    return min(_people(subjects, labels == label) for label in np.unique(labels))
+
+
+def _at_recall(
+    scores: np.ndarray, duplicates: np.ndarray, subjects: Sequence[str], sampling: Sampling, fewest: int
+) -> dict[str, Interval]:
+    """Return precision and false-positive rate at the recall.
+
+    They depend on the few duplicates with the lowest scores. The jackknife alone is too narrow for that, so the interval is
+    united with the percentiles of bootstrap samples, widened for few subjects (Hesterberg 2015,
+    doi:10.1080/00031305.2015.1089789); below 100 duplicates there is none.
+    """
+    weights = _samples(subjects, sampling)
+    curves = ranking_samples(scores, duplicates, weights, recall=_RECALL)
+    least = round(_LEAST_MISSED / (1 - _RECALL))
+    nan, found = float("nan"), int(duplicates.sum())
+    if found < least:
+        reason = f"needs {least} duplicates, there are {found}"
+        return {name: Interval(float(curves[name][0]), nan, nan, reason) for name in ("precision", "fpr")}
+    drawn = bootstrap_weights(subjects, sampling.repetitions, sampling.seed, "labelled pairs")
+    samples = ranking_samples(scores, duplicates, drawn, recall=_RECALL)
+    intervals = {}
+    for name in ("precision", "fpr"):
+        plain = jackknife_interval(float(curves[name][0]), curves[name][1:], fewest, sampling.confidence)
+        wide = widened_percentiles(samples[name], len(set(subjects)), fewest, sampling.confidence)
+        ends = min(plain.low, wide[0]), max(plain.high, wide[1])
+        intervals[name] = Interval(plain.value, *ends, plain.method) if np.isfinite(plain.low) else plain
+    return intervals
 
 
 def compare_metrics(
@@ -122,7 +170,7 @@ def compare_metrics(
     subjects: Sequence[str],
     sampling: Sampling,
 ) -> list[dict[str, Any]]:
-    """Compare metrics pairwise on the same bootstrap samples, so that sampling variation common to both cancels.
+    """Compare metrics pairwise on the same pairs, so that sampling variation common to both cancels.
 
     Args:
         scores: float64 (N,) by metric.
@@ -133,28 +181,38 @@ def compare_metrics(
         For each pair of metrics: the difference (first minus second) of macro-F1 and of AUROC with intervals, and the
         fraction of pairs that both assign to the same class.
     """
-    drawn = bootstrap_weights(subjects, sampling.repetitions, sampling.seed, "labelled pairs")
-    weights = np.vstack([np.ones(len(labels), drawn.dtype), drawn])
-    classes = {name: thresholds[name].classify(values) for name, values in scores.items()}
-    f1 = {name: macro_f1(labels, predicted, weights) for name, predicted in classes.items()}
-    auroc = {
-        name: ranking_samples(values, labels == Label.DUPLICATE, weights)["auroc"] for name, values in scores.items()
+    weights = _samples(subjects, sampling)
+    duplicates = labels == Label.DUPLICATE
+    fewest = {
+        "macro_f1": _fewest(labels, subjects),
+        "auroc": min(_people(subjects, duplicates), _people(subjects, ~duplicates)),
     }
-    rows = []
-    for first, second in combinations(scores, 2):
-        differences = {name: values[first] - values[second] for name, values in (("macro_f1", f1), ("auroc", auroc))}
-        rows.append(
-            {
-                "first": first,
-                "second": second,
-                "agreement": float((classes[first] == classes[second]).mean()),
-                **{
-                    f"{name}_difference": percentile_interval(float(both[0]), both[1:], sampling.confidence)
-                    for name, both in differences.items()
-                },
-            }
-        )
-    return rows
+    classes = {name: thresholds[name].classify(values) for name, values in scores.items()}
+    samples = {
+        "macro_f1": {name: macro_f1(labels, predicted, weights) for name, predicted in classes.items()},
+        "auroc": {name: ranking_samples(values, duplicates, weights)["auroc"] for name, values in scores.items()},
+    }
+    intervals = {
+        statistic: {
+            name: jackknife_interval(float(each[0]), each[1:], fewest[statistic], sampling.confidence)
+            for name, each in by_metric.items()
+        }
+        for statistic, by_metric in samples.items()
+    }
+    return [
+        {
+            "first": first,
+            "second": second,
+            "agreement": float((classes[first] == classes[second]).mean()),
+            **{
+                f"{statistic}_difference": difference_interval(
+                    intervals[statistic][first], intervals[statistic][second], each[first][1:], each[second][1:]
+                )
+                for statistic, each in samples.items()
+            },
+        }
+        for first, second in combinations(scores, 2)
+    ]
 
 
 def agreement_matrix(classes: Mapping[str, np.ndarray]) -> pd.DataFrame:

@@ -49,7 +49,8 @@ def generate(
         autoencoder: trained autoencoder, which decodes the latents.
         latents: latents of the records, for their size, scale and conditions.
         ldm: section `ldm` with the noise schedule and architecture of `unet`.
-        options: section `synthesis`: solver, number of steps, guidance, intensities and batch size.
+        options: section `synthesis`: solver, number of steps, guidance, intensities and batch size. Another batch size
+            rounds differently and moves a few pixels by one grey level.
         seed: the config's seed.
         device: where to compute.
         bit_depth: 8 or 16 bits per pixel.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepssim.config.choices import FsimVariant, MetricName
+from deepssim.config.evaluation import SimilarityConfig
 from deepssim.metrics import METRICS, InputKind
 from deepssim.reference.options import Option, add_option
 from deepssim.runtime.threads import available_threads, set_threads
@@ -41,6 +42,11 @@ _WORKERS = Option(help="processor threads (default: all)", kind=int)
 _GPU = Option(help="use a GPU if there is one", flag=True)
 _AUGMENT = Option(help="misalign every image first", flag=True)
 _SEED_OPTION = Option(help=f"of misalignment, fitting and intervals (default: {_SEED})", kind=int, default=_SEED)
+_MEMORY = Option(
+    help="memory limit in GB (default: 2); does not change the scores",
+    kind=float,
+    default=SimilarityConfig().max_memory_gb,
+)
 _EMBEDDING_METRICS = tuple(name.value for name, metric in METRICS.items() if metric.input_kind is InputKind.EMBEDDINGS)
 _PIXELS = {
     "dataset_images_dir": _IMAGES,
@@ -48,6 +54,7 @@ _PIXELS = {
     **_INDICES,
     "ssim_tmp_dir": Option(help="not needed; the reference keeps rows of the matrix there"),
     "num_workers": _WORKERS,
+    "max_memory_gb": _MEMORY,
 }
 
 COMMANDS = {
@@ -64,6 +71,7 @@ COMMANDS = {
             "augment": _AUGMENT,
             "batch_size": Option(help="images at a time (default: 32)", kind=int, default=32),
             "num_workers": _WORKERS,
+            "max_memory_gb": _MEMORY,
             "use_gpu": _GPU,
             "trust": Option(help="SHA-256 of a file that may be loaded though it can run code", many=True),
             "seed": _SEED_OPTION,
@@ -108,6 +116,7 @@ COMMANDS = {
             "subjects": _SUBJECTS,
             "json_path": _JSON,
             "num_workers": _WORKERS,
+            "max_memory_gb": _MEMORY,
             "seed": _SEED_OPTION,
         },
     ),

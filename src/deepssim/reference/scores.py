@@ -51,6 +51,7 @@ def compute_matrix(
     trust: list[str],
     seed: int,
     threads: int,
+    max_memory_gb: float,
 ) -> None:
     """Embed an image tree and score its real against its synthetic images.
 
@@ -67,8 +68,10 @@ def compute_matrix(
         trust: SHA-256 of files that may be loaded though they can run code.
         seed: of the misalignment.
         threads: processor threads.
+        max_memory_gb: memory limit of the scores.
 
     Raises:
+        ConfigError: if the memory limit is too low for images of this size.
         DataError: if the tree lacks real or synthetic images.
     """
     name = MetricName(metric_name)
@@ -84,7 +87,7 @@ def compute_matrix(
         dataclasses.replace(embeddings, values=embeddings.values[[place[key] for key in keys]], keys=keys)
         for keys in (real, synthetic)
     ]
-    scores = all_scores(METRICS[name].compare(*sides, threads, device))
+    scores = all_scores(METRICS[name].compare(*sides, threads, device), max_memory_gb=max_memory_gb)
     npz.write_embeddings(Path(embeddings_dir, name.value), pack.keys, embeddings.values)
     final = {
         "matrix": Path(matrices_dir, f"{name.value}.npz"),
@@ -129,11 +132,13 @@ def _compute_pixels(
     real_indices_path: str,
     synth_indices_path: str,
     threads: int,
+    max_memory_gb: float,
 ) -> None:
     """Write the scores of all pairs as npz, rows and columns in the order of the index files."""
     packs = [_read_keys(dataset_images_dir, npz.read_index(path), threads)
              for path in (real_indices_path, synth_indices_path)]  # fmt: skip
-    scores = all_scores(METRICS[name].compare(*packs, threads, Device.AUTO, similarity))
+    comparison = METRICS[name].compare(*packs, threads, Device.AUTO, similarity)
+    scores = all_scores(comparison, max_memory_gb=max_memory_gb)
     final = Path(output_matrix_path)
     final = final if final.suffix == ".npz" else final.with_name(f"{final.name}.npz")  # as `np.savez` names it
     with atomic_outputs({"matrix": final}) as files:
@@ -200,6 +205,7 @@ def evaluate_ssim(
     json_path: str | None,
     seed: int,
     threads: int,
+    max_memory_gb: float,
 ) -> None:
     """Evaluate exact SSIM, aligned or misaligned, on a labelled test set; prints the same as `evaluate_matrix`.
 
@@ -209,6 +215,7 @@ def evaluate_ssim(
         dataset_images_dir: image tree.
         subjects, json_path, seed: see `evaluate_matrix`.
         threads: processor threads.
+        max_memory_gb: memory limit of the scores.
     """
     table = read_labelled(testset_csv)
     packs = [
@@ -219,7 +226,8 @@ def evaluate_ssim(
     places = (
         table[side].map(pack.index).to_numpy() for side, pack in zip(("real_key", "synth_key"), packs, strict=True)
     )
-    scores = pair_scores(METRICS[MetricName.SSIM].compare(*packs, threads, Device.AUTO), *places).astype("float64")
+    comparison = METRICS[MetricName.SSIM].compare(*packs, threads, Device.AUTO)
+    scores = pair_scores(comparison, *places, max_memory_gb=max_memory_gb).astype("float64")
     whose = record_subjects(table, subjects)["real"]
     _show_results(MetricName.SSIM, scores, table, whose, SourcedThresholds(SSIM_THRESHOLDS, PUBLISHED), json_path, seed)
 

@@ -125,7 +125,7 @@ class SsimComparison:
         inner = count, height - WINDOW + 1, width - WINDOW + 1
         pixel, real = (np.float64, np.float64) if self._wide else (np.int16, np.float32)
         features = SsimFeatures(
-            images.astype(pixel),
+            _centred(images) if np.issubdtype(images.dtype, np.floating) else images.astype(pixel),
             np.empty(inner, pixel),
             np.empty(inner, real),
             np.empty(inner, real),
@@ -135,6 +135,25 @@ class SsimComparison:
         with numba_threads(self.threads):
             _fill_moments(*vars(features).values())
         return features
+
+
+def _centred(images: np.ndarray) -> np.ndarray:
+    """Subtract its mean from every image whose values are further from 0 than their range is wide.
+
+    A z-score does not depend on it, but window variances are differences of sums of squares, in which a large offset cancels
+    the digits that matter. Images that contain 0, like all those between 0 and 1 with a black background, stay as they are.
+
+    Args:
+        images: floating point (N, H, W).
+
+    Returns:
+        float64 (N, H, W).
+    """
+    values = images.astype(np.float64)
+    means = values.mean(axis=(1, 2), keepdims=True)
+    far = np.abs(means) > np.ptp(values, axis=(1, 2), keepdims=True)
+    values -= np.where(far, means, 0.0)
+    return values
 
 
 def kernel_constants() -> tuple[float, float, int]:

@@ -132,8 +132,8 @@ def tile_shape(comparison: Comparison, max_memory_gb: float) -> tuple[int, int]:
     if rows and columns and (tile_rows < 1 or tile_columns < _STEP):
         least = (_BASELINE + comparison.bytes_held + 3 * _STEP * (item + 8)) / GIGABYTE
         raise ConfigError(
-            f"similarity.max_memory_gb {max_memory_gb:g} is too little for items of {item:,} bytes; "
-            f"set it to {math.ceil(least * 100) / 100:g} or more"
+            f"max_memory_gb {max_memory_gb:g} is too little for items of {item:,} bytes; set it to "
+            f"{math.ceil(least * 100) / 100:g} or more (in a config: similarity.max_memory_gb)"
         )
     return tile_rows, tile_columns
 
