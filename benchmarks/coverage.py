@@ -300,7 +300,8 @@ def verdict_table(count: int) -> list[str]:
     return [
         *lines,
         "",
-        f"{count} audits of each design, seed 0 to {count - 1}; SSIM after registration: mean 0.7, standard deviation 0.08, beta-distributed; ± is the standard error of the simulation.",
+        f"{count} audits of each design, seed 0 to {count - 1}; SSIM after registration: mean 0.7, standard deviation 0.08, "
+        "beta-distributed; ± is the standard error of the simulation.",
     ]
 
 

@@ -28,7 +28,7 @@ def control(train, name, make):
     subjects = [f"p{n // 2}" for n in range(12)]
     rows = choose_controls(subjects, 8, 0)
     chosen = ImagePack(train.images[rows], [train.keys[row] for row in rows])
-    return positive_control(name, embed(make(chosen)), Originals(embed(train), subjects, rows, 5, 0.95), rule)
+    return positive_control(name, [embed(make(chosen))], Originals([embed(train)], subjects, rows, 5, 0.95), rule)
 
 
 def test_sensitivity_is_what_the_encoder_sees(train):

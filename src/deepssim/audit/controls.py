@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepssim.audit.calibration import Rule
-from deepssim.audit.retrieval import neighbourhood_ratios
+from deepssim.audit.retrieval import merge_lists, neighbourhood_ratios
 from deepssim.evaluation.groups import rate_by_group
 from deepssim.evaluation.intervals import Interval
 from deepssim.seeds import numpy_generator
@@ -40,14 +40,15 @@ class Originals:
     """Training images that copies are looked for among.
 
     Attributes:
-        embeddings, subjects: of all training images.
+        embeddings: of all training images, for each geometry in which images are compared.
+        subjects: of all training images.
         rows: which of them were copied.
         k: partners of a copy that the rule looks at.
         confidence: of intervals.
         threads: processor threads.
     """
 
-    embeddings: Embeddings
+    embeddings: Sequence[Embeddings]
     subjects: Sequence[str]
     rows: Sequence[int]
     k: int
@@ -77,18 +78,22 @@ def choose_controls(subjects: Sequence[str], count: int, seed: int) -> list[int]
     return sorted(rows[place] for place in order)
 
 
-def positive_control(distortion: str, copies: Embeddings, originals: Originals, rule: Rule) -> Control:
+def positive_control(distortion: str, copies: Sequence[Embeddings], originals: Originals, rule: Rule) -> Control:
     """See which of the distorted copies the rule finds.
 
     Args:
         distortion: its name.
-        copies: embeddings of the copies, in the order of `originals.rows`.
+        copies: embeddings of the copies, in the order of `originals.rows`, for each geometry.
         originals: the training images.
         rule: of the audit.
     """
-    comparison = EmbeddingComparison(originals.embeddings, copies, threads=originals.threads)
-    _, best = top_k(comparison, originals.k, threads=originals.threads, rows=False)
-    assert best is not None
+    lists = []
+    for real, other in zip(originals.embeddings, copies, strict=True):
+        comparison = EmbeddingComparison(real, other, threads=originals.threads)
+        _, nearest = top_k(comparison, originals.k, threads=originals.threads, rows=False)
+        assert nearest is not None
+        lists.append(nearest)
+    best = merge_lists(lists)
     found = rule.flags(best.scores[:, 0], neighbourhood_ratios(best, originals.subjects))
     names = np.asarray(originals.subjects, dtype=object).astype(str)
     right = names[best.partners[:, 0]] == names[list(originals.rows)]

@@ -157,12 +157,17 @@ def _holdout_copied(sides: Sides, neighbours: Neighbours, rule: Rule, confidence
 
 def _controls(train: Side, rule: Rule, options: AuditConfig, tools: AuditTools) -> list[Control]:
     rows = choose_controls(train.subjects, options.controls, tools.seed)
-    originals = Originals(train.embeddings, train.subjects, rows, options.top_k, options.confidence, tools.threads)
-    chosen = ImagePack(np.asarray(train.pack.images)[rows], [train.pack.keys[row] for row in rows])
-    copies: dict[str, ImagePack] = {name: distort(chosen, name, tools.seed) for name in DISTORTIONS}
+    embeddings = [shape.embeddings for shape in train.shapes]
+    originals = Originals(embeddings, train.subjects, rows, options.top_k, options.confidence, tools.threads)
+    chosen = [ImagePack(np.asarray(pack.images)[rows], [pack.keys[row] for row in rows]) for pack in train.packs]
+    copies: dict[str, list[ImagePack]] = {
+        name: [distort(pack, name, tools.seed) for pack in chosen] for name in DISTORTIONS
+    }
     if tools.reconstruct is not None:
-        copies["autoencoder"] = tools.reconstruct(chosen)
-    return [positive_control(name, tools.embed(pack), originals, rule) for name, pack in copies.items()]
+        copies["autoencoder"] = [tools.reconstruct(pack) for pack in chosen]
+    return [
+        positive_control(name, [tools.embed(pack) for pack in packs], originals, rule) for name, packs in copies.items()
+    ]
 
 
 def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float, rule: Rule, *, complete: bool) -> Verdict:

@@ -92,11 +92,14 @@ def merge(lists: Sequence[Neighbours]) -> Neighbours:
     merged = {}
     for name in Neighbours.__dataclass_fields__:
         found = [best for item in lists if (best := getattr(item, name)) is not None]
-        merged[name] = _merged(found) if found else None
+        merged[name] = merge_lists(found) if found else None
     return Neighbours(**merged)  # type: ignore[arg-type]
 
 
-def _merged(lists: Sequence[TopK]) -> TopK:
+def merge_lists(lists: Sequence[TopK]) -> TopK:
+    """Combine lists of best partners of the same images, each partner with its best score; as long as the shortest."""
+    if len(lists) == 1:
+        return lists[0]
     width = min(best.scores.shape[1] for best in lists)
     scores = np.concatenate([best.scores for best in lists], axis=1)
     partners = np.concatenate([best.partners for best in lists], axis=1)

@@ -20,7 +20,7 @@ from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventor
 from deepssim.audit.page import write_page
 from deepssim.audit.preflight import preflight
 from deepssim.audit.retrieval import Neighbours, find_neighbours, merge
-from deepssim.audit.sides import AuditTools, Side, Sides
+from deepssim.audit.sides import AuditTools, Shape, Side, Sides
 from deepssim.audit.tables import AuditReport, write_tables
 from deepssim.config.choices import MetricName, Precision
 from deepssim.config.settings import Config, parse_config
@@ -195,13 +195,14 @@ def _sides(
     checksum: str,
     tools: AuditTools,
 ) -> Sides:
-    sides = {
-        name: Side(
-            item.pack, item.pixel_hashes, subjects[name],
-            store.embeddings(item.pack, item.pixel_hashes, checksum, tools.embed), packs.get(name, ()),
-        )
-        for name, item in collections.items()
-    }  # fmt: skip
+    def shape(pack: ImagePack, hashes: list[str]) -> Shape:
+        return Shape(pack, hashes, store.embeddings(pack, hashes, checksum, tools.embed))
+
+    sides = {}
+    for name, item in collections.items():
+        first = shape(item.pack, item.pixel_hashes)
+        others = tuple(shape(pack, pixel_hashes(pack)) for pack in packs.get(name, ()))
+        sides[name] = Side(first.pack, first.pixel_hashes, subjects[name], first.embeddings, others)
     holdout = _part(sides["holdout"], usable) if usable is not None and usable.any() else None
     return Sides(sides["real"], sides["synthetic"], holdout)
 
@@ -210,20 +211,14 @@ def _neighbours(sides: Sides, store: AuditCache, tools: AuditTools, checksum: st
     """Find the nearest images; where the shapes of the sides differ, in every geometry, of which the best counts."""
     present = [side for side in (sides.train, sides.synthetic, sides.holdout) if side]
     found = []
-    for number in range(1 + len(sides.train.variants)):
-        hashes = [side.pixel_hashes if number == 0 else pixel_hashes(side.packs[number]) for side in present]
-        embedded = [
-            side.embeddings if number == 0 else store.embeddings(side.packs[number], names, checksum, tools.embed)
-            for side, names in zip(present, hashes, strict=True)
-        ]
-        lists = store.neighbours(
-            [checksum, k, *([names, side.subjects] for names, side in zip(hashes, present, strict=True))],
-            partial(
-                find_neighbours, embedded[0], embedded[1], embedded[2] if sides.holdout else None,
-                sides.train.subjects, k=k, threads=tools.threads,
-            ),
+    for shapes in zip(*(side.shapes for side in present), strict=True):
+        train, synthetic, *holdout = (shape.embeddings for shape in shapes)
+        search = partial(
+            find_neighbours, train, synthetic, holdout[0] if holdout else None, sides.train.subjects, k=k,
+            threads=tools.threads,
         )  # fmt: skip
-        found.append(lists)
+        hashes = ([shape.pixel_hashes, side.subjects] for shape, side in zip(shapes, present, strict=True))
+        found.append(store.neighbours([checksum, k, *hashes], search))
     return merge(found)
 
 
@@ -234,13 +229,13 @@ def _part(side: Side, chosen: np.ndarray) -> Side:
     def pick(values: Sequence[str]) -> list[str]:
         return [values[row] for row in rows.tolist()]
 
-    keys = pick(side.pack.keys)
-    embeddings = dataclasses.replace(side.embeddings, values=side.embeddings.values[rows], keys=keys)
-    return dataclasses.replace(
-        side, pack=ImagePack(side.pack.images[rows], keys), pixel_hashes=pick(side.pixel_hashes),
-        subjects=pick(side.subjects), embeddings=embeddings,
-        variants=tuple(ImagePack(pack.images[rows], keys) for pack in side.variants),
-    )  # fmt: skip
+    def part(shape: Shape) -> Shape:
+        keys = pick(shape.pack.keys)
+        embeddings = dataclasses.replace(shape.embeddings, values=shape.embeddings.values[rows], keys=keys)
+        return Shape(ImagePack(shape.pack.images[rows], keys), pick(shape.pixel_hashes), embeddings)
+
+    first, *others = map(part, side.shapes)
+    return Side(first.pack, first.pixel_hashes, pick(side.subjects), first.embeddings, tuple(others))
 
 
 def _reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:

@@ -11,6 +11,21 @@ from deepssim.similarity.embeddings import Embeddings
 
 
 @dataclass(frozen=True)
+class Shape:
+    """A set of images brought to the size of the audit in one way.
+
+    Attributes:
+        pack: images and keys.
+        pixel_hashes: hash of each image's pixels.
+        embeddings: in the order of the pack.
+    """
+
+    pack: ImagePack
+    pixel_hashes: list[str]
+    embeddings: Embeddings
+
+
+@dataclass(frozen=True)
 class Side:
     """One set of images.
 
@@ -19,19 +34,24 @@ class Side:
         pixel_hashes: hash of each image's pixels.
         subjects: of each image; of synthetic images the volume, or the image itself.
         embeddings: in the order of the pack.
-        variants: the same images brought to the size of the audit in other ways; none where all shapes fit.
+        others: the same images brought to the size of the audit in other ways; none where all shapes fit.
     """
 
     pack: ImagePack
     pixel_hashes: list[str]
     subjects: list[str]
     embeddings: Embeddings
-    variants: tuple[ImagePack, ...] = ()
+    others: tuple[Shape, ...] = ()
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The images in every geometry, padded first."""
+        return Shape(self.pack, self.pixel_hashes, self.embeddings), *self.others
 
     @property
     def packs(self) -> tuple[ImagePack, ...]:
-        """The images in every geometry, padded first."""
-        return self.pack, *self.variants
+        """The images of `shapes`."""
+        return tuple(shape.pack for shape in self.shapes)
 
 
 @dataclass(frozen=True)

@@ -89,11 +89,8 @@ def compute_matrix(
     ]
     scores = all_scores(METRICS[name].compare(*sides, threads, device), max_memory_gb=max_memory_gb)
     npz.write_embeddings(Path(embeddings_dir, name.value), pack.keys, embeddings.values)
-    final = {
-        "matrix": Path(matrices_dir, f"{name.value}.npz"),
-        "real": Path(indices_dir, "real.npz"),
-        "synth": Path(indices_dir, "synth.npz"),
-    }
+    final = {"matrix": Path(matrices_dir, f"{name.value}.npz")}
+    final |= {side: Path(indices_dir, f"{side}.npz") for side in ("real", "synth")}
     with atomic_outputs(final) as files:
         npz.write_matrix(files["matrix"], scores)
         npz.write_index(files["real"], real)
