@@ -174,3 +174,13 @@ def test_settings_reach_the_summary(tmp_path, folders, encoder):
     found = run(folders, tmp_path / "report", encoder, exclude=["x*"])
     assert found["settings"]["audit"]["exclude"] == ["x*"]
     assert QUICK["image_size"] == found["data"]["compared_at"]
+
+
+def test_a_de_identified_report_quotes_no_name_of_a_file(tmp_path, folders, encoder):
+    (folders / "synthetic" / "doe_john.png").write_bytes(b"")
+    (folders / "real" / "doe_jane.png").symlink_to("doe_jim.png")
+    (folders / "holdout" / "doe.xyz").write_bytes(b"\0\1")
+    run(folders, tmp_path / "report", encoder, holdout=folders / "holdout", de_identified=True)
+    for path in (tmp_path / "report").iterdir():
+        assert "doe" not in path.read_text(encoding="utf-8").lower()
+    assert "1 of 25 training files" in (tmp_path / "report" / "index.html").read_text()

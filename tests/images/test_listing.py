@@ -68,7 +68,7 @@ def test_links_without_their_content_name_the_command_that_fetches_it(tmp_path):
     found = reasons(tmp_path)
     assert found["a.png"][0] is found["b.png"][0] is Status.NOT_READ
     assert "`git annex get`" in found["a.png"][1]
-    assert "gone.png" in found["b.png"][1]
+    assert found["b.png"][1] == "link to a file that does not exist"
 
 
 def test_patterns_choose_and_what_they_leave_out_is_listed(tmp_path, random):

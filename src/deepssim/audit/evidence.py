@@ -91,7 +91,7 @@ def align_best(
     Args:
         copies: candidates and their originals.
         train, synthetic: images.
-        borderline: rows of the synthetic images next to the limit, int64 (B,).
+        borderline: rows of the synthetic images closest to the limit, int64 (B,).
         options: section `audit`.
 
     Returns:

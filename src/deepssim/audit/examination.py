@@ -51,7 +51,7 @@ class AuditFigures:
         controls: positive controls.
         membership: what the synthetic images say as a whole; empty without a holdout.
         findings: what is wrong with the data.
-        borderline: synthetic images next to the limit.
+        borderline: synthetic images closest to the limit.
     """
 
     verdict: Verdict
@@ -183,7 +183,7 @@ def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float, rule:
 
 
 def _borderline(copies: leakage.Copies, rule: Rule, count: int) -> np.ndarray:
-    """Return the images next to the limit on both sides, at most `count`."""
+    """Return the images closest to the limit on both sides, at most `count`."""
     apart = np.abs(copies.scores - rule.threshold)
     order = np.argsort(np.where(copies.identical, np.inf, apart), kind="stable")
     above = [row for row in order if copies.flagged[row] and not copies.identical[row]]

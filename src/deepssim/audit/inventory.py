@@ -47,14 +47,23 @@ class Inventory:
         """Files that could hold an image and were not read."""
         return [entry for entry in self.entries if entry.status is Status.NOT_READ]
 
-    def counts(self) -> list[tuple[Status, str, int]]:
-        """Return the number of files by status and reason, those that were read first."""
-        found = Counter((entry.status, entry.reason) for entry in self.entries)
+    def counts(self, *, hide: bool = False) -> list[tuple[Status, str, int]]:
+        """Return the number of files by status and reason, those that were read first.
+
+        Args:
+            hide: leave out reasons that can quote names, see `without_names`.
+        """
+        found = Counter((entry.status, without_names(entry) if hide else entry.reason) for entry in self.entries)
         order = list(Status)
         return sorted(
             ((status, reason, count) for (status, reason), count in found.items()),
             key=lambda row: (order.index(row[0]), -row[2], row[1]),
         )
+
+
+def without_names(entry: Entry) -> str:
+    """Return the reason of an entry for a de-identified report: messages of readers can quote names of files and contents."""
+    return "see the log" if entry.status is Status.NOT_READ else entry.reason
 
 
 def folders_of(options: AuditConfig) -> dict[str, Path]:

@@ -71,10 +71,10 @@ def _plots(report: AuditReport) -> dict[str, str]:
     assert controls is not None
     maxima = controls.scores[:, 0] if controls.scores.shape[1] else None
     shares = [
-        ("synthetic images called copies", figures.leakage["flagged_share"]),
-        ("… false alarms taken off", figures.leakage["synthetic_that_copy"]),
-        ("… missed copies added", figures.leakage["with_missed"]),
-        ("negative controls called copies", figures.rule.alarm_rate),
+        ("synthetic images above the limit", figures.leakage["flagged_share"]),
+        ("… less false alarms", figures.leakage["synthetic_that_copy"]),
+        ("… plus missed copies", figures.leakage["with_missed"]),
+        ("negative controls above the limit", figures.rule.alarm_rate),
         ("training images copied", figures.leakage["training_copied"]),
         ("held-out images copied, by chance", figures.leakage["holdout_copied"]),
         ("training subjects copied", figures.leakage["subjects_copied"]),
@@ -90,7 +90,7 @@ def _plots(report: AuditReport) -> dict[str, str]:
 
 
 def _gallery(report: AuditReport) -> list[dict[str, Any]]:
-    """Return the pairs to show: the best ones and those next to the limit."""
+    """Return the pairs to show: the best ones and those closest to the limit."""
     copies, kind, names = report.figures.copies, kinds(report), report.names
     best = best_rows(copies, report.config.audit.gallery)
     further = [row for row in report.figures.borderline if row not in set(best)]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from deepssim.audit.examination import AuditFigures
-from deepssim.audit.inventory import Inventory
+from deepssim.audit.inventory import Inventory, without_names
 from deepssim.audit.leakage import subject_table
 from deepssim.audit.retrieval import Neighbours
 from deepssim.audit.sides import Side, Sides
@@ -146,7 +146,13 @@ def file_table(report: AuditReport) -> pd.DataFrame:
     for side, item in report.inventories.items():
         images = Counter(item.collection.files)
         rows += [
-            (side, HIDDEN if hidden else entry.name, entry.status.value, entry.reason, images[entry.path])
+            (
+                side,
+                HIDDEN if hidden else entry.name,
+                entry.status.value,
+                without_names(entry) if hidden else entry.reason,
+                images[entry.path],
+            )
             for entry in item.entries
         ]
     return pd.DataFrame(rows, columns=["side", "file", "status", "reason", "images"])
@@ -256,7 +262,7 @@ def _data(report: AuditReport) -> dict[str, Any]:
         counts[name] = {
             "files": [
                 {"status": status.value, "reason": reason, "count": count}
-                for status, reason, count in inventory.counts()
+                for status, reason, count in inventory.counts(hide=report.config.audit.de_identified)
             ],
             "images": len(item.pack.keys),
             "sizes": item.sizes,

@@ -35,8 +35,8 @@ def _unread(inventories: Mapping[str, Inventory], options: AuditConfig) -> str:
         f"{len(item.unread):,} of {len(item.entries):,} {SIDE_NAMES[name]} files" for name, item in sides.items()
     )
     entry = next(iter(sides.values())).unread[0]
-    first = entry.reason if options.de_identified else f"{entry.name}: {entry.reason}"
-    return f"{counts} could not be read (first {first}), so that copies in them go unseen. "
+    first = "names and reasons are in the log" if options.de_identified else f"first {entry.name}: {entry.reason}"
+    return f"{counts} could not be read ({first}), so that copies in them go unseen. "
 
 
 def _found(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> str:

@@ -174,7 +174,7 @@ def _dangling(path: Path) -> str:
     target = str(path.readlink())
     if ".git/annex/" in target:
         return "link of git-annex whose content is not here; fetch it with `git annex get`"
-    return f"link to a file that does not exist ({printable(target)})"
+    return "link to a file that does not exist"
 
 
 def _classified(found: Entry, formats: Sequence[Format] | None) -> Entry:
