@@ -246,8 +246,11 @@ def sentence(report: AuditReport) -> str:
     copies, estimate, alarms = figures.copies, figures.leakage["synthetic_that_copy"], figures.rule.alarm_rate
     flagged, total = int(copies.flagged.sum()), len(copies.flagged)
     if figures.verdict is Verdict.NONE:
+        found = f"None of {total:,} synthetic images was found to copy a training image"
+        if not np.isfinite(estimate.high):
+            return f"{found}; there is no upper bound of the rate of copies, since {estimate.method}."
         return (
-            f"None of {total:,} synthetic images was found to copy a training image; with {report.config.audit.confidence:.0%} "
+            f"{found}; with {report.config.audit.confidence:.0%} "
             f"confidence at most {percent(estimate.high)} of such images are copies that this test sees."
         )
     if figures.verdict is Verdict.CANNOT_TELL:
@@ -263,10 +266,10 @@ def sentence(report: AuditReport) -> str:
         )
     certain = int(copies.identical.sum())
     extra = f" {certain:,} are identical to a training image in every pixel." if certain else ""
-    return (
-        f"{text}; without false alarms that is {percent(estimate.value)} (interval {percent(estimate.low)} to "
-        f"{percent(estimate.high)}).{extra}"
-    )
+    ends = f"interval {percent(estimate.low)} to {percent(estimate.high)}"
+    if not np.isfinite(estimate.low):
+        ends = f"no interval: {estimate.method}"
+    return f"{text}; without false alarms that is {percent(estimate.value)} ({ends}).{extra}"
 
 
 def _cannot_tell(report: AuditReport) -> str:
