@@ -82,6 +82,15 @@ def test_none_found_is_not_none(neighbours):
     assert subject_table(copies, list("wxyz"), SUBJECTS).empty
 
 
+def test_one_volume_has_no_interval_that_ends_at_zero(neighbours):
+    """Slices of one generated volume say nothing about others, least of all that no other copies."""
+    strict = Rule(0.99, None, None, np.zeros(50, bool), share_interval(0, 50), "controls")
+    copies = find_copies(neighbours, strict, SUBJECTS, *content())
+    found = leakage_figures(copies, NONE, strict, SUBJECTS, ["volume"] * 6, confidence=0.95, repetitions=200, seed=0)
+    assert found["synthetic_that_copy"].value == 0
+    assert np.isnan(found["synthetic_that_copy"].high)
+
+
 def test_in_a_crowd_nothing_is_a_copy(neighbours):
     crowd = TopK(np.full((6, 4), 0.95, np.float32), neighbours.synthetic.partners)
     crowded = Neighbours(crowd, *[getattr(neighbours, name) for name in ("train", "train_others")], *[None] * 3)

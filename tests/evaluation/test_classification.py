@@ -40,6 +40,10 @@ def test_copies_are_counted_among_training_images_only(matrix):
     assert (copies["synthetic_copies"], copies["training_copied"]) == (2, 1)
     assert copies["share_of_synthetic_that_copy"] == pytest.approx(2 / 3)
     assert copies["share_of_training_copied"] == 0.5
+    assert copies["training_interval"].total == 2
+    one = copy_rates(matrix, ["a", "b"], SSIM_THRESHOLDS, {"a": "p", "b": "p"})["training_interval"]
+    assert one.value == 0.5
+    assert np.isnan(one.low)  # two images of one subject
     assert copy_rates(matrix, ["holdout"], SSIM_THRESHOLDS)["synthetic_copies"] == 1
 
 

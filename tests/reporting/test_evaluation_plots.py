@@ -17,7 +17,9 @@ def scores(random):
 
 @pytest.fixture
 def figures():
-    copies = {"synthetic_copies": 3, "synthetic_images": 40, "training_copied": 0, "training_images": 20}
+    copies = {"synthetic_copies": 3, "synthetic_images": 40, "training_copied": 0, "training_images": 20,
+              "synthetic_interval": {"value": 0.075, "low": 0.016, "high": 0.204},
+              "training_interval": {"value": 0.0, "low": None, "high": None}}  # fmt: skip
     one = {"classes": ["different", "duplicate", "similar"], "confusion": [[30, 0, 0], [0, 27, 3], [2, 1, 27]]}
     return [one | {"metric": "deepssim", "misaligned": kind, "copies": copies} for kind in (False, True)]
 

@@ -104,8 +104,9 @@ def leakage_figures(
     leaked = sorted(set(names[copies.copied]))
     excess = excess_rate(copies.flagged, synthetic_groups, rule.false_alarms, confidence=confidence, seed=seed)
     certain = rate_by_group(copies.identical | confirmed, synthetic_groups, confidence)  # these are no false alarms
-    value = np.fmax(excess.value, certain.value)
-    low, high = np.fmax(excess.low, certain.low), np.fmax(excess.high, certain.high if certain.count else 0.0)
+    value, low, high = np.fmax(excess.value, certain.value), excess.low, excess.high
+    if np.isfinite(excess.low):  # else there is no interval, in particular none that ends at 0
+        low, high = np.fmax(low, certain.low), np.fmax(high, certain.high if certain.count else 0.0)
     return {
         "flagged_share": rate_by_group(copies.flagged, synthetic_groups, confidence),
         "synthetic_that_copy": Interval(float(value), float(low), float(high), excess.method, flagged, total),

@@ -85,7 +85,7 @@ def closest_record_share(
     ties = int((to_train == to_holdout).sum())
     nan = float("nan")
     rate = (nearer + ties / 2) / len(to_train)
-    share = Interval(rate, nan, nan, "no interval: both sets of real images are samples", nearer, len(to_train))
+    share = Interval(rate, nan, nan, "both sets of real images are samples", nearer, len(to_train))
     return {"share": share, "expected": train_images / (train_images + holdout_images)}
 
 

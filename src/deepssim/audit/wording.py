@@ -5,6 +5,8 @@ Not here: how it is reached (examination.py), where it is shown (tables.py, page
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from deepssim.audit.comparability import SIDE_NAMES
 from deepssim.audit.examination import AuditFigures, Verdict
 from deepssim.audit.inventory import Inventory
@@ -43,10 +45,11 @@ def _found(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> st
     copies, estimate, alarms = figures.copies, figures.leakage["synthetic_that_copy"], figures.rule.alarm_rate
     flagged, total = int(copies.flagged.sum()), len(copies.flagged)
     if figures.verdict is Verdict.NONE:
-        return (
-            f"None of {total:,} synthetic images was found to copy a training image; with {options.confidence:.0%} "
-            f"confidence at most {percent(estimate.high)} of such images are copies that this test sees."
-        )
+        found = f"None of {total:,} synthetic images was found to copy a training image"
+        if not np.isfinite(estimate.high):
+            return f"{found}; there is no upper bound of the rate of copies, since {estimate.method}."
+        return f"{found}; with {options.confidence:.0%} confidence at most {percent(estimate.high)} of such images are copies "
+            "that this test sees."
     if figures.verdict is Verdict.CANNOT_TELL:
         return _cannot_tell(figures, options, complete=complete)
     known = bool(alarms.total)
@@ -60,10 +63,10 @@ def _found(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> st
         )
     certain = int(copies.identical.sum())
     extra = f" {certain:,} are identical to a training image in every pixel." if certain else ""
-    return (
-        f"{text}; without false alarms that is {percent(estimate.value)} (interval {percent(estimate.low)} to "
-        f"{percent(estimate.high)}).{extra}"
-    )
+    ends = f"interval {percent(estimate.low)} to {percent(estimate.high)}"
+    if not np.isfinite(estimate.low):
+        ends = f"no interval: {estimate.method}"
+    return f"{text}; without false alarms that is {percent(estimate.value)} ({ends}).{extra}"
 
 
 def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> str:

@@ -3,13 +3,16 @@
 Not here: labels and thresholds (ground_truth/labels.py), intervals (labelled_pairs.py), plots (reporting/).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from deepssim.evaluation.groups import rate_by_group
 from deepssim.evaluation.silhouette import silhouette
 from deepssim.ground_truth.labels import Label, Thresholds
+from deepssim.images.keys import REAL_NAME, SEPARATOR
 from deepssim.similarity.scores import Scores
 
 NAMES = {label: label.name.lower() for label in Label}
@@ -55,19 +58,26 @@ def classification_report(scores: np.ndarray, labels: np.ndarray, thresholds: Th
     }
 
 
-def copy_rates(matrix: Scores, train_keys: list[str], thresholds: Thresholds) -> dict[str, Any]:
+def copy_rates(
+    matrix: Scores, train_keys: list[str], thresholds: Thresholds, subject_of: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Count copies of training images among synthetic ones.
 
     Args:
         matrix: scores of one metric.
         train_keys: images that the generator was trained on; other rows are ignored.
         thresholds: thresholds of the metric; a score above the higher one is a copy.
+        subject_of: subject of each real image by key; every record is its own without it.
 
     Returns:
-        Fraction of synthetic images that copy a training image, fraction of training images copied, and the counts.
+        Fraction of synthetic images that copy a training image, fraction of training images copied, and the counts; and
+        `synthetic_interval` and `training_interval`, 95 % by subject. Synthetic images belong to their record's subject.
 
     Source: N_copies and N_mem of Dar et al., arXiv:2402.01054.
     """
+    named = subject_of or {}
+    records = [key.rpartition(SEPARATOR)[0] or key for key in matrix.synth_keys]
+    synthetic_subjects = [named.get(f"{record}{SEPARATOR}{REAL_NAME}", record) for record in records]
     copied, copying = (best.scores[:, 0].astype(np.float64) > thresholds.high for best in matrix.best(train_keys))
     return {
         "synthetic_images": int(copying.size),
@@ -76,10 +86,18 @@ def copy_rates(matrix: Scores, train_keys: list[str], thresholds: Thresholds) ->
         "training_copied": int(copied.sum()),
         "share_of_synthetic_that_copy": float(copying.mean()),
         "share_of_training_copied": float(copied.mean()),
+        "synthetic_interval": rate_by_group(copying, synthetic_subjects),
+        "training_interval": rate_by_group(copied, [named.get(key, key) for key in train_keys]),
     }
 
 
-def evaluate(matrix: Scores, test_set: pd.DataFrame, train_keys: list[str], thresholds: Thresholds) -> dict[str, Any]:
+def evaluate(
+    matrix: Scores,
+    test_set: pd.DataFrame,
+    train_keys: list[str],
+    thresholds: Thresholds,
+    subject_of: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Evaluate one metric on the labelled test pairs and count the copies it finds among all pairs.
 
     Args:
@@ -87,6 +105,7 @@ def evaluate(matrix: Scores, test_set: pd.DataFrame, train_keys: list[str], thre
         test_set: columns `real_key`, `synth_key`, `ssim`, `label`.
         train_keys: images that the generator was trained on.
         thresholds: thresholds of the metric.
+        subject_of: subject of each real image by key, for intervals of the copy rates.
 
     Raises:
         DataError: if a pair is not in the matrix.
@@ -94,4 +113,4 @@ def evaluate(matrix: Scores, test_set: pd.DataFrame, train_keys: list[str], thre
     scores = matrix.pair_scores(test_set["real_key"].tolist(), test_set["synth_key"].tolist())
     report = classification_report(scores, test_set["label"].to_numpy(dtype=np.int64), thresholds)
     report["mean_absolute_difference_to_ssim"] = float(np.abs(scores - test_set["ssim"].to_numpy()).mean())
-    return {"metric": matrix.metric, **report, "copies": copy_rates(matrix, train_keys, thresholds)}
+    return {"metric": matrix.metric, **report, "copies": copy_rates(matrix, train_keys, thresholds, subject_of)}

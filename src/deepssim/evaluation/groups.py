@@ -110,7 +110,7 @@ def rate_by_group(found: np.ndarray, groups: Sequence[str], confidence: float = 
         return Interval(float("nan"), 0.0, 1.0, "nothing to count", 0, 0)
     rate = hits / total
     if count < _LEAST_GROUPS and total > 1:
-        return Interval(rate, float("nan"), float("nan"), "no interval from one subject", hits, total)
+        return Interval(rate, float("nan"), float("nan"), "all are of one subject or volume", hits, total)
     if hits in (0, total):
         edge = rule_of_three(count, confidence)
         low, high = (0.0, edge) if hits == 0 else (1 - edge, 1.0)

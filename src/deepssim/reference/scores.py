@@ -66,9 +66,7 @@ def compute_matrix(
         batch_size: images at a time.
         use_gpu: use a GPU if there is one.
         trust: SHA-256 of files that may be loaded though they can run code.
-        seed: of the misalignment.
-        threads: processor threads.
-        max_memory_gb: memory limit of the scores.
+        seed, threads, max_memory_gb: of the misalignment; processor threads; memory limit of the scores.
 
     Raises:
         ConfigError: if the memory limit is too low for images of this size.

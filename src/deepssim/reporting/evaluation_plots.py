@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from deepssim.evaluation.intervals import share_interval
 from deepssim.ground_truth.labels import Label
 from deepssim.reporting.plots import save_figure
 
@@ -108,7 +107,7 @@ def plot_confusion(paths: Sequence[str | Path], evaluations: Sequence[Mapping[st
 
 
 def plot_copy_rate(paths: Sequence[str | Path], evaluations: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the rates of synthetic images that copy and of training images copied, by metric, with exact intervals.
+    """Draw the rates of synthetic images that copy and of training images copied, by metric, with intervals by subject.
 
     Args:
         paths: files to write; the ending decides the format.
@@ -117,13 +116,13 @@ def plot_copy_rate(paths: Sequence[str | Path], evaluations: Sequence[Mapping[st
     figure = Figure(figsize=(7.0, 1.1 + 0.5 * len(evaluations)), layout="constrained")
     axis = figure.subplots()
     parts = (
-        ("synthetic images that copy", "synthetic_copies", "synthetic_images", "o", -0.12),
-        ("training images copied", "training_copied", "training_images", "s", 0.12),
+        ("synthetic images that copy", "synthetic_interval", "o", -0.12),
+        ("training images copied", "training_interval", "s", 0.12),
     )
-    for (label, count, total, marker, offset), colour in zip(parts, _COLOURS, strict=False):
-        rates = [share_interval(item["copies"][count], item["copies"][total]) for item in evaluations]
-        values = 100 * np.array([[rate.value, rate.low, rate.high] for rate in rates])
-        errors = np.abs(values[:, 1:] - values[:, :1]).T
+    for (label, name, marker, offset), colour in zip(parts, _COLOURS, strict=False):
+        rates = [item["copies"][name] for item in evaluations]  # null where one subject allows no interval
+        values = 100 * np.array([[rate[end] for end in ("value", "low", "high")] for rate in rates], dtype=np.float64)
+        errors = np.nan_to_num(np.abs(values[:, 1:] - values[:, :1]).T)
         axis.errorbar(values[:, 0], np.arange(len(evaluations)) + offset, xerr=errors, linestyle="", marker=marker,
                       markersize=5, color=colour, label=label)  # fmt: skip
     axis.set_yticks(range(len(evaluations)), [_title(item) for item in evaluations])

@@ -28,7 +28,7 @@ STAGE_VERSIONS = {
     "summarize": 1,
     "plot_metric": 1,
     "plot_benchmark": 1,
-    "plot_evaluation": 1,
+    "plot_evaluation": 2,
     "plot_summary": 1,
     "plot_copies": 1,
     "report": 1,

@@ -68,7 +68,8 @@ def evaluate(
     """
     used = _thresholds(metric, thresholds)
     scores, table = read_scores(matrix), read_test_set(test)
-    result = classification.evaluate(scores, table, read_train_used(train_used), used.thresholds)
+    subject_of = read_images(images).set_index("key")["subject"].astype(str).to_dict()
+    result = classification.evaluate(scores, table, read_train_used(train_used), used.thresholds, subject_of)
     result["thresholds"]["source"] = used.source
     result["judged"] = labelled_pairs.evaluate_labelled(
         _pair_scores(scores, table),
