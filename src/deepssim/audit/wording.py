@@ -48,8 +48,10 @@ def _found(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> st
         found = f"None of {total:,} synthetic images was found to copy a training image"
         if not np.isfinite(estimate.high):
             return f"{found}; there is no upper bound of the rate of copies, since {estimate.method}."
-        return f"{found}; with {options.confidence:.0%} confidence at most {percent(estimate.high)} of such images are copies "
-            "that this test sees."
+        return (
+            f"{found}; with {options.confidence:.0%} confidence at most {percent(estimate.high)} of such images are "
+            "copies that this test sees."
+        )
     if figures.verdict is Verdict.CANNOT_TELL:
         return _cannot_tell(figures, options, complete=complete)
     known = bool(alarms.total)
