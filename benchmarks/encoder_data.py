@@ -77,7 +77,7 @@ def prepare(csv: Path, work: Path, *, generate: bool) -> Data:
     copies; otherwise only an autoencoder is trained, on patients that the encoder is trained on.
     """
     table, pack = _read(csv)
-    side_of = _sides(table["subject"], *((49, 40) if generate else (200, 120)))
+    side_of = draw_sides(table["subject"], *((49, 40) if generate else (200, 120)))
     sides = table["subject"].map(side_of).to_numpy()
     train, valid, test = (pack.select([k for k, s in zip(pack.keys, sides, strict=True) if s == side])
                           for side in ("train", "valid", "test"))  # fmt: skip
@@ -101,7 +101,7 @@ def prepare(csv: Path, work: Path, *, generate: bool) -> Data:
     return Data(train, valid, test, copies, labelled_pairs(test, copies), autoencoder, counts)
 
 
-def _sides(subjects: pd.Series, test: int, valid: int) -> dict[str, str]:
+def draw_sides(subjects: pd.Series, test: int, valid: int) -> dict[str, str]:
     """Draw test and validation patients among those with few images; all others train the encoder."""
     count = subjects.value_counts()
     names = np.array(sorted(count.index[count < LARGE]))

@@ -6,6 +6,7 @@ import yaml
 from deepssim.config.base import as_settings
 from deepssim.config.choices import Axis, DatasetKind, Distortion
 from deepssim.config.distortions import DistortionConfig
+from deepssim.config.encoders import EncoderConfig
 from deepssim.config.generative import MemorizationConfig, VaeConfig
 from deepssim.config.settings import Config, load_config, parse_config, typed_settings
 from deepssim.errors import ConfigError
@@ -148,3 +149,13 @@ def test_single_settings_are_refused_with_the_message_of_a_config_file():
                     assert refusal(parse_config, {section: {key: value}}) == message
                     compared += 1
     assert compared > 500
+
+
+@pytest.mark.parametrize("name", ["brain", "chest"])
+def test_the_studies_differ_in_the_encoder_only(name):
+    """Beside the paper's recipe stands ours, at the same image size."""
+    paper, ours = (load_config(ROOT / "config" / f"{name}{suffix}.yaml") for suffix in ("", "_deepssim"))
+    assert ours.encoder == EncoderConfig()
+    assert ours.encoder.ssim_features
+    assert not paper.encoder.ssim_features
+    assert ours.model_dump(exclude={"encoder"}) == paper.model_dump(exclude={"encoder"})

@@ -65,3 +65,14 @@ def test_another_file_is_refused(tmp_path):
     path.write_bytes(b"not safetensors")
     with pytest.raises(DataError, match=r"encoder\.safetensors: cannot be read as safetensors"):
         load_encoder(path)
+
+
+def test_an_encoder_whose_features_resized_images_is_refused(tmp_path):
+    network = DeepSSIM(TINY.with_changes(canonicalize=False)).eval()
+    network.ssim.register_buffer("order", torch.zeros(4, dtype=torch.int32))
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(path, network)
+    with pytest.raises(
+        DataError, match=r"encoder\.safetensors: holds an encoder of an earlier version.*train it again"
+    ):
+        load_encoder(path)

@@ -31,7 +31,9 @@ class EncoderConfig(TrainingConfig):
         True, description="first undo flip, rotation and contrast change of each image; the paper does not"
     )
     ssim_features: bool = Field(
-        True, description="add fixed features whose cosine similarity is close to SSIM; the paper does not"
+        True,
+        description="add fixed features whose cosine similarity is close to SSIM at the size of the images; the paper "
+        "does not",
     )
     hidden_features: int = Field(512, ge=1, description="width of the hidden layer between features and embedding")
     embedding_features: int = Field(

@@ -17,6 +17,7 @@ from deepssim.encoders.backbones import Backbone, architecture, build_backbone, 
 from deepssim.encoders.canonical import Canonicalizer, PoseEstimate
 from deepssim.encoders.extraction import extract
 from deepssim.encoders.ssim_features import SsimFeatures
+from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import zscore_batch
 from deepssim.runtime.devices import resolve_device
@@ -27,6 +28,7 @@ from deepssim.similarity.embeddings import Embeddings
 NAME = "deepssim"
 
 _CORRECTION = 0.1  # weight of the network beside the SSIM features, which its initial noise would drown otherwise
+_RESIZED = "ssim.order"  # entry of weight files whose SSIM features were those of a copy of 64x64 pixels
 _ARCHITECTURE = "architecture"  # entry of the weight file with the configuration of a transformers backbone
 
 
@@ -118,9 +120,13 @@ def load_encoder(path: str | Path) -> DeepSSIM:
         The network in evaluation mode, on the CPU.
 
     Raises:
-        DataError: if the file is damaged or of another kind.
+        DataError: if the file is damaged, of another kind, or of a version with other SSIM features.
     """
     weights, settings = load_weights(path, NAME)
+    if _RESIZED in weights:
+        raise DataError(
+            f"{path}: holds an encoder of an earlier version, whose SSIM features resize every image to 64x64; train it again"
+        )
     known = settings.pop(_ARCHITECTURE, None)
     options = parse_config({"encoder": settings}).encoder
     layers = sum(options.depths) if known is None else layer_count(known)
