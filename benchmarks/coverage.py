@@ -30,7 +30,6 @@ from deepssim.evaluation import excess
 from deepssim.evaluation.excess import alarms_of_limit, excess_rate, rate_with_missed
 from deepssim.evaluation.groups import conformal_limit, rate_by_group
 from deepssim.evaluation.intervals import Interval
-from deepssim.evaluation.jackknife import Scale, jackknife_interval, leave_one_out
 from deepssim.evaluation.labelled_pairs import Sampling, compare_metrics, evaluate_labelled, macro_f1
 from deepssim.evaluation.ranking import ranking_samples
 from deepssim.ground_truth.labels import Label, Thresholds
@@ -75,11 +74,7 @@ def rates(random: np.random.Generator, subjects: int, images: int, correlation: 
     popular = draw(random, subjects, images, correlation) > 0
     copies = random.geometric(np.where(popular, 1 / 3, 1 / 2)).astype(np.float64)
     if found.any():
-        weights = leave_one_out(groups[found])
-        left = weights.sum(axis=1)
-        samples = np.divide(weights @ copies[found], left, out=np.full(len(left), np.nan), where=left > 0)
-        people = len(np.unique(groups[found]))
-        result["copies per image"] = jackknife_interval(copies[found].mean(), samples, people, scale=Scale.LOG), 2.5
+        result["copies per image"] = leakage.mean_copies(copies[found], groups[found], 0.95, 0), 2.5
     return result
 
 

@@ -21,6 +21,7 @@ from deepssim.images.distort import UNCHANGED
 
 COPIES_BINS = ("1", "2", "3 to 5", "6 to 10", "more than 10")
 _BIN_EDGES = (1, 2, 5, 10)
+_LEAST_COPIED = 50  # subjects, for an interval of the copies of each image
 
 
 @dataclass(frozen=True)
@@ -142,19 +143,31 @@ def with_missed(
     )  # fmt: skip
 
 
+def mean_copies(counts: np.ndarray, subjects: Sequence[str] | np.ndarray, confidence: float, seed: int) -> Interval:
+    """Return the mean number of copies of copied training images.
+
+    Args:
+        counts: copies of each, int (N,), at least 1.
+        subjects: of these images.
+        confidence, seed: of the interval; there is none below 50 subjects, since such counts are skewed.
+    """
+    nan, people = float("nan"), len(np.unique(subjects))
+    if not people:
+        return Interval(nan, nan, nan, "no copies")
+    images = counts.astype(np.float64)
+    if people < _LEAST_COPIED:
+        return Interval(float(images.mean()), nan, nan, f"fewer than {_LEAST_COPIED} subjects are copied")
+    weights = leave_one_out(subjects, seed)  # type: ignore[arg-type]
+    samples = (weights @ images) / weights.sum(axis=1)
+    return jackknife_interval(float(images.mean()), samples, people, confidence, scale=Scale.LOG)
+
+
 def _copies_per_image(copies: Copies, subjects: np.ndarray, confidence: float, seed: int) -> dict[str, Any]:
     counts = np.bincount(copies.original[copies.flagged], minlength=len(copies.copied))
     some = counts > 0
     bins = np.bincount(np.digitize(counts[some], _BIN_EDGES, right=True), minlength=len(COPIES_BINS))
-    mean = Interval(float("nan"), float("nan"), float("nan"), "no copies")
-    if some.any():
-        images = counts[some].astype(np.float64)
-        weights = leave_one_out(list(subjects[some]), seed)
-        left = weights.sum(axis=1)
-        samples = np.divide(weights @ images, left, out=np.full(len(left), np.nan), where=left > 0)
-        mean = jackknife_interval(images.mean(), samples, len(set(subjects[some])), confidence, scale=Scale.LOG)
     return {
-        "mean": mean,
+        "mean": mean_copies(counts[some], subjects[some], confidence, seed),
         "most": int(counts.max(initial=0)),
         "histogram": dict(zip(COPIES_BINS, bins.tolist(), strict=True)),
     }
