@@ -230,20 +230,23 @@ class Hang(BaseException):
 
 @contextmanager
 def limited(seconds: int):
-    """Raise `Hang` in the block after so many seconds; end the process if it is in a library then, which sees no signal."""
+    """Raise `Hang` in the block after so many seconds of processor time, which other work on the machine does not shorten.
+
+    The process ends if it is in a library then, which sees no signal, or after six times as long by the clock.
+    """
 
     def stop(number, frame):
         raise Hang(f"no end after {seconds} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    faulthandler.dump_traceback_later(2 * seconds, exit=True)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    faulthandler.dump_traceback_later(6 * seconds, exit=True)
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         faulthandler.cancel_dump_traceback_later()
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGPROF, before)
 
 
 def valid(reader: Reader) -> bytes:
