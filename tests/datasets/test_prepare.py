@@ -242,3 +242,15 @@ def test_slices_outside_the_volume_are_named(tmp_path):
         nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4)), np.eye(4)), tmp_path / name)
     with pytest.raises(DataError, match=r"a\.nii: slices 5 to 9 are requested, but axial slices go from 0 to 3"):
         prepare(kind="volumes", path=str(tmp_path), volumes={"first_slice": 5, "last_slice": 9})
+
+
+def test_what_readers_assume_and_leave_out_is_logged(tmp_path, random, caplog):
+    for name in ("a.nii", "b.nii", "c.nii"):
+        values = 1 + random.random((16, 20, 3))
+        values[:, :, 1] = 0
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / name)  # no origin: the orientation is not recorded
+    with caplog.at_level("INFO", logger="deepssim"):
+        _, pack = prepare(kind="volumes", path=str(tmp_path))
+    assert len(pack.keys) == 6
+    assert "images left out (nearly empty slice): 3 times" in caplog.text
+    assert "orientation is not recorded" in caplog.text

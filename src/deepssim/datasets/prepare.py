@@ -4,6 +4,7 @@ Not here: where images come from (sources.py), how subjects are split (splits.py
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -45,8 +46,10 @@ def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> t
     found = read_each(sources, lambda source: source.read(), threads=threads, place=place)
     rows: list[dict[str, float | str]] = []
     images = []
-    for source, split, records in zip(sources, splits, found, strict=True):
-        for item in records:
+    for remark, count in Counter(remark for content in found for remark in content.remarks).items():
+        logger.info("%s: %s: %d times", place, remark, count)
+    for source, split, content in zip(sources, splits, found, strict=True):
+        for item in content.records:
             role = Role.HOLDOUT if split is Split.HOLDOUT else Role.REAL
             identity = (real_key(item.image_uid), source.path, role.value, source.subject, split.value)
             rows.append({**dict(zip(IMAGE_COLUMNS, identity, strict=True)), **item.covariates})

@@ -6,6 +6,7 @@ Not here: reading files (images/files.py), whose images they are (subjects.py), 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from deepssim.datasets import virtual_patients
 from deepssim.datasets.subjects import NamedFile, find_subjects
 from deepssim.datasets.tables import CAPTION_COLUMN, Split, read_csv, require_filled
 from deepssim.errors import ConfigError, DataError
-from deepssim.images.files import FORMATS, format_of, read_file, stem_of
+from deepssim.images.files import FORMATS, format_of, read_contents, stem_of
 from deepssim.images.folders import TreeSide, list_files
 from deepssim.images.keys import REAL_NAME
 from deepssim.images.listing import path_below, printable
@@ -34,6 +35,13 @@ class Record:
     covariates: Covariates = field(default_factory=dict)
 
 
+class FileContent(NamedTuple):
+    """The images of a file, and what its reader assumed, changed or left out: one phrase each, repeated for each image."""
+
+    records: list[Record]
+    remarks: list[str]
+
+
 @dataclass(frozen=True)
 class Source:
     """A file, or a virtual patient, with one or more images of one subject.
@@ -47,7 +55,7 @@ class Source:
 
     path: str
     subject: str
-    read: Callable[[], list[Record]]
+    read: Callable[[], FileContent]
     split: Split | None = None
 
 
@@ -71,7 +79,7 @@ def find_sources(options: DatasetConfig, seed: int, threads: int = 1) -> list[So
 
 
 def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
-    def read(number: int) -> list[Record]:
+    def read(number: int) -> FileContent:
         population = options.virtual_patients
         patient = virtual_patients.make_patient(number, population, seed)
         size = options.image_size
@@ -98,7 +106,7 @@ def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
                 uid = f"{patient.name}_{contrast.value}_z{z_mm:+g}"
                 covariates |= {name: round(value, 4) for name, value in fractions.items()}
                 records.append(Record(uid, pixels, covariates))
-        return records
+        return FileContent(records, [])
 
     population = options.virtual_patients
     splits = (
@@ -190,14 +198,14 @@ def _subjects(files: Sequence[NamedFile], options: DatasetConfig, place: str, th
     )
 
 
-def _records(path: Path, uid: str, options: DatasetConfig, covariates: Covariates) -> list[Record]:
+def _records(path: Path, uid: str, options: DatasetConfig, covariates: Covariates) -> FileContent:
     """Read the images of a file; several get the uid with their part added."""
-    frames = read_file(path, percentiles=options.intensity_percentiles, slicing=options.volumes)
-    return [
-        Record(
-            f"{uid}_{frame.part}" if frame.part else uid,
-            frame.pixels,
-            covariates if frame.slice_index is None else covariates | {"slice": frame.slice_index},
-        )
-        for frame in frames
-    ]
+    contents = read_contents(path, percentiles=options.intensity_percentiles, slicing=options.volumes)
+    records, remarks = [], list(contents.facts.notices)
+    for frame in contents.frames:
+        if frame.left_out:
+            remarks.append(f"images left out ({frame.left_out})")
+            continue
+        further: Covariates = {} if frame.slice_index is None else {"slice": frame.slice_index}
+        records.append(Record(f"{uid}_{frame.part}" if frame.part else uid, frame.pixels, covariates | further))
+    return FileContent(records, remarks)
