@@ -5,14 +5,17 @@ import os
 import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from deepssim.audit.cache import AuditCache
 from deepssim.audit.examination import Verdict
 from deepssim.audit.subjects import numbered
 from deepssim.cli import main
+from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError
 from tests.audit.folders import make_folders, picture, tiny_encoder, write
 from tests.audit.test_run import QUICK, run
@@ -168,6 +171,18 @@ def test_squashed_copies_are_compared_in_every_shape(tmp_path, encoder):
     assert any("aspect ratios" in text for text in found["verdict"]["reservations"])
     drop = (tmp_path / "report" / "drop.txt").read_text().split()
     assert {f"c{number}.png" for number in range(4)} <= set(drop)
+
+
+def test_equal_headers_do_not_share_their_values(tmp_path, random):
+    paths = [tmp_path / "a.hdr", tmp_path / "b.hdr"]
+    for path in paths:
+        values = random.integers(0, 256, (32, 32, 1), dtype=np.uint8)
+        nibabel.Nifti1Pair(values, np.eye(4)).to_filename(path.with_suffix(".img"))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    store = AuditCache(tmp_path / "cache")
+    for _ in range(2):  # decoded, and from the cache
+        first, second = store.decoded(paths, (32, 32), (0, 100), VolumesConfig(), threads=1)
+        assert (first.images != second.images).any()
 
 
 def test_settings_reach_the_summary(tmp_path, folders, encoder):

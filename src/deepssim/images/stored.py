@@ -24,6 +24,33 @@ VALUES_OF = {
     ".zraw": (".mhd",),
     ".raw.gz": (".nhdr", ".mhd"),
 }
+# Headers whose values may lie in another file, and how those of MetaImage and NRRD name it.
+_HEADER_SUFFIXES = (".hdr", ".mhd", ".mha", ".nhdr", ".nrrd")
+_NRRD = b"NRRD000"
+_NAMED = re.compile(rb"^(?:elementdatafile\s*=|data ?file:)[ \t]*([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
+_HEADER = 2**16  # bytes
+
+
+def values_beside(path: Path) -> list[Path]:
+    """Return the files beside a header that may hold its values: those that it names, and those of its own name.
+
+    Headers of many images are equal to the byte, so that a header alone does not say what the image is.
+
+    Returns:
+        Sorted and possibly none; always none for files of other formats.
+    """
+    header = path.name.lower().endswith(_HEADER_SUFFIXES)
+    with path.open("rb") as file:
+        if not header and file.read(len(_NRRD)) != _NRRD:
+            return []
+        file.seek(0)
+        named = {name.decode("utf-8", "surrogateescape").strip() for name in _NAMED.findall(file.read(_HEADER))}
+    stem = path.name.rpartition(".")[0].lower()
+    own = {f"{stem}{suffix}" for suffix in VALUES_OF}
+    return sorted(
+        other for other in path.parent.iterdir()
+        if other != path and other.is_file() and (other.name in named or other.name.lower() in own)
+    )  # fmt: skip
 
 
 def values_file(path: Path, name: str) -> Path:
