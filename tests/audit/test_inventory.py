@@ -61,9 +61,18 @@ def test_the_user_can_say_that_files_are_not_meant(tmp_path, folders, encoder):
     (folders / "synthetic" / "bad.png").write_bytes(b"nonsense")
     left = run(folders, tmp_path / "a", encoder, holdout=folders / "holdout", exclude=["bad.*"])
     assert left["verdict"]["result"] == Verdict.NONE
+    assert any("1 of 13 synthetic files were left out by" in text for text in left["verdict"]["reservations"])
     skipped = run(folders, tmp_path / "b", encoder, holdout=folders / "holdout", skip_unreadable=True)
     assert skipped["verdict"]["result"] == Verdict.NONE
     assert any("1 of 13 synthetic files could not be read" in text for text in skipped["verdict"]["reservations"])
+
+
+def test_hidden_images_are_a_reservation(tmp_path, folders, encoder):
+    write(folders / "synthetic" / ".samples" / "a.png", np.eye(32, dtype=np.uint8))
+    (folders / "real" / ".note").write_text("nothing to see")
+    found = run(folders, tmp_path / "report", encoder, holdout=folders / "holdout")["verdict"]
+    (text,) = (text for text in found["reservations"] if "hidden" in text)
+    assert text.startswith("1 of 13 synthetic files are hidden images")
 
 
 def test_the_exit_status_follows_the_verdict(tmp_path, folders, encoder, capsys):

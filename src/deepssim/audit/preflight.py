@@ -14,6 +14,7 @@ from deepssim.audit.inventory import Inventory
 from deepssim.audit.subjects import identifier_findings
 from deepssim.config.audit import AuditConfig
 from deepssim.images.folders import Collection
+from deepssim.images.listing import EXCLUDED, HIDDEN_IMAGES
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def preflight(
     findings += constant(collections)
     if options.skip_unreadable:
         findings += skipped(inventories)
+    findings += left_aside(inventories)
     if options.subjects is None and options.subject_pattern is None:
         findings += [
             Finding("patients not identified", message, [], True)
@@ -108,6 +110,21 @@ def skipped(inventories: Mapping[str, Inventory]) -> list[Finding]:
             )
             shown = [(entry.name, entry.reason) for entry in item.unread[:_SHOWN]]
             findings.append(Finding("files skipped", message, shown, True))
+    return findings
+
+
+def left_aside(inventories: Mapping[str, Inventory]) -> list[Finding]:
+    """Say which files that could hold images were left out by a pattern, or because they are hidden."""
+    findings = []
+    for reason, what in (
+        (EXCLUDED, "were left out by --include or --exclude; nothing is known about images in them"),
+        (HIDDEN_IMAGES, "are hidden images or folders with images, which were not looked at; copies in them go unseen"),
+    ):
+        for name, item in inventories.items():
+            found = [entry for entry in item.entries if entry.reason == reason]
+            if found:
+                message = f"{len(found):,} of {len(item.entries):,} {SIDE_NAMES[name]} files {what}"
+                findings.append(Finding("files left out", message, [(entry.name,) for entry in found[:_SHOWN]], True))
     return findings
 
 
