@@ -14,6 +14,7 @@ from deepssim.audit.inventory import Inventory
 from deepssim.audit.subjects import identifier_findings
 from deepssim.config.audit import AuditConfig
 from deepssim.images.folders import Collection
+from deepssim.images.frames import MAY_HOLD_IMAGES
 from deepssim.images.listing import EXCLUDED, HIDDEN_IMAGES
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ def skipped(inventories: Mapping[str, Inventory]) -> list[Finding]:
 
 
 def left_aside(inventories: Mapping[str, Inventory]) -> list[Finding]:
-    """Say which files that could hold images were left out by a pattern, or because they are hidden."""
+    """Say which files that could hold images were left out, by a pattern or because they are hidden, and which parts of files."""
     findings = []
     for reason, what in (
         (EXCLUDED, "were left out by --include or --exclude; nothing is known about images in them"),
@@ -125,6 +126,14 @@ def left_aside(inventories: Mapping[str, Inventory]) -> list[Finding]:
             if found:
                 message = f"{len(found):,} of {len(item.entries):,} {SIDE_NAMES[name]} files {what}"
                 findings.append(Finding("files left out", message, [(entry.name,) for entry in found[:_SHOWN]], True))
+    for name, item in inventories.items():
+        reasons = {text: count for text, count in item.collection.left_out.items() if text.startswith(MAY_HOLD_IMAGES)}
+        if reasons:
+            message = (
+                f"{sum(reasons.values()):,} parts of {SIDE_NAMES[name]} files beside their images were not judged although they "
+                f"may hold images (the first {next(iter(reasons)).removeprefix(MAY_HOLD_IMAGES)})"
+            )
+            findings.append(Finding("parts of files not judged", message, [(text,) for text in reasons][:_SHOWN], True))
     return findings
 
 

@@ -15,6 +15,10 @@ from deepssim.errors import DataError
 MAX_VALUES = 2**28  # of all images of a file: twice a whole-body CT, and 1 GB as float32
 
 
+# Begins the reason why a part of a file that may hold images is left out; the audit makes it a reservation.
+MAY_HOLD_IMAGES = "may hold images, but "
+
+
 @dataclass(frozen=True)
 class Frame:
     """One image of a file.

@@ -17,7 +17,7 @@ THREE = "arrays of shape (3, H, W): three images, unless they are nearly alike l
 COLOURS = "arrays of shape (N, 3, H, W): N images in colour"
 LAST = "arrays of shape (H, W, N) with H = W or small N: slices along the last axis"
 VOLUMES = "arrays of more than (N, H, W): each plane an image"
-_MIN_SIDE = 8  # of an image; smaller axes are colours or the columns of a table
+MIN_SIDE = 8  # of an image; smaller axes are colours or the columns of a table
 _MAX_ASPECT = 16  # of height and width, beyond which an array is a table
 _MAX_AXES = 6
 _FLAT_SIDE = 28  # of images in flat rows, such as those of MNIST
@@ -53,9 +53,11 @@ def why_not(shape: tuple[int, ...], kind: np.dtype) -> str:
 
 
 def could_be_flat(shape: tuple[int, ...], kind: np.dtype) -> bool:
-    """Return whether an array that is no image may hold square images as rows, or one image as a list."""
-    side = math.isqrt(shape[-1]) if shape else 0
-    return kind.kind in "uif" and len(shape) <= 2 and side >= _FLAT_SIDE and side * side == shape[-1]
+    """Return whether an array that is no image may hold images as rows of numbers, or one square image as a list."""
+    if kind.kind not in "uif" or not shape or 0 in shape:
+        return False
+    side = math.isqrt(shape[-1])
+    return side >= _FLAT_SIDE and (side * side == shape[-1] or len(shape) > 1)
 
 
 def layout_of(shape: tuple[int, ...], kind: np.dtype) -> Layout | None:
@@ -148,7 +150,7 @@ def settle(shape: tuple[int, ...], kind: np.dtype, values: Any) -> Layout:
 
 
 def _sides(sides: tuple[int, ...]) -> bool:
-    return min(sides) >= _MIN_SIDE and max(sides) <= _MAX_ASPECT * min(sides)
+    return min(sides) >= MIN_SIDE and max(sides) <= _MAX_ASPECT * min(sides)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
