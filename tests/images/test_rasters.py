@@ -71,6 +71,27 @@ def test_reduced_copies_of_a_page_are_left_out(tmp_path, levels):
     np.testing.assert_array_equal(read_one(tmp_path / "x.tif"), levels.astype(np.float32) / np.float32(255))
 
 
+def test_a_page_as_large_as_any_is_no_reduced_copy(tmp_path, levels):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(levels, metadata=None)
+        file.write(255 - levels, metadata=None, subfiletype=1)
+        file.write(levels[::2, ::2], metadata=None, subfiletype=1)
+    frames = list(read_raster(tmp_path / "x.tif", percentiles=ALL).frames)
+    assert [bool(frame.left_out) for frame in frames] == [False, False, True]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "I;16", "F"])
+def test_a_second_image_behind_the_first_is_not_passed_over(tmp_path, mode):
+    image = Image.new(mode, (17, 12))
+    path = tmp_path / "x.pnm"
+    image.save(path, "PPM")
+    content = path.read_bytes()
+    assert list(read_raster(path, percentiles=ALL).frames)
+    path.write_bytes(content + content)
+    with pytest.raises(DataError, match="holds several images"):
+        read_raster(path, percentiles=ALL)
+
+
 def test_a_page_of_more_pixels_than_an_image_has_is_refused(tmp_path, levels, monkeypatch):
     pages = [Image.fromarray(levels)] * 4
     pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])

@@ -28,6 +28,7 @@ _SIGNATURES = (
 _ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # what may say how to turn a picture
 _MOST_VALUES = 2**32  # of all frames of an animation
 _GIF_END, _TAIL = b";", 1024  # the last byte, and how much of the file may follow as filling
+_RAW_PNM = {b"P4": 0, b"P5": 1, b"P6": 3, b"Pf": 4, b"PF": 12}  # bytes of a pixel, up to 8 bits a sample
 _ALWAYS_ALLOWED, _MAX_COMPRESSION = 2**22, 5000  # pixels, and pixels to bytes of the file
 
 
@@ -71,6 +72,8 @@ def read_raster(path: str | Path, *, percentiles: Sequence[float]) -> Contents:
             _require_plausible(image, path)
             if image.format == "GIF":
                 _require_end(path)
+            if image.format == "PPM":
+                _require_one(image, path)
             if getattr(image, "n_frames", 1) == 1:
                 return _single(image, percentiles)
             _require_few(image, path)
@@ -102,6 +105,22 @@ def _require_end(path: str | Path) -> None:
         file.seek(max(0, Path(path).stat().st_size - _TAIL))
         if not file.read().rstrip(b"\0\r\n").endswith(_GIF_END):
             raise DataError(f"{path}: is cut off, so that frames may be missing; replace it")
+
+
+def _require_one(image: Image.Image, path: str | Path) -> None:
+    """Refuse a PNM of several images, one after the other, of which Pillow shows the first."""
+    with Path(path).open("rb") as file:
+        kind, start = file.read(2), int(image.tile[0][2])
+        if kind not in _RAW_PNM:
+            return  # text holds one
+        file.seek(0)
+        deep = kind in (b"P5", b"P6") and int(file.read(start).split()[-1]) > 255
+        row = (image.width + 7) // 8 if kind == b"P4" else image.width * _RAW_PNM[kind] * (2 if deep else 1)
+        file.seek(start + row * image.height)
+        if file.read(_TAIL).lstrip().startswith(tuple(_RAW_PNM)):
+            raise DataError(
+                f"{path}: holds several images, of which programs show the first; save each as a file of its own"
+            )
 
 
 def _holds_tiff(path: str | Path) -> bool:
