@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import nibabel
@@ -65,6 +66,26 @@ def test_the_user_can_say_that_files_are_not_meant(tmp_path, folders, encoder):
     skipped = run(folders, tmp_path / "b", encoder, holdout=folders / "holdout", skip_unreadable=True)
     assert skipped["verdict"]["result"] == Verdict.NONE
     assert any("1 of 13 synthetic files could not be read" in text for text in skipped["verdict"]["reservations"])
+
+
+def test_parts_of_a_file_that_were_not_read_lead_the_verdict(tmp_path, folders, encoder):
+    random = np.random.default_rng(7)
+    np.savez(folders / "synthetic" / "x.npz", a=random.integers(0, 256, (32, 32), dtype=np.uint8), b=np.zeros((3, 900)))
+    with zipfile.ZipFile(folders / "synthetic" / "x.npz", "a") as archive:
+        archive.writestr("c.png", b"x")
+    found = run(folders, tmp_path / "a", encoder, holdout=folders / "holdout")["verdict"]
+    assert found["result"] == Verdict.CANNOT_TELL
+    assert found["sentence"].startswith(
+        "1 part of synthetic files could not be read (first is a file of another format)"
+    )
+    assert any(
+        "1 part of synthetic files beside their images were not judged" in text for text in found["reservations"]
+    )
+    skipped = run(folders, tmp_path / "b", encoder, holdout=folders / "holdout", skip_unreadable=True)["verdict"]
+    assert skipped["result"] == Verdict.NONE
+    assert any(
+        "1 part of synthetic files could not be read and were skipped" in text for text in skipped["reservations"]
+    )
 
 
 def test_hidden_images_are_a_reservation(tmp_path, folders, encoder):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from deepssim.errors import DataError, NotAnImage
-from deepssim.images.frames import MAY_HOLD_IMAGES
+from deepssim.images.frames import MAY_HOLD_IMAGES, NOT_READ
 from tests.images.test_arrays import contents, left_out, pixels
 
 
@@ -50,12 +50,15 @@ def test_parts_that_may_hold_images_are_marked(tmp_path, images):
     with zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
         archive.writestr("b.png", encoded(images[0]))
         archive.writestr("readme.txt", "x")
-    marked = {name: reason.startswith(MAY_HOLD_IMAGES) for name, reason in left_out(tmp_path / "x.npz").items()}
-    assert marked == {"flat": True, "names": False, "b.png": True}
+    reasons = left_out(tmp_path / "x.npz")
+    assert reasons["flat"].startswith(MAY_HOLD_IMAGES)
+    assert reasons["b.png"].startswith(NOT_READ)
+    assert reasons["names"] == "holds no numbers"
+    assert len(reasons) == 3
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["a"], file["elsewhere"] = images, h5py.ExternalLink("y.h5", "a")
         file["names"] = ["one", "two"]
-    marked = {name: reason.startswith(MAY_HOLD_IMAGES) for name, reason in left_out(tmp_path / "x.h5").items()}
+    marked = {name: reason.startswith(NOT_READ) for name, reason in left_out(tmp_path / "x.h5").items()}
     assert marked == {"elsewhere": True, "names": False}
 
 

@@ -9,8 +9,10 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from deepssim.errors import DataError
 from deepssim.images import frames
-from deepssim.images.grey import NOT_FINITE
+from deepssim.images.files import read_contents
+from deepssim.images.grey import MIXED, NOT_FINITE
 from deepssim.images.rasters import read_raster
+from tests.images.test_pictures import png
 
 ALL = (0.0, 100.0)
 
@@ -78,6 +80,22 @@ def test_a_page_as_large_as_any_is_no_reduced_copy(tmp_path, levels):
         file.write(levels[::2, ::2], metadata=None, subfiletype=1)
     frames = list(read_raster(tmp_path / "x.tif", percentiles=ALL).frames)
     assert [bool(frame.left_out) for frame in frames] == [False, False, True]
+
+
+@pytest.mark.parametrize("kind", ["png", "npy"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colours_that_are_different_pictures_are_named(tmp_path, random, kind, bits):
+    pictures = random.integers(0, 2**bits, (3, 12, 10)).astype(f"u{bits // 8}")
+    alike = np.stack([pictures[0], pictures[0] // 2, 0 * pictures[0]])
+    for planes, expected in ((pictures, True), (alike, False)):
+        path = tmp_path / f"x.{kind}"
+        if kind == "npy":
+            np.save(path, np.moveaxis(planes, 0, -1)[None])
+        elif bits == 8:
+            Image.fromarray(np.moveaxis(planes, 0, -1)).save(path)
+        else:
+            png(np.moveaxis(planes, 0, -1), 2)(path)
+        assert (MIXED in read_contents(path, percentiles=ALL).facts.notices) is expected
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "I;16", "F"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepssim.audit.comparability import SIDE_NAMES, different_sides
-from deepssim.audit.inventory import Inventory
+from deepssim.audit.inventory import Inventory, parts_in_words
 from deepssim.audit.subjects import identifier_findings
 from deepssim.config.audit import AuditConfig
 from deepssim.images.folders import Collection
@@ -111,6 +111,12 @@ def skipped(inventories: Mapping[str, Inventory]) -> list[Finding]:
             )
             shown = [(entry.name, entry.reason) for entry in item.unread[:_SHOWN]]
             findings.append(Finding("files skipped", message, shown, True))
+        if item.unread_parts:
+            message = (
+                f"{parts_in_words(sum(item.unread_parts.values()))} of {SIDE_NAMES[name]} files could not be read and were skipped as "
+                "requested; nothing is known about images in them"
+            )
+            findings.append(Finding("files skipped", message, [(text,) for text in item.unread_parts][:_SHOWN], True))
     return findings
 
 
@@ -130,7 +136,7 @@ def left_aside(inventories: Mapping[str, Inventory]) -> list[Finding]:
         reasons = {text: count for text, count in item.collection.left_out.items() if text.startswith(MAY_HOLD_IMAGES)}
         if reasons:
             message = (
-                f"{sum(reasons.values()):,} parts of {SIDE_NAMES[name]} files beside their images were not judged although they "
+                f"{parts_in_words(sum(reasons.values()))} of {SIDE_NAMES[name]} files beside their images were not judged although they "
                 f"may hold images (the first {next(iter(reasons)).removeprefix(MAY_HOLD_IMAGES)})"
             )
             findings.append(Finding("parts of files not judged", message, [(text,) for text in reasons][:_SHOWN], True))

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from deepssim.errors import DataError, NotAnImage, readable
-from deepssim.images.frames import MAY_HOLD_IMAGES, Contents, require_room
+from deepssim.images.frames import MAY_HOLD_IMAGES, NOT_READ, Contents, require_room
 from deepssim.images.layouts import could_be_flat, stack_of, why_not
 from deepssim.images.rasters import is_raster
 from deepssim.images.stacks import Found, Stack, contents_of
@@ -145,7 +145,9 @@ def named_contents(
 def _why_left_out(array: Named) -> str:
     if array.refused and array.kind == np.dtype("S1"):  # text of variable length, such as labels
         return array.refused
-    return f"{MAY_HOLD_IMAGES}{array.doubt}" if array.doubt else why_not(array.shape, array.kind)
+    if could_be_flat(array.shape, array.kind) and not array.refused:  # features of images look alike
+        return f"{MAY_HOLD_IMAGES}{array.doubt}"
+    return f"{NOT_READ}{array.doubt}" if array.doubt else why_not(array.shape, array.kind)
 
 
 def _raise_without_images(left_out: Sequence[Named], path: str | Path) -> NoReturn:

@@ -13,7 +13,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from deepssim.errors import DataError, DeepssimError, readable
 from deepssim.images.frames import MAX_VALUES, Contents, Facts, Frame
-from deepssim.images.grey import NOT_FINITE, SEE_THROUGH, describe, extent_of, flatten, luminance, natural_range, unit
+from deepssim.images.grey import (
+    MIXED,
+    NOT_FINITE,
+    SEE_THROUGH,
+    are_apart,
+    describe,
+    extent_of,
+    flatten,
+    luminance,
+    natural_range,
+    unit,
+)
 from deepssim.images.tiff import TIFF_SUFFIXES, is_tiff, read_tiff
 
 RASTER_SUFFIXES = (
@@ -192,7 +203,8 @@ def _shown(image: Image.Image, percentiles: Sequence[float]) -> tuple[np.ndarray
     mode = image.mode
     if mode in ("L", "RGB", "1", "CMYK", "YCbCr", "HSV", "RGBX", "P") and "transparency" not in image.info:
         grey = image if mode == "L" else image.convert("L")
-        return np.asarray(grey, dtype=np.float32) / np.float32(255), _BYTES
+        apart = mode == "RGB" and are_apart(np.asarray(image))
+        return np.asarray(grey, dtype=np.float32) / np.float32(255), Facts(8, notices=(MIXED,)) if apart else _BYTES
     if mode == "LAB":  # whose first channel is lightness
         return np.asarray(image.getchannel(0), dtype=np.float32) / np.float32(255), _BYTES
     if mode in ("I", "F") or mode.startswith("I;16"):
@@ -236,7 +248,7 @@ def _deep_png(image: Image.Image, percentiles: Sequence[float]) -> Contents:
         samples = unpacked(raw) << 8 | unpacked(raw.replace("16B", "16L"))
     grey = samples[..., 0] if raw.startswith("LA") else luminance(samples[..., :3])
     if samples.shape[2] == 3:
-        pixels, facts = _scaled(grey, percentiles, 16)
+        pixels, facts = _scaled(grey, percentiles, 16, [MIXED] if are_apart(samples) else [])
         return Contents([Frame("", pixels)], facts)
     alpha = samples[..., -1]
     notices = [SEE_THROUGH] if alpha.min() < 65535 else []
