@@ -30,6 +30,7 @@ from deepssim.runtime.provenance import file_checksum, fingerprint
 
 logger = logging.getLogger(__name__)
 
+_HEAD = 8  # bytes that tell a NRRD
 _GENERATED = "gen-"  # prefix of synthetic images in a tree of the reference code
 
 
@@ -181,8 +182,10 @@ def checksums(files: Sequence[Path], threads: int, *, with_values: bool = False)
     def checksum(path: Path) -> str | DataError:
         try:
             with path.open("rb") as file:
+                head = file.read(_HEAD)
+                file.seek(0)
                 found = hashlib.file_digest(file, "sha256").hexdigest()
-            beside = values_beside(path) if with_values else []
+            beside = values_beside(path, head) if with_values else []
             if not beside:
                 return found
             return fingerprint([found, *(file_checksum(other) for other in beside)])

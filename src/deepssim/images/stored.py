@@ -31,19 +31,20 @@ _NAMED = re.compile(rb"^(?:elementdatafile\s*=|data ?file:)[ \t]*([^\r\n]+)", re
 _HEADER = 2**16  # bytes
 
 
-def values_beside(path: Path) -> list[Path]:
+def values_beside(path: Path, head: bytes) -> list[Path]:
     """Return the files beside a header that may hold its values: those that it names, and those of its own name.
 
     Headers of many images are equal to the byte, so that a header alone does not say what the image is.
 
+    Args:
+        path: of the file.
+        head: its first bytes, by which a NRRD of another name is known.
+
     Returns:
         Sorted and possibly none; always none for files of other formats.
     """
-    header = path.name.lower().endswith(_HEADER_SUFFIXES)
-    if not header:
-        with path.open("rb") as file:
-            if file.read(len(_NRRD)) != _NRRD:
-                return []
+    if not (path.name.lower().endswith(_HEADER_SUFFIXES) or head.startswith(_NRRD)):
+        return []
     named = _names(path)
     stem = path.name.rpartition(".")[0].lower()
     own = {f"{stem}{suffix}" for suffix in VALUES_OF}
