@@ -7,6 +7,7 @@ import pytest
 
 from deepssim.audit.comparability import aspect_ratios_differ, different_sides, unlike_any
 from deepssim.images.folders import Collection
+from deepssim.images.grey import MIXED
 from deepssim.images.packs import ImagePack
 
 
@@ -22,9 +23,9 @@ def side(sizes=None, level=120, **stored):
     ("other", "kinds"),
     [
         (side(), []),
-        (side({"256x176": 6}), ["aspect ratios differ", "sizes differ"]),
+        (side({"240x160": 6}), ["aspect ratios differ", "sizes differ"]),
         (side({"128x127": 6}), []),
-        (side({"256x256": 6}), ["sizes differ"]),
+        (side({"240x240": 6}), ["sizes differ"]),
         (side(bits="8"), ["bit depths differ"]),
         (side(orientation="LPS"), ["orientation codes differ"]),
         (side(modality="CR"), ["modalities differ"]),
@@ -37,6 +38,29 @@ def test_each_difference_is_named(other, kinds):
     assert [kind for kind, _ in found] == kinds
     assert all("training images" in text or "for training" in text for _, text in found)
     assert aspect_ratios_differ({"real": real, "synthetic": other}) is ("aspect ratios differ" in kinds)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "number"),
+    [
+        ({"128x128": 60, "392x522": 1}, 1),  # 3x4 with 2 pixels between and around them
+        ({"64x64": 60, "64x128": 2, "128x64": 1}, 3),
+        ({"64x64": 60, "128x128": 1}, 0),  # as training images are
+        ({"64x64": 60, "100x90": 5, "130x127": 1}, 0),
+        ({"512x512": 1}, 1),
+    ],
+)
+def test_sheets_of_samples_are_suspected(sizes, number):
+    found = dict(different_sides({"real": side({"128x128": 100}), "synthetic": side(sizes)}))
+    text = found.get("synthetic images may be sheets", "0 of")
+    assert text.startswith(f"{number} of")
+
+
+def test_colours_that_may_be_different_pictures_are_named():
+    grey, mixed = side(), side()
+    mixed.stored["notice"] = {MIXED: 3}
+    assert [kind for kind, _ in different_sides({"real": grey, "synthetic": mixed})] == ["colours differ"]
+    assert different_sides({"real": mixed, "synthetic": mixed}) == []
 
 
 def test_an_inverted_side_is_suspected():

@@ -3,16 +3,20 @@
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from deepssim.audit.cache import AuditCache
 from deepssim.audit.examination import Verdict
 from deepssim.audit.subjects import numbered
 from deepssim.cli import main
+from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError
 from tests.audit.folders import make_folders, picture, tiny_encoder, write
 from tests.audit.test_run import QUICK, run
@@ -58,9 +62,38 @@ def test_the_user_can_say_that_files_are_not_meant(tmp_path, folders, encoder):
     (folders / "synthetic" / "bad.png").write_bytes(b"nonsense")
     left = run(folders, tmp_path / "a", encoder, holdout=folders / "holdout", exclude=["bad.*"])
     assert left["verdict"]["result"] == Verdict.NONE
+    assert any("1 of 13 synthetic files were left out by" in text for text in left["verdict"]["reservations"])
     skipped = run(folders, tmp_path / "b", encoder, holdout=folders / "holdout", skip_unreadable=True)
     assert skipped["verdict"]["result"] == Verdict.NONE
     assert any("1 of 13 synthetic files could not be read" in text for text in skipped["verdict"]["reservations"])
+
+
+def test_parts_of_a_file_that_were_not_read_lead_the_verdict(tmp_path, folders, encoder):
+    random = np.random.default_rng(7)
+    np.savez(folders / "synthetic" / "x.npz", a=random.integers(0, 256, (32, 32), dtype=np.uint8), b=np.zeros((3, 900)))
+    with zipfile.ZipFile(folders / "synthetic" / "x.npz", "a") as archive:
+        archive.writestr("c.png", b"x")
+    found = run(folders, tmp_path / "a", encoder, holdout=folders / "holdout")["verdict"]
+    assert found["result"] == Verdict.CANNOT_TELL
+    assert found["sentence"].startswith(
+        "1 part of synthetic files could not be read (first is a file of another format)"
+    )
+    assert any(
+        "1 part of synthetic files beside their images were not judged" in text for text in found["reservations"]
+    )
+    skipped = run(folders, tmp_path / "b", encoder, holdout=folders / "holdout", skip_unreadable=True)["verdict"]
+    assert skipped["result"] == Verdict.NONE
+    assert any(
+        "1 part of synthetic files could not be read and were skipped" in text for text in skipped["reservations"]
+    )
+
+
+def test_hidden_images_are_a_reservation(tmp_path, folders, encoder):
+    write(folders / "synthetic" / ".samples" / "a.png", np.eye(32, dtype=np.uint8))
+    (folders / "real" / ".note").write_text("nothing to see")
+    found = run(folders, tmp_path / "report", encoder, holdout=folders / "holdout")["verdict"]
+    (text,) = (text for text in found["reservations"] if "hidden" in text)
+    assert text.startswith("1 of 13 synthetic files are hidden images")
 
 
 def test_the_exit_status_follows_the_verdict(tmp_path, folders, encoder, capsys):
@@ -168,6 +201,18 @@ def test_squashed_copies_are_compared_in_every_shape(tmp_path, encoder):
     assert any("aspect ratios" in text for text in found["verdict"]["reservations"])
     drop = (tmp_path / "report" / "drop.txt").read_text().split()
     assert {f"c{number}.png" for number in range(4)} <= set(drop)
+
+
+def test_equal_headers_do_not_share_their_values(tmp_path, random):
+    paths = [tmp_path / "a.hdr", tmp_path / "b.hdr"]
+    for path in paths:
+        values = random.integers(0, 256, (32, 32, 1), dtype=np.uint8)
+        nibabel.Nifti1Pair(values, np.eye(4)).to_filename(path.with_suffix(".img"))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    store = AuditCache(tmp_path / "cache")
+    for _ in range(2):  # decoded, and from the cache
+        first, second = store.decoded(paths, (32, 32), (0, 100), VolumesConfig(), threads=1)
+        assert (first.images != second.images).any()
 
 
 def test_settings_reach_the_summary(tmp_path, folders, encoder):

@@ -248,7 +248,9 @@ def test_what_readers_assume_and_leave_out_is_logged(tmp_path, random, caplog):
     for name in ("a.nii", "b.nii", "c.nii"):
         values = 1 + random.random((16, 20, 3))
         values[:, :, 1] = 0
-        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / name)  # no origin: the orientation is not recorded
+        nibabel.save(
+            nibabel.Nifti1Image(values, np.eye(4)), tmp_path / name
+        )  # no origin: the orientation is not recorded
     with caplog.at_level("INFO", logger="deepssim"):
         _, pack = prepare(kind="volumes", path=str(tmp_path))
     assert len(pack.keys) == 6

@@ -259,6 +259,15 @@ def test_objects_that_are_no_images_are_named(tmp_path, levels, uid, kind):
     assert f"x.dcm: is a DICOM {kind}, not an image" in str(caught.value)
 
 
+def test_frames_that_the_header_does_not_declare_are_not_passed_over(tmp_path, levels):
+    path = write(tmp_path / "x.dcm", np.stack([levels, levels // 2]))
+    data = pydicom.dcmread(path)
+    del data.NumberOfFrames
+    data.save_as(path)
+    with pytest.raises(DataError, match="stores 2 frames, but declares one"):
+        read_dicom(path, percentiles=ALL)
+
+
 def test_an_image_that_lost_its_pixels_is_not_passed_over(tmp_path, levels):
     path = write(tmp_path / "x.dcm", levels)
     data = pydicom.dcmread(path)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
@@ -104,6 +106,26 @@ def test_checksums_are_those_of_the_content(tmp_path, random):
     write(tmp_path / "c.png", image[::-1])
     first, second, third = checksums([tmp_path / f"{name}.png" for name in "abc"], 2)
     assert first == second != third
+
+
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [("a.hdr", "a.img"), ("a.hdr", "a.img.gz"), ("A.HDR", "a.img"), ("a.mhd", "b.bin"), ("a.nhdr", "b.bin")],
+)
+def test_checksums_of_headers_cover_the_values_beside_them(tmp_path, header, values):
+    texts = {".mhd": "NDims = 2\nElementDataFile = b.bin\n", ".nhdr": "NRRD0004\ndata file: b.bin\n"}
+    text = texts.get(Path(header).suffix, "x")
+    found = []
+    for name in "one", "two":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / header).write_text(text)
+        (tmp_path / name / values).write_text(name)
+        (tmp_path / name / "other.img").write_text(name)
+        found.append(tmp_path / name / header)
+    assert len(set(checksums(found, 1))) == 1
+    assert len(set(checksums(found, 1, with_values=True))) == 2
+    (tmp_path / "two" / values).write_text("one")
+    assert len(set(checksums(found, 1, with_values=True))) == 1
 
 
 def test_constant_and_unreadable_images_are_named(tmp_path, random):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deepssim.errors import DataError
-from deepssim.images.listing import Status, list_folder, path_below, printable
+from deepssim.images.listing import EXCLUDED, HIDDEN_IMAGES, Status, list_folder, path_below, printable
 from tests.images.test_folders import picture, write
 
 
@@ -29,7 +29,7 @@ def test_each_file_has_a_status_and_those_not_read_a_reason(tmp_path, random):
     os.mkfifo(tmp_path / "pipe")
     assert reasons(tmp_path) == {
         "a.png": (Status.READ, ""),
-        "deep/.hidden.png": (Status.LEFT_OUT, "hidden"),
+        "deep/.hidden.png": (Status.LEFT_OUT, HIDDEN_IMAGES),
         ".git": (Status.LEFT_OUT, "hidden"),
         "@eaDir": (Status.LEFT_OUT, "folder of previews"),
         "notes.txt": (Status.LEFT_OUT, "table or text"),
@@ -85,6 +85,30 @@ def test_patterns_choose_and_what_they_leave_out_is_listed(tmp_path, random):
     assert reasons(tmp_path, exclude=["a*"])["a.png"] == (Status.LEFT_OUT, "excluded by pattern")
     with pytest.raises(DataError, match="cannot be searched for '/x'"):
         list_folder(tmp_path, exclude=["/x"])
+
+
+def test_what_could_not_be_read_can_be_excluded(tmp_path):
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    (tmp_path / "a.zip").write_bytes(b"PK\3\4\0\0")
+    (tmp_path / "notes.txt").write_text("hello")
+    assert reasons(tmp_path, exclude=["gone.*", "*.zip", "*.txt"]) == {
+        "gone.png": (Status.LEFT_OUT, EXCLUDED),
+        "a.zip": (Status.LEFT_OUT, EXCLUDED),
+        "notes.txt": (Status.LEFT_OUT, "table or text"),
+    }
+    assert reasons(tmp_path, include=["*.png"])["gone.png"][0] is Status.NOT_READ
+
+
+def test_hidden_images_are_told_from_other_hidden_files(tmp_path, random):
+    for name in (".samples/deep/a.png", ".a.png", "._a.png", ".git/annex/a.png"):
+        write(tmp_path / name, picture(random))
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "note.txt").write_text("x")
+    (tmp_path / ".b.png.icloud").write_bytes(b"bplist00")
+    found = reasons(tmp_path)
+    assert {name for name, (_, reason) in found.items() if reason == HIDDEN_IMAGES} == {".samples", ".a.png"}
+    assert {name for name, (_, reason) in found.items() if reason == "hidden"} == {"._a.png", ".cache", ".git"}
+    assert found[".b.png.icloud"][0] is Status.NOT_READ
 
 
 def test_names_that_no_table_could_hold_are_escaped(tmp_path, random):

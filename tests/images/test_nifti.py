@@ -163,6 +163,19 @@ def test_mgh(tmp_path, random, name):
     assert read_volume(tmp_path / name).codes == ""
 
 
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
+def test_slices_that_the_header_does_not_declare_are_not_passed_over(tmp_path, random, name):
+    content = nibabel.Nifti1Image(random.integers(1, 99, (8, 9, 3)).astype(np.uint8), MNI).to_bytes()
+    fewer = bytearray(content)
+    fewer[46:48] = (2).to_bytes(2, "little")
+    pack = gzip.compress if name.endswith("gz") else bytes
+    (tmp_path / name).write_bytes(pack(bytes(fewer)))
+    with pytest.raises(DataError, match="so that images may be missing"):
+        read_volume(tmp_path / name)
+    (tmp_path / name).write_bytes(pack(content + bytes(8 * 9 - 1)))  # less than a slice is filling
+    assert read_volume(tmp_path / name).values.shape == (8, 9, 3, 1)
+
+
 def test_damaged_and_unsuitable_volumes_are_named(tmp_path, random):
     path = tmp_path / "x.nii.gz"
     nibabel.save(nibabel.Nifti1Image(random.random((20, 20, 20)), np.eye(4)), path)

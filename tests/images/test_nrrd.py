@@ -52,6 +52,20 @@ def test_values_are_those_that_were_written(tmp_path, random, suffix, stored, pa
             read_contents(beside, percentiles=ALL)
 
 
+def test_values_that_no_header_names_are_not_passed_over(tmp_path):
+    text = "NDims = 2\nDimSize = 9 8\nElementType = MET_UCHAR\nElementDataFile = other.bin\n"
+    (tmp_path / "x.mhd").write_text(text)
+    (tmp_path / "other.bin").write_bytes(bytes(range(72)))
+    (tmp_path / "x.raw").write_bytes(bytes(72))
+    assert read_metaimage(tmp_path / "x.mhd").values.shape == (9, 8, 1, 1)
+    with pytest.raises(DataError, match="holds values without a header") as caught:
+        read_contents(tmp_path / "x.raw", percentiles=ALL)
+    assert not isinstance(caught.value, NotAnImage)
+    (tmp_path / "other.bin").write_bytes(bytes(144))
+    with pytest.raises(DataError, match="so that images may be missing"):
+        read_metaimage(tmp_path / "x.mhd")
+
+
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
 def test_axes_follow_the_direction(tmp_path, random, suffix):
     """Against SimpleITK's own filter."""

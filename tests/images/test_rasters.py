@@ -9,8 +9,10 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from deepssim.errors import DataError
 from deepssim.images import frames
-from deepssim.images.grey import NOT_FINITE
+from deepssim.images.files import read_contents
+from deepssim.images.grey import MIXED, NOT_FINITE
 from deepssim.images.rasters import read_raster
+from tests.images.test_pictures import png
 
 ALL = (0.0, 100.0)
 
@@ -69,6 +71,43 @@ def test_reduced_copies_of_a_page_are_left_out(tmp_path, levels):
     with Image.open(tmp_path / "x.tif") as written:
         assert written.n_frames == 2
     np.testing.assert_array_equal(read_one(tmp_path / "x.tif"), levels.astype(np.float32) / np.float32(255))
+
+
+def test_a_page_as_large_as_any_is_no_reduced_copy(tmp_path, levels):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(levels, metadata=None)
+        file.write(255 - levels, metadata=None, subfiletype=1)
+        file.write(levels[::2, ::2], metadata=None, subfiletype=1)
+    frames = list(read_raster(tmp_path / "x.tif", percentiles=ALL).frames)
+    assert [bool(frame.left_out) for frame in frames] == [False, False, True]
+
+
+@pytest.mark.parametrize("kind", ["png", "npy"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colours_that_are_different_pictures_are_named(tmp_path, random, kind, bits):
+    pictures = random.integers(0, 2**bits, (3, 12, 10)).astype(f"u{bits // 8}")
+    alike = np.stack([pictures[0], pictures[0] // 2, 0 * pictures[0]])
+    for planes, expected in ((pictures, True), (alike, False)):
+        path = tmp_path / f"x.{kind}"
+        if kind == "npy":
+            np.save(path, np.moveaxis(planes, 0, -1)[None])
+        elif bits == 8:
+            Image.fromarray(np.moveaxis(planes, 0, -1)).save(path)
+        else:
+            png(np.moveaxis(planes, 0, -1), 2)(path)
+        assert (MIXED in read_contents(path, percentiles=ALL).facts.notices) is expected
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "I;16", "F"])
+def test_a_second_image_behind_the_first_is_not_passed_over(tmp_path, mode):
+    image = Image.new(mode, (17, 12))
+    path = tmp_path / "x.pnm"
+    image.save(path, "PPM")
+    content = path.read_bytes()
+    assert list(read_raster(path, percentiles=ALL).frames)
+    path.write_bytes(content + content)
+    with pytest.raises(DataError, match="holds several images"):
+        read_raster(path, percentiles=ALL)
 
 
 def test_a_page_of_more_pixels_than_an_image_has_is_refused(tmp_path, levels, monkeypatch):

@@ -72,7 +72,7 @@ class AuditCache:
         if geometry is not Geometry.PAD:
             kind.append(geometry.value)
         folder = self.root / "images" / fingerprint(kind)[:16]
-        contents = checksums(files, threads)
+        contents = checksums(files, threads, with_values=True)
         known: dict[str, Decoded | DataError] = dict(
             self._read_decoded(folder, {content for content in contents if isinstance(content, str)})
         )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from deepssim.images.folders import Collection
+from deepssim.images.grey import MIXED
 
 _ASPECT_STEP = 0.02  # relative difference of aspect ratios that nobody sees
 _ASPECTS_APART = 0.05  # total variation distance of the distributions of aspect ratios
@@ -19,6 +20,8 @@ _SIZES_APART = 1.5  # ratio of the median sides of the images
 _GREY_APART = 0.2  # of the median of the mean grey values, 0 to 1
 _INVERTED = -0.3  # correlation of the mean images of two sides
 _LOW_QUANTILE = 0.01  # of the scores of real images: typical synthetic images below it are unlike any
+_SHEET = 1.9  # height or width, in those of the largest training image, from which an image may show several
+_MOST_GAP = 4  # pixels between the pictures of a sheet; torchvision's make_grid leaves 2
 _SHOWN = 3  # most frequent values that are named
 
 SIDE_NAMES = {"real": "training", "synthetic": "synthetic", "holdout": "held-out"}
@@ -66,11 +69,12 @@ def different_sides(collections: Mapping[str, Collection]) -> list[tuple[str, st
     for name in ("synthetic", "holdout"):
         if name in collections:
             other = (name, collections[name])
-            for check in (_aspects, _sizes, _bits, _orientation, _modality, _grey_values, _inversion):
+            for check in (_aspects, _sizes, _bits, _orientation, _modality, _colours, _grey_values, _inversion):
                 finding = check(real, other)
                 if finding is not None:
                     found.append(finding)
-    return found
+    sheets = _sheets(real[1], collections["synthetic"])
+    return [*found, sheets] if sheets else found
 
 
 def _aspects(real: _Side, other: _Side) -> tuple[str, str] | None:
@@ -123,6 +127,55 @@ def _stored(real: _Side, other: _Side, fact: str, name: str, effect: str) -> tup
     return f"{name} differ", f"{_both(real, other, name, lambda side: Counter(side.stored[fact]))}; {effect}"
 
 
+def _colours(real: _Side, other: _Side) -> tuple[str, str] | None:
+    """Name files whose colours may be three images, such as neighbouring slices, unless those of the training set are so, too."""
+    counts = [side[1].stored.get("notice", {}).get(MIXED, 0) for side in (real, other)]
+    if counts[0] or not counts[1]:
+        return None
+    message = (
+        f"{counts[1]:,} files of {SIDE_NAMES[other[0]]} images have colours that differ as those of different pictures do, and no "
+        "training file has; if each colour is an image of its own, they were mixed into one and copies among them go unseen: "
+        "store them as single images"
+    )
+    return "colours differ", message
+
+
+def _sheets(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
+    """Name synthetic images that are so much larger than others that they may show many, as sheets of samples do."""
+    largest = [max(side) for side in zip(*map(_shape, real.sizes), strict=True)]
+    tile = _shape(max(synthetic.sizes, key=lambda size: synthetic.sizes[size]))
+    sheets = {
+        size: number
+        for size, number in synthetic.sizes.items()
+        if any(side >= _SHEET * most for side, most in zip(_shape(size), largest, strict=True))
+        or (size not in real.sizes and _is_grid(_shape(size), tile))
+    }
+    if not sheets:
+        return None
+    message = (
+        f"{sum(sheets.values()):,} of {sum(synthetic.sizes.values()):,} synthetic images are so large, for example "
+        f"{next(iter(sheets))}, that they may show several pictures side by side; copies among those go unseen: store each "
+        "picture as an image of its own"
+    )
+    return "synthetic images may be sheets", message
+
+
+def _is_grid(shape: tuple[int, int], tile: tuple[int, int]) -> bool:
+    """Return whether a shape is that of several tiles, with up to 4 pixels between and perhaps around them."""
+    for gap in range(_MOST_GAP + 1):
+        steps = [part + gap for part in tile]
+        rests = [side % step for side, step in zip(shape, steps, strict=True)]
+        several = any(side >= 2 * part for side, part in zip(shape, tile, strict=True))
+        if several and all(rest in (0, gap, part) for rest, part in zip(rests, tile, strict=True)):
+            return True
+    return False
+
+
+def _shape(size: str) -> tuple[int, int]:
+    height, width = map(int, size.split("x"))
+    return height, width
+
+
 def _grey_values(real: _Side, other: _Side) -> tuple[str, str] | None:
     medians = [_median_grey(side[1]) for side in (real, other)]
     if abs(medians[0] - medians[1]) < _GREY_APART:
@@ -170,7 +223,7 @@ def _aspects_apart(first: Collection, second: Collection) -> float:
     for side in (first, second):
         counts = Counter[int]()
         for size, number in side.sizes.items():
-            height, width = map(int, size.split("x"))
+            height, width = _shape(size)
             counts[round(np.log(width / height) / np.log1p(_ASPECT_STEP))] += number
         shares.append({step: number / counts.total() for step, number in counts.items()})
     return sum(abs(shares[0].get(step, 0) - shares[1].get(step, 0)) for step in {*shares[0], *shares[1]}) / 2
@@ -179,11 +232,11 @@ def _aspects_apart(first: Collection, second: Collection) -> float:
 def _aspect_counts(side: Collection) -> Counter[str]:
     counts = Counter[str]()
     for size, number in side.sizes.items():
-        height, width = map(int, size.split("x"))
+        height, width = _shape(size)
         counts[f"{width / height:.2f}"] += number
     return counts
 
 
 def _median_side(sizes: Mapping[str, int]) -> float:
-    longer = [max(map(int, size.split("x"))) for size in sizes]
+    longer = [max(_shape(size)) for size in sizes]
     return float(np.median(np.repeat(longer, list(sizes.values()))))

@@ -19,6 +19,7 @@ from deepssim.audit.subjects import find_subjects, numbered, volumes_of
 from deepssim.config.audit import AuditConfig
 from deepssim.errors import ConfigError, DataError, NotAnImage
 from deepssim.images.folders import Collection, Decoded, TreeSide, collect, of_side
+from deepssim.images.frames import NOT_READ
 from deepssim.images.listing import Entry, Status, list_folder
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import Geometry
@@ -47,6 +48,12 @@ class Inventory:
         """Files that could hold an image and were not read."""
         return [entry for entry in self.entries if entry.status is Status.NOT_READ]
 
+    @property
+    def unread_parts(self) -> dict[str, int]:
+        """Number of parts that were not read of files that otherwise were, by reason."""
+        found = self.collection.left_out.items()
+        return {text.removeprefix(NOT_READ): count for text, count in found if text.startswith(NOT_READ)}
+
     def counts(self, *, hide: bool = False) -> list[tuple[Status, str, int]]:
         """Return the number of files by status and reason, those that were read first.
 
@@ -64,6 +71,11 @@ class Inventory:
 def without_names(entry: Entry) -> str:
     """Return the reason of an entry for a de-identified report: messages of readers can quote names of files and contents."""
     return "see the log" if entry.status is Status.NOT_READ else entry.reason
+
+
+def parts_in_words(count: int) -> str:
+    """Return `1 part`, `2 parts` and so on."""
+    return f"{count:,} {'part' if count == 1 else 'parts'}"
 
 
 def folders_of(options: AuditConfig) -> dict[str, Path]:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepssim.audit.comparability import SIDE_NAMES, different_sides
-from deepssim.audit.inventory import Inventory
+from deepssim.audit.inventory import Inventory, parts_in_words
 from deepssim.audit.subjects import identifier_findings
 from deepssim.config.audit import AuditConfig
 from deepssim.images.folders import Collection
+from deepssim.images.frames import MAY_HOLD_IMAGES
+from deepssim.images.listing import EXCLUDED, HIDDEN_IMAGES
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ def preflight(
     findings += constant(collections)
     if options.skip_unreadable:
         findings += skipped(inventories)
+    findings += left_aside(inventories)
     if options.subjects is None and options.subject_pattern is None:
         findings += [
             Finding("patients not identified", message, [], True)
@@ -108,6 +111,35 @@ def skipped(inventories: Mapping[str, Inventory]) -> list[Finding]:
             )
             shown = [(entry.name, entry.reason) for entry in item.unread[:_SHOWN]]
             findings.append(Finding("files skipped", message, shown, True))
+        if item.unread_parts:
+            message = (
+                f"{parts_in_words(sum(item.unread_parts.values()))} of {SIDE_NAMES[name]} files could not be read and were skipped as "
+                "requested; nothing is known about images in them"
+            )
+            findings.append(Finding("files skipped", message, [(text,) for text in item.unread_parts][:_SHOWN], True))
+    return findings
+
+
+def left_aside(inventories: Mapping[str, Inventory]) -> list[Finding]:
+    """Say which files that could hold images were left out, by a pattern or because they are hidden, and which parts of files."""
+    findings = []
+    for reason, what in (
+        (EXCLUDED, "were left out by --include or --exclude; nothing is known about images in them"),
+        (HIDDEN_IMAGES, "are hidden images or folders with images, which were not looked at; copies in them go unseen"),
+    ):
+        for name, item in inventories.items():
+            found = [entry for entry in item.entries if entry.reason == reason]
+            if found:
+                message = f"{len(found):,} of {len(item.entries):,} {SIDE_NAMES[name]} files {what}"
+                findings.append(Finding("files left out", message, [(entry.name,) for entry in found[:_SHOWN]], True))
+    for name, item in inventories.items():
+        reasons = {text: count for text, count in item.collection.left_out.items() if text.startswith(MAY_HOLD_IMAGES)}
+        if reasons:
+            message = (
+                f"{parts_in_words(sum(reasons.values()))} of {SIDE_NAMES[name]} files beside their images were not judged although they "
+                f"may hold images (the first {next(iter(reasons)).removeprefix(MAY_HOLD_IMAGES)})"
+            )
+            findings.append(Finding("parts of files not judged", message, [(text,) for text in reasons][:_SHOWN], True))
     return findings
 
 

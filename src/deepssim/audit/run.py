@@ -84,7 +84,7 @@ def run_audit(
     packs = variants(inventories, store, options, threads) if aspect_ratios_differ(collections) else {}
     sides = _sides(collections, packs, subjects, usable, store, checksum, tools)
     neighbours = _neighbours(sides, store, tools, checksum, options.top_k)
-    complete = options.skip_unreadable or not any(item.unread for item in inventories.values())
+    complete = options.skip_unreadable or not any(item.unread or item.unread_parts for item in inventories.values())
     figures = examine(sides, neighbours, findings, options, tools, complete=complete)
     about |= {"sha256": checksum, "seconds_of_audit": round(time.perf_counter() - started, 1)}
     report = AuditReport(sides, figures, neighbours, inventories, config, about, store.salt())

@@ -9,7 +9,7 @@ import numpy as np
 
 from deepssim.audit.comparability import SIDE_NAMES
 from deepssim.audit.examination import AuditFigures, Verdict
-from deepssim.audit.inventory import Inventory
+from deepssim.audit.inventory import Inventory, parts_in_words
 from deepssim.config.audit import AuditConfig
 from deepssim.evaluation.groups import LEAST_GROUPS
 
@@ -30,15 +30,19 @@ def sentence(figures: AuditFigures, inventories: Mapping[str, Inventory], option
 
 def _unread(inventories: Mapping[str, Inventory], options: AuditConfig) -> str:
     """Name the files that could hold an image and were not read; empty if there are none."""
-    sides = {name: item for name, item in inventories.items() if item.unread}
-    if not sides:
+    counts, first = [], ""
+    for name, item in inventories.items():
+        if item.unread:
+            counts.append(f"{len(item.unread):,} of {len(item.entries):,} {SIDE_NAMES[name]} files")
+            first = first or f"first {item.unread[0].name}: {item.unread[0].reason}"
+        if item.unread_parts:
+            counts.append(f"{parts_in_words(sum(item.unread_parts.values()))} of {SIDE_NAMES[name]} files")
+            first = first or f"first {next(iter(item.unread_parts))}"
+    if not counts:
         return ""
-    counts = " and ".join(
-        f"{len(item.unread):,} of {len(item.entries):,} {SIDE_NAMES[name]} files" for name, item in sides.items()
-    )
-    entry = next(iter(sides.values())).unread[0]
-    first = "names and reasons are in the log" if options.de_identified else f"first {entry.name}: {entry.reason}"
-    return f"{counts} could not be read ({first}), so that copies in them go unseen. "
+    if options.de_identified:
+        first = "names and reasons are in the log"
+    return f"{' and '.join(counts)} could not be read ({first}), so that copies in them go unseen. "
 
 
 def _found(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> str:

@@ -7,22 +7,26 @@ import io
 import math
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from deepssim.errors import DataError, NotAnImage, readable
-from deepssim.images.frames import Contents, require_room
+from deepssim.images.frames import MAY_HOLD_IMAGES, NOT_READ, Contents, require_room
 from deepssim.images.layouts import could_be_flat, stack_of, why_not
-from deepssim.images.stacks import Found, contents_of
+from deepssim.images.rasters import is_raster
+from deepssim.images.stacks import Found, Stack, contents_of
+from deepssim.images.texts import DOCUMENTS
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _NAME_LENGTH, _NAME = 26, 30  # offsets in the local header of a zip archive
 _EXTRA_LENGTH = 28
+_HEAD = 132  # bytes that tell a picture
 _MOST_PACKED = 2**30  # bytes of the compressed arrays of a file, which have to be unpacked as a whole
+_MOST_ARRAYS = 100_000  # one after the other in a file
 _MOST_HEADER = 2**17  # bytes; NumPy refuses headers of more than 10,000 characters
 _MAX_COMPRESSION = 1100  # deflate reaches 1032
 _ADVICE = "save it with `numpy.save` as an array of numbers"
@@ -39,6 +43,8 @@ class Named:
         kind: its type.
         values: what gives an image for a key of `Layout`; None if it cannot hold images.
         refused: why it is not read although it may hold images; empty if it is.
+        head: first bytes of an array of bytes, which may be an encoded picture.
+        size: bytes of it in the file, with its header, if it is stored as it is.
     """
 
     name: str
@@ -46,6 +52,24 @@ class Named:
     kind: np.dtype
     values: Any = None
     refused: str = ""
+    head: bytes = b""
+    size: int = 0
+
+    @property
+    def doubt(self) -> str:
+        """Why the array may hold images although its shape is not that of images; empty if it cannot."""
+        if self.refused:
+            return self.refused
+        if could_be_flat(self.shape, self.kind):
+            return f"shape {self.shape} may be that of flat images; save it with shape (N, H, W)"
+        if is_raster(self.head) or self.head[128:132] == b"DICM":
+            return "holds encoded pictures, not pixels; save each as a file, or its pixels with shape (N, H, W)"
+        return ""
+
+
+def may_be_encoded(shape: tuple[int, ...], kind: np.dtype) -> bool:
+    """Return whether an array may hold the bytes of picture files."""
+    return (kind.kind in "SV" and not kind.names) or (kind == np.uint8 and len(shape) == 1)
 
 
 def is_array(head: bytes) -> bool:
@@ -75,7 +99,7 @@ def read_arrays(path: str | Path, *, percentiles: Sequence[float]) -> Contents:
         with Path(path).open("rb") as file:
             packed = file.read(len(_ZIP)) == _ZIP
         content = np.memmap(path, np.uint8, "r")  # once: each map of a part would keep the file open
-        named = _members(path, content) if packed else [_mapped(path, "", content)]
+        named = _members(path, content) if packed else _sequence(path, content)
         return named_contents(named, path, percentiles, "a NumPy file")
 
 
@@ -99,11 +123,11 @@ def named_contents(
         NotAnImage: if no array has the shape of images.
         DataError: if an image is too large, or an array that may hold images is refused or flat.
     """
-    stacks, left_out = [], []
+    stacks: list[Stack] = []
+    left_out: list[Named] = []
     for array in named:
-        reason = array.refused or why_not(array.shape, array.kind)
-        if reason:
-            left_out.append((array, reason))
+        if array.refused or why_not(array.shape, array.kind):
+            left_out.append(array)
             continue
         require_room(array.shape[-3:] if array.shape[-1] <= 4 else array.shape[-2:], path)
         with readable(path, kind, "replace it"):
@@ -114,19 +138,31 @@ def named_contents(
         (8 * stack.kind.itemsize for stack in stacks if stack.kind.kind in "ui" and stack.kind.itemsize <= 2),
         default=None,
     )
-    names = [(array.name, reason) for array, reason in left_out]
+    names = [(array.name, _why_left_out(array)) for array in left_out]
     return contents_of(Found(stacks, names, bits=bits, close=close), path, percentiles, kind)
 
 
-def _raise_without_images(left_out: Sequence[tuple[Named, str]], path: str | Path) -> NoReturn:
-    for array, _ in left_out:
+def _why_left_out(array: Named) -> str:
+    if array.refused and array.kind == np.dtype("S1"):  # text of variable length, such as labels
+        return array.refused
+    if could_be_flat(array.shape, array.kind) and not array.refused:  # features of images look alike
+        return f"{MAY_HOLD_IMAGES}{array.doubt}"
+    return f"{NOT_READ}{array.doubt}" if array.doubt else why_not(array.shape, array.kind)
+
+
+def _raise_without_images(left_out: Sequence[Named], path: str | Path) -> NoReturn:
+    for array in left_out:
         name = repr(array.name) if array.name else "the array"
         if array.refused:
             raise DataError(f"{path}: {name} cannot be read: {array.refused}; copy the images into another file")
         if could_be_flat(array.shape, array.kind):
             raise DataError(f"{path}: {name} of shape {array.shape} may hold flat images; save it with shape (N, H, W)")
+        if array.doubt:
+            raise DataError(f"{path}: {name} {array.doubt}")
     first = (
-        f"the first of {len(left_out)} arrays, {left_out[0][0].name!r}, {left_out[0][1]}" if left_out else "it is empty"
+        f"the first of {len(left_out)} arrays, {left_out[0].name!r}, {why_not(left_out[0].shape, left_out[0].kind)}"
+        if left_out
+        else "it is empty"
     )
     raise NotAnImage(f"{path}: holds no array of images ({first}); save images with shape (N, H, W)")
 
@@ -154,8 +190,24 @@ def _mapped(path: str | Path, name: str, content: np.ndarray) -> Named:
         stored = max(0, content.size - offset)
         raise DataError(f"{path}: declares {declared:,} bytes, but only {stored:,} are stored; {_ADVICE}")
     if why_not(shape, kind):
-        return Named(name, shape, kind)
-    return Named(name, shape, kind, np.ndarray(shape, kind, content, offset, order="F" if columns else "C"))
+        head = content[offset : offset + _HEAD].tobytes() if may_be_encoded(shape, kind) else b""
+        return Named(name, shape, kind, head=head, size=offset + declared)
+    values = np.ndarray(shape, kind, content, offset, order="F" if columns else "C")
+    return Named(name, shape, kind, values, size=offset + declared)
+
+
+def _sequence(path: str | Path, content: np.ndarray) -> list[Named]:
+    """Return the arrays of a `.npy`, in which `numpy.save` may have written one after the other."""
+    found: list[Named] = []
+    start = 0
+    while start < content.size:
+        if found and content[start : start + len(_NPY)].tobytes() != _NPY:
+            raise DataError(f"{path}: holds {content.size - start:,} bytes behind its arrays; {_ADVICE}")
+        if len(found) == _MOST_ARRAYS:
+            raise DataError(f"{path}: holds more than {_MOST_ARRAYS:,} arrays; save them as one")
+        found.append(_mapped(path, f"array-{len(found):03d}", content[start:]))
+        start += found[-1].size
+    return found if len(found) > 1 else [replace(array, name="") for array in found]
 
 
 def _members(path: str | Path, content: np.ndarray) -> list[Named]:
@@ -166,6 +218,8 @@ def _members(path: str | Path, content: np.ndarray) -> list[Named]:
             if entry.flag_bits & 1:
                 raise DataError(f"{path}: is encrypted; {_ADVICE}")
             if not entry.filename.endswith(".npy"):
+                if not (entry.is_dir() or entry.filename.lower().endswith(DOCUMENTS)):
+                    found.append(Named(entry.filename, (), np.dtype("V1"), refused="is a file of another format"))
                 continue
             if entry.compress_type == zipfile.ZIP_STORED:
                 found.append(_stored(archive, entry, path, content))
@@ -191,7 +245,7 @@ def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: str | Path
             raise DataError(f"{path}: {_OBJECTS}")
         declared = math.prod(shape) * kind.itemsize
         if why_not(shape, kind):
-            return Named(name, shape, kind)
+            return Named(name, shape, kind, head=member.read(_HEAD) if may_be_encoded(shape, kind) else b"")
         if declared > min(room, entry.compress_size * _MAX_COMPRESSION):
             raise DataError(
                 f"{path}: {name!r} would unpack to {declared:,} bytes, too many for compressed arrays; save them with "

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from deepssim.errors import DataError, NotAnImage, readable
-from deepssim.images.arrays import Named, is_array, named_contents, read_arrays
+from deepssim.images.arrays import Named, is_array, may_be_encoded, named_contents, read_arrays
 from deepssim.images.frames import Contents
+from deepssim.images.layouts import MIN_SIDE, why_not
 from deepssim.runtime.hdf5 import dataset, open_hdf5
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5")
 TENSOR_SUFFIXES = (".pt", ".pth", ".safetensors")
+_HEAD = 132  # bytes that tell a picture
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MOST_ARRAYS, _MOST_DEPTH = 100_000, 8  # datasets or tensors of a file, and groups within each other
 _WEIGHTS = (".weight", ".bias", ".running_mean", ".running_var", ".weight_g", ".weight_v", ".in_proj_weight")
@@ -132,8 +134,18 @@ def _dataset(file: Any, name: str, block: _Block) -> Named:
         stored = dataset(file, name)
     except DataError as error:
         reason = str(error).removeprefix(f"{file.filename}: ").removeprefix(f"{name!r} ").partition("; ")[0]
-        return Named(name, (), np.dtype("V1"), refused=reason)
-    return Named(name, stored.shape, stored.dtype, _Rows(stored, block))
+        return Named(name, (), np.dtype("S1" if _is_text(file, name) else "V1"), refused=reason)
+    head = b""
+    if may_be_encoded(stored.shape, stored.dtype) and 0 not in stored.shape:
+        first = stored[:_HEAD] if stored.dtype.kind == "u" else stored[(0,) * len(stored.shape)]
+        head = first.tobytes()[:_HEAD]
+    return Named(name, stored.shape, stored.dtype, _Rows(stored, block), head=head)
+
+
+def _is_text(file: Any, name: str) -> bool:
+    import h5py
+
+    return isinstance(h5py.h5d.open(file.id, name.encode("utf-8", "surrogateescape")).get_type(), h5py.h5t.TypeStringID)
 
 
 def read_tensors(path: str | Path, *, percentiles: Sequence[float]) -> Contents:
@@ -158,7 +170,9 @@ def read_tensors(path: str | Path, *, percentiles: Sequence[float]) -> Contents:
         safe = Path(path).suffix.lower() == ".safetensors"
         tensors = _safe_tensors(path) if safe else dict(_flattened(_loaded(path), "", set(), path))
     if _are_weights(tensors):
-        raise NotAnImage(f"{path}: {_NETWORK}")
+        tensors = _beside_weights(tensors)
+        if not any(_may_be_images(value) for value in tensors.values()):
+            raise NotAnImage(f"{path}: {_NETWORK}")
     return named_contents([_named(name, value) for name, value in tensors.items()], path, percentiles, "tensors")
 
 
@@ -198,7 +212,7 @@ def _flattened(content: Any, place: str, seen: set[int], path: str | Path) -> It
     """Yield the tensors of nested dicts and lists with their names; a list that occurs several times is entered once."""
     import torch
 
-    if isinstance(content, torch.Tensor):
+    if isinstance(content, torch.Tensor | bytes) or _is_nested(content):
         yield place, content
     elif isinstance(content, Mapping | list | tuple) and id(content) not in seen:
         seen.add(id(content))
@@ -216,16 +230,53 @@ def _are_weights(names: Iterable[str]) -> bool:
     return {"weight", "bias"} <= last or any("." in name and name.endswith(_WEIGHTS) for name in last)
 
 
+def _beside_weights(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of a checkpoint that are not its network's: in another dict, and of another shape than any weight.
+
+    Checkpoints hold samples, too; the states of an optimizer have the shapes of the weights.
+    """
+    weights = [name for name in tensors if _are_weights([name]) or name.rpartition("/")[2] in ("weight", "bias")]
+    places = {name.rpartition("/")[0] for name in weights}
+    shapes = {_shape(tensors[name]) for name in weights}
+    return {
+        name: value
+        for name, value in tensors.items()
+        if name.rpartition("/")[0] not in places and _shape(value) not in shapes
+    }
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(getattr(value, "shape", ()))
+
+
+def _may_be_images(value: Any) -> bool:
+    return isinstance(value, bytes | list) or not why_not(_shape(value), np.dtype(np.float32))
+
+
+def _is_nested(content: Any) -> bool:
+    """Return whether this is a list of equally long lists of numbers, as `tolist` makes of an image."""
+    rows = content if isinstance(content, list | tuple) else ()
+    return len(rows) >= MIN_SIDE and all(
+        isinstance(row, list | tuple) and len(row) == len(rows[0]) >= MIN_SIDE and isinstance(row[0], int | float)
+        for row in rows
+    )
+
+
 def _named(name: str, tensor: Any) -> Named:
     import torch
 
+    if isinstance(tensor, bytes):
+        return Named(name, (len(tensor),), np.dtype("S1"), head=tensor[:_HEAD])
+    if isinstance(tensor, list | tuple):
+        return Named(name, (), np.dtype("O"), refused="is a list of lists of numbers; save a tensor instead")
     shape = tuple(tensor.shape)
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
         return Named(name, shape, np.dtype("V1"), refused="is sparse, quantized or without values")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         return Named(name, shape, np.dtype("V1"), refused="declares more values than are stored")
     values = _Values(tensor.detach())
-    return Named(name, shape, values.kind, values)
+    head = values[:_HEAD].tobytes() if may_be_encoded(shape, values.kind) else b""
+    return Named(name, shape, values.kind, values, head=head)
 
 
 class _Values:

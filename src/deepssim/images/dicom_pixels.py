@@ -77,7 +77,10 @@ def _decoded(data: Any, plugin: str) -> Iterator[np.ndarray]:
     if int(data.get("NumberOfFrames") or 1) > 1:
         yield from iter_pixels(data, raw=raw, decoding_plugin=plugin)
     else:  # which also corrects JPEG 2000 whose sign differs from that of the header
-        yield pixel_array(data, raw=raw, decoding_plugin=plugin)
+        frame = pixel_array(data, raw=raw, decoding_plugin=plugin)
+        if frame.ndim > (3 if int(data.get("SamplesPerPixel") or 1) > 1 else 2):
+            raise ValueError(f"stores {len(frame)} frames, but declares one")
+        yield frame
 
 
 def is_colour(data: Any) -> bool:

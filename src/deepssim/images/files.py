@@ -36,6 +36,7 @@ from deepssim.images.nifti import MGH_SUFFIXES, NIFTI_SUFFIXES, PAIR_SUFFIXES, r
 from deepssim.images.nrrd import NRRD_SUFFIXES, read_nrrd
 from deepssim.images.rasters import RASTER_SUFFIXES, is_raster, read_raster
 from deepssim.images.stored import VALUES_OF, refuse_values
+from deepssim.images.texts import pointer
 from deepssim.images.volumes import Volume, cut_volume
 
 _HEAD = 132  # bytes that tell a format; DICOM's signature ends here
@@ -263,14 +264,8 @@ def read_each(
 
 
 def _pointer(path: Path) -> str:
-    """Say of a small text file in place of an image what it points to; empty for other files."""
     with path.open("rb") as file:
-        head = file.read(_HEAD)
-    if head.startswith(b"version https://git-lfs.github.com/spec/"):
-        return "a pointer of Git LFS, whose content is not here; fetch it with `git lfs pull`"
-    if head.startswith(b"/annex/objects/"):
-        return "a pointer of git-annex, whose content is not here; fetch it with `git annex get`"
-    return ""
+        return pointer(file.read(_HEAD))
 
 
 def _format_by_content(path: Path) -> Format | None:

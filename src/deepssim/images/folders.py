@@ -25,9 +25,12 @@ from deepssim.images.keys import REAL_NAME
 from deepssim.images.listing import ALL_FILES, Entry, Status, list_folder, path_below
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import Geometry, fit, quantise
+from deepssim.images.stored import values_beside
+from deepssim.runtime.provenance import file_checksum, fingerprint
 
 logger = logging.getLogger(__name__)
 
+_HEAD = 8  # bytes that tell a NRRD
 _GENERATED = "gen-"  # prefix of synthetic images in a tree of the reference code
 
 
@@ -167,13 +170,25 @@ def decode(
     return Decoded(pixels, parts, sizes, dict(left_out), contents.facts)
 
 
-def checksums(files: Sequence[Path], threads: int) -> list[str | DataError]:
-    """Return the SHA-256 of each file, or why it cannot be read."""
+def checksums(files: Sequence[Path], threads: int, *, with_values: bool = False) -> list[str | DataError]:
+    """Return the SHA-256 of each file, or why it cannot be read.
+
+    Args:
+        files: to read.
+        threads: files read at a time.
+        with_values: whether the checksum of a header covers the files beside it that hold the values.
+    """
 
     def checksum(path: Path) -> str | DataError:
         try:
             with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+                head = file.read(_HEAD)
+                file.seek(0)
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            beside = values_beside(path, head) if with_values else []
+            if not beside:
+                return found
+            return fingerprint([found, *(file_checksum(other) for other in beside)])
         except OSError as error:
             return DataError(f"{path}: cannot be read ({error.strerror})")
 

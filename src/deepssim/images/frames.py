@@ -15,6 +15,12 @@ from deepssim.errors import DataError
 MAX_VALUES = 2**28  # of all images of a file: twice a whole-body CT, and 1 GB as float32
 
 
+# How the reason begins why a part of a file is left out that may hold images: the audit makes it a reservation. What
+# certainly is more than a table, but cannot be read, counts as a file that cannot be read.
+MAY_HOLD_IMAGES = "may hold images, but "
+NOT_READ = "not read: "
+
+
 @dataclass(frozen=True)
 class Frame:
     """One image of a file.

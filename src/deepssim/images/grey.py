@@ -14,6 +14,9 @@ from deepssim.images.standardize import window
 NOT_FINITE = "values that are not finite: treated as background"
 COMPLEX = "complex values: shown as magnitude"
 SEE_THROUGH = "transparent images: shown on black, or the transparency itself where the colour is constant"
+MIXED = "colours that are not alike: mixed into one picture"
+ALIKE = 0.95  # correlation of every two colours of a picture
+_SAMPLE = 64  # rows and columns that tell whether colours are alike
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow does
 _OVERSHOOT = 0.05  # by which samplers and interpolation leave the range of their values
 _SAME_COLOUR = 2 / 255  # of the full range: what lossy compression makes of one colour
@@ -112,6 +115,23 @@ def luminance(colour: np.ndarray) -> np.ndarray:
         return np.asarray(Image.fromarray(np.ascontiguousarray(colour)).convert("L"))
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(colour.astype(np.float32) @ _LUMINANCE)
+
+
+def are_apart(colours: np.ndarray) -> bool:
+    """Return whether the colours of a picture differ as those of three pictures do, which luminance would mix.
+
+    Args:
+        colours: (H, W, 3), real numbers.
+
+    Returns:
+        True if two of them, of those that are not constant, correlate by less than 0.95.
+    """
+    steps = [max(1, side // _SAMPLE) for side in colours.shape[:2]]
+    planes = colours[:: steps[0], :: steps[1], :3].reshape(-1, 3).T.astype(np.float64)
+    planes = planes[:, np.isfinite(planes).all(axis=0)]
+    with np.errstate(all="ignore"):  # of values near the limits of float64
+        varied = planes[planes.std(axis=1) > 0] if planes.size else planes[:0]
+        return len(varied) > 1 and bool(np.corrcoef(varied).min() < ALIKE)
 
 
 def flatten(grey: np.ndarray, alpha: np.ndarray, full: float, *, premultiplied: bool = False) -> np.ndarray:

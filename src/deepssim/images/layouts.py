@@ -10,18 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from deepssim.images.grey import COMPLEX, SEE_THROUGH, flatten, luminance
+from deepssim.images.grey import ALIKE, COMPLEX, MIXED, SEE_THROUGH, are_apart, flatten, luminance
 from deepssim.images.stacks import Stack
 
 THREE = "arrays of shape (3, H, W): three images, unless they are nearly alike like the colours of a picture"
 COLOURS = "arrays of shape (N, 3, H, W): N images in colour"
 LAST = "arrays of shape (H, W, N) with H = W or small N: slices along the last axis"
 VOLUMES = "arrays of more than (N, H, W): each plane an image"
-_MIN_SIDE = 8  # of an image; smaller axes are colours or the columns of a table
+MIN_SIDE = 8  # of an image; smaller axes are colours or the columns of a table
 _MAX_ASPECT = 16  # of height and width, beyond which an array is a table
 _MAX_AXES = 6
 _FLAT_SIDE = 28  # of images in flat rows, such as those of MNIST
-_ALIKE = 0.95  # correlation of every two colours of a picture
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,11 @@ def why_not(shape: tuple[int, ...], kind: np.dtype) -> str:
 
 
 def could_be_flat(shape: tuple[int, ...], kind: np.dtype) -> bool:
-    """Return whether an array that is no image may hold square images as rows, or one image as a list."""
-    side = math.isqrt(shape[-1]) if shape else 0
-    return kind.kind in "uif" and len(shape) <= 2 and side >= _FLAT_SIDE and side * side == shape[-1]
+    """Return whether an array that is no image may hold images as rows of numbers, or one square image as a list."""
+    if kind.kind not in "uif" or not shape or 0 in shape:
+        return False
+    side = math.isqrt(shape[-1])
+    return side >= _FLAT_SIDE and (side * side == shape[-1] or len(shape) > 1)
 
 
 def layout_of(shape: tuple[int, ...], kind: np.dtype) -> Layout | None:
@@ -119,10 +120,15 @@ def stack_of(name: str, shape: tuple[int, ...], kind: np.dtype, values: Any) -> 
     notices += [COMPLEX] if kind.kind == "c" else []
     notices += [SEE_THROUGH] if len(layout.image) == 3 and layout.image[2] == 4 else []
 
-    def load(number: int) -> np.ndarray:
+    def stored_image(number: int) -> np.ndarray:
         image = np.asarray(values[layout.key(number)])
-        return _grey(np.moveaxis(image, 0, -1) if layout.colours_first else image)
+        return np.moveaxis(image, 0, -1) if layout.colours_first else image
 
+    def load(number: int) -> np.ndarray:
+        return _grey(stored_image(number))
+
+    if len(layout.image) == 3 and kind.kind != "c":
+        notices += [MIXED] if are_apart(stored_image(0)) else []
     stored = np.dtype(f"f{kind.itemsize // 2}") if kind.kind == "c" else kind
     return Stack(name, layout.count, load, stored, tuple(notices), values=math.prod(shape))
 
@@ -142,13 +148,13 @@ def settle(shape: tuple[int, ...], kind: np.dtype, values: Any) -> Layout:
     planes = planes[:, np.isfinite(planes).all(axis=0)]
     with np.errstate(all="ignore"):  # of values near the limits of float64
         varied = planes.size > 0 and bool((planes.std(axis=1) > 0).all())
-        if varied and np.corrcoef(planes).min() >= _ALIKE:
+        if varied and np.corrcoef(planes).min() >= ALIKE:
             return Layout(1, shape, lambda number: (), colours_first=True, notice=THREE)
     return replace(layout, notice=THREE)
 
 
 def _sides(sides: tuple[int, ...]) -> bool:
-    return min(sides) >= _MIN_SIDE and max(sides) <= _MAX_ASPECT * min(sides)
+    return min(sides) >= MIN_SIDE and max(sides) <= _MAX_ASPECT * min(sides)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -3,30 +3,34 @@
 A program that passes over a file in silence clears what it never looked at. Nothing is therefore left out by its extension
 alone: a file of unknown kind counts as unread unless its content is plain text.
 
-Not here: reading files (files.py), the images of a folder (folders.py), what unread files mean for a verdict (audit/).
+Not here: what is plain text (texts.py), reading files (files.py), the images of a folder (folders.py), what unread files mean
+for a verdict (audit/).
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
 from wcmatch import glob
 
 from deepssim.errors import DataError
 from deepssim.images.files import Format, format_of
+from deepssim.images.texts import why_not_text
 
 ALL_FILES = ("**/*",)
+HIDDEN_IMAGES = "hidden, and an image or a folder of images"
+EXCLUDED = "excluded by pattern"
 
 _FLAGS = glob.GLOBSTAR | glob.DOTGLOB | glob.BRACE
 _ANYWHERE = _FLAGS | glob.MATCHBASE  # a pattern without a slash fits the name at any depth, as in .gitignore
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", ".ds_store"}
 _PREVIEW_FOLDERS = {"@eadir", "__macosx", ".thumbnails"}
-_DOCUMENTS = (
-    ".csv", ".tsv", ".xls", ".xlsx", ".ods", ".parquet", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".txt", ".md", ".rst",
-    ".html", ".htm", ".log", ".ini", ".toml", ".py", ".ipynb", ".sh", ".doc", ".docx", ".odt", ".bval", ".bvec",
-)  # fmt: skip
+# Hidden folders of other programs, whose images, if any, are those that are listed.
+_STORES = {".git", ".svn", ".hg", ".datalad", ".dvc", ".deepssim-cache"}
+_MOST_HIDDEN = 10_000  # files of a hidden folder that are looked at
 _HEAD = 4096  # bytes by which a text is recognised
 
 
@@ -83,18 +87,21 @@ def list_folder(
     _require_patterns(root, [*patterns, *include, *exclude])
     every = tuple(patterns) == ALL_FILES and not include
 
-    def wanted(name: str) -> bool:
-        chosen = every or (
-            (tuple(patterns) == ALL_FILES or glob.globmatch(name, list(patterns), flags=_FLAGS))
-            and (not include or glob.globmatch(name, list(include), flags=_ANYWHERE))
+    def wanted(entry: Entry) -> bool:
+        if exclude and glob.globmatch(entry.name, list(exclude), flags=_ANYWHERE):
+            return False
+        if every or entry.path.is_dir():  # a folder that cannot be opened may hold files that are included
+            return True
+        return (tuple(patterns) == ALL_FILES or glob.globmatch(entry.name, list(patterns), flags=_FLAGS)) and (
+            not include or glob.globmatch(entry.name, list(include), flags=_ANYWHERE)
         )
-        return chosen and not (exclude and glob.globmatch(name, list(exclude), flags=_ANYWHERE))
 
     entries = []
     for found in _walk(root):
-        if found.status is Status.READ and not wanted(found.name):
-            found = Entry(found.path, found.name, Status.LEFT_OUT, "excluded by pattern")
-        entries.append(_classified(found, formats) if found.status is Status.READ else found)
+        entry = _classified(found, formats) if found.status is Status.READ else found
+        if entry.status is not Status.LEFT_OUT and not wanted(entry):
+            entry = Entry(entry.path, entry.name, Status.LEFT_OUT, EXCLUDED)
+        entries.append(entry)
     return sorted(entries, key=lambda entry: entry.path)
 
 
@@ -161,13 +168,28 @@ def _reason(child: "os.DirEntry[str]", path: Path) -> tuple[Status, str] | None:
         return Status.LEFT_OUT, "file of the operating system"
     if name in _PREVIEW_FOLDERS:
         return Status.LEFT_OUT, "folder of previews"
+    if name.startswith(".") and name.endswith(".icloud"):
+        return Status.NOT_READ, "a placeholder of iCloud, whose content is not here; download it"
     if name.startswith("."):
-        return Status.LEFT_OUT, "hidden"
+        return Status.LEFT_OUT, HIDDEN_IMAGES if _hides_images(path) else "hidden"
     if child.is_symlink() and not path.exists():
         return Status.NOT_READ, _dangling(path)
     if not (child.is_file() or child.is_dir()):
         return Status.LEFT_OUT, "neither a file nor a folder"
     return None
+
+
+def _hides_images(path: Path) -> bool:
+    """Return whether a hidden file or folder is or holds an image; `._x` is what macOS stores beside a file."""
+    if path.name.lower() in _STORES:
+        return False
+    try:
+        if not path.is_dir():
+            return path.is_file() and not path.name.startswith("._") and format_of(path) is not None
+        inside = (child for child in islice(path.rglob("*"), _MOST_HIDDEN) if child.is_file())
+        return any(not child.name.startswith("._") and format_of(child) is not None for child in inside)
+    except (DataError, OSError):
+        return True  # nothing is known about it
 
 
 def _dangling(path: Path) -> str:
@@ -185,31 +207,16 @@ def _classified(found: Entry, formats: Sequence[Format] | None) -> Entry:
             if formats is not None and known not in formats:
                 return Entry(found.path, found.name, Status.LEFT_OUT, f"a file of another kind ({known.name})")
             return found
-        if found.name.lower().endswith(_DOCUMENTS):
-            return Entry(found.path, found.name, Status.LEFT_OUT, "table or text")
         with found.path.open("rb") as file:
             head = file.read(_HEAD)
+        reason = why_not_text(found.path, head)
     except (DataError, OSError) as error:
         return Entry(found.path, found.name, Status.NOT_READ, f"cannot be opened ({getattr(error, 'strerror', error)})")
     if not head:
         return Entry(found.path, found.name, Status.LEFT_OUT, "empty file of no known format")
-    if _is_text(head):
-        return Entry(found.path, found.name, Status.LEFT_OUT, "table or text")
-    suffix = found.path.suffix.lower()
-    return Entry(
-        found.path, found.name, Status.NOT_READ, f"unknown format{f' ({printable(suffix)})' if suffix else ''}"
-    )
-
-
-def _is_text(head: bytes) -> bool:
-    if b"\0" in head:
-        return head.startswith((b"\xff\xfe", b"\xfe\xff"))  # UTF-16
-    try:
-        # The last character may be cut off, and takes at most four bytes.
-        head[: max(len(head) - 3, 1) if len(head) == _HEAD else len(head)].decode("utf-8", "strict")
-    except UnicodeDecodeError as error:
-        return error.reason == "unexpected end of data"
-    return True
+    if reason:
+        return Entry(found.path, found.name, Status.NOT_READ, reason)
+    return Entry(found.path, found.name, Status.LEFT_OUT, "table or text")
 
 
 def _entry(root: Path, path: Path, status: Status, reason: str = "") -> Entry:

@@ -61,7 +61,11 @@ def read_metaimage(path: str | Path) -> Volume:
         require_bytes(size, path)
         local = fields[_LAST].upper() == "LOCAL"
         source = path if local else values_file(path, fields[_LAST])
-        content, memory = _values(source, end if local else int(fields.get("headersize", "0")), size, fields)
+        start = end if local else int(fields.get("headersize", "0"))
+        plane = int(np.prod(sides[:2])) * parts * stored.itemsize
+        if start >= 0 and not _flag(fields, "compresseddata") and source.stat().st_size - start - size >= plane:
+            raise ValueError(f"more than the {size:,} bytes that it declares are stored, so that images may be missing")
+        content, memory = _values(source, start, size, fields)
         values = np.frombuffer(content, stored).reshape((parts, *sides), order="F")
         spacing = _numbers(fields, ("elementspacing", "elementsize"), count)
         return orient(with_components(values), _affine(fields, count, spacing), spacing[:3].tolist(), memory=memory)

@@ -55,7 +55,8 @@ def read_volume(path: str | Path) -> Volume:
         stored, offset = header.get_data_dtype(), int(header.get_data_offset())
         size = math.prod(shape) * stored.itemsize
         _require_supported(stored, path)
-        content, memory = _content(source, offset + size)
+        plane = math.prod(shape[:2]) * stored.itemsize  # as much again would be an image that the header hides
+        content, memory = _content(source, offset + size, MAX_BYTES if is_mgh else offset + size + plane)
         values = np.frombuffer(content, stored, math.prod(shape), offset).reshape(shape, order="F")
         slope, intercept = header.get_slope_inter()
         affine, zooms = _affine(header, head), header.get_zooms()[:3]
@@ -140,8 +141,14 @@ def _head(path: Path) -> bytes:
         return _opened(raw).read(_HEADER)
 
 
-def _content(path: Path, size: int) -> tuple[np.ndarray, Reservation]:
-    """Return the first bytes of a file, decompressed, once there is memory for them."""
+def _content(path: Path, size: int, most: int) -> tuple[np.ndarray, Reservation]:
+    """Return the first bytes of a file, decompressed, once there is memory for them.
+
+    Args:
+        path: of the file.
+        size: bytes to return.
+        most: fewer bytes than these must be stored: more would be images that the header does not declare.
+    """
     require_bytes(size, path)
     with path.open("rb") as raw:
         file = _opened(raw)
@@ -160,4 +167,9 @@ def _content(path: Path, size: int) -> tuple[np.ndarray, Reservation]:
                 raise DataError(
                     f"{path}: has more than {MAX_BYTES / 1e9:.1f} GB, too much for one volume; split it into several files"
                 )
+        stored = filled if file is not raw else path.stat().st_size
+        if stored >= most:
+            raise ValueError(
+                f"holds {stored:,} bytes, of which its header declares {size:,}, so that images may be missing"
+            )
     return content, memory

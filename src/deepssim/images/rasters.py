@@ -13,7 +13,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from deepssim.errors import DataError, DeepssimError, readable
 from deepssim.images.frames import MAX_VALUES, Contents, Facts, Frame
-from deepssim.images.grey import NOT_FINITE, SEE_THROUGH, describe, extent_of, flatten, luminance, natural_range, unit
+from deepssim.images.grey import (
+    MIXED,
+    NOT_FINITE,
+    SEE_THROUGH,
+    are_apart,
+    describe,
+    extent_of,
+    flatten,
+    luminance,
+    natural_range,
+    unit,
+)
 from deepssim.images.tiff import TIFF_SUFFIXES, is_tiff, read_tiff
 
 RASTER_SUFFIXES = (
@@ -28,6 +39,7 @@ _SIGNATURES = (
 _ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # what may say how to turn a picture
 _MOST_VALUES = 2**32  # of all frames of an animation
 _GIF_END, _TAIL = b";", 1024  # the last byte, and how much of the file may follow as filling
+_RAW_PNM = {b"P4": 0, b"P5": 1, b"P6": 3, b"Pf": 4, b"PF": 12}  # bytes of a pixel, up to 8 bits a sample
 _ALWAYS_ALLOWED, _MAX_COMPRESSION = 2**22, 5000  # pixels, and pixels to bytes of the file
 
 
@@ -71,6 +83,8 @@ def read_raster(path: str | Path, *, percentiles: Sequence[float]) -> Contents:
             _require_plausible(image, path)
             if image.format == "GIF":
                 _require_end(path)
+            if image.format == "PPM":
+                _require_one(image, path)
             if getattr(image, "n_frames", 1) == 1:
                 return _single(image, percentiles)
             _require_few(image, path)
@@ -102,6 +116,22 @@ def _require_end(path: str | Path) -> None:
         file.seek(max(0, Path(path).stat().st_size - _TAIL))
         if not file.read().rstrip(b"\0\r\n").endswith(_GIF_END):
             raise DataError(f"{path}: is cut off, so that frames may be missing; replace it")
+
+
+def _require_one(image: Image.Image, path: str | Path) -> None:
+    """Refuse a PNM of several images, one after the other, of which Pillow shows the first."""
+    with Path(path).open("rb") as file:
+        kind, start = file.read(2), int(image.tile[0][2])
+        if kind not in _RAW_PNM:
+            return  # text holds one
+        file.seek(0)
+        deep = kind in (b"P5", b"P6") and int(file.read(start).split()[-1]) > 255
+        row = (image.width + 7) // 8 if kind == b"P4" else image.width * _RAW_PNM[kind] * (2 if deep else 1)
+        file.seek(start + row * image.height)
+        if file.read(_TAIL).lstrip().startswith(tuple(_RAW_PNM)):
+            raise DataError(
+                f"{path}: holds several images, of which programs show the first; save each as a file of its own"
+            )
 
 
 def _holds_tiff(path: str | Path) -> bool:
@@ -173,7 +203,8 @@ def _shown(image: Image.Image, percentiles: Sequence[float]) -> tuple[np.ndarray
     mode = image.mode
     if mode in ("L", "RGB", "1", "CMYK", "YCbCr", "HSV", "RGBX", "P") and "transparency" not in image.info:
         grey = image if mode == "L" else image.convert("L")
-        return np.asarray(grey, dtype=np.float32) / np.float32(255), _BYTES
+        apart = mode == "RGB" and are_apart(np.asarray(image))
+        return np.asarray(grey, dtype=np.float32) / np.float32(255), Facts(8, notices=(MIXED,)) if apart else _BYTES
     if mode == "LAB":  # whose first channel is lightness
         return np.asarray(image.getchannel(0), dtype=np.float32) / np.float32(255), _BYTES
     if mode in ("I", "F") or mode.startswith("I;16"):
@@ -217,7 +248,7 @@ def _deep_png(image: Image.Image, percentiles: Sequence[float]) -> Contents:
         samples = unpacked(raw) << 8 | unpacked(raw.replace("16B", "16L"))
     grey = samples[..., 0] if raw.startswith("LA") else luminance(samples[..., :3])
     if samples.shape[2] == 3:
-        pixels, facts = _scaled(grey, percentiles, 16)
+        pixels, facts = _scaled(grey, percentiles, 16, [MIXED] if are_apart(samples) else [])
         return Contents([Frame("", pixels)], facts)
     alpha = samples[..., -1]
     notices = [SEE_THROUGH] if alpha.min() < 65535 else []

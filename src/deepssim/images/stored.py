@@ -24,6 +24,40 @@ VALUES_OF = {
     ".zraw": (".mhd",),
     ".raw.gz": (".nhdr", ".mhd"),
 }
+# Headers whose values may lie in another file, and how those of MetaImage and NRRD name it.
+_HEADER_SUFFIXES = (".hdr", ".mhd", ".mha", ".nhdr", ".nrrd")
+_NRRD = b"NRRD000"
+_NAMED = re.compile(rb"^(?:elementdatafile\s*=|data ?file:)[ \t]*([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
+_HEADER = 2**16  # bytes
+
+
+def values_beside(path: Path, head: bytes) -> list[Path]:
+    """Return the files beside a header that may hold its values: those that it names, and those of its own name.
+
+    Headers of many images are equal to the byte, so that a header alone does not say what the image is.
+
+    Args:
+        path: of the file.
+        head: its first bytes, by which a NRRD of another name is known.
+
+    Returns:
+        Sorted and possibly none; always none for files of other formats.
+    """
+    if not (path.name.lower().endswith(_HEADER_SUFFIXES) or head.startswith(_NRRD)):
+        return []
+    named = _names(path)
+    stem = path.name.rpartition(".")[0].lower()
+    own = {f"{stem}{suffix}" for suffix in VALUES_OF}
+    return sorted(
+        other for other in path.parent.iterdir()
+        if other != path and other.is_file() and (other.name in named or other.name.lower() in own)
+    )  # fmt: skip
+
+
+def _names(header: Path) -> set[str]:
+    """Return the files of values that a header of MetaImage or NRRD names."""
+    with header.open("rb") as file:
+        return {name.decode("utf-8", "surrogateescape").strip() for name in _NAMED.findall(file.read(_HEADER))}
 
 
 def values_file(path: Path, name: str) -> Path:
@@ -65,16 +99,22 @@ def refuse_values(path: Path) -> None:
 
     Raises:
         NotAnImage: if its header lies beside it, which is read instead.
-        DataError: if there is no header.
+        DataError: if there is no header, or only one of other values.
     """
     suffix = max((known for known in VALUES_OF if path.name.lower().endswith(known)), key=len)
     stem = path.name[: -len(suffix)].lower()
     headers = [f"{stem}{known}" for known in VALUES_OF[suffix]]
     try:
-        beside = sorted(other.name for other in path.parent.iterdir() if other.name.lower() in headers)
+        others = sorted(path.parent.iterdir())
+        # A .hdr has the values of its own name; other headers say where they are.
+        beside = [
+            other.name for other in others
+            if other.name.lower() in headers and (other.suffix.lower() == ".hdr" or path.name in _names(other))
+        ]  # fmt: skip
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    if beside:
+    twin = path.name.lower().endswith(".img.gz") and any(other.name.lower() == f"{stem}.img" for other in others)
+    if beside and not twin:  # of two files of values, the first is read
         raise NotAnImage(f"{path}: holds the values of {beside[0]}, which is read instead")
     raise DataError(
         f"{path}: holds values without a header; put {' or '.join(headers)} beside it, or convert it to NIfTI"

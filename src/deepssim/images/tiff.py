@@ -103,11 +103,13 @@ def _planes_of_one_page(file: tifffile.TiffFile, path: str | Path) -> Found | No
 
 def _pages(file: tifffile.TiffFile, path: str | Path) -> Found:
     found, left_out = [], []
-    for number, page in enumerate(file.pages):
-        page = page.aspage()
+    pages = [page.aspage() for page in file.pages]
+    largest = max((page.size for page in pages), default=0)
+    for number, page in enumerate(pages):
         copies = [copy.aspage() for copy in page.pages or ()]
         larger = [copy for copy in copies if not copy.is_reduced and copy.size >= page.size]
-        if page.is_reduced and (number or larger):  # the first page is kept, unless it is the thumbnail of another
+        # The first page is kept, unless it is the thumbnail of another; so is one as large as any, which is no smaller copy.
+        if page.is_reduced and (larger or (number and page.size < largest)):
             left_out.append((f"reduced-{number:03d}", _REDUCED))
         else:
             found.append((number, page))

@@ -7,7 +7,7 @@ Not here: versions of packages (provenance.py).
 """
 
 STAGE_VERSIONS = {
-    "prepare_dataset": 4,
+    "prepare_dataset": 5,
     "misalign": 2,
     "train_vae": 2,
     "encode_latents": 3,
@@ -32,5 +32,5 @@ STAGE_VERSIONS = {
     "plot_summary": 1,
     "plot_copies": 1,
     "report": 1,
-    "audit": 7,
+    "audit": 8,
 }
