@@ -15,6 +15,7 @@ from deepssim.evaluation.labelled_pairs import Sampling, evaluate_labelled
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.keys import real_key, synthetic_key
 from deepssim.images.packs import ImagePack, read_pack, write_pack
+from deepssim.runtime.json_files import as_json
 from deepssim.runtime.provenance import file_checksum
 from deepssim.similarity.embeddings import read_embeddings
 from deepssim.similarity.matrices import read_scores
@@ -180,7 +181,7 @@ def test_evaluate_draws_patients_not_images(world, tmp_path):
     patients = [f"p{int(key[1]) // 2}" for key in table["real_key"]]
     expected = evaluate_labelled(scores, table["label"].to_numpy(), patients, SSIM_THRESHOLDS, Sampling(seed=0))
     for name in ("macro_f1", "auroc", "auprc", "precision_at_recall", "fpr_at_recall"):
-        assert found["judged"][name] == pytest.approx(vars(expected[name])), name
+        assert found["judged"][name] == pytest.approx(as_json(vars(expected[name]))), name
 
 
 def test_images_without_subject_are_named(world, tmp_path, capsys):
