@@ -88,6 +88,24 @@ def test_parts_of_a_file_that_were_not_read_lead_the_verdict(tmp_path, folders, 
     )
 
 
+def test_copies_are_no_chance_where_chance_is_not_known(tmp_path, folders, encoder):
+    for number in range(3):  # not equal in every pixel, and too few subjects to be confirmed
+        with Image.open(folders / "real" / f"p0{number}_0.png") as image:
+            write(folders / "synthetic" / f"s0{number}.png", np.clip(np.asarray(image), 1, 254))
+    found = run(folders, tmp_path / "a", encoder, subject_pattern="^(p)")["verdict"]  # takes all for one patient
+    assert found["result"] == Verdict.CANNOT_TELL
+    assert "of 12 synthetic images are above the published limits" in found["sentence"]
+
+
+@pytest.mark.parametrize("dim", [3, 9])
+def test_mostly_empty_volumes_are_a_reservation(tmp_path, folders, encoder, dim):
+    values = np.random.default_rng(7).integers(1, 256, (32, 32, 12), dtype=np.uint8)
+    values[4:, :, :dim] = values[:, 2:, :dim] = 0  # of 1024 pixels, 8 are left
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([2, 2, 2, 1]) + np.eye(4, k=3)), folders / "synthetic" / "x.nii")
+    found = run(folders, tmp_path / "a", encoder, holdout=folders / "holdout")["verdict"]
+    assert any("were left out as nearly empty" in text for text in found["reservations"]) is (dim == 9)
+
+
 def test_hidden_images_are_a_reservation(tmp_path, folders, encoder):
     write(folders / "synthetic" / ".samples" / "a.png", np.eye(32, dtype=np.uint8))
     (folders / "real" / ".note").write_text("nothing to see")

@@ -82,3 +82,30 @@ def test_samples_in_a_checkpoint_are_read(tmp_path, images):
     torch.save({"model": weights, "optimizer": states, "epoch": torch.ones(1)}, tmp_path / "y.pt")
     with pytest.raises(NotAnImage, match="weights of a network"):
         contents(tmp_path / "y.pt")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros((30, 5, 30)),
+        np.zeros((1, 1, 1, 5, 1, 30, 30)),
+        np.zeros((1, 30, 30, 6)),
+        np.zeros((5, 12, 10), [("red", "u1")]),
+        np.zeros(5, [("image", "u1", (12, 10)), ("age", "i4")]),
+        np.zeros(5, [("image", "u1", 900)]),
+    ],
+)
+def test_images_in_other_orders_and_records_are_not_taken_for_a_table(tmp_path, values):
+    np.save(tmp_path / "x.npy", values)
+    with pytest.raises(DataError, match="may hold images in another layout") as caught:
+        contents(tmp_path / "x.npy")
+    assert not isinstance(caught.value, NotAnImage)
+
+
+@pytest.mark.parametrize(
+    "values", [np.zeros((99, 5, 2)), np.zeros(9, [("age", "i4"), ("name", "U9")]), np.arange(500)]
+)
+def test_tables_are_no_images(tmp_path, values):
+    np.save(tmp_path / "x.npy", values)
+    with pytest.raises(NotAnImage):
+        contents(tmp_path / "x.npy")

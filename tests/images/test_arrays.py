@@ -194,7 +194,7 @@ def test_files_without_images_are_no_images(tmp_path):
 
 
 def test_flat_images_are_not_taken_for_a_table(tmp_path):
-    with pytest.raises(DataError, match=r"may hold flat images; save it with shape \(N, H, W\)") as caught:
+    with pytest.raises(DataError, match=r"may hold images in another layout; save it with shape \(N, H, W\)") as caught:
         contents(saved(tmp_path, np.zeros((9, 28 * 28), np.float32)))
     assert not isinstance(caught.value, NotAnImage)
 

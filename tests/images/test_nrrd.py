@@ -99,11 +99,21 @@ def test_a_plane_and_an_image_without_orientation(tmp_path, random):
     plane = random.integers(1, 99, (4, 5)).astype(np.int16)
     sitk.WriteImage(sitk.GetImageFromArray(plane.T), str(tmp_path / "x.mha"))
     (frame,) = read_contents(tmp_path / "x.mha", percentiles=ALL).frames
-    assert frame.pixels.shape == (5, 4)
+    np.testing.assert_allclose(frame.pixels, plane.T / plane.max(), atol=1e-6)
     sitk.WriteImage(sitk.GetImageFromArray(random.integers(1, 99, (4, 5, 6))), str(tmp_path / "y.nrrd"))
     contents = read_contents(tmp_path / "y.nrrd", percentiles=ALL)
     assert contents.facts.notices == (NOT_ORIENTED,)
     assert len(list(contents.frames)) == 15
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd", ".nii.gz"])
+def test_pictures_that_itk_wrote_are_upright(tmp_path, random, suffix):
+    pictures = random.integers(1, 99, (6, 5, 4)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(pictures), str(tmp_path / f"x{suffix}"))
+    frames = [
+        frame for frame in read_contents(tmp_path / f"x{suffix}", percentiles=ALL).frames if "axial" in frame.part
+    ]
+    np.testing.assert_allclose([frame.pixels for frame in frames], pictures / pictures.max(), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../secret.raw", "a\\b.raw", "LIST", "slice%03d.raw", ".."])

@@ -98,11 +98,13 @@ def test_colours_that_are_different_pictures_are_named(tmp_path, random, kind, b
         assert (MIXED in read_contents(path, percentiles=ALL).facts.notices) is expected
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "RGB", "I;16", "F"])
-def test_a_second_image_behind_the_first_is_not_passed_over(tmp_path, mode):
+@pytest.mark.parametrize(
+    ("kind", "mode"), [*(("PPM", mode) for mode in ("1", "L", "RGB", "I;16", "F")), ("PNG", "L"), ("JPEG", "RGB")]
+)
+def test_a_second_image_behind_the_first_is_not_passed_over(tmp_path, kind, mode):
     image = Image.new(mode, (17, 12))
-    path = tmp_path / "x.pnm"
-    image.save(path, "PPM")
+    path = tmp_path / "x"
+    image.save(path, kind)
     content = path.read_bytes()
     assert list(read_raster(path, percentiles=ALL).frames)
     path.write_bytes(content + content)

@@ -41,6 +41,8 @@ def status(tmp_path, name: str, content: str | bytes) -> Status:
         ("a.html", "<p>x</p>" * 2000 + f'<img src="data:image/png;base64,{encoded()}">'),
         ("a.csv", "label," + ",".join(f"pixel{i}" for i in range(1024)) + "\n7," + rows(PIXELS.reshape(1, -1), ",")),
         ("a.txt", rows(PIXELS)),
+        ("a.txt", rows(PIXELS).encode("utf-16")),
+        ("a.b64", base64.encodebytes(np.random.default_rng(1).bytes(9000))),
         ("a.json", json.dumps(PIXELS.tolist(), indent=1)),
         ("a", "P2\n# a comment\n32 32\n255\n" + rows(PIXELS)),
         ("a.eps", "%!PS-Adobe-3.0 EPSF-3.0\n"),

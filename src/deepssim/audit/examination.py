@@ -179,6 +179,8 @@ def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float, rule:
         return Verdict.COPIES
     if not complete:
         return Verdict.CANNOT_TELL  # what was not looked at cannot be cleared
+    if copies.flagged.any() and not len(rule.alarms):
+        return Verdict.CANNOT_TELL  # without images of other subjects, nobody knows what chance explains
     return Verdict.CANDIDATES if copies.flagged.any() else Verdict.NONE
 
 

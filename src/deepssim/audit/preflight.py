@@ -16,6 +16,7 @@ from deepssim.config.audit import AuditConfig
 from deepssim.images.folders import Collection
 from deepssim.images.frames import MAY_HOLD_IMAGES
 from deepssim.images.listing import EXCLUDED, HIDDEN_IMAGES
+from deepssim.images.volumes import NEARLY_EMPTY
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +141,14 @@ def left_aside(inventories: Mapping[str, Inventory]) -> list[Finding]:
                 f"may hold images (the first {next(iter(reasons)).removeprefix(MAY_HOLD_IMAGES)})"
             )
             findings.append(Finding("parts of files not judged", message, [(text,) for text in reasons][:_SHOWN], True))
+        empty = item.collection.left_out.get(NEARLY_EMPTY, 0)
+        judged = sum("#" in key for key in item.collection.pack.keys)
+        if empty > judged:  # of a brain, which fills its volume, a third is
+            message = (
+                f"{empty:,} slices of {SIDE_NAMES[name]} volumes were left out as nearly empty, more than the {judged:,} that were "
+                "judged; if they show something, set audit.volumes.min_foreground to 0"
+            )
+            findings.append(Finding("most slices nearly empty", message, [], True))
     return findings
 
 

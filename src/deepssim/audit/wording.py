@@ -62,11 +62,7 @@ def _found(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> st
     beside = f", beside {percent(alarms.value)} of images that cannot be copies" if known else ""
     text = f"{flagged:,} of {total:,} synthetic images ({percent(flagged / total)}) are called copies{beside}"
     if figures.verdict is Verdict.CANDIDATES:
-        return text + (
-            "; that is no more than chance explains."
-            if known
-            else "; how many false alarms that includes is not known."
-        )
+        return f"{text}; that is no more than chance explains."
     certain = int(copies.identical.sum())
     extra = f" {certain:,} are identical to a training image in every pixel." if certain else ""
     ends = f"interval {percent(estimate.low)} to {percent(estimate.high)}"
@@ -80,12 +76,18 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
     limit = figures.rule.limit
     flagged, total = int(figures.copies.flagged.sum()), len(figures.copies.flagged)
     if not complete and (limit is None or limit.groups >= LEAST_GROUPS):
-        above = f"{flagged:,} of {total:,}, no more than chance explains," if flagged else f"none of {total:,}"
+        chance = ", no more than chance explains," if len(figures.rule.alarms) else ""
+        above = f"{flagged:,} of {total:,}{chance}" if flagged else f"none of {total:,}"
         return (
             f"Of the synthetic images that were read, {above} scored above the limit. Restore or replace these files, "
             "leave them out with --exclude, or judge without them with --skip-unreadable."
         )
-    assert limit is not None
+    if limit is None:
+        return (
+            f"{flagged:,} of {total:,} synthetic images are above the published limits, and there are no images of other subjects "
+            "that would show how many of these chance explains. Provide held-out images of other subjects, or correct the "
+            "subjects if all images were taken for those of one."
+        )
     people = "1 held-out subject" if limit.groups == 1 else f"{limit.groups} held-out subjects"
     return (
         f"The limit was calibrated on {people}, who support a false-alarm rate of {percent(limit.promised)} at best; "

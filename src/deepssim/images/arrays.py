@@ -61,7 +61,7 @@ class Named:
         if self.refused:
             return self.refused
         if could_be_flat(self.shape, self.kind):
-            return f"shape {self.shape} may be that of flat images; save it with shape (N, H, W)"
+            return f"shape {self.shape} may be that of images in another layout; save it with shape (N, H, W)"
         if is_raster(self.head) or self.head[128:132] == b"DICM":
             return "holds encoded pictures, not pixels; save each as a file, or its pixels with shape (N, H, W)"
         return ""
@@ -156,7 +156,9 @@ def _raise_without_images(left_out: Sequence[Named], path: str | Path) -> NoRetu
         if array.refused:
             raise DataError(f"{path}: {name} cannot be read: {array.refused}; copy the images into another file")
         if could_be_flat(array.shape, array.kind):
-            raise DataError(f"{path}: {name} of shape {array.shape} may hold flat images; save it with shape (N, H, W)")
+            raise DataError(
+                f"{path}: {name} of shape {array.shape} may hold images in another layout; save it with shape (N, H, W)"
+            )
         if array.doubt:
             raise DataError(f"{path}: {name} {array.doubt}")
     first = (

@@ -52,11 +52,22 @@ def why_not(shape: tuple[int, ...], kind: np.dtype) -> str:
 
 
 def could_be_flat(shape: tuple[int, ...], kind: np.dtype) -> bool:
-    """Return whether an array that is no image may hold images as rows of numbers, or one square image as a list."""
+    """Return whether an array that is no image may hold images in another order of axes, as rows, or one as a list of numbers.
+
+    Records count as well if they or their fields have the shape of images.
+    """
+    if kind.names:
+        fields = [kind[name] for name in kind.names]
+        return any(could_be_flat(shape + field.shape, field.base) or _is_image(shape, field) for field in fields)
     if kind.kind not in "uif" or not shape or 0 in shape:
         return False
     side = math.isqrt(shape[-1])
-    return side >= _FLAT_SIDE and (side * side == shape[-1] or len(shape) > 1)
+    row = side >= _FLAT_SIDE and (side * side == shape[-1] or len(shape) > 1)
+    return row or (len(shape) > 2 and sorted(shape)[-2] >= _FLAT_SIDE)
+
+
+def _is_image(shape: tuple[int, ...], field: np.dtype) -> bool:
+    return layout_of(shape + field.shape, field.base) is not None
 
 
 def layout_of(shape: tuple[int, ...], kind: np.dtype) -> Layout | None:

@@ -68,7 +68,13 @@ def read_metaimage(path: str | Path) -> Volume:
         content, memory = _values(source, start, size, fields)
         values = np.frombuffer(content, stored).reshape((parts, *sides), order="F")
         spacing = _numbers(fields, ("elementspacing", "elementsize"), count)
-        return orient(with_components(values), _affine(fields, count, spacing), spacing[:3].tolist(), memory=memory)
+        return orient(
+            with_components(values),
+            _affine(fields, count, spacing),
+            spacing[:3].tolist(),
+            memory=memory,
+            rows_down=True,
+        )
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:

@@ -72,7 +72,7 @@ def _oriented(image: Any, values: np.ndarray, memory: Reservation) -> Volume:
         affine = np.eye(4)
         affine[:3, :3] = LPS_TO_RAS @ directions * np.asarray(spacing[:3])
         affine[:3, 3] = LPS_TO_RAS @ np.asarray(image.GetOrigin()[:3])
-    return orient(with_components(values), affine, spacing[:3], memory=memory)
+    return orient(with_components(values), affine, spacing[:3], memory=memory, rows_down=True)
 
 
 def _stored_bytes(path: Path) -> int:

@@ -40,6 +40,8 @@ _ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # wha
 _MOST_VALUES = 2**32  # of all frames of an animation
 _GIF_END, _TAIL = b";", 1024  # the last byte, and how much of the file may follow as filling
 _RAW_PNM = {b"P4": 0, b"P5": 1, b"P6": 3, b"Pf": 4, b"PF": 12}  # bytes of a pixel, up to 8 bits a sample
+_JOINTS = {"PNG": b"IEND\xaeB`\x82\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd9\xff\xd8\xff"}  # the end of one and the next
+_SEVERAL = "holds several images, of which programs show the first; save each as a file of its own"
 _ALWAYS_ALLOWED, _MAX_COMPRESSION = 2**22, 5000  # pixels, and pixels to bytes of the file
 
 
@@ -85,6 +87,8 @@ def read_raster(path: str | Path, *, percentiles: Sequence[float]) -> Contents:
                 _require_end(path)
             if image.format == "PPM":
                 _require_one(image, path)
+            if image.format in _JOINTS:
+                _require_alone(image, path)
             if getattr(image, "n_frames", 1) == 1:
                 return _single(image, percentiles)
             _require_few(image, path)
@@ -132,6 +136,16 @@ def _require_one(image: Image.Image, path: str | Path) -> None:
             raise DataError(
                 f"{path}: holds several images, of which programs show the first; save each as a file of its own"
             )
+
+
+def _require_alone(image: Image.Image, path: str | Path) -> None:
+    """Refuse pictures one after the other in a file, such as those of a film of JPEG; Pillow shows the first."""
+    place = image.fp.tell()
+    image.fp.seek(0)
+    several = _JOINTS[str(image.format)] in image.fp.read()
+    image.fp.seek(place)
+    if several:
+        raise DataError(f"{path}: {_SEVERAL}")
 
 
 def _holds_tiff(path: str | Path) -> bool:

@@ -143,14 +143,19 @@ def orient(
     slope: float = 1.0,
     intercept: float = 0.0,
     memory: Reservation | None = None,
+    rows_down: bool = False,
 ) -> Volume:
     """Return a volume whose axes point right, anterior and superior, without copying its values.
+
+    Where the orientation is not recorded, rows of ITK's files begin at the top, as those of the pictures that it writes into
+    them and as every viewer shows them.
 
     Args:
         values: of the stored type, for example int16, shape (X, Y), (X, Y, Z) or with more axes, which become the fourth.
         affine: float64, shape (4, 4), voxel indices to millimetres in RAS; None if it is not recorded.
         zooms: distance of voxels along each stored axis, any unit.
         slope, intercept, memory: as of `Volume`.
+        rows_down: whether the format is one of ITK's; NIfTI that ITK wrote is known by its affine.
     """
     from nibabel.orientations import apply_orientation, io_orientation, ornt2axcodes
 
@@ -163,6 +168,8 @@ def orient(
             values = apply_orientation(values, orientation)
             spacing = [spacing[int(axis)] for axis in np.argsort(orientation[:, 0])]
             codes = "".join(ornt2axcodes(orientation))
+    if not codes and (rows_down if affine is None else affine[1, 1] < 0):
+        values = values[:, ::-1]  # the second axis is shown upwards
     return Volume(values, spacing, codes, slope, intercept, memory)
 
 

@@ -20,6 +20,7 @@ _HEADS = (b"%!PS", b"SIMPLE  =", b"# vtk DataFile", b"/* XPM", b"<VTKFile", b'<?
 _PNM = re.compile(rb"P[123]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s")
 _PICKLED = (".pkl", ".pickle")  # whose oldest protocol is text
 _ENCODED = re.compile(rb"[A-Za-z0-9+/_-]{1000}")  # base64 of an image; no word, path or checksum is so long
+_LINES = re.compile(rb"(?:[A-Za-z0-9+/]{60,80}\r?\n){64}")  # the same, in lines; keys are shorter
 _NUMBER = re.compile(rb"-?\.?\d[\d.]*(?:[eE][+-]?\d+)?")
 _SEPARATORS = re.compile(rb"[\s,;\[\]]+")
 _LEAST_PIXELS = 784  # numbers in a row: an image of 28x28
@@ -66,12 +67,15 @@ def why_not_text(path: Path, head: bytes) -> str:
 
 def _dense(path: Path) -> str:
     """Say if a text holds base64 or numbers as an image would."""
+    wide = False  # UTF-16, of which plain numbers have every other byte 0
     with path.open("rb") as file:
         for number in range(_MOST_BLOCKS):
             block = file.read(_BLOCK)
             if not block:
                 break
-            if _ENCODED.search(block):
+            if block.startswith(_UTF16) or wide:
+                wide, block = True, block.removeprefix(block[:2] if number == 0 else b"").replace(b"\0", b"")
+            if _ENCODED.search(block) or _LINES.search(block):
                 return "text with encoded data, which may be an image"
             if (number == 0 and _is_matrix(block)) or _has_pixels(block, path):
                 return "text with as many numbers in a row as an image has"
