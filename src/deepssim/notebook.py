@@ -44,11 +44,11 @@ def load_images(
         DataError: if the folder holds no images, or files cannot be read.
     """
     from deepssim.images.files import read_each
-    from deepssim.images.folders import TreeSide, collect, decode, list_files
+    from deepssim.images.folders import TreeSide, collect, decode_if_image, list_files
 
     root = Path(folder)
     files = list_files(root, side=TreeSide.SYNTHETIC if synthetic else TreeSide.REAL)
-    decoded = read_each(files, lambda path: decode(path, size, percentiles), threads=threads, place=str(root))
+    decoded = read_each(files, lambda path: decode_if_image(path, size, percentiles), threads=threads, place=str(root))
     return collect(root, files, decoded).pack
 
 

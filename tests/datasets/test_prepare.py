@@ -2,8 +2,10 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
+import deepssim
 from deepssim.config.settings import parse_config
 from deepssim.datasets.prepare import prepare_dataset
 from deepssim.errors import ConfigError, DataError
@@ -256,3 +258,12 @@ def test_what_readers_assume_and_leave_out_is_logged(tmp_path, random, caplog):
     assert len(pack.keys) == 6
     assert "images left out (nearly empty slice): 3 times" in caplog.text
     assert "orientation is not recorded" in caplog.text
+
+
+def test_a_file_without_images_by_nature_stops_no_folder(folder, caplog):
+    torch.save({"conv.weight": torch.zeros(3, 3), "conv.bias": torch.zeros(3)}, folder / "model.pth")
+    with caplog.at_level("INFO", logger="deepssim"):
+        _, pack = prepare(kind="folder", path=str(folder))
+    assert len(pack.keys) == 12
+    assert "files left out" in caplog.text
+    assert len(deepssim.load_images(folder).keys) == 12

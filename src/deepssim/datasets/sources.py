@@ -16,7 +16,7 @@ from deepssim.config.dataset import DatasetConfig
 from deepssim.datasets import virtual_patients
 from deepssim.datasets.subjects import NamedFile, find_subjects
 from deepssim.datasets.tables import CAPTION_COLUMN, Split, read_csv, require_filled
-from deepssim.errors import ConfigError, DataError
+from deepssim.errors import ConfigError, DataError, NotAnImage
 from deepssim.images.files import FORMATS, format_of, read_contents, stem_of
 from deepssim.images.folders import TreeSide, list_files
 from deepssim.images.keys import REAL_NAME
@@ -138,7 +138,7 @@ def _folder(options: DatasetConfig, threads: int) -> list[Source]:
         named.append(NamedFile(path, relative, stem.removesuffix(f"/{REAL_NAME}").replace("/", "_")))
     subjects = _subjects(named, options, str(root), threads)
     return [
-        Source(printable(str(file.path)), subject, lambda file=file: _records(file.path, file.name, options, {}))  # type: ignore[misc]
+        Source(printable(str(file.path)), subject, lambda file=file: _records_of_folder(file.path, file.name, options))  # type: ignore[misc]
         for file, subject in zip(named, subjects, strict=True)
     ]
 
@@ -196,6 +196,14 @@ def _subjects(files: Sequence[NamedFile], options: DatasetConfig, place: str, th
         place=place,
         threads=threads,
     )
+
+
+def _records_of_folder(path: Path, uid: str, options: DatasetConfig) -> FileContent:
+    """Read the images of a file that nobody named; one that holds none by its nature, such as a DICOMDIR, is left out."""
+    try:
+        return _records(path, uid, options, {})
+    except NotAnImage as error:
+        return FileContent([], [f"files left out ({str(error).removeprefix(f'{path}: ')})"])
 
 
 def _records(path: Path, uid: str, options: DatasetConfig, covariates: Covariates) -> FileContent:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from deepssim.config.dataset import VolumesConfig
-from deepssim.errors import DataError
+from deepssim.errors import DataError, NotAnImage
 from deepssim.images.files import ALL_SLICES, FORMATS, Format, read_contents, stem_of
 from deepssim.images.frames import Facts
 from deepssim.images.keys import REAL_NAME
@@ -168,6 +168,19 @@ def decode(
         sizes.append((frame.pixels.shape[0], frame.pixels.shape[1]))
     pixels = np.stack(images) if images else np.zeros((0, *size), np.uint8)
     return Decoded(pixels, parts, sizes, dict(left_out), contents.facts)
+
+
+def decode_if_image(path: Path, size: Sequence[int], percentiles: Sequence[float]) -> Decoded:
+    """Decode a file that nobody named; one that holds no images by its nature, such as a DICOMDIR, gives none.
+
+    Args:
+        path, size, percentiles: as of `decode`.
+    """
+    try:
+        return decode(path, size, percentiles)
+    except NotAnImage as error:
+        logger.info("left out: %s", error)
+        return Decoded(np.zeros((0, *size), np.uint8), [], [])
 
 
 def checksums(files: Sequence[Path], threads: int, *, with_values: bool = False) -> list[str | DataError]:
