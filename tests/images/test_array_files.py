@@ -102,9 +102,7 @@ def test_images_in_other_orders_and_records_are_not_taken_for_a_table(tmp_path, 
     assert not isinstance(caught.value, NotAnImage)
 
 
-@pytest.mark.parametrize(
-    "values", [np.zeros((99, 5, 2)), np.zeros(9, [("age", "i4"), ("name", "U9")]), np.arange(500)]
-)
+@pytest.mark.parametrize("values", [np.zeros((99, 5, 2)), np.zeros(9, [("age", "i4"), ("name", "U9")]), np.arange(500)])
 def test_tables_are_no_images(tmp_path, values):
     np.save(tmp_path / "x.npy", values)
     with pytest.raises(NotAnImage):
