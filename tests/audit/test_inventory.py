@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import zipfile
 from pathlib import Path
@@ -231,6 +232,15 @@ def test_equal_headers_do_not_share_their_values(tmp_path, random):
     for _ in range(2):  # decoded, and from the cache
         first, second = store.decoded(paths, (32, 32), (0, 100), VolumesConfig(), threads=1)
         assert (first.images != second.images).any()
+
+
+def test_no_audit_reads_the_salt_of_another_before_it_is_whole(tmp_path, monkeypatch):
+    store = AuditCache(tmp_path / "cache")
+    monkeypatch.setattr(
+        secrets, "token_bytes", lambda count: b"" if (tmp_path / "cache" / "salt").exists() else b"s" * count
+    )
+    assert store.salt() == store.salt() == b"s" * 32
+    assert (tmp_path / "cache" / "salt").stat().st_mode & 0o777 == 0o600
 
 
 def test_settings_reach_the_summary(tmp_path, folders, encoder):

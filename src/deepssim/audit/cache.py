@@ -43,9 +43,10 @@ class AuditCache:
         """Return the salt of patient hashes: random, made once for this folder."""
         path = self.root / "salt"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(secrets.token_bytes(32))
-            path.chmod(0o600)
+            # By rename: another audit at the same time would read an empty one, with which anybody can hash.
+            with atomic_outputs({"salt": path}) as outputs:
+                Path(outputs["salt"]).touch(mode=0o600)
+                Path(outputs["salt"]).write_bytes(secrets.token_bytes(32))
         return path.read_bytes()
 
     def decoded(

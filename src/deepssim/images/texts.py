@@ -19,8 +19,11 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 _HEADS = (b"%!PS", b"SIMPLE  =", b"# vtk DataFile", b"/* XPM", b"<VTKFile", b'<?xml version="1.0"?>\n<VTKFile')
 _PNM = re.compile(rb"P[123]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s")
 _PICKLED = (".pkl", ".pickle")  # whose oldest protocol is text
-_ENCODED = re.compile(rb"[A-Za-z0-9+/_-]{1000}")  # base64 of an image; no word, path or checksum is so long
-_LINES = re.compile(rb"(?:[A-Za-z0-9+/]{60,80}\r?\n){64}")  # the same, in lines; keys are shorter
+# Each begins at the first of such characters or lines only, or a search would take the square of their number.
+_ENCODED = re.compile(
+    rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{1000}"
+)  # base64 of an image; no word, path or checksum is so long
+_LINES = re.compile(rb"^(?:[A-Za-z0-9+/]{60,80}\r?\n){64}", re.MULTILINE)  # the same, in lines; keys are shorter
 _NUMBER = re.compile(rb"-?\.?\d[\d.]*(?:[eE][+-]?\d+)?")
 _SEPARATORS = re.compile(rb"[\s,;\[\]]+")
 _LEAST_PIXELS = 784  # numbers in a row: an image of 28x28
