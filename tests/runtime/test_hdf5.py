@@ -9,7 +9,7 @@ import pytest
 
 from deepssim.errors import DataError
 from deepssim.runtime.hdf5 import (
-    _WithoutHeaps,
+    WithoutHeaps,
     dataset,
     open_hdf5,
     read_keys,
@@ -227,7 +227,7 @@ def test_an_attribute_in_a_heap_without_end_is_refused_before_it_is_read(tmp_pat
 def test_no_signature_of_a_heap_is_read_in_any_parts(tmp_path, split):
     (tmp_path / "x").write_bytes(b"abcGCOLGCOx.")
     parts = bytearray(split), bytearray(20)
-    with _WithoutHeaps(tmp_path / "x") as file:
+    with WithoutHeaps(tmp_path / "x") as file:
         first, second = (file.readinto(part) for part in parts)
         assert file.hidden
     assert bytes(parts[0][:first] + parts[1][:second]) == b"abc\0\0\0\0GCOx."
