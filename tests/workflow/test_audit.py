@@ -30,5 +30,5 @@ def test_folders_to_the_report(tmp_path):
     (tmp_path / "data" / "synthetic").mkdir()
     failed = snakemake(tmp_path, *arguments, "--forcerun", "audit")
     assert failed.returncode != 0
-    assert "data/synthetic: has no image" in failed.stdout
+    assert "data/synthetic: is empty" in failed.stdout
     assert "Traceback" not in failed.stdout
