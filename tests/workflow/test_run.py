@@ -46,7 +46,11 @@ def test_every_documented_result_is_there(results):
 def test_evaluations_say_how_sure_they_are(results):
     judged = json.loads((results / "eval" / "deepssim.json").read_text())["judged"]
     for name in ("macro_f1", "auroc", "auprc", "precision_at_recall", "fpr_at_recall"):
-        assert judged[name]["low"] <= judged[name]["value"] <= judged[name]["high"]
+        interval = judged[name]
+        if interval["low"] is None:  # the tiny run has few subjects
+            assert "fewer than" in interval["method"]
+        else:
+            assert interval["low"] <= interval["value"] <= interval["high"]
     comparison = json.loads((results / "eval" / "comparison" / "metrics.json").read_text())
     difference = next(row for row in comparison["differences"] if {row["first"], row["second"]} == {"deepssim", "ssim"})
     figures = [json.loads((results / "eval" / f"{difference[side]}.json").read_text()) for side in ("first", "second")]
@@ -170,9 +174,10 @@ def test_bad_data_ends_with_one_sentence(tmp_path):
     (tmp_path / "images" / "other.png").write_bytes(b"nonsense")
     run = snakemake(tmp_path, "--configfile", str(config))
     log = (tmp_path / "results" / "logs" / "prepare_dataset.log").read_text()
-    assert "2 of 2 files" in log
-    assert "images/broken.png" in log
-    assert len(log.splitlines()) == 1
+    *each, last = log.splitlines()
+    assert "2 of 2 files" in last
+    assert "images/broken.png" in last
+    assert [name in line for name, line in zip(("broken.png", "other.png"), each, strict=True)] == [True, True]
     assert log.strip() in run.stdout
     assert "Traceback" not in run.stdout
     assert not list((tmp_path / "results").rglob("*.h5"))

@@ -257,8 +257,8 @@ def read_each(
     failures = [result for result in results if isinstance(result, DataError)]
     if failures:
         raise DataError(
-            f"{place}: {len(failures)} of {total or len(items)} files cannot be used, first {failures[0]}; "
-            "replace or remove them"
+            f"{place}: {len(failures)} of {total or len(items)} files cannot be used, first "
+            f"{str(failures[0]).removesuffix('; replace it')}; replace or remove them"
         )
     return [result for result in results if not isinstance(result, DataError)]
 
