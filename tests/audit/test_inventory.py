@@ -243,6 +243,16 @@ def test_no_audit_reads_the_salt_of_another_before_it_is_whole(tmp_path, monkeyp
     assert (tmp_path / "cache" / "salt").stat().st_mode & 0o777 == 0o600
 
 
+def test_one_squashed_copy_among_images_of_the_right_shape_is_found(tmp_path, encoder):
+    root = make_folders(tmp_path / "data", copies=0, synthetic=40, holdout=60)
+    for path in [path for side in ("real", "holdout", "synthetic") for path in (root / side).iterdir()]:
+        write(path, np.asarray(Image.open(path))[:, 5:27])
+    original = Image.open(sorted((root / "real").iterdir())[0])
+    original.resize((32, 32), Image.Resampling.BICUBIC).save(root / "synthetic" / "copy.png")
+    run(root, tmp_path / "report", encoder, holdout=root / "holdout")
+    assert "copy.png" in (tmp_path / "report" / "drop.txt").read_text().split()
+
+
 def test_settings_reach_the_summary(tmp_path, folders, encoder):
     found = run(folders, tmp_path / "report", encoder, exclude=["x*"])
     assert found["settings"]["audit"]["exclude"] == ["x*"]

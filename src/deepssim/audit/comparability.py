@@ -28,9 +28,12 @@ SIDE_NAMES = {"real": "training", "synthetic": "synthetic", "holdout": "held-out
 _Side = tuple[str, Collection]
 
 
-def aspect_ratios_differ(collections: Mapping[str, Collection]) -> bool:
-    """Return whether the aspect ratios of training and synthetic images are distributed differently."""
-    return _aspects_apart(collections["real"], collections["synthetic"]) > _ASPECTS_APART
+def shapes_vary(collections: Mapping[str, Collection]) -> bool:
+    """Return whether training and synthetic images have more than one aspect ratio, be it that of a single image.
+
+    One squashed copy among many images of the original's shape would otherwise be compared with a padded original.
+    """
+    return len(_aspect_shares(collections["real"]).keys() | _aspect_shares(collections["synthetic"]).keys()) > 1
 
 
 def unlike_any(scores: np.ndarray, controls: np.ndarray) -> str | None:
@@ -219,14 +222,17 @@ def _both(real: _Side, other: _Side, name: str, count: Callable[[Collection], Co
 
 def _aspects_apart(first: Collection, second: Collection) -> float:
     """Return the total variation distance of the distributions of aspect ratios, 0 to 1."""
-    shares = []
-    for side in (first, second):
-        counts = Counter[int]()
-        for size, number in side.sizes.items():
-            height, width = _shape(size)
-            counts[round(np.log(width / height) / np.log1p(_ASPECT_STEP))] += number
-        shares.append({step: number / counts.total() for step, number in counts.items()})
-    return sum(abs(shares[0].get(step, 0) - shares[1].get(step, 0)) for step in {*shares[0], *shares[1]}) / 2
+    shares, others = _aspect_shares(first), _aspect_shares(second)
+    return sum(abs(shares.get(step, 0) - others.get(step, 0)) for step in {*shares, *others}) / 2
+
+
+def _aspect_shares(side: Collection) -> dict[int, float]:
+    """Return the fraction of images by aspect ratio, in steps that nobody sees."""
+    counts = Counter[int]()
+    for size, number in side.sizes.items():
+        height, width = _shape(size)
+        counts[round(np.log(width / height) / np.log1p(_ASPECT_STEP))] += number
+    return {step: number / counts.total() for step, number in counts.items()}
 
 
 def _aspect_counts(side: Collection) -> Counter[str]:

@@ -4,6 +4,7 @@ Not here: which files there are (inventory.py), whether the sides can be compare
 """
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -142,7 +143,7 @@ def left_aside(inventories: Mapping[str, Inventory]) -> list[Finding]:
             )
             findings.append(Finding("parts of files not judged", message, [(text,) for text in reasons][:_SHOWN], True))
         empty = item.collection.left_out.get(NEARLY_EMPTY, 0)
-        judged = sum("#" in key for key in item.collection.pack.keys)
+        judged = sum(count for count in Counter(item.collection.files).values() if count > 1)
         if empty > judged:  # of a brain, which fills its volume, a third is
             message = (
                 f"{empty:,} slices of {SIDE_NAMES[name]} volumes were left out as nearly empty, more than the {judged:,} that were "

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from deepssim.audit.cache import AuditCache
-from deepssim.audit.comparability import aspect_ratios_differ
+from deepssim.audit.comparability import shapes_vary
 from deepssim.audit.examination import Verdict, examine
 from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory, variants
 from deepssim.audit.page import write_page
@@ -81,7 +81,7 @@ def run_audit(
     weights, about = _encoder(collections["real"], subjects["real"], store, config)
     tools = AuditTools(_embedder(weights, config), config.seed, threads, _reconstruction(config))
     checksum = file_checksum(weights)
-    packs = variants(inventories, store, options, threads) if aspect_ratios_differ(collections) else {}
+    packs = variants(inventories, store, options, threads) if shapes_vary(collections) else {}
     sides = _sides(collections, packs, subjects, usable, store, checksum, tools)
     neighbours = _neighbours(sides, store, tools, checksum, options.top_k)
     complete = options.skip_unreadable or not any(item.unread or item.unread_parts for item in inventories.values())
