@@ -1,6 +1,7 @@
 """Every change of the audit's protocol has the strength that its name states, measured on the result."""
 
 import io
+import re
 from statistics import NormalDist
 
 import numpy as np
@@ -25,8 +26,8 @@ def levels(family: str) -> list[str]:
 
 
 def number(name: str) -> float:
-    """Return the number in a level, such as 5 of "5 %"."""
-    return float(DISTORTIONS[name].level.split()[0].rstrip("°"))
+    """Return the number in a level, such as 5 of "by 5 %"."""
+    return float(re.search(r"\d+(\.\d+)?", DISTORTIONS[name].level)[0])
 
 
 def ramp(height: int, width: int, axis: int) -> np.ndarray:
@@ -231,18 +232,18 @@ def test_jpeg_is_as_pillow_compresses(random, name):
 def test_all_of_the_papers_misalignment():
     keys = [f"m{number}" for number in range(400)]
     image = np.full((65, 65), 0.5, np.float32)
-    exponent = np.log(change(image, "misaligned", keys)[:, 32, 32]) / np.log(0.5)
+    exponent = np.log(change(image, "random flips, rotation and gamma", keys)[:, 32, 32]) / np.log(0.5)
     untouched = np.abs(exponent - 1) < 1e-3
     assert untouched.mean() == pytest.approx(0.2, abs=0.06)
     assert exponent.min() == pytest.approx(0.5, abs=0.03)
     assert exponent.max() == pytest.approx(1.5, abs=0.03)
-    white = change(np.ones((65, 65), np.float32), "misaligned", keys)
+    white = change(np.ones((65, 65), np.float32), "random flips, rotation and gamma", keys)
     assert (white[:, 0, 0] == 1).mean() == pytest.approx(0.2, abs=0.06)  # not rotated
-    turned = np.array([angle(item) for item in change(line(65), "misaligned", keys)])
+    turned = np.array([angle(item) for item in change(line(65), "random flips, rotation and gamma", keys)])
     assert np.abs(turned).max() == pytest.approx(10, abs=0.5)
     quarter = np.zeros((65, 65), np.float32)
     quarter[8:24, 8:24] = 1
-    dots = change(quarter, "misaligned", keys)
+    dots = change(quarter, "random flips, rotation and gamma", keys)
     assert (dots[:, :32].sum(axis=(1, 2)) < dots[:, 33:].sum(axis=(1, 2))).mean() == pytest.approx(0.8, abs=0.06)
     assert (dots[:, :, :32].sum(axis=(1, 2)) < dots[:, :, 33:].sum(axis=(1, 2))).mean() == pytest.approx(0.8, abs=0.06)
 

@@ -17,7 +17,7 @@ DRAWN = {
     "bias field 0.4",
     "noise 0.1",
     "soft",
-    "misaligned",
+    "random flips, rotation and gamma",
 }
 
 

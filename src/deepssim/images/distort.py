@@ -31,18 +31,21 @@ class Change:
     """One kind of distorted copies.
 
     Attributes:
-        name: in plain words, with its strength.
         family: changes that differ in strength only; a row of the heat map.
-        level: the strength; empty where a family has one.
+        level: the strength; empty where a family has only one.
         apply: function of an image, float32 (H, W), 0 to 1, and a random generator; of a second image, too, if `mixes`.
         mixes: whether a part of another image enters.
     """
 
-    name: str
     family: str
     level: str
     apply: Callable[..., np.ndarray]
     mixes: bool = False
+
+    @property
+    def name(self) -> str:
+        """The change in plain words, with its strength."""
+        return f"{self.family} {self.level}".rstrip()
 
 
 def distort(pack: ImagePack, name: str, seed: int, *, others: ImagePack | None = None) -> ImagePack:
@@ -109,39 +112,35 @@ def _family(
     scale: float = 1,
 ) -> list[Change]:
     """List changes that differ in strength only; `scale` converts a level to the function's parameter."""
-    return [
-        Change(f"{family} {level:g}{unit}", family, f"{level:g}{unit}", partial(function, **{parameter: level * scale}))
-        for level in levels
-    ]
+    return [Change(family, f"{level:g}{unit}", partial(function, **{parameter: level * scale})) for level in levels]
 
 
 _CHANGES = (
-    Change(UNCHANGED, "none", "", changes.keep),
-    Change("soft", "soft", "", changes.soft),
-    Change("flip left-right", "flip", "left-right", partial(changes.flip, axis=1)),
-    Change("flip up-down", "flip", "up-down", partial(changes.flip, axis=0)),
+    Change(UNCHANGED, "", changes.keep),
+    Change("soft", "", changes.soft),
+    Change("flip", "left-right", partial(changes.flip, axis=1)),
+    Change("flip", "up-down", partial(changes.flip, axis=0)),
     *_family("quarter turn", "°", changes.quarter_turn, "degrees", (90, 180, 270)),
     *_family("rotation", "°", changes.rotate, "degrees", (5, 10, 20, 30)),
     *_family("shift", " %", changes.shift, "fraction", (5, 10), 0.01),
     *_family("crop", " %", changes.crop, "fraction", (10, 20, 30), 0.01),
-    Change("shrunk by 10 %", "shrunk", "10 %", partial(changes.zoom, factor=0.9)),
-    Change("shrunk by 20 %", "shrunk", "20 %", partial(changes.zoom, factor=0.8)),
-    Change("enlarged by 10 %", "enlarged", "10 %", partial(changes.zoom, factor=1.1)),
-    Change("enlarged by 20 %", "enlarged", "20 %", partial(changes.zoom, factor=1.2)),
-    Change("squashed to 75 %", "squashed", "75 %", partial(changes.squash, factor=0.75)),
+    Change("shrunk", "by 10 %", partial(changes.zoom, factor=0.9)),
+    Change("shrunk", "by 20 %", partial(changes.zoom, factor=0.8)),
+    Change("enlarged", "by 10 %", partial(changes.zoom, factor=1.1)),
+    Change("enlarged", "by 20 %", partial(changes.zoom, factor=1.2)),
+    Change("squashed", "to 75 %", partial(changes.squash, factor=0.75)),
     *_family("warp", " of 256 px", changes.warp, "deviation", (3, 6)),
-    Change("inversion", "inversion", "", changes.invert),
-    Change("gamma 1.6", "gamma", "1.6", partial(changes.gamma, exponent=1.6)),
-    Change("gamma 0.6", "gamma", "0.6", partial(changes.gamma, exponent=0.6)),
+    Change("inversion", "", changes.invert),
+    *_family("gamma", "", changes.gamma, "exponent", (0.6, 1.6)),
     *_family("brightness", "", changes.brightness, "factor", (1.1, 1.3, 1.6, 2)),
     *_family("contrast", "", changes.contrast, "factor", (1.1, 1.3, 1.6, 2)),
     *_family("bias field", "", changes.bias_field, "strength", (0.4,)),
     *_family("blur", " of 512 px", changes.blur, "deviation", (0.1, 1, 2, 6)),
     *_family("noise", "", changes.noise, "deviation", (0.01, 0.1, 0.2, 0.3)),
     *_family("JPEG", "", changes.jpeg, "quality", (95, 70, 40, 10)),
-    Change("a quarter replaced", "a quarter replaced", "", changes.replace_quarter, mixes=True),
-    Change("misaligned", "misaligned", "", changes.misalign),
-    Change("flip, rotation 8°, gamma 0.6 and soft", "flip, rotation, gamma, soft", "", changes.combine),
+    Change("a quarter replaced", "", changes.replace_quarter, mixes=True),
+    Change("random flips, rotation and gamma", "", changes.misalign),
+    Change("flip, rotation 8°, gamma 0.6 and soft", "", changes.combine),
 )
 DISTORTIONS: dict[str, Change] = {change.name: change for change in _CHANGES}
 """All positive controls by name, in the order in which they are shown, each family from mild to strong."""
