@@ -77,8 +77,9 @@ def plant(folder: Path, rate: float, repetition: int) -> tuple[Path, dict[str, s
     planted = {}
     for number, row in enumerate(random.choice(len(originals), count, replace=False)):
         kind = "none" if number % 3 == 0 else str(random.choice(kinds))
-        image = np.asarray(Image.open(originals[row]).convert("L"))
-        copy = distort(ImagePack(image[None], [f"{rate}-{repetition}-{number}"]), kind, repetition)
+        image, other = (np.asarray(Image.open(originals[index]).convert("L"))[None] for index in (row, row - 1))
+        pack = ImagePack(image, [f"{rate}-{repetition}-{number}"])
+        copy = distort(pack, kind, repetition, others=ImagePack(other, ["other"]))
         name = f"copy-{number:03d}.png"
         Image.fromarray(copy.images[0]).save(place / name)
         planted[name] = kind

@@ -35,7 +35,7 @@ def test_sensitivity_is_what_the_encoder_sees(train):
     found = {name: control(train, name, partial(distort, name=name, seed=0)) for name in DISTORTIONS}
     assert found["none"].found.value == found["none"].traced.value == 1
     assert found["none"].median_score == pytest.approx(1)
-    assert found["JPEG"].found.value == 1
+    assert found["JPEG 70"].found.value == 1
     assert found["flip up-down"].found.value < 0.2
     assert found["none"].found.total == 8
 

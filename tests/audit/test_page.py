@@ -88,6 +88,16 @@ def test_the_gallery_shows_images(page):
     assert all(page.execute_script("return arguments[0].naturalWidth", picture) == 32 for picture in pictures[:8])
 
 
+def test_controls_are_a_picture_with_their_numbers_folded_away(page):
+    picture = page.find_element("css selector", "img[alt^='Heat map']")
+    assert page.execute_script("return arguments[0].naturalWidth", picture) > 600
+    table = page.find_element("id", "controls")
+    assert not table.is_displayed()
+    table.find_element("xpath", "ancestor::details/summary").click()
+    assert "rotation 20°" in table.text
+    assert len(table.find_elements("tag name", "tr")) == 51  # fifty distortions and the head
+
+
 def test_filters_and_sorting_work(page):
     from selenium.webdriver.support.select import Select
 

@@ -55,6 +55,7 @@ def test_planted_copies_are_found_and_listed(tmp_path, folders, encoder):
     controls = {row["distortion"]: row for row in found["controls"]["positive"]}
     assert controls["none"]["found"]["value"] == controls["none"]["traced"]["value"] == 1
     assert found["controls"]["negative"]["false_alarms"]["total"] == 20
+    assert found["controls"]["protocol"] == "custom"  # six copies of each distortion instead of 200
 
 
 def test_a_second_audit_does_only_what_is_new(tmp_path, folders, encoder, caplog):

@@ -160,8 +160,11 @@ def _controls(train: Side, rule: Rule, options: AuditConfig, tools: AuditTools) 
     embeddings = [shape.embeddings for shape in train.shapes]
     originals = Originals(embeddings, train.subjects, rows, options.top_k, options.confidence, tools.threads)
     chosen = [ImagePack(np.asarray(pack.images)[rows], [pack.keys[row] for row in rows]) for pack in train.packs]
+    others = chosen if len(rows) > 1 else train.packs  # the chosen ones are of as many subjects as possible
     copies: dict[str, list[ImagePack]] = {
-        name: [distort(pack, name, tools.seed) for pack in chosen] for name in DISTORTIONS
+        name: [distort(pack, name, tools.seed, others=more) for pack, more in zip(chosen, others, strict=True)]
+        for name, change in DISTORTIONS.items()
+        if not change.mixes or len(train.subjects) > 1
     }
     if tools.reconstruct is not None:
         copies["autoencoder"] = [tools.reconstruct(pack) for pack in chosen]

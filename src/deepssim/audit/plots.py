@@ -5,13 +5,16 @@ Not here: plots of labelled evaluations (plots.py, evaluation_plots.py).
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from deepssim.audit.controls import Control
 from deepssim.evaluation.intervals import Interval
+from deepssim.images.distort import DISTORTIONS
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; the two sets differ in line style as well.
 _SYNTHETIC, _CONTROL = "#D55E00", "#0072B2"
@@ -68,8 +71,59 @@ def shares_svg(rows: Sequence[tuple[str, Interval]]) -> str:
 
 
 def controls_svg(controls: Sequence[Control]) -> str:
-    """Draw the share of hidden copies that were found, by distortion."""
-    return shares_svg([(control.distortion, control.found) for control in controls])
+    """Draw the fraction of copies found as a heat map, a row for each kind of change, from mild to strong.
+
+    Args:
+        controls: positive controls, in any order; those that are no distortion of the protocol come last, under their name.
+
+    Returns:
+        SVG.
+    """
+    rows = _rows_of_controls(controls)
+    half = -(-len(rows) // 2)
+    columns = max((len(cells) for _, cells in rows), default=1)
+    figure = Figure(figsize=(11, 0.3 + 0.42 * half), layout="constrained")
+    for axis, part in zip(figure.subplots(1, 2), (rows[:half], rows[half:]), strict=True):
+        for place, (_, cells) in enumerate(part):
+            for column, (level, found) in enumerate(cells):
+                _draw_cell(axis, column, place, level, found)
+        axis.set_xlim(-0.02, columns + 0.02)
+        axis.set_ylim(half + 0.02, -0.02)
+        axis.set_yticks([place + 0.5 for place in range(len(part))], [family for family, _ in part])
+        axis.set_xticks([])
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+    return _svg(figure)
+
+
+def _rows_of_controls(controls: Sequence[Control]) -> list[tuple[str, list[tuple[str, float]]]]:
+    """Group controls: family, then level and fraction found of each, in the protocol's order."""
+    found = {control.distortion: control.found.value for control in controls}
+    names = [*(name for name in DISTORTIONS if name in found), *(name for name in found if name not in DISTORTIONS)]
+    rows: dict[str, list[tuple[str, float]]] = {}
+    for name in names:
+        change = DISTORTIONS.get(name)
+        rows.setdefault(change.family if change else name, []).append((change.level if change else "", found[name]))
+    return list(rows.items())
+
+
+def _draw_cell(axis: mpl.axes.Axes, column: int, row: int, level: str, found: float) -> None:
+    """Draw one cell: colour and number say the fraction found, the text below the strength."""
+    red, green, blue, _ = colour = mpl.colormaps["cividis"](found) if np.isfinite(found) else (0.85, 0.85, 0.85, 1.0)
+    axis.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white", linewidth=1.5))
+    # Weights of ITU-R BT.709; cividis grows lighter evenly, so that greyscale prints keep the order.
+    ink = "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45 else "white"
+    text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink}
+    axis.text(column + 0.5, row + (0.36 if level else 0.5), _rounded(found), fontsize=10, fontweight="bold", **text)
+    axis.text(column + 0.5, row + 0.76, level, fontsize=7, **text)
+
+
+def _rounded(found: float) -> str:
+    """Return a rate in percent that is 0 or 100 only where nothing or everything was found."""
+    if not np.isfinite(found):
+        return "?"
+    whole = round(100 * found)
+    return f"{min(max(whole, 1), 99) if 0 < found < 1 else whole} %"
 
 
 def _finish(axis: mpl.axes.Axes) -> None:

@@ -24,6 +24,7 @@ from deepssim.config.base import as_settings
 from deepssim.config.settings import Config
 from deepssim.datasets.tables import write_csv
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
+from deepssim.images.distort import protocol
 from deepssim.images.folders import checksums
 from deepssim.images.listing import printable
 from deepssim.images.standardize import Geometry
@@ -214,6 +215,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             | {"confirmed_by_ssim": int(figures.confirmed.sum()), "ssim_confirms_above": figures.confirmed_above},
             "rule": _rule(report),
             "controls": {
+                "protocol": protocol(report.config.seed, options.controls),
                 "negative": {"what": rule.controls, "false_alarms": rule.alarm_rate},
                 "positive": [asdict(control) for control in figures.controls],
             },
