@@ -21,7 +21,7 @@ import pandas as pd
 from benchmarks import REAL_DATA, ROOT
 from benchmarks.audit import insert
 from benchmarks.copies_data import SOURCES, Trial, memorized_trial, real_trial
-from benchmarks.copies_rivals import AUDIT, RIVALS, Detector, embedding_detector, timed
+from benchmarks.copies_rivals import AUDIT, EMBEDDING_SIDE, RIVALS, Detector, embedding_detector, timed, trained
 from deepssim.config.choices import MetricName
 from deepssim.evaluation.groups import Limit, conformal_limit, rate_by_group
 from deepssim.evaluation.intervals import Interval
@@ -31,8 +31,8 @@ from deepssim.runtime.json_files import write_json
 RATE, STRICT = 0.01, 0.001  # false alarms for which recall is given
 RECALL = 0.95  # at which precision and false positives are given
 ALL_ROWS = "all rows"
+NAMES = [AUDIT.name, *(rival.name for rival in RIVALS), MetricName.DAR.value, MetricName.DEEPSSIM.value]
 TOLERANCE = 0.02  # by which the audit may fall short of the best rival
-EMBEDDING_SIDE = 64  # pixels; that of the audit's own encoders
 
 
 def judge(detector: Detector, trial: Trial, threads: int) -> dict[str, Any]:
@@ -245,35 +245,37 @@ def plot(path: Path, trials: Sequence[Trial], rows: pd.DataFrame) -> None:
 # ---- command
 
 
-def detectors_of(trial: Trial, options: argparse.Namespace) -> dict[str, Detector]:
-    """Return the detectors that can judge a collection, by name; those with an encoder only if there is one for it."""
-    found = {detector.name: detector for detector in (AUDIT, *RIVALS)}
+def detectors_of(trial: Trial, options: argparse.Namespace, work: Path) -> Iterator[Detector]:
+    """Yield the detectors that are asked for; those with an encoder only if there is one for this collection."""
+    yield from (detector for detector in (AUDIT, *RIVALS) if detector.name in options.detectors)
     for metric, given in ((MetricName.DAR, options.dar), (MetricName.DEEPSSIM, options.encoder)):
-        weights = dict(item.split("=", 1) if "=" in item else ("", item) for item in given)
-        chosen, side = weights.get(trial.name), EMBEDDING_SIDE
-        if trial.name in SOURCES:
-            chosen = chosen or weights.get("")
-        else:
-            chosen = chosen or str(options.memorized / "encoders" / f"{metric.value}.safetensors")
+        if metric.value not in options.detectors:
+            continue
+        weights, side = dict(item.split("=", 1) for item in given).get(trial.name), EMBEDDING_SIDE
+        if trial.name not in SOURCES:
+            weights = weights or str(options.memorized / "encoders" / f"{metric.value}.safetensors")
             side = max(trial.train.pack.images.shape[1:])
-        if chosen:
-            found[metric.value] = embedding_detector(metric, chosen, side)
-    return found
+        if weights is None and options.train:
+            weights = trained(metric, trial.train.pack, work / "encoders")
+        if weights is not None:
+            yield embedding_detector(metric, weights, side)
 
 
 def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    names = [AUDIT.name, *(rival.name for rival in RIVALS), MetricName.DAR.value, MetricName.DEEPSSIM.value]
     parser.add_argument("--data", nargs="+", choices=[*SOURCES, "memorized"], help="collections to score; default: all")
-    parser.add_argument("--detectors", nargs="*", choices=names, default=names, help="to run; default: all")
+    parser.add_argument("--detectors", nargs="*", choices=NAMES, default=NAMES, help="to run; default: all")
     parser.add_argument(
         "--memorized", type=Path, help="results of a workflow whose diffusion model has memorized images"
     )
-    for metric in ("encoder", "dar"):
+    for name, metric in (("encoder", "DeepSSIM"), ("dar", "dar")):
         parser.add_argument(
-            f"--{metric}", nargs="+", default=[], metavar="[DATA=]FILE", help="weights for DeepSSIM or dar"
+            f"--{name}", nargs="+", default=[], metavar="DATA=FILE", help=f"weights of {metric} for a collection"
         )
+    parser.add_argument(
+        "--train", action="store_true", help="train the encoders that are not given, on the training images"
+    )
     parser.add_argument("--copies", type=int, default=20, help="training images that are copied (default: %(default)s)")
     parser.add_argument("--most", type=int, help="subjects of each part at most")
     parser.add_argument("--threads", type=int, default=2)
@@ -294,12 +296,10 @@ def main() -> None:
     for trial in trials:
         if options.data and trial.name not in options.data:
             continue
-        for name, detector in detectors_of(trial, options).items():
-            if name in options.detectors:
-                print(f"{trial.title}: {detector.title}", file=sys.stderr, flush=True)
-                write_json(work / f"{trial.name}-{name}.json", judge(detector, trial, options.threads))
-    order = [AUDIT.name, *(rival.name for rival in RIVALS), MetricName.DAR.value, MetricName.DEEPSSIM.value]
-    summary, rows = collect(trials, work, order)
+        for detector in detectors_of(trial, options, work):
+            print(f"{trial.title}: {detector.title}", file=sys.stderr, flush=True)
+            write_json(work / f"{trial.name}-{detector.name}.json", judge(detector, trial, options.threads))
+    summary, rows = collect(trials, work, NAMES)
     picture, csv = options.out.with_name("copies.svg"), options.out.with_name("copies.csv")
     plot(picture, trials, rows)
     rows.to_csv(csv, index=False, float_format="%.4f")

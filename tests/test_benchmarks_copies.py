@@ -80,7 +80,9 @@ def test_only_keypoints_find_a_rotation_with_shift(train, random):
 def test_keypoints_match_as_opencv_matches_them(train):
     image = keypoints_of(train.images[0])
     other = keypoints_of(cv2.GaussianBlur(np.roll(train.images[0], 3, axis=1), (0, 0), 1))
-    knn = cv2.BFMatcher(cv2.NORM_L2).knnMatch(image.descriptors, other.descriptors, k=2)
+    knn = cv2.BFMatcher(cv2.NORM_L2).knnMatch(
+        *(one.descriptors.numpy().astype(np.float32) for one in (image, other)), k=2
+    )
     expected = [(a.queryIdx, a.trainIdx) for a, b in knn if a.distance < RATIO * b.distance]
     first, second = matches(image, other)
     assert len(expected) > 10
