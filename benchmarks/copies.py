@@ -226,19 +226,17 @@ def plot(path: Path, trials: Sequence[Trial], rows: pd.DataFrame) -> None:
     for panel, (trial, table) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables, strict=True):
         panel.imshow(table.to_numpy(), vmin=0, vmax=1, cmap="viridis", aspect="equal" if len(table) == 1 else "auto")
         panel.set_xticks(range(len(table.columns)), table.columns, rotation=90, fontsize=8)
-        panel.set_yticks(range(len(table)), table.index, fontsize=7)
+        repeated = trial is not tables[0][0] and list(table.index) == list(tables[0][1].index)
+        panel.set_yticks(range(len(table)), [""] * len(table) if repeated else table.index, fontsize=7)
+        panel.set_anchor("N")
         panel.set_title(trial.title, fontsize=9)
         for (row, column), value in np.ndenumerate(table.to_numpy()):
-            panel.text(
-                column,
-                row,
-                f"{value:.2f}",
-                ha="center",
-                va="center",
-                fontsize=5,
-                color="black" if value > 0.6 else "white",
-            )
-    figure.suptitle(f"Fraction of copies found at {RATE:.0%} false alarms", fontsize=10)
+            colour = "black" if value > 0.6 else "white"
+            panel.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=5, color=colour)
+    figure.suptitle(
+        f"Fraction of copies found with a limit for {RATE:.0%} false alarms, or the lowest rate that can be promised",
+        fontsize=10,
+    )
     save_figure(figure, [path])
 
 
