@@ -11,21 +11,23 @@ import pytest
 from PIL import Image
 
 from benchmarks import copies
-from benchmarks.copies_data import Part, Source, Trial, enlarged, near_duplicates, real_trial
+from benchmarks.copies_data import Part, Source, Trial, enlarged, memorized_trial, near_duplicates, real_trial
 from benchmarks.copies_rivals import (
     RATIO,
     RIVALS,
     Detector,
     best_of,
+    embedding_detector,
     hashes,
     inliers,
     keypoints_of,
     matches,
     most_inliers,
 )
+from deepssim.config.choices import MetricName
 from deepssim.images.distort import DISTORTIONS
-from deepssim.images.packs import ImagePack
-from tests.audit.folders import picture
+from deepssim.images.packs import ImagePack, write_pack
+from tests.audit.folders import picture, tiny_encoder
 
 NAMES = {detector.name: detector for detector in RIVALS}
 
@@ -116,6 +118,34 @@ def test_the_best_score_comes_with_its_training_image():
     scores, partners = best_of(np.array([[0.1, 0.9], [0.3, 0.2]], np.float32))
     np.testing.assert_allclose(scores, [0.3, 0.9], rtol=1e-6)
     assert partners.tolist() == [1, 0]
+
+
+def test_an_encoder_finds_an_unchanged_copy(train, tmp_path):
+    detector = embedding_detector(MetricName.DEEPSSIM, str(tiny_encoder(tmp_path / "encoder.safetensors")), 32)
+    scores, partners = search(detector, train, train.images[::-1])
+    assert partners.tolist() == list(range(8))[::-1]
+    np.testing.assert_allclose(scores, 1, atol=1e-5)
+
+
+def test_memorized_images_are_those_like_a_training_image_in_any_flip(random, tmp_path):
+    images = np.stack([picture(random) for _ in range(12)])
+    keys = [f"r{number}___training" for number in range(12)]
+    for folder in ("dataset", "ldm", "synthetic"):
+        (tmp_path / folder).mkdir()
+    write_pack(tmp_path / "dataset" / "real.h5", ImagePack(images, keys))
+    subjects = [f"p{number // 2}" for number in range(12)]
+    pd.DataFrame({"key": keys, "subject": subjects}).to_csv(tmp_path / "dataset" / "images.csv", index=False)
+    pd.DataFrame({"key": keys[:4], "copies": 1}).to_csv(tmp_path / "ldm" / "train_used.csv", index=False)
+    synthetic = np.stack(
+        [picture(random), images[2][::-1], images[7]]
+    )  # the last is of a subject that was not trained on
+    write_pack(tmp_path / "synthetic" / "000.h5", ImagePack(synthetic, ["a", "b", "c"]))
+    write_pack(tmp_path / "synthetic" / "000_misaligned.h5", ImagePack(images[:3], ["a", "b", "c"]))
+    trial = memorized_trial(tmp_path)
+    assert trial.train.subjects == ["p0", "p0", "p1", "p1"]
+    assert {*trial.held_out.subjects, *trial.fresh.subjects} == {"p2", "p3", "p4", "p5"}
+    assert not set(trial.held_out.subjects) & set(trial.fresh.subjects)
+    assert [(part.pack.keys, part.subjects) for part in trial.copies.values()] == [(["b"], ["p1"])]
 
 
 def small_trial() -> Trial:
