@@ -1,0 +1,99 @@
+"""Real images, prepared so that copies of them are found quickly.
+
+Not here: the search (search.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from deepssim.detection.pattern import best_poses, pattern, pattern_in_poses
+from deepssim.detection.vlad import Vocabulary, learn_vocabulary
+from deepssim.images.packs import ImagePack
+from deepssim.registration.keypoints import LEVELS, symmetric_descriptors
+from deepssim.registration.proof import Prepared, prepare
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Real images among which originals are sought.
+
+    Attributes:
+        prepared: T images.
+        vocabularies: of keypoints, by level.
+        vectors: of all keypoints of an image, float32 (T, D), by level.
+        patterns: of each image in eight poses, float32 (8, T, F).
+    """
+
+    prepared: Sequence[Prepared]
+    vocabularies: tuple[Vocabulary, ...]
+    vectors: tuple[np.ndarray, ...]
+    patterns: np.ndarray
+
+    def keypoint_scores(self, images: Sequence[Prepared]) -> tuple[np.ndarray, ...]:
+        """Return the similarity of keypoints under the best of four symmetries, float32 (N, T) by level."""
+        found = []
+        for level, (vocabulary, vectors) in enumerate(zip(self.vocabularies, self.vectors, strict=True)):
+            queries = [
+                [vocabulary.aggregate(part) for part in symmetric_descriptors(image.keypoints[level].descriptors)]
+                for image in images
+            ]
+            found.append((np.array(queries, np.float32) @ vectors.T).max(axis=1))
+        return tuple(found)
+
+    def pose_scores(self, images: Sequence[Prepared]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cosine of patterns in the best pose of each real image, float32 (N, T), and the number of that pose."""
+        return best_poses(np.stack([pattern(image.small) for image in images]), self.patterns)
+
+
+def build_gallery(pack: ImagePack, seed: int, *, threads: int = 1) -> Gallery:
+    """Prepare real images.
+
+    Args:
+        pack: T images, at least one.
+        seed: of the words of keypoints.
+        threads: processor threads.
+    """
+    prepared = prepare_all(pack, threads=threads, progress="preparing real images")
+    vocabularies = tuple(
+        learn_vocabulary([image.keypoints[level].descriptors for image in prepared], seed)
+        for level in range(len(LEVELS))
+    )
+    vectors = tuple(
+        np.stack([vocabulary.aggregate(image.keypoints[level].descriptors) for image in prepared])
+        for level, vocabulary in enumerate(vocabularies)
+    )
+    patterns = np.stack([pattern_in_poses(image.small) for image in prepared], axis=1)
+    return Gallery(prepared, vocabularies, vectors, patterns)
+
+
+def prepare_all(pack: ImagePack, *, threads: int = 1, progress: str | None = None) -> list[Prepared]:
+    """Prepare the images of a pack.
+
+    Args:
+        pack: images.
+        threads: processor threads.
+        progress: what the progress bar says; none unless given.
+    """
+    with single_threaded_libraries(), ThreadPoolExecutor(threads) as pool:
+        images = pool.map(prepare, pack.images)
+        bar = tqdm(images, desc=progress, total=len(pack.keys), unit="image", disable=None if progress else True)
+        return list(bar)
+
+
+@contextmanager
+def single_threaded_libraries() -> Iterator[None]:
+    """Keep OpenCV and BLAS from starting threads of their own where images are already divided among threads."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        cv2.setNumThreads(before)
