@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,18 @@ from torch import Tensor
 
 from deepssim.config.choices import Device, MetricName, Precision
 from deepssim.config.encoders import DarConfig, EncoderConfig
+from deepssim.detection.gallery import build_gallery
+from deepssim.detection.score import Score, learn_score
+from deepssim.detection.search import Found, search
 from deepssim.encoders import dar, dar_training, deepssim
 from deepssim.encoders.recipes import train_on_images
+from deepssim.images.distort import DISTORTIONS, distort
 from deepssim.images.keys import real_key
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import fit, quantise
 from deepssim.metrics import METRICS
 from deepssim.runtime.compilation import compiled
+from deepssim.seeds import numpy_generator
 from deepssim.similarity.ssim import SsimComparison
 from deepssim.similarity.tiles import all_scores
 
@@ -44,6 +50,11 @@ LEAST_MATCHES = 3  # two points define the transform, so that fewer prove nothin
 HASHED, LOW = 32, 8  # side of the image and of the block of low frequencies, as in pHash (Zauner 2010)
 EMBEDDING_SIDE = 64  # of the images that encoders are trained on; the audit's default
 VALID = 8  # every so-manieth training image
+SEED = 1  # of the audit; the benchmark's own copies are made with another
+CANDIDATES, CONTROLS = (
+    3,
+    10,
+)  # candidates of each source; training images copied with each distortion to learn the score
 COMPARED = 64  # side of the images for correlation and SSIM
 
 Scores = tuple[np.ndarray, np.ndarray]
@@ -282,10 +293,27 @@ def embedding_detector(metric: MetricName, weights: str, side: int) -> Detector:
 
 
 def judge_by_audit(train: ImagePack, subjects: Sequence[str], packs: Sequence[ImagePack], threads: int) -> list[Scores]:
-    """The one place where the project's own detector is plugged in: it sees all packs at once."""
-    from deepssim.audit.scores import audit_scores
+    """Find copies as the audit does: the one place where the project's own detector is plugged in.
 
-    return audit_scores(train, subjects, list(packs), threads)
+    The score is learned from copies of training images, which another seed changes than the benchmark's, and from training images
+    compared with those of other subjects. Held-out and fresh images have no part in it.
+    """
+    gallery, names = build_gallery(train, SEED, threads=threads), np.array(subjects)
+    find = partial(search, gallery, k=CANDIDATES, threads=threads)
+    unrelated = find(train, excluded=lambda rows: names[rows][:, None] == names)
+    rows = numpy_generator(SEED, "controls").permutation(len(train.keys))[:CONTROLS]
+    originals = ImagePack(train.images[rows], [train.keys[row] for row in rows])
+    controls = np.concatenate([distort(originals, name, SEED).images for name in DISTORTIONS])
+    copies = find(ImagePack(controls, [str(number) for number in range(len(controls))]))
+    score = learn_score(unrelated, copies, np.tile(rows, len(DISTORTIONS)))
+    return [_best_candidates(score, find(pack)) for pack in packs]
+
+
+def _best_candidates(score: Score, found: Found) -> Scores:
+    values = score.of(found)
+    best = values.argmax(axis=1)
+    rows = np.arange(len(values))
+    return values[rows, best], found.partners[rows, best]
 
 
 AUDIT = Detector("audit", "deepssim audit", judge_by_audit)

@@ -13,6 +13,7 @@ from PIL import Image
 from benchmarks import copies
 from benchmarks.copies_data import Part, Source, Trial, enlarged, memorized_trial, near_duplicates, real_trial
 from benchmarks.copies_rivals import (
+    AUDIT,
     RATIO,
     RIVALS,
     Detector,
@@ -118,6 +119,17 @@ def test_the_best_score_comes_with_its_training_image():
     scores, partners = best_of(np.array([[0.1, 0.9], [0.3, 0.2]], np.float32))
     np.testing.assert_allclose(scores, [0.3, 0.9], rtol=1e-6)
     assert partners.tolist() == [1, 0]
+
+
+def test_the_audit_finds_copies_whatever_their_pose(random, monkeypatch):
+    monkeypatch.setattr("benchmarks.copies_rivals.CONTROLS", 2)
+    train = part(np.stack([picture(random, 64) for _ in range(24)]), "image").pack
+    posed = np.stack([train.images[0], train.images[1][:, ::-1], train.images[2].T, 255 - train.images[3]])
+    others = np.stack([picture(random, 64) for _ in range(8)])
+    packs = [part(np.ascontiguousarray(images), "other").pack for images in (others, posed)]
+    (genuine, _), (scores, partners) = AUDIT.judge(train, train.keys, packs, 2)
+    assert partners.tolist() == [0, 1, 2, 3]
+    assert scores.min() > genuine.max()
 
 
 def test_an_encoder_finds_an_unchanged_copy(train, tmp_path):
