@@ -1,9 +1,9 @@
 """How well does the audit find copies of real images, whatever they went through, beside other copy detectors?
 
-    python -m benchmarks.copies --memorized results
+    python -m benchmarks.copies --train --memorized results
 
-Chest X-rays and MR slices are divided by subject, see copies_data.py. Nothing is fitted to copies: a detector's limit is the
-conformal quantile of its scores of held-out images. Scores are kept in the work folder for each detector and collection, so that
+Chest X-rays and MR slices are divided by subject, see copies_data.py. No limit is fitted to copies: it is the
+conformal quantile of a detector's scores of held-out images. Scores are kept in the work folder for each detector and collection, so that
 one detector can be run again (`--detectors audit --data xrays`); the tables hold all detectors whose scores are of these images.
 """
 
