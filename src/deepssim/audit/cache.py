@@ -1,4 +1,4 @@
-"""What an audit keeps for the next one: decoded images by file content, embeddings by pixels and encoder, nearest images.
+"""What an audit keeps for the next one: decoded images by file content, embeddings by pixels and encoder, candidates.
 
 Every run adds files and changes none, so an interrupted run leaves nothing half done. Images of patients are in here: the
 folder stays where the images may be, and no part of it goes into a report.
@@ -8,15 +8,15 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from deepssim.audit.retrieval import Neighbours
 from deepssim.config.base import as_settings
 from deepssim.config.dataset import VolumesConfig
+from deepssim.detection.search import Found
 from deepssim.errors import DataError, NotAnImage
 from deepssim.images.files import attempt_each
 from deepssim.images.folders import Decoded, checksums, decode
@@ -28,9 +28,13 @@ from deepssim.runtime.outputs import atomic_outputs
 from deepssim.runtime.provenance import fingerprint
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
 from deepssim.similarity.embeddings import Embeddings, read_embeddings, write_embeddings
-from deepssim.similarity.topk import TopK
 
 logger = logging.getLogger(__name__)
+
+_GEOMETRY = (
+    Geometry.SQUASH
+)  # an affine map takes back what squashing did; padding would add edges that all images share
+_CANDIDATES = tuple(item.name for item in fields(Found))
 
 
 class AuditCache:
@@ -57,9 +61,8 @@ class AuditCache:
         slicing: VolumesConfig,
         *,
         threads: int,
-        geometry: Geometry = Geometry.PAD,
     ) -> list[Decoded | DataError]:
-        """Return the images of files, decoding those whose content is new, or why a file cannot be read.
+        """Return the images of files, stretched to one size, decoding those whose content is new, or why a file cannot be read.
 
         Args:
             files: to read.
@@ -67,11 +70,8 @@ class AuditCache:
             percentiles: intensity window of images with more than 8 bits.
             slicing: how volumes are cut.
             threads: files decoded at a time.
-            geometry: what is done about another aspect ratio.
         """
-        kind = [STAGE_VERSIONS["prepare_dataset"], list(size), list(percentiles), as_settings(slicing)]
-        if geometry is not Geometry.PAD:
-            kind.append(geometry.value)
+        kind = [STAGE_VERSIONS["prepare_dataset"], list(size), list(percentiles), as_settings(slicing), _GEOMETRY.value]
         folder = self.root / "images" / fingerprint(kind)[:16]
         contents = checksums(files, threads, with_values=True)
         known: dict[str, Decoded | DataError] = dict(
@@ -88,7 +88,7 @@ class AuditCache:
                 new.setdefault(content, path)
             results.append(None)
         found = attempt_each(
-            list(new.values()), lambda path: decode(path, size, percentiles, geometry, slicing), threads=threads
+            list(new.values()), lambda path: decode(path, size, percentiles, _GEOMETRY, slicing), threads=threads
         )
         known |= dict(zip(new, found, strict=True))
         usable = {name: item for name, item in zip(new, found, strict=True) if isinstance(item, Decoded)}
@@ -129,26 +129,39 @@ class AuditCache:
         logger.info("%d of %d images were embedded, the others are known", len(rows), len(content))
         return Embeddings(np.stack([known[key] for key in content]), pack.keys, encoder, checksum)
 
-    def neighbours(self, inputs: object, find: Callable[[], Neighbours]) -> Neighbours:
-        """Return the nearest images, searched only where an image, a subject or the encoder has changed.
+    def candidates(self, kind: object, contents: Sequence[str], find: Callable[[np.ndarray], Found]) -> Found:
+        """Return the candidates of images, sought only for images that are new.
 
         Args:
-            inputs: plain values that decide the result.
-            find: searches.
+            kind: plain values that decide the result beside an image itself: training images, encoder, seed.
+            contents: what tells each of N images from all others.
+            find: returns the candidates of some of them, given by row, int64 (n,).
         """
-
-        path = self.root / "neighbours" / f"{fingerprint(inputs)[:32]}.h5"
-        if path.exists():
-            with open_hdf5(path, needs=()) as file:
-                lists = {
-                    name: TopK(dataset(file, f"{name}/scores")[:], dataset(file, f"{name}/partners")[:])
-                    for name in file
-                }
-            return Neighbours(**{name: lists.get(name) for name in Neighbours.__dataclass_fields__})  # type: ignore[arg-type]
-        found = find()
-        with atomic_outputs({"lists": path}) as outputs:
-            _write_lists(outputs["lists"], found)
-        return found
+        folder = self.root / "candidates" / fingerprint([STAGE_VERSIONS["audit"], kind])[:32]
+        wanted: set[str] = set(contents)
+        known: dict[str, tuple[Found, int]] = {}
+        for path in sorted(folder.glob("*.h5")):
+            with open_hdf5(path, needs=("keys", *_CANDIDATES)) as file:
+                keys = read_keys(file, "keys", expected=len(dataset(file, "partners")))
+                if not wanted.isdisjoint(keys):
+                    earlier = Found(*(dataset(file, name)[:] for name in _CANDIDATES))
+                    known |= {key: (earlier, row) for row, key in enumerate(keys) if key in wanted}
+        rows = {key: row for row, key in enumerate(contents) if key not in known}
+        if rows:
+            new = find(np.array(sorted(rows.values()), np.int64))
+            keys = sorted(rows, key=lambda key: rows[key])
+            known |= {key: (new, row) for row, key in enumerate(keys)}
+            with (
+                atomic_outputs({"part": folder / f"{fingerprint(keys)[:16]}.h5"}) as outputs,
+                h5py.File(outputs["part"], "w") as file,
+            ):
+                write_keys(file, "keys", keys)
+                for name in _CANDIDATES:
+                    file.create_dataset(name, data=getattr(new, name))
+        logger.info("%d of %d images were compared, the others are known", len(rows), len(contents))
+        return Found(*(
+            np.stack([getattr(part, name)[row] for part, row in (known[key] for key in contents)]) for name in _CANDIDATES
+        ))  # fmt: skip
 
     def _read_decoded(self, folder: Path, wanted: set[str]) -> dict[str, Decoded]:
 
@@ -196,12 +209,3 @@ def _of_file(content: Decoded | DataError, path: Path) -> Decoded | DataError:
         return content
     kind = NotAnImage if isinstance(content, NotAnImage) else DataError
     return kind(f"{path}: {str(content).partition(': ')[2]}")
-
-
-def _write_lists(path: str, found: Neighbours) -> None:
-
-    with h5py.File(path, "w") as file:
-        for name, best in vars(found).items():
-            if best is not None:
-                file.create_dataset(f"{name}/scores", data=best.scores)
-                file.create_dataset(f"{name}/partners", data=best.partners)

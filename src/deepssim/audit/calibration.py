@@ -1,6 +1,6 @@
-"""When a synthetic image is called a copy: a limit calibrated on held-out images, or published ones.
+"""When a synthetic image is called a copy: a limit of the score, calibrated on images that cannot be copies.
 
-Not here: the lists of nearest images (neighbours.py), what is counted with the limit (leakage.py).
+Not here: the evidence (evidence.py), what is counted with the limit (leakage.py).
 """
 
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepssim.audit.retrieval import Neighbours, neighbourhood_ratios
-from deepssim.evaluation.excess import AlarmRate, alarms_of_limit, measured_alarms
+from deepssim.audit.evidence import Best
+from deepssim.evaluation.excess import AlarmRate, alarms_of_limit
 from deepssim.evaluation.groups import Limit, conformal_limit, rate_by_group
 from deepssim.evaluation.intervals import Interval
-from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.seeds import numpy_generator
 
 _FOLDS = 5
-_MOST_RATIO = 1.0  # Carlini et al. 2023: nearer than half the mean distance of the neighbourhood
-NEIGHBOURS = 50  # Carlini et al. 2023
+HELD_OUT = "held-out images, as if they were synthetic"
+OTHER_SUBJECTS = "training images among those of other subjects, as if they were synthetic"
+NOTHING = "none: there are no images of other subjects"
 
 
 @dataclass(frozen=True)
@@ -25,51 +25,34 @@ class Rule:
     """What makes a synthetic image a copy, besides being identical.
 
     Attributes:
-        threshold: scores above it are copies.
-        most_ratio: limit of the neighbourhood ratio that copies must stay below as well; None with a holdout.
-        limit: how the threshold was calibrated; None without a holdout.
-        alarms: measured on images that cannot be copies, bool; and its interval.
-        alarm_rate: share of these controls that the rule calls copies, with its interval.
+        threshold: scores above it are copies; infinity where there are no images of other subjects.
+        limit: how the threshold was calibrated; None without such images.
+        alarms: of the negative controls, each judged by a limit of other subjects, bool.
+        alarm_rate: their rate, with its interval.
         controls: what the controls are, in words.
-        subjects: of the controls, without a holdout; each its own if None.
+        held_out: whether they are held-out images.
     """
 
     threshold: float
-    most_ratio: float | None
     limit: Limit | None
     alarms: np.ndarray
     alarm_rate: Interval
     controls: str
-    subjects: Sequence[str] | None = None
+    held_out: bool
 
     @property
     def false_alarms(self) -> AlarmRate | None:
-        """How often an image that cannot be a copy is called one: by calibration, or as measured; None if not known."""
-        if self.limit is not None:
-            return alarms_of_limit(self.limit)
-        subjects = self.subjects if self.subjects is not None else [str(row) for row in range(len(self.alarms))]
-        return measured_alarms(self.alarms, subjects)
+        """How often an image that cannot be a copy is called one; None if not known."""
+        return None if self.limit is None else alarms_of_limit(self.limit)
 
     @property
     def promised_rate(self) -> float | None:
-        """Probability of a false alarm that the calibration promises; None without a holdout."""
+        """Probability of a false alarm that the calibration promises; None if nothing is promised."""
         return None if self.limit is None else self.limit.promised
 
-    def flags(self, scores: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-        """Return which images are copies.
-
-        Args:
-            scores: best score of each image, floating point (N,).
-            ratios: neighbourhood ratios, float64 (N,), NaN where unknown.
-
-        Returns:
-            bool (N,).
-        """
-        above = np.asarray(scores, dtype=np.float64) > self.threshold
-        if self.most_ratio is None:
-            return above
-        # Where a training set is too small for a neighbourhood there is no ratio, and the score decides alone.
-        return above & ~(ratios >= self.most_ratio)
+    def flags(self, scores: np.ndarray) -> np.ndarray:
+        """Return which images are copies, bool (N,), by their scores, float (N,)."""
+        return np.asarray(scores, dtype=np.float64) > self.threshold
 
 
 def cross_alarms(maxima: np.ndarray, subjects: Sequence[str], rate: float, seed: int) -> np.ndarray:
@@ -100,47 +83,23 @@ def cross_alarms(maxima: np.ndarray, subjects: Sequence[str], rate: float, seed:
     return alarms
 
 
-def calibrated_rule(
-    neighbours: Neighbours, subjects: Sequence[str], *, rate: float, confidence: float, seed: int
-) -> Rule:
-    """Calibrate the limit on held-out subjects, each of whom counts once, however many images there are.
+def calibrated_rule(controls: Best, *, held_out: bool, rate: float, confidence: float, seed: int) -> Rule:
+    """Calibrate the limit on subjects, each of whom counts once, however many images there are.
 
     Args:
-        neighbours: with a holdout.
-        subjects: of the held-out images.
+        controls: images that cannot be copies, with their best candidates.
+        held_out: whether they are held-out images; else training images among those of other subjects.
         rate: false alarms that are allowed.
         confidence: of intervals.
         seed: divides the subjects.
     """
-    assert neighbours.holdout is not None
-    maxima = neighbours.holdout.scores[:, 0].astype(np.float64)
-    limit = conformal_limit(maxima, subjects, rate)
-    alarms = cross_alarms(maxima, subjects, rate, seed)
+    usable = controls.part(np.isfinite(controls.scores))
+    if not len(usable.scores):
+        nothing = np.zeros(0, bool)
+        return Rule(float("inf"), None, nothing, rate_by_group(nothing, []), NOTHING, held_out)
+    limit = conformal_limit(usable.scores, usable.subjects, rate)
+    alarms = cross_alarms(usable.scores, usable.subjects, rate, seed)
     return Rule(
-        limit.value, None, limit, alarms, rate_by_group(alarms, subjects, confidence),
-        "held-out images, as if they were synthetic",
+        limit.value, limit, alarms, rate_by_group(alarms, usable.subjects, confidence),
+        HELD_OUT if held_out else OTHER_SUBJECTS, held_out,
     )  # fmt: skip
-
-
-def published_rule(neighbours: Neighbours, subjects: Sequence[str], *, confidence: float) -> Rule:
-    """Take published limits where there is no holdout: the paper's threshold and the ratio to the local neighbourhood.
-
-    The controls are then training images among those of other subjects. The encoder may have seen them in training, so
-    they are a stand-in for patients whom nothing has seen.
-
-    Args:
-        neighbours: without a holdout.
-        subjects: of the training images.
-        confidence: of intervals.
-
-    Source: arXiv:2509.16582 for the threshold, Carlini et al. 2023, arXiv:2301.13188, for the ratio.
-    """
-    rule = Rule(SSIM_THRESHOLDS.high, _MOST_RATIO, None, np.zeros(0, bool), rate_by_group(np.zeros(0, bool), []), "")
-    if not neighbours.train_others.scores.shape[1]:
-        return Rule(rule.threshold, rule.most_ratio, None, rule.alarms, rule.alarm_rate, "none: there is one subject")
-    best = neighbours.train_others
-    alarms = rule.flags(best.scores[:, 0], neighbourhood_ratios(best, subjects))
-    controls = "training images among those of other subjects, as if they were synthetic"
-    return Rule(
-        rule.threshold, rule.most_ratio, None, alarms, rate_by_group(alarms, subjects, confidence), controls, subjects
-    )

@@ -11,7 +11,7 @@ from deepssim.runtime.threads import available_threads, set_threads
 COPIES_FOUND, CANNOT_TELL = 3, 4
 
 _IN_SECTION = (
-    "real", "synthetic", "holdout", "encoder", "autoencoder", "subjects", "subject_pattern", "image_size",
+    "real", "synthetic", "holdout", "encoder", "thorough", "autoencoder", "subjects", "subject_pattern", "compared_at", "image_size",
     "false_positive_rate", "de_identified", "include", "exclude", "skip_unreadable",
 )  # fmt: skip
 
@@ -28,7 +28,13 @@ def add_audit_command(commands: Any) -> None:
     command.add_argument("synthetic", metavar="SYNTH", help="folder of its synthetic images")
     command.add_argument("--out", required=True, metavar="DIR", help="folder for the report")
     command.add_argument("--holdout", metavar="DIR", help="images of other patients, to calibrate the limit on")
-    command.add_argument("--encoder", metavar="FILE", help="trained encoder; without one it is trained on REAL")
+    command.add_argument("--encoder", metavar="FILE", help="trained encoder, one more source of evidence")
+    command.add_argument(
+        "--thorough",
+        action="store_true",
+        default=None,
+        help="train an encoder on REAL unless one is named: minutes to hours",
+    )
     command.add_argument("--autoencoder", metavar="FILE", help="the generator's autoencoder, for one more control")
     command.add_argument("--subjects", metavar="CSV", help="table with image_path and subject")
     command.add_argument(
@@ -43,7 +49,12 @@ def add_audit_command(commands: Any) -> None:
         "--skip-unreadable", action="store_true", default=None,
         help="judge without the files that cannot be read; by default the verdict is then that the audit cannot tell",
     )  # fmt: skip
-    command.add_argument("--image-size", nargs=2, type=int, metavar=("H", "W"), help="at which images are compared")
+    command.add_argument(
+        "--compared-at", type=int, metavar="PIXELS", help="height and width at which images are compared"
+    )
+    command.add_argument(
+        "--image-size", nargs=2, type=int, metavar=("H", "W"), help="of the images that the encoder sees"
+    )
     command.add_argument("--false-positive-rate", type=float, metavar="RATE", help="rate of false alarms to allow")
     command.add_argument(
         "--de-identified", action="store_true", default=None, help="leave file names and patient ids out of the report"

@@ -28,14 +28,6 @@ SIDE_NAMES = {"real": "training", "synthetic": "synthetic", "holdout": "held-out
 _Side = tuple[str, Collection]
 
 
-def shapes_vary(collections: Mapping[str, Collection]) -> bool:
-    """Return whether training and synthetic images have more than one aspect ratio, be it that of a single image.
-
-    One squashed copy among many images of the original's shape would otherwise be compared with a padded original.
-    """
-    return len(_aspect_shares(collections["real"]).keys() | _aspect_shares(collections["synthetic"]).keys()) > 1
-
-
 def unlike_any(scores: np.ndarray, controls: np.ndarray) -> str | None:
     """Say if synthetic images resemble the training images far less than other real images do.
 
@@ -84,8 +76,7 @@ def _aspects(real: _Side, other: _Side) -> tuple[str, str] | None:
     if _aspects_apart(real[1], other[1]) <= _ASPECTS_APART:
         return None
     effect = (
-        "all images were compared padded, squashed and cropped to one shape, and a copy that was resized in another way can "
-        "be missed"
+        "all images were stretched to one shape, and a copy whose aspect ratio was changed by more than a third can be missed"
         if other[0] == "synthetic"
         else "the limit was calibrated on images of another shape"
     )

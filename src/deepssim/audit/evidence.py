@@ -1,182 +1,137 @@
-"""Evidence for each candidate: SSIM after alignment with its original, and the same for images that cannot be copies.
+"""The evidence of an audit: candidates of synthetic, held-out and training images, all found and proved in the same way.
 
-Not here: finding candidates (retrieval.py), calling them copies (calibration.py).
+Not here: how a pair is proved (detection/, registration/), the limit (calibration.py).
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from tqdm import tqdm
 
-from deepssim.audit import leakage
-from deepssim.audit.preflight import Finding, suspicious_pairs
-from deepssim.audit.retrieval import Neighbours
-from deepssim.audit.sides import Side, Sides
-from deepssim.config.audit import AuditConfig
-from deepssim.evaluation.groups import tail_limit
-from deepssim.ground_truth.labels import SSIM_THRESHOLDS
+from deepssim.audit.cache import AuditCache
+from deepssim.audit.sides import AuditTools, Side, Sides
+from deepssim.detection.gallery import Gallery, build_gallery
+from deepssim.detection.search import Cosines, Found, search
 from deepssim.images.packs import ImagePack
-from deepssim.registration.search import align
-from deepssim.similarity.topk import TopK
-
-_SAME_PICTURE = 0.95  # SSIM after alignment of two images of one moment
-_SUSPECTS = 50  # pairs of real images that are aligned to find the same picture under two names
+from deepssim.similarity.embeddings import Embeddings
 
 
-class Aligned(NamedTuple):
-    """An image aligned with the training image that it may copy; all images float32 (H, W), 0 to 1.
+@dataclass(frozen=True)
+class Best:
+    """The best candidate of each of N images.
 
     Attributes:
-        image: the image, moved.
-        ssim: exact SSIM of the two.
-        real: the training image.
-        other: the image as it was.
+        scores: float64 (N,), minus infinity where an image has no candidate.
+        partners: int64 (N,), training images; -1 where there is none.
+        cues: float32 (N, C), of that pair.
+        subjects: of the images.
     """
 
-    image: np.ndarray
-    ssim: float
-    real: np.ndarray
-    other: np.ndarray
+    scores: np.ndarray
+    partners: np.ndarray
+    cues: np.ndarray
+    subjects: list[str]
+
+    def part(self, chosen: np.ndarray) -> "Best":
+        """Return some of the images, bool (N,)."""
+        subjects = [name for name, kept in zip(self.subjects, chosen, strict=True) if kept]
+        return Best(self.scores[chosen], self.partners[chosen], self.cues[chosen], subjects)
 
 
-def confirmed(copies: leakage.Copies, aligned: dict[int, Aligned], limit: float) -> np.ndarray:
-    """Return the candidates whose SSIM after alignment is above a limit; identical ones need no confirmation.
+def best_of(found: Found, scores: np.ndarray, subjects: Sequence[str]) -> Best:
+    """Return the candidate of the highest score of each image.
 
     Args:
-        copies: candidates.
-        aligned: aligned images by row.
-        limit: see `confirmation_limit`.
-
-    Returns:
-        bool (S,).
+        found: candidates.
+        scores: of each, float64 (N, K).
+        subjects: of the images.
     """
-    candidates = copies.flagged & ~copies.identical
-    return candidates & [row in aligned and aligned[row].ssim > limit for row in range(len(candidates))]
+    rows = np.arange(len(scores))
+    if not scores.shape[1]:
+        empty = np.zeros((len(scores), found.cues.shape[2]), np.float32)
+        return Best(np.full(len(scores), -np.inf), np.full(len(scores), -1), empty, list(subjects))
+    place = scores.argmax(axis=1)
+    return Best(scores[rows, place], found.partners[rows, place], found.cues[rows, place], list(subjects))
 
 
-def confirmation_limit(ssim: np.ndarray, subjects: Sequence[str], tried: int, error: float) -> float:
-    """Return the SSIM after alignment that confirms a copy.
+class Detective:
+    """Finds candidates among the training images; what an earlier audit found is taken from the cache.
 
     Args:
-        ssim: of the negative controls, float64 (N,), NaN where it was not computed.
-        subjects: of the controls.
-        tried: synthetic images that are compared with the limit.
-        error: probability that any of them exceeds it without being a copy.
-
-    Returns:
-        At least the published threshold of a duplicate; infinity where there are too few subjects to tell.
+        sides: all images.
+        tools: seed, threads and encoder.
+        store: cache.
+        candidates: of each source.
     """
-    return max(SSIM_THRESHOLDS.high, tail_limit(ssim, subjects, tried, error))
+
+    def __init__(self, sides: Sides, tools: AuditTools, store: AuditCache, candidates: int) -> None:
+        self._train, self._tools, self._store, self._candidates = sides.train, tools, store, candidates
+        encoder = sides.train.embeddings.checksum if tools.encoder else ""
+        self._kind = [sides.train.pixel_hashes, encoder, tools.seed, candidates]
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The training images, prepared when they are first needed."""
+        return build_gallery(self._train.pack, self._tools.seed, threads=self._tools.threads)
+
+    def of_side(self, side: Side, name: str) -> Found:
+        """Return the candidates of synthetic or held-out images."""
+        return self.of_pack(side.pack, side.pixel_hashes, side.embeddings, name)
+
+    def of_other_subjects(self) -> Found:
+        """Return the candidates of training images among those of other subjects."""
+        names = np.unique(np.asarray(self._train.subjects, dtype=object).astype(str), return_inverse=True)[1]
+        return self._search(
+            self._train.pack,
+            [f"{content} {subject}" for content, subject in zip(self._train.pixel_hashes, names, strict=True)],
+            self._train.embeddings,
+            "training images",
+            [*self._kind, names.tolist()],
+            lambda rows: names[rows][:, None] == names[None],
+        )
+
+    def of_pack(self, pack: ImagePack, hashes: Sequence[str], embeddings: Embeddings | None, name: str) -> Found:
+        """Return the candidates of images.
+
+        Args:
+            pack: images.
+            hashes: of their pixels.
+            embeddings: of an encoder, where the audit has one; made if None.
+            name: of the images, for the progress bar.
+        """
+        return self._search(pack, hashes, embeddings, name, self._kind, None)
+
+    def _search(
+        self,
+        pack: ImagePack,
+        contents: Sequence[str],
+        embeddings: Embeddings | None,
+        name: str,
+        kind: list[object],
+        excluded: Callable[[np.ndarray], np.ndarray] | None,
+    ) -> Found:
+        def find(rows: np.ndarray) -> Found:
+            part = ImagePack(pack.images[rows], [pack.keys[row] for row in rows])
+            return search(
+                self.gallery,
+                part,
+                k=self._candidates,
+                excluded=None if excluded is None else lambda some: excluded(rows[some]),
+                cosines=self._cosines(part, None if embeddings is None else embeddings.values[rows]),
+                threads=self._tools.threads,
+                progress=f"comparing {name}",
+            )
+
+        return self._store.candidates(kind, contents, find)
+
+    def _cosines(self, pack: ImagePack, values: np.ndarray | None) -> Cosines | None:
+        if not self._tools.encoder:
+            return None
+        other = self._tools.embed(pack).values if values is None else values
+        return Cosines(_unit(self._train.embeddings.values), _unit(other))
 
 
-def best_rows(copies: leakage.Copies, count: int) -> np.ndarray:
-    """Return the synthetic images that resemble a training image most.
-
-    Args:
-        copies: with their scores.
-        count: images to return at most.
-
-    Returns:
-        int64, shape (count,), rows of the synthetic images, best first.
-    """
-    return np.argsort(-copies.scores, kind="stable")[:count]
-
-
-def align_best(
-    copies: leakage.Copies, train: Side, synthetic: Side, borderline: np.ndarray, options: AuditConfig
-) -> dict[int, Aligned]:
-    """Align the best candidates and the borderline images with their originals.
-
-    Args:
-        copies: candidates and their originals.
-        train, synthetic: images.
-        borderline: rows of the synthetic images closest to the limit, int64 (B,).
-        options: section `audit`.
-
-    Returns:
-        Aligned images by row of the synthetic images.
-    """
-    rows = np.unique(np.concatenate([best_rows(copies, max(options.verified, options.gallery)), borderline]))
-    return align_pairs(train.packs, copies.original, synthetic.packs, rows)
-
-
-def align_pairs(
-    real: Sequence[ImagePack], partners: np.ndarray, other: Sequence[ImagePack], rows: np.ndarray
-) -> dict[int, Aligned]:
-    """Align images with their partners, in the geometry in which they then fit best.
-
-    Args:
-        real: images to align with, once for each geometry.
-        partners: row in `real` of each image of `other`, int64 (N,).
-        other: images to align, once for each geometry.
-        rows: which of them, int64 (n,).
-
-    Returns:
-        Aligned images by row of `other`.
-    """
-    found = {}
-    for row in tqdm(rows.tolist(), desc="aligning", unit="pair", disable=None):
-        tried = []
-        for first, second in zip(real, other, strict=True):
-            pair = ImagePack(np.stack([first.images[partners[row]], second.images[row]]), ["real", "other"]).unit()
-            registered = align(*pair)
-            tried.append(Aligned(registered.image, registered.ssim, *pair))
-        found[row] = max(tried, key=lambda item: item.ssim)
-    return found
-
-
-def negative_controls(sides: Sides, neighbours: Neighbours) -> tuple[TopK, Side]:
-    """Return the images that cannot be copies, with their nearest training images.
-
-    Args:
-        sides: held-out images or, without a holdout, training images among those of other subjects.
-        neighbours: of all images.
-    """
-    if sides.holdout is None:
-        return neighbours.train_others, sides.train
-    assert neighbours.holdout is not None
-    return neighbours.holdout, sides.holdout
-
-
-def control_ssim(sides: Sides, neighbours: Neighbours, count: int) -> np.ndarray:
-    """Align the negative controls that resemble a training image most.
-
-    Args:
-        sides, neighbours: see `negative_controls`.
-        count: images to align, and at least 50.
-
-    Returns:
-        float64 (N,), NaN for the others.
-    """
-    best, side = negative_controls(sides, neighbours)
-    if not best.scores.shape[1]:
-        return np.full(len(side.pack.keys), np.nan)
-    rows = np.argsort(-best.scores[:, 0], kind="stable")[: max(count, _SUSPECTS)]
-    ssim = np.full(len(side.pack.keys), np.nan)
-    for row, aligned in align_pairs(sides.train.packs, best.partners[:, 0], side.packs, rows).items():
-        ssim[row] = aligned.ssim
-    return ssim
-
-
-def same_pictures(sides: Sides, neighbours: Neighbours, ssim: np.ndarray) -> list[Finding]:
-    """Find controls that are nearly the same picture as a training image of another subject.
-
-    Args:
-        sides, neighbours: see `negative_controls`.
-        ssim: of the controls after alignment, float64 (N,), NaN where unknown.
-    """
-    best, side = negative_controls(sides, neighbours)
-    if not best.scores.shape[1]:
-        return []
-    pairs = suspicious_pairs(
-        best.scores[:, 0], best.partners[:, 0], side.pack.keys, sides.train.pack.keys, ssim, _SAME_PICTURE
-    )
-    if not pairs:
-        return []
-    what = "held-out images" if sides.holdout else "training images"
-    message = (
-        f"{len(pairs)} {what} have an SSIM above {_SAME_PICTURE:g} with a training image of another subject after "
-        "alignment; if they are one patient under two names, the limit is too high and hides copies"
-    )
-    return [Finding("the same picture under two subjects", message, pairs[:20], sides.holdout is not None)]
+def _unit(values: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return (values / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)

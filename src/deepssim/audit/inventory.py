@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.subjects import find_subjects, numbered, volumes_of
 from deepssim.config.audit import AuditConfig
@@ -21,8 +19,6 @@ from deepssim.errors import ConfigError, DataError, NotAnImage
 from deepssim.images.folders import Collection, Decoded, TreeSide, collect, of_side
 from deepssim.images.frames import NOT_READ
 from deepssim.images.listing import Entry, Status, list_folder
-from deepssim.images.packs import ImagePack
-from deepssim.images.standardize import Geometry
 
 logger = logging.getLogger(__name__)
 
@@ -134,40 +130,6 @@ def require_apart(folders: Mapping[str, Path], entries: Mapping[str, Sequence[En
                 )
 
 
-def variants(inventories: Mapping[str, Inventory], store: AuditCache, options: AuditConfig, threads: int) -> dict[
-    str, tuple[ImagePack, ...]
-]:  # fmt: skip
-    """Read all images again, squashed and cropped to the size of the audit instead of padded.
-
-    Args:
-        inventories: by side, with images that are padded.
-        store, options, threads: as of `take_inventory`.
-
-    Returns:
-        Packs with the keys of each side's images, one for each geometry.
-    """
-    found = {}
-    for name, item in inventories.items():
-        files = [entry.path for entry in item.entries if entry.status is Status.READ]
-        packs = []
-        for geometry in (Geometry.SQUASH, Geometry.CROP):
-            decoded = store.decoded(
-                files,
-                options.image_size,
-                options.intensity_percentiles,
-                options.volumes,
-                threads=threads,
-                geometry=geometry,
-            )
-            for content in decoded:
-                if isinstance(content, DataError):  # it was readable a moment ago
-                    raise content
-            pixels = np.concatenate([content.images for content in decoded if isinstance(content, Decoded)])
-            packs.append(ImagePack(pixels[item.collection.rows], item.collection.pack.keys))
-        found[name] = tuple(packs)
-    return found
-
-
 def find_subjects_of(inventory: Inventory, name: str, store: AuditCache, options: AuditConfig) -> list[str]:
     """Return the subject of every image of one side; of synthetic images the volume, or the image itself.
 
@@ -215,7 +177,7 @@ def _read(
     name: str, root: Path, entries: list[Entry], store: AuditCache, options: AuditConfig, threads: int
 ) -> Inventory:
     files = [entry.path for entry in entries if entry.status is Status.READ]
-    decoded = store.decoded(files, options.image_size, options.intensity_percentiles, options.volumes, threads=threads)
+    decoded = store.decoded(files, _size(options), options.intensity_percentiles, options.volumes, threads=threads)
     content = {path: item for path, item in zip(files, decoded, strict=True) if isinstance(item, Decoded)}
     failures = {path: item for path, item in zip(files, decoded, strict=True) if isinstance(item, DataError)}
     entries = [_failed(entry, failures[entry.path]) if entry.path in failures else entry for entry in entries]
@@ -224,6 +186,10 @@ def _read(
     inventory = Inventory(root, entries, collect(root, list(content), list(content.values())))
     _log(name, inventory, options)
     return inventory
+
+
+def _size(options: AuditConfig) -> tuple[int, int]:
+    return options.compared_at, options.compared_at
 
 
 def _failed(entry: Entry, error: DataError) -> Entry:
@@ -236,7 +202,7 @@ def _log(name: str, inventory: Inventory, options: AuditConfig) -> None:
     logger.info(
         "%s: %d images of %s pixels, resized to %s", name, len(collection.pack.keys),
         ", ".join(f"{size} ({count})" for size, count in sorted(collection.sizes.items())[:5]),
-        "x".join(map(str, options.image_size)),
+        "x".join(map(str, _size(options))),
     )  # fmt: skip
     for status, reason, count in inventory.counts():
         level = logging.WARNING if status is Status.NOT_READ else logging.INFO

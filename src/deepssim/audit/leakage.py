@@ -12,7 +12,7 @@ import pandas as pd
 
 from deepssim.audit.calibration import Rule
 from deepssim.audit.controls import Control
-from deepssim.audit.retrieval import Neighbours, neighbourhood_ratios
+from deepssim.audit.evidence import Best
 from deepssim.evaluation.excess import excess_rate, independent_controls, rate_with_missed
 from deepssim.evaluation.groups import rate_by_group
 from deepssim.evaluation.intervals import Interval, share_interval
@@ -33,7 +33,7 @@ class Copies:
         identical: bool (S,), equal in every pixel to a training image.
         original: int64 (S,), the training image that each resembles most; for identical ones the equal one.
         scores: float64 (S,), with that image.
-        ratios: float64 (S,), to the local neighbourhood.
+        cues: float32 (S, C), the evidence for it.
         copied: bool (T,), training images with a copy.
     """
 
@@ -41,37 +41,27 @@ class Copies:
     identical: np.ndarray
     original: np.ndarray
     scores: np.ndarray
-    ratios: np.ndarray
+    cues: np.ndarray
     copied: np.ndarray
 
 
-def find_copies(
-    neighbours: Neighbours,
-    rule: Rule,
-    subjects: Sequence[str],
-    train_hashes: Sequence[str],
-    synthetic_hashes: Sequence[str],
-) -> Copies:
+def find_copies(best: Best, rule: Rule, train_hashes: Sequence[str], synthetic_hashes: Sequence[str]) -> Copies:
     """Judge every synthetic image.
 
     Args:
-        neighbours, rule: of the audit.
-        subjects: of the T training images.
+        best: candidates of the synthetic images.
+        rule: of the audit.
         train_hashes, synthetic_hashes: hash of each image's pixels; equal ones are copies whatever a score says.
     """
     place = {content: row for row, content in reversed(list(enumerate(train_hashes)))}
     equal = np.array([place.get(content, -1) for content in synthetic_hashes], dtype=np.int64)
     identical = equal >= 0
-    best = neighbours.synthetic
-    ratios = neighbourhood_ratios(best, subjects)
-    scores = np.where(identical, 1.0, best.scores[:, 0].astype(np.float64))
-    flagged = rule.flags(best.scores[:, 0], ratios) | identical
-    original = np.where(identical, equal, best.partners[:, 0])
+    flagged = rule.flags(best.scores) | identical
+    original = np.where(identical, equal, np.maximum(best.partners, 0))
     copied = np.zeros(len(train_hashes), bool)
-    if rule.most_ratio is None:
-        copied = neighbours.train.scores[:, 0].astype(np.float64) > rule.threshold
     copied[original[flagged]] = True
-    return Copies(flagged, identical, original, scores, ratios, copied)
+    scores = np.where(np.isfinite(best.scores), best.scores, 0.0)
+    return Copies(flagged, identical, original, scores, best.cues, copied)
 
 
 def leakage_figures(
@@ -89,7 +79,7 @@ def leakage_figures(
 
     Args:
         copies, rule: of the audit.
-        confirmed: copies that SSIM after alignment confirms, bool (S,).
+        confirmed: copies whose score chance does not reach, bool (S,).
         subjects: of the training images.
         synthetic_groups: of the synthetic images; slices of one generated volume belong together.
         confidence, repetitions, seed: of intervals.

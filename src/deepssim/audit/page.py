@@ -13,13 +13,11 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from deepssim.audit.evidence import best_rows
 from deepssim.audit.examination import Verdict
 from deepssim.audit.plots import controls_svg, scores_svg, shares_svg
 from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, kinds, subjects
 from deepssim.audit.wording import SIDE_NAMES, percent
 from deepssim.evaluation.intervals import Interval
-from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 
 _LARGEST = 128  # pixels of a shown image's longer side; larger ones would make the page too heavy
 _CLASSES = {Verdict.COPIES: "found", Verdict.CANDIDATES: "unsure", Verdict.NONE: "none", Verdict.CANNOT_TELL: "unsure"}
@@ -66,24 +64,18 @@ def share_text(interval: Interval) -> str:
 
 
 def _plots(report: AuditReport) -> dict[str, str]:
-    figures, neighbours = report.figures, report.neighbours
-    controls = neighbours.train_others if report.holdout is None else neighbours.holdout
-    assert controls is not None
-    maxima = controls.scores[:, 0] if controls.scores.shape[1] else None
+    figures = report.figures
     shares = [
         ("synthetic images above the limit", figures.leakage["flagged_share"]),
         ("… less false alarms", figures.leakage["synthetic_that_copy"]),
         ("… plus missed copies", figures.leakage["with_missed"]),
         ("negative controls above the limit", figures.rule.alarm_rate),
         ("training images copied", figures.leakage["training_copied"]),
-        ("held-out images copied, by chance", figures.leakage["holdout_copied"]),
         ("training subjects copied", figures.leakage["subjects_copied"]),
     ]
     drawn = {
-        "scores_plot": scores_svg(figures.copies.scores, maxima, figures.rule.threshold, SSIM_THRESHOLDS.high),
-        "shares_plot": shares_svg(
-            [(name, share) for name, share in shares if share is not None and np.isfinite(share.value)]
-        ),
+        "scores_plot": scores_svg(figures.copies.scores, figures.negative.scores, figures.rule.threshold),
+        "shares_plot": shares_svg([(name, share) for name, share in shares if np.isfinite(share.value)]),
         "controls_plot": controls_svg(figures.controls),
     }
     return {name: _data_uri(svg.encode(), "image/svg+xml") for name, svg in drawn.items()}
@@ -92,7 +84,7 @@ def _plots(report: AuditReport) -> dict[str, str]:
 def _gallery(report: AuditReport) -> list[dict[str, Any]]:
     """Return the pairs to show: the best ones and those closest to the limit."""
     copies, kind, names = report.figures.copies, kinds(report), report.names
-    best = best_rows(copies, report.config.audit.gallery)
+    best = np.argsort(-copies.scores, kind="stable")[: report.config.audit.gallery].tolist()
     further = [row for row in report.figures.borderline if row not in set(best)]
     shown = []
     for row in [*best, *further]:
@@ -105,7 +97,6 @@ def _gallery(report: AuditReport) -> list[dict[str, Any]]:
                 "kind": kind[row],
                 "borderline": bool(row in set(report.figures.borderline)),
                 "score": float(copies.scores[row]),
-                "ratio": float(copies.ratios[row]),
                 **_pictures(report, row),
             }
         )
@@ -113,14 +104,16 @@ def _gallery(report: AuditReport) -> list[dict[str, Any]]:
 
 
 def _pictures(report: AuditReport, row: int) -> dict[str, Any]:
-    aligned = report.figures.aligned[int(row)]
-    real, synthetic = aligned.real, aligned.other
+    real, synthetic = (
+        pack.images[place] / 255
+        for pack, place in ((report.train.pack, report.figures.copies.original[row]), (report.synthetic.pack, row))
+    )
     return {
-        "ssim": aligned.ssim,
+        "ssim": float(report.figures.copies.cues[row, 3]),
         "real_picture": _png(real),
         "synthetic_picture": _png(synthetic),
         "difference": _png(np.abs(real - synthetic)),
-        "aligned_difference": _png(np.abs(real - aligned.image)),
+        "aligned_difference": _png(np.abs(real - synthetic)),
     }
 
 

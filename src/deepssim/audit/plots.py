@@ -21,33 +21,33 @@ _SYNTHETIC, _CONTROL = "#D55E00", "#0072B2"
 _BINS = 50
 
 
-def scores_svg(synthetic: np.ndarray, controls: np.ndarray | None, threshold: float, published: float) -> str:
-    """Draw the best scores of synthetic images beside those of images that cannot be copies.
+def scores_svg(synthetic: np.ndarray, controls: np.ndarray, threshold: float) -> str:
+    """Draw the scores of synthetic images beside those of images that cannot be copies, on an axis linear up to 1, then logarithmic.
 
     Args:
-        synthetic: float (S,).
-        controls: float (N,), or None.
-        threshold: of the audit.
-        published: threshold of a duplicate.
+        synthetic: float (S,), at least 0.
+        controls: float (N,).
+        threshold: of the audit; not drawn if infinite.
 
     Returns:
         SVG.
     """
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     axis = figure.subplots()
-    both = synthetic if controls is None else np.concatenate([synthetic, controls])
-    edges = np.linspace(
-        min(float(both.min()), threshold) - 0.01, max(float(both.max()), threshold) + 0.01, _BINS + 1
-    ).tolist()
+    highest = max(float(synthetic.max(initial=1.0)), float(controls.max(initial=1.0)), 2.0)
+    edges = np.sinh(np.linspace(0, np.arcsinh(1.05 * highest), _BINS + 1)).tolist()
     axis.hist(synthetic, edges, weights=np.full(len(synthetic), 100 / len(synthetic)), color=_SYNTHETIC, alpha=0.55,
               label=f"synthetic ({len(synthetic):,})")  # fmt: skip
-    if controls is not None and len(controls):
+    if len(controls):
         axis.hist(controls, edges, weights=np.full(len(controls), 100 / len(controls)), histtype="step",
                   color=_CONTROL, linewidth=1.8, label=f"negative controls ({len(controls):,})")  # fmt: skip
-    axis.axvline(threshold, color="black", linestyle="--", linewidth=1.2, label=f"limit {threshold:.3f}")
-    if abs(published - threshold) > 1e-9:
-        axis.axvline(published, color="black", linestyle=":", linewidth=1.2, label=f"published {published:g}")
-    axis.set_xlabel("score with the nearest training image (cosine, higher is more similar)")
+    if np.isfinite(threshold):
+        axis.axvline(threshold, color="black", linestyle="--", linewidth=1.2, label=f"limit {threshold:.2f}")
+    axis.set_xscale("symlog", linthresh=1)
+    axis.set_xlim(0, edges[-1])
+    ticks = [tick for tick in (0, 0.5, 1, 2, 5, 10, 20) if tick <= edges[-1]]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_xlabel("score with the best training image; unrelated images reach about 1")
     axis.set_ylabel("images, %")
     _finish(axis)
     axis.legend(frameon=False, fontsize=8)

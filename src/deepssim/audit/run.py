@@ -6,27 +6,27 @@ Not here: the statistics (examination.py), the page (page.py), the command line 
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deepssim.audit.cache import AuditCache
-from deepssim.audit.comparability import shapes_vary
 from deepssim.audit.examination import Verdict, examine
-from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory, variants
+from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory
 from deepssim.audit.page import write_page
 from deepssim.audit.preflight import preflight
-from deepssim.audit.retrieval import Neighbours, find_neighbours, merge
-from deepssim.audit.sides import AuditTools, Shape, Side, Sides
+from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.tables import AuditReport, write_tables
 from deepssim.config.choices import MetricName, Precision
 from deepssim.config.settings import Config, parse_config
+from deepssim.detection.pattern import SIDE as PATTERN_SIDE
+from deepssim.detection.pattern import pattern
 from deepssim.errors import DataError
-from deepssim.images.folders import Collection, pixel_hashes
+from deepssim.images.folders import Collection
 from deepssim.images.packs import ImagePack
+from deepssim.images.standardize import resized
 from deepssim.metrics import METRICS
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.runtime.provenance import file_checksum
@@ -43,6 +43,7 @@ OUTPUTS = {
     "drop": "drop.txt",
 }
 _BATCH = 256  # images embedded at a time
+PATTERNS = "none: coarse patterns, which need no training"
 
 
 def run_audit(
@@ -78,16 +79,12 @@ def run_audit(
     collections = {name: item.collection for name, item in inventories.items()}
     subjects = {name: find_subjects_of(item, name, store, options) for name, item in inventories.items()}
     findings, usable = preflight(inventories, subjects, options)
-    weights, about = _encoder(collections["real"], subjects["real"], store, config)
-    tools = AuditTools(_embedder(weights, config), config.seed, threads, _reconstruction(config))
-    checksum = file_checksum(weights)
-    packs = variants(inventories, store, options, threads) if shapes_vary(collections) else {}
-    sides = _sides(collections, packs, subjects, usable, store, checksum, tools)
-    neighbours = _neighbours(sides, store, tools, checksum, options.top_k)
+    tools, about = _tools(collections["real"], subjects["real"], store, config, threads)
+    sides = _sides(collections, subjects, usable, store, tools, about["sha256"])
     complete = options.skip_unreadable or not any(item.unread or item.unread_parts for item in inventories.values())
-    figures = examine(sides, neighbours, findings, options, tools, complete=complete)
-    about |= {"sha256": checksum, "seconds_of_audit": round(time.perf_counter() - started, 1)}
-    report = AuditReport(sides, figures, neighbours, inventories, config, about, store.salt())
+    figures = examine(sides, findings, options, tools, store, complete=complete)
+    about |= {"seconds_of_audit": round(time.perf_counter() - started, 1)}
+    report = AuditReport(sides, figures, inventories, config, about, store.salt())
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
     write_page(page, report, found)
     logger.info("%s", found["verdict"]["sentence"])
@@ -165,61 +162,63 @@ def above_limit(found: dict[str, Any], rate: float) -> bool:
     return found["verdict"]["result"] == Verdict.COPIES and (rate == 0 or estimate > rate)
 
 
-def _encoder(
-    real: Collection, subjects: Sequence[str], store: AuditCache, config: Config
-) -> tuple[Path, dict[str, Any]]:
-    """Return the encoder's file and where it is from."""
-    if config.audit.encoder is None:
-        # Lightning takes seconds to import, which an audit with a given encoder saves.
+def _tools(
+    real: Collection, subjects: Sequence[str], store: AuditCache, config: Config, threads: int
+) -> tuple[AuditTools, dict[str, Any]]:
+    """Return what the audit works with, and what the report says of the encoder."""
+    options = config.audit
+    reconstruct = _reconstruction(config)
+    if options.encoder is None and not options.thorough:
+        about = {"source": PATTERNS, "sha256": "", "training_seconds": None}
+        return AuditTools(_embed_patterns, False, config.seed, threads, reconstruct), about
+    if options.encoder is None:
+        # Lightning takes seconds to import, which other audits save.
         from deepssim.audit.encoder import trained_encoder
 
-        return trained_encoder(real, subjects, store, config)
-    if not Path(config.audit.encoder).is_file():
-        raise DataError(f"{config.audit.encoder}: does not exist; name an existing encoder file")
-    return Path(config.audit.encoder), {"source": "given", "training_seconds": None}
+        weights, about = trained_encoder(real, subjects, store, config)
+    else:
+        weights, about = Path(options.encoder), {"source": "given", "training_seconds": None}
+        if not weights.is_file():
+            raise DataError(f"{options.encoder}: does not exist; name an existing encoder file")
+    embed = _embedder(weights, config)
+    return AuditTools(embed, True, config.seed, threads, reconstruct), about | {"sha256": file_checksum(weights)}
+
+
+def _embed_patterns(pack: ImagePack) -> Embeddings:
+    """Return the coarse patterns of images, which need no training."""
+    values = np.stack([pattern(resized(image, PATTERN_SIDE, PATTERN_SIDE)) for image in pack.images])
+    return Embeddings(values, pack.keys, PATTERNS, "")
 
 
 def _embedder(weights: Path, config: Config) -> Callable[[ImagePack], Embeddings]:
     encode = METRICS[MetricName.DEEPSSIM].embed
     assert encode is not None
-    # One precision for all runs: embeddings of earlier ones are compared with new ones.
-    return lambda pack: encode(str(weights), pack, config.device, _BATCH, Precision.FLOAT32, config.published.trust)
+    height, width = config.audit.image_size
+
+    def embed(pack: ImagePack) -> Embeddings:
+        images = np.stack([resized(image, height, width) for image in pack.images])
+        # One precision for all runs: embeddings of earlier ones are compared with new ones.
+        return encode(
+            str(weights), ImagePack(images, pack.keys), config.device, _BATCH, Precision.FLOAT32, config.published.trust
+        )
+
+    return embed
 
 
 def _sides(
     collections: dict[str, Collection],
-    packs: Mapping[str, tuple[ImagePack, ...]],
     subjects: dict[str, list[str]],
     usable: np.ndarray | None,
     store: AuditCache,
-    checksum: str,
     tools: AuditTools,
+    checksum: str,
 ) -> Sides:
-    def shape(pack: ImagePack, hashes: list[str]) -> Shape:
-        return Shape(pack, hashes, store.embeddings(pack, hashes, checksum, tools.embed))
-
     sides = {}
     for name, item in collections.items():
-        first = shape(item.pack, item.pixel_hashes)
-        others = tuple(shape(pack, pixel_hashes(pack)) for pack in packs.get(name, ()))
-        sides[name] = Side(first.pack, first.pixel_hashes, subjects[name], first.embeddings, others)
+        embeddings = store.embeddings(item.pack, item.pixel_hashes, checksum, tools.embed)
+        sides[name] = Side(item.pack, item.pixel_hashes, subjects[name], embeddings)
     holdout = _part(sides["holdout"], usable) if usable is not None and usable.any() else None
     return Sides(sides["real"], sides["synthetic"], holdout)
-
-
-def _neighbours(sides: Sides, store: AuditCache, tools: AuditTools, checksum: str, k: int) -> Neighbours:
-    """Find the nearest images; where the shapes of the sides differ, in every geometry, of which the best counts."""
-    present = [side for side in (sides.train, sides.synthetic, sides.holdout) if side]
-    found = []
-    for shapes in zip(*(side.shapes for side in present), strict=True):
-        train, synthetic, *holdout = (shape.embeddings for shape in shapes)
-        search = partial(
-            find_neighbours, train, synthetic, holdout[0] if holdout else None, sides.train.subjects, k=k,
-            threads=tools.threads,
-        )  # fmt: skip
-        hashes = ([shape.pixel_hashes, side.subjects] for shape, side in zip(shapes, present, strict=True))
-        found.append(store.neighbours([checksum, k, *hashes], search))
-    return merge(found)
 
 
 def _part(side: Side, chosen: np.ndarray) -> Side:
@@ -229,13 +228,9 @@ def _part(side: Side, chosen: np.ndarray) -> Side:
     def pick(values: Sequence[str]) -> list[str]:
         return [values[row] for row in rows.tolist()]
 
-    def part(shape: Shape) -> Shape:
-        keys = pick(shape.pack.keys)
-        embeddings = dataclasses.replace(shape.embeddings, values=shape.embeddings.values[rows], keys=keys)
-        return Shape(ImagePack(shape.pack.images[rows], keys), pick(shape.pixel_hashes), embeddings)
-
-    first, *others = map(part, side.shapes)
-    return Side(first.pack, first.pixel_hashes, pick(side.subjects), first.embeddings, tuple(others))
+    keys = pick(side.pack.keys)
+    embeddings = dataclasses.replace(side.embeddings, values=side.embeddings.values[rows], keys=keys)
+    return Side(ImagePack(side.pack.images[rows], keys), pick(side.pixel_hashes), pick(side.subjects), embeddings)
 
 
 def _reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:

@@ -17,17 +17,14 @@ import pandas as pd
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.inventory import Inventory, without_names
 from deepssim.audit.leakage import subject_table
-from deepssim.audit.retrieval import Neighbours
 from deepssim.audit.sides import Side, Sides
 from deepssim.audit.wording import HIDDEN, sentence
 from deepssim.config.base import as_settings
 from deepssim.config.settings import Config
 from deepssim.datasets.tables import write_csv
-from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.distort import protocol
 from deepssim.images.folders import checksums
 from deepssim.images.listing import printable
-from deepssim.images.standardize import Geometry
 from deepssim.runtime.json_files import as_json
 from deepssim.runtime.provenance import fingerprint, versions
 from deepssim.seeds import numpy_generator
@@ -42,7 +39,7 @@ class AuditReport:
 
     Attributes:
         sides: the images that were judged.
-        figures, neighbours: what was found.
+        figures: what was found.
         inventories: what the folders hold, by `real`, `synthetic` and `holdout`.
         config: the settings.
         encoder: `source`, `sha256` and `training_seconds` of the encoder.
@@ -51,7 +48,6 @@ class AuditReport:
 
     sides: Sides
     figures: AuditFigures
-    neighbours: Neighbours
     inventories: Mapping[str, Inventory]
     config: Config
     encoder: Mapping[str, Any]
@@ -180,7 +176,7 @@ def pair_table(report: AuditReport) -> pd.DataFrame:
     copies, kind = report.figures.copies, kinds(report)
     rows = np.flatnonzero(kind != "different")
     rows = rows[np.argsort(-copies.scores[rows], kind="stable")].tolist()
-    names, keys, aligned = report.names, report.train.pack.keys, report.figures.aligned
+    names, keys = report.names, report.train.pack.keys
     return pd.DataFrame(
         {
             "synthetic": [names.synthetic(report.synthetic.pack.keys[row]) for row in rows],
@@ -188,9 +184,8 @@ def pair_table(report: AuditReport) -> pd.DataFrame:
             "subject": [names.subject(report.train.subjects[copies.original[row]]) for row in rows],
             "kind": kind[rows],
             "score": copies.scores[rows].round(4),
-            "neighbourhood_ratio": copies.ratios[rows].round(4),
-            "ssim_aligned": [round(aligned[row].ssim, 4) if row in aligned else None for row in rows],
         }
+        | {name: copies.cues[rows, column].round(4) for column, name in enumerate(report.figures.score.names)}
     )
 
 
@@ -212,8 +207,9 @@ def summarise(report: AuditReport) -> dict[str, Any]:
                 "probability_by_chance": figures.chance if len(rule.alarms) else None,
             },
             "figures": figures.leakage
-            | {"confirmed_by_ssim": int(figures.confirmed.sum()), "ssim_confirms_above": figures.confirmed_above},
+            | {"confirmed": int(figures.confirmed.sum()), "score_confirms_above": figures.confirmed_above},
             "rule": _rule(report),
+            "score": {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(figures.score).items()},
             "controls": {
                 "protocol": protocol(report.config.seed, options.controls),
                 "negative": {"what": rule.controls, "false_alarms": rule.alarm_rate},
@@ -236,15 +232,13 @@ def summarise(report: AuditReport) -> dict[str, Any]:
 
 
 def _rule(report: AuditReport) -> dict[str, Any]:
-    rule, copies = report.figures.rule, report.figures.copies
+    rule = report.figures.rule
     return {
-        "score_above": rule.threshold,
-        "neighbourhood_ratio_below": rule.most_ratio,
+        "score_above": rule.threshold if np.isfinite(rule.threshold) else None,
         "false_alarms_promised": rule.promised_rate,
-        "calibrated_on": len(report.holdout.pack.keys) if report.holdout else None,
-        "above_published_threshold": int((copies.scores > SSIM_THRESHOLDS.high).sum()),
-        "published_threshold": SSIM_THRESHOLDS.high,
-        "ratio_below_1": int((copies.ratios < 1).sum()),
+        "calibrated_on": rule.controls,
+        "images": len(rule.alarms),
+        "subjects": rule.limit.groups if rule.limit else 0,
     }
 
 
@@ -275,5 +269,4 @@ def _data(report: AuditReport) -> dict[str, Any]:
     counts["real"]["subjects"] = len(set(report.train.subjects))
     if report.holdout:
         counts["holdout"] |= {"used": len(report.holdout.pack.keys), "subjects": len(set(report.holdout.subjects))}
-    shapes = [geometry.value for geometry in Geometry][: len(report.train.packs)]
-    return counts | {"compared_at": list(report.config.audit.image_size), "shapes": shapes}
+    return counts | {"compared_at": report.config.audit.compared_at}

@@ -84,11 +84,11 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
         )
     if limit is None:
         return (
-            f"{flagged:,} of {total:,} synthetic images are above the published limits, and there are no images of other subjects "
-            "that would show how many of these chance explains. Provide held-out images of other subjects, or correct the "
-            "subjects if all images were taken for those of one."
+            f"There are no images of other subjects that would show how much {total:,} synthetic images may resemble training images "
+            "by chance. Provide held-out images of other subjects, or correct the subjects if all images were taken for those of one."
         )
-    people = "1 held-out subject" if limit.groups == 1 else f"{limit.groups} held-out subjects"
+    whose = "held-out" if figures.rule.held_out else "training"
+    people = f"1 {whose} subject" if limit.groups == 1 else f"{limit.groups} {whose} subjects"
     return (
         f"The limit was calibrated on {people}, who support a false-alarm rate of {percent(limit.promised)} at best; "
         f"{flagged:,} of {total:,} synthetic images are above it, which proves neither copies nor their absence. Provide "

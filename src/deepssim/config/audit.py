@@ -38,8 +38,12 @@ class AuditConfig(Section):
     )
     encoder: Text | None = Field(
         None,
-        description="DeepSSIM encoder: safetensors, or TorchScript whose checksum is in published.trust. With null, "
-        "one is trained on the real images.",
+        description="DeepSSIM encoder: safetensors, or TorchScript whose checksum is in published.trust. Its cosines are "
+        "one more source of candidates and of evidence.",
+    )
+    thorough: bool = Field(
+        False,
+        description="train an encoder on the real images, for minutes to hours, unless one is named; docs/audit.md says what it adds",
     )
     misalignment: tuple[DistortionConfig, ...] = Field(
         distortions(translation=(0.4, 0.06), crop=(0.4, 0.15)),
@@ -55,11 +59,16 @@ class AuditConfig(Section):
     autoencoder: Text | None = Field(
         None, description="the generator's autoencoder (safetensors), for one more positive control"
     )
+    compared_at: Side = Field(
+        128,
+        description="Height and width in pixels at which images are compared, whatever their aspect ratio. Details that are "
+        "finer are not looked at; keypoints never use more than 128.",
+    )
     image_size: tuple[Side, ...] = Field(
         (64, 64),
         min_length=2,
         max_length=2,
-        description="height and width; all images are padded with black to this shape, then resized",
+        description="height and width of the images that the encoder sees",
     )
     intensity_percentiles: tuple[Percentile, ...] = Field(
         (0.5, 99.5),
@@ -77,11 +86,16 @@ class AuditConfig(Section):
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="confidence level of all intervals")
     bootstrap: int = Field(1000, ge=10, description="bootstrap samples of subjects")
-    top_k: int = Field(  # 50 is the neighbourhood of Carlini et al. 2023, arXiv:2301.13188
-        50, ge=1, description="nearest images retrieved for each image"
+    candidates: int = Field(
+        3,
+        ge=1,
+        description="training images that each source of candidates names for an image (keypoints, patterns, encoder)",
     )
-    controls: int = Field(200, ge=1, description="training images copied with each distortion, as positive controls")
-    verified: int = Field(200, ge=0, description="best candidates whose exact SSIM is computed after alignment")
+    controls: int = Field(
+        60,
+        ge=1,
+        description="training images copied with each distortion; a third teach the score, the others are positive controls",
+    )
     gallery: int = Field(60, ge=1, description="pairs of images shown in the report")
     borderline: int = Field(12, ge=0, description="pairs closest to the limit shown in the report")
     de_identified: bool = Field(False, description="leave file names, paths and subjects out of all results")

@@ -36,15 +36,16 @@ class Gallery:
     vectors: tuple[np.ndarray, ...]
     patterns: np.ndarray
 
-    def keypoint_scores(self, images: Sequence[Prepared]) -> tuple[np.ndarray, ...]:
-        """Return the similarity of keypoints under the best of four symmetries, float32 (N, T) by level."""
+    def keypoint_scores(self, images: Sequence[Prepared]) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Return, by level, the similarity of keypoints under the best of four symmetries, float32 (N, T), and which, int64 (N, T)."""
         found = []
         for level, (vocabulary, vectors) in enumerate(zip(self.vocabularies, self.vectors, strict=True)):
             queries = [
                 [vocabulary.aggregate(part) for part in symmetric_descriptors(image.keypoints[level].descriptors)]
                 for image in images
             ]
-            found.append((np.array(queries, np.float32) @ vectors.T).max(axis=1))
+            scores = np.array(queries, np.float32) @ vectors.T
+            found.append((scores.max(axis=1), scores.argmax(axis=1)))
         return tuple(found)
 
     def pose_scores(self, images: Sequence[Prepared]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from deepssim.registration.poses import POSES
 
-_SIDE = 32  # pixels from which frequencies are taken
+SIDE = 32  # pixels from which frequencies are taken
 _FREQUENCIES = 12  # along each side
 LENGTH = _FREQUENCIES**2 - 1  # without the mean
 _UNTURNED = tuple(pose for pose in POSES if not pose.negative)
@@ -26,7 +26,7 @@ def pattern(image: np.ndarray) -> np.ndarray:
     Returns:
         float32 (143,), of mean 0 and length 1; zero for a constant image.
     """
-    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     values = cv2.dct(small)[:_FREQUENCIES, :_FREQUENCIES].ravel()[1:]
     rooted = np.sign(values) * np.sqrt(np.abs(values))
     norm = float(np.linalg.norm(rooted))

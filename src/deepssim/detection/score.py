@@ -1,15 +1,17 @@
 """One score for a pair of images, learned from copies and from pairs of different subjects.
 
-Each cue becomes how far it is above the median of unrelated images, in units of the mean excess above their upper fifth, so that
-under an exponential tail one unit is the same surprise for each cue. The score is a weighted sum of what is positive: one
-strong cue is enough, since keypoints, SSIM in place and SSIM after registration fail on different copies. Weights are those
-of a logistic regression, none negative, because no cue speaks against a copy.
+Each cue becomes how far it is above the median of unrelated images, in units of what their highest 2 % reach: a score around 1 is
+what chance can do. Cues fail on different copies (noise leaves no keypoints, a replaced quarter no SSIM), so that one strong cue
+has to be enough; the score is their 4-norm, between the largest of them and their sum. Each cue has a weight from 0.5 to 1,
+chosen so that most copies of the positive controls exceed what unrelated images reach; no cue is ever left out, since the next
+copy may have been changed in a way that is not among the controls.
 
 Not here: the cues (registration/proof.py), the limit of the score (audit/calibration.py).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -18,17 +20,20 @@ from deepssim.registration.proof import CUES
 
 COSINE = "cosine of embeddings"
 _COUNTS = 2  # the first cues are numbers of keypoints
-_LEAST_DIFFERENCE = 1e-3  # of an SSIM from 1
-_UPPER = 0.8  # quantile above which the tail of unrelated images begins
-_MOST = 25.0  # units: beyond it, nothing is surer
-_PENALTY = 1e-3  # of squared weights, so that perfectly separable copies give finite ones
+_LEAST_DIFFERENCE = 1e-3  # of a similarity from 1
+_NORM = 4
+_TOP = 0.02  # fraction of unrelated images that tells what chance can do
+_LEAST_TOP = 3  # images
+_MOST = 12.0  # beyond it, nothing is surer
+_WEIGHTS = (0.5, 0.75, 1.0)
+_BEST = 20  # settings of the weights that are averaged: neighbours of the best one hardly differ
+_MARGIN, _SOFTNESS = 1.1, 0.1  # of the score in units of chance at which half a copy counts as found
 _LEAST_IMAGES = 20  # unrelated images, or copies, without which the defaults are used
-_LEAST_SCALE = 0.05
+_LEAST_SCALE = 0.1
 
-# Of chest X-rays and MR slices (benchmarks/copies.py), for collections with too few subjects to learn from.
+# Of chest X-rays and MR slices (docs/audit.md), for collections with too few subjects to learn from.
 _DEFAULT_MEDIANS = (7.0, 8.0, 1.4, 2.0, 2.5, 1.2)
-_DEFAULT_SCALES = (4.0, 4.5, 0.2, 0.3, 0.3, 0.3)
-_DEFAULT_WEIGHT = 0.5
+_DEFAULT_SCALES = (15.0, 16.0, 1.0, 1.2, 1.2, 1.0)
 
 
 @dataclass(frozen=True)
@@ -37,24 +42,25 @@ class Score:
 
     Attributes:
         names: of the C cues.
-        medians, scales: of the best of each cue over the candidates of an unrelated image, float64 (C,).
-        weights: float64 (C,), none negative.
-        learned: whether from these images; else the defaults.
+        medians: of the best of each cue over the candidates of an unrelated image, float64 (C,).
+        scales: of the highest 2 % of them above the median, float64 (C,).
+        weights: float64 (C,), 0.5 to 1.
+        learned_from: unrelated images and copies; zeros for the defaults.
     """
 
     names: tuple[str, ...]
     medians: np.ndarray
     scales: np.ndarray
     weights: np.ndarray
-    learned: bool
+    learned_from: tuple[int, int]
 
     def of_cues(self, cues: np.ndarray) -> np.ndarray:
         """Return scores, float64 (...), at least 0, of cues, float32 (..., C)."""
-        return np.maximum(self.standardised(cues), 0) @ self.weights
+        return _norm(self.standardised(cues), self.weights)
 
     def standardised(self, cues: np.ndarray) -> np.ndarray:
-        """Return cues above those of unrelated images, in units of their tails, float64 (..., C)."""
-        return np.minimum((transformed(cues) - self.medians) / self.scales, _MOST)
+        """Return each cue above that of unrelated images, in units of their highest, 0 to 12, float64 (..., C)."""
+        return np.clip((transformed(cues) - self.medians) / self.scales, 0, _MOST)
 
     def of(self, found: Found) -> np.ndarray:
         """Return the score of each candidate, float64 (N, K); minus infinity where there is none."""
@@ -64,9 +70,8 @@ class Score:
 def transformed(cues: np.ndarray) -> np.ndarray:
     """Return cues on scales on which the tails of unrelated images are about exponential, float64 (..., C)."""
     values = np.asarray(cues, np.float64)
-    counts = values[..., :_COUNTS]
     similarities = -np.log(np.clip(1 - values[..., _COUNTS:], _LEAST_DIFFERENCE, 2))
-    return np.concatenate([counts, similarities], axis=-1)
+    return np.concatenate([values[..., :_COUNTS], similarities], axis=-1)
 
 
 def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.ndarray) -> Score:
@@ -79,46 +84,45 @@ def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.n
     """
     count = unrelated.cues.shape[2]
     names = (*CUES, COSINE)[:count]
-    known = unrelated.partners[:, 0] >= 0 if unrelated.partners.shape[1] else np.zeros(len(unrelated.partners), bool)
-    right = (copies.partners == np.asarray(originals)[:, None]) if len(copies.partners) else np.zeros((0, 0), bool)
-    if known.sum() < _LEAST_IMAGES:
-        return _default(names)
-    values = np.where(unrelated.partners[..., None] >= 0, transformed(unrelated.cues), -np.inf)
-    best = values[known].max(axis=1)
+    best = _best_of_each(unrelated)
+    if len(best) < _LEAST_IMAGES:
+        ones = np.ones(count)
+        return Score(names, np.array(_DEFAULT_MEDIANS[:count]), np.array(_DEFAULT_SCALES[:count]), ones, (0, 0))
     medians = np.median(best, axis=0)
-    start = np.quantile(best, _UPPER, axis=0)
-    above = best > start
-    scales = np.where(above, best - start, 0).sum(axis=0) / np.maximum(above.sum(axis=0), 1)
-    score = Score(names, medians, np.maximum(scales, _LEAST_SCALE), np.full(count, _DEFAULT_WEIGHT), True)
+    scales = np.maximum(np.sort(best, axis=0)[-_top(len(best)) :].mean(axis=0) - medians, _LEAST_SCALE)
+    score = Score(names, medians, scales, np.ones(count), (len(best), 0))
+    right = copies.partners == np.asarray(originals, np.int64).reshape(-1, 1)
     if right.sum() < _LEAST_IMAGES:
         return score
-    positive = score.standardised(copies.cues[right])
-    negative = score.standardised(unrelated.cues[unrelated.partners >= 0])
-    return Score(names, score.medians, score.scales, _weights(positive, negative), True)
+    weights = _weights(score, unrelated, copies.cues[right])
+    return Score(names, medians, scales, weights, (len(best), int(right.any(axis=1).sum())))
 
 
-def _weights(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    """Fit a logistic regression with non-negative weights, both classes counting alike."""
-    from scipy.optimize import minimize
-
-    features = np.maximum(np.concatenate([positive, negative]), 0)
-    sign = np.repeat([1.0, -1.0], [len(positive), len(negative)])
-    share = np.repeat([0.5 / len(positive), 0.5 / len(negative)], [len(positive), len(negative)])
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        weights, intercept = parameters[:-1], parameters[-1]
-        margin = sign * (features @ weights + intercept)
-        slope = -sign * share / (1 + np.exp(np.minimum(margin, 500)))
-        gradient = np.append(features.T @ slope + 2 * _PENALTY * weights, slope.sum())
-        return float(share @ np.logaddexp(0, -margin) + _PENALTY * weights @ weights), gradient
-
-    count = features.shape[1]
-    bounds = [(0, None)] * count + [(None, None)]
-    found = minimize(loss, np.append(np.full(count, 0.1), 0.0), jac=True, bounds=bounds, method="L-BFGS-B")
-    return found.x[:-1]
+def _best_of_each(unrelated: Found) -> np.ndarray:
+    """Return the best of each cue over the candidates of every image that has any, float64 (N, C)."""
+    if not unrelated.partners.size:
+        return np.zeros((0, unrelated.cues.shape[2]))
+    values = np.where(unrelated.partners[..., None] >= 0, transformed(unrelated.cues), -np.inf)
+    return values[(unrelated.partners >= 0).any(axis=1)].max(axis=1)
 
 
-def _default(names: tuple[str, ...]) -> Score:
-    count = len(names)
-    medians, scales = np.array(_DEFAULT_MEDIANS[:count]), np.array(_DEFAULT_SCALES[:count])
-    return Score(names, medians, scales, np.full(count, _DEFAULT_WEIGHT), False)
+def _top(count: int) -> int:
+    return max(_LEAST_TOP, int(np.ceil(_TOP * count)))
+
+
+def _norm(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.power(np.power(values * weights, _NORM).sum(axis=-1), 1 / _NORM)
+
+
+def _weights(score: Score, unrelated: Found, copies: np.ndarray) -> np.ndarray:
+    """Return the mean of the weights with which most copies are above what chance can do."""
+    others = score.standardised(unrelated.cues) * (unrelated.partners >= 0)[..., None]
+    positive = score.standardised(copies)
+    tried = []
+    for setting in product(_WEIGHTS, repeat=len(score.names)):
+        weights = np.array(setting)
+        chance = np.sort(_norm(others, weights).max(axis=1))[-_top(len(others)) :].mean()
+        surplus = (_norm(positive, weights) / max(chance, _LEAST_SCALE) - _MARGIN) / _SOFTNESS
+        found = 1 / (1 + np.exp(-np.clip(surplus, -50, 50)))
+        tried.append((-float(found.mean()), setting))
+    return np.mean([setting for _, setting in sorted(tried)[:_BEST]], axis=0)

@@ -19,7 +19,7 @@ from deepssim.images.packs import ImagePack
 from deepssim.registration.poses import POSES
 from deepssim.registration.proof import CUES, Evidence, Prepared, first_look, prepare, prove, without_proof
 
-_PROVED = 2  # candidates with the most keypoints, and as many with the most similar pattern, that are registered
+_PROVED = 1  # candidate with the most keypoints, and one with the most similar pattern, that are registered
 _BATCH = 32  # images of one task
 
 
@@ -88,18 +88,16 @@ def search(
     def task(start: int) -> int:
         rows = np.arange(start, min(start + _BATCH, count))
         images = [prepare(pack.images[row]) for row in rows]
-        chosen, patterns, poses = _candidates(gallery, images, rows, k, excluded, cosines)
-        for row, image, partners in zip(rows, images, chosen, strict=True):
-            evidence = _evidence(gallery, image, partners, patterns[row - start], poses[row - start])
-            for place, (partner, item) in enumerate(evidence):
-                found.partners[row, place] = partner
-                found.cues[row, place, : len(CUES)] = item.cues
-                found.overlap[row, place] = item.overlap
-                found.proved[row, place] = item.matrix is not None
-            if cosines is not None and len(partners):
-                found.cues[row, : len(partners), -1] = (
-                    cosines.real[found.partners[row, : len(partners)]] @ cosines.other[row]
-                )
+        similar = _Similar(gallery, images, None if cosines is None else cosines.other[rows] @ cosines.real.T)
+        chosen = similar.candidates(k, None if excluded is None else excluded(rows))
+        for place, (row, partners) in enumerate(zip(rows, chosen, strict=True)):
+            for column, (partner, item) in enumerate(similar.evidence(place, partners)):
+                found.partners[row, column] = partner
+                found.cues[row, column, : len(CUES)] = item.cues
+                found.overlap[row, column] = item.overlap
+                found.proved[row, column] = item.matrix is not None
+                if similar.cosines is not None:
+                    found.cues[row, column, -1] = similar.cosines[place, partner]
         return len(rows)
 
     with (
@@ -112,39 +110,47 @@ def search(
     return found
 
 
-def _candidates(
-    gallery: Gallery,
-    images: Sequence[Prepared],
-    rows: np.ndarray,
-    k: int,
-    excluded: Callable[[np.ndarray], np.ndarray] | None,
-    cosines: Cosines | None,
-) -> tuple[list[list[int]], np.ndarray, np.ndarray]:
-    """Return the best k rows of the gallery by each source for each image, cosines of patterns, and best poses."""
-    patterns, poses = gallery.pose_scores(images)
-    sources = [*gallery.keypoint_scores(images), patterns]
-    if cosines is not None:
-        sources.append(cosines.other[rows] @ cosines.real.T)
-    forbidden = np.zeros(patterns.shape, bool) if excluded is None else excluded(rows)
-    most = min(k, patterns.shape[1])
-    chosen: list[list[int]] = [[] for _ in images]
-    for scores in sources:
-        allowed = np.where(forbidden, -np.inf, scores)
-        best = np.argsort(-allowed, axis=1, kind="stable")[:, :most]
-        for row, places in enumerate(best):
-            chosen[row] += [int(place) for place in places if np.isfinite(allowed[row, place])]
-    return [list(dict.fromkeys(partners)) for partners in chosen], patterns, poses
+class _Similar:
+    """How similar some images are to all real ones, before any geometry.
 
+    Args:
+        gallery: T real images.
+        images: N prepared images.
+        cosines: of an encoder's embeddings, float32 (N, T).
+    """
 
-def _evidence(
-    gallery: Gallery, image: Prepared, partners: Sequence[int], patterns: np.ndarray, poses: np.ndarray
-) -> list[tuple[int, Evidence]]:
-    """Look at all candidates, register the most promising ones, and return all with their evidence."""
-    looks = {row: first_look(gallery.prepared[row], image, POSES[poses[row]], float(patterns[row])) for row in partners}
-    by_keypoints = sorted(partners, key=lambda row: -looks[row].best_match.inliers)[:_PROVED]
-    in_place = sorted(partners, key=lambda row: -looks[row].in_place)[:_PROVED]
-    registered = {*by_keypoints, *in_place}
-    return [
-        (row, prove(gallery.prepared[row], image, looks[row]) if row in registered else without_proof(looks[row]))
-        for row in partners
-    ]
+    def __init__(self, gallery: Gallery, images: Sequence[Prepared], cosines: np.ndarray | None) -> None:
+        self.gallery, self.images, self.cosines = gallery, images, cosines
+        self.patterns, self.poses = gallery.pose_scores(images)
+        self.keypoints = gallery.keypoint_scores(images)
+
+    def candidates(self, k: int, excluded: np.ndarray | None) -> list[list[int]]:
+        """Return the best k rows of the gallery by each source, for each image; `excluded` ones, bool (N, T), never."""
+        sources = [*(scores for scores, _ in self.keypoints), self.patterns]
+        if self.cosines is not None:
+            sources.append(self.cosines)
+        chosen: list[list[int]] = [[] for _ in self.images]
+        for scores in sources:
+            allowed = scores if excluded is None else np.where(excluded, -np.inf, scores)
+            for row, best in enumerate(np.argsort(-allowed, axis=1, kind="stable")[:, :k]):
+                chosen[row] += [int(partner) for partner in best if np.isfinite(allowed[row, partner])]
+        return [list(dict.fromkeys(partners)) for partners in chosen]
+
+    def evidence(self, row: int, partners: Sequence[int]) -> list[tuple[int, Evidence]]:
+        """Look at all candidates of one image, register the most promising ones, and return all with their evidence."""
+        image, prepared = self.images[row], self.gallery.prepared
+        looks = {
+            partner: first_look(
+                prepared[partner], image, [int(symmetry[row, partner]) for _, symmetry in self.keypoints],
+                POSES[self.poses[row, partner]], float(self.patterns[row, partner]),
+            )
+            for partner in partners
+        }  # fmt: skip
+        by_keypoints = sorted(partners, key=lambda partner: -looks[partner].best_match.inliers)[:_PROVED]
+        in_place = sorted(partners, key=lambda partner: -looks[partner].in_place)[:_PROVED]
+        return [
+            (partner, prove(prepared[partner], image, looks[partner], in_place=partner in in_place))
+            if partner in {*by_keypoints, *in_place}
+            else (partner, without_proof(looks[partner]))
+            for partner in partners
+        ]

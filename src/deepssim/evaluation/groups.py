@@ -234,20 +234,20 @@ def _one_of_each(values: np.ndarray, codes: np.ndarray, count: int, random: np.r
 
 
 def tail_limit(values: np.ndarray, groups: Sequence[str], tried: int, error: float) -> float:
-    """Extrapolate the highest similarity that images of other groups reach when many are tried.
+    """Extrapolate the highest value that images of other groups reach when many are tried.
 
-    The maxima of groups beyond a high quantile follow an exponential distribution on the scale of -log(1 - similarity).
-    Its scale is taken at the upper end of its one-sided 95 % interval, so that few groups give a higher limit.
+    The maxima of groups beyond a high quantile are taken to follow an exponential distribution. Its scale is taken at the upper
+    end of its one-sided 95 % interval, so that few groups give a higher limit.
 
     Args:
-        values: similarity, -1 to 1, float (N,), of images that cannot be copies; NaN where it is not known, which counts
-            as low.
+        values: float (N,), of images that cannot be copies, on a scale on which their tail is about exponential; NaN where it is
+            not known, which counts as low.
         groups: of each image.
         tried: how many further images are compared with the limit.
         error: probability that any of them exceeds it by chance.
 
     Returns:
-        The limit, up to 1; infinity where fewer than 20 groups allow no extrapolation.
+        The limit; infinity where fewer than 20 groups allow no extrapolation.
 
     Source: peaks over threshold with a shape of 0, Coles 2001, doi:10.1007/978-1-4471-3675-0, chapter 4.
     """
@@ -260,8 +260,8 @@ def tail_limit(values: np.ndarray, groups: Sequence[str], tried: int, error: flo
     np.maximum.at(best, codes[known], np.asarray(values, np.float64)[known])
     if count < LEAST_GROUPS or np.isfinite(best).sum() <= size:
         return float("inf")
-    scale = np.sort(-np.log1p(-np.minimum(best, 1 - 1e-6)))
-    start = scale[-size - 1]
-    excess = float((scale[-size:] - start).mean())
+    ordered = np.sort(best)
+    start = ordered[-size - 1]
+    excess = float((ordered[-size:] - start).mean())
     most = 2 * size * excess / chi2.ppf(0.05, 2 * size)
-    return float(-np.expm1(-(start + most * np.log(max(1.0, size / count * tried / error)))))
+    return float(start + most * np.log(max(1.0, size / count * tried / error)))

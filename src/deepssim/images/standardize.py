@@ -80,6 +80,16 @@ def fit(image: np.ndarray, size: Sequence[int], geometry: Geometry = Geometry.PA
     return np.clip(np.asarray(resized, dtype=np.float32), 0, 1)
 
 
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return an image at another size, averaged over areas where it shrinks; unsigned integers (height, width)."""
+    if image.shape == (height, width):
+        return image
+    import cv2  # not needed to read images
+
+    shrinks = height * width < image.size
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
 def quantise(image: np.ndarray, bit_depth: int) -> np.ndarray:
     """Convert an image to integers over the full range of the type.
 

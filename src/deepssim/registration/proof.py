@@ -10,6 +10,7 @@ Not here: keypoints (keypoints.py), which pairs are compared (detection/search.p
 Source: ECC: Evangelidis and Psarakis 2008, doi:10.1109/TPAMI.2008.113; flow: Kroeger et al. 2016, arXiv:1603.03590.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -114,30 +115,35 @@ def prepare(image: np.ndarray) -> Prepared:
     return Prepared(find_keypoints(image), small)
 
 
-def first_look(real: Prepared, other: Prepared, pose: Pose, in_place: float) -> FirstLook:
+def first_look(real: Prepared, other: Prepared, symmetries: Sequence[int], pose: Pose, in_place: float) -> FirstLook:
     """Count common keypoints.
 
     Args:
         real, other: images.
+        symmetries: under which keypoints are compared, by level, rows of `keypoints.SYMMETRIES`.
         pose: in which the patterns of the real and the other image agree best.
         in_place: their cosine.
     """
-    matches = tuple(match(first, second) for first, second in zip(other.keypoints, real.keypoints, strict=True))
+    matches = tuple(
+        match(first, second, symmetry)
+        for first, second, symmetry in zip(other.keypoints, real.keypoints, symmetries, strict=True)
+    )
     return FirstLook(matches, in_place, pose)
 
 
-def prove(real: Prepared, other: Prepared, look: FirstLook) -> Evidence:
+def prove(real: Prepared, other: Prepared, look: FirstLook, *, in_place: bool = True) -> Evidence:
     """Register two images and measure their similarity.
 
     Args:
         real, other: images.
         look: at the pair.
+        in_place: whether registration also starts from the pose in which the patterns agree, not just from the keypoints.
     """
-    starts = [(look.pose.matrix(SIDE), look.pose.negative)]
+    trials = _trials(real, other, look.pose.matrix(SIDE), negative=look.pose.negative, keep=True) if in_place else []
     found = look.best_match
     if found.inliers >= _LEAST_INLIERS and found.matrix is not None:
-        starts.append((_inverse_at(found.matrix, SIDE), SYMMETRIES[found.symmetry][1]))
-    trials = [trial for start, negative in starts for trial in _trials(real, other, start, negative=negative)]
+        start = _inverse_at(found.matrix, SIDE)
+        trials += _trials(real, other, start, negative=SYMMETRIES[found.symmetry][1], keep=False)
     if not trials:
         return without_proof(look)
     best = max(trials, key=lambda trial: trial.local)
@@ -151,11 +157,12 @@ def without_proof(look: FirstLook) -> Evidence:
     return Evidence(np.array(cues, np.float32), 0.0, None, look.pose.negative, look.matches)
 
 
-def _trials(real: Prepared, other: Prepared, start: np.ndarray, *, negative: bool) -> list[_Trial]:
-    """Register from one start; the start itself counts, too, since ECC can run astray."""
+def _trials(real: Prepared, other: Prepared, start: np.ndarray, *, negative: bool, keep: bool) -> list[_Trial]:
+    """Register from one start; with `keep` the start itself counts, too, since ECC can run astray."""
     fixed, moving = _unit(real.small), _unit(other.small, negative=negative)
     found = []
-    for matrix in (refine(_normalised(fixed), _normalised(moving), start), start):
+    refined = refine(_normalised(fixed), _normalised(moving), start)
+    for matrix in (refined, start) if keep and refined is not start else (refined,):
         affine, overlap = _compare(fixed, moving, matrix)
         if overlap >= _LEAST_OVERLAP:
             found.append((affine, overlap, matrix))

@@ -1,0 +1,105 @@
+"""Pictures of one scan under two names: held-out or training images that are proved to show what another subject's image shows.
+
+Such pairs would raise the limit and hide copies, so that their subjects are left out of the calibration, and they are a finding
+about the data.
+
+Not here: equal pixels and equal names (preflight.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepssim.audit.preflight import Finding
+from deepssim.detection.score import transformed
+from deepssim.detection.search import Found
+
+_LEAST_KEYPOINTS = 25.0  # on the mean of both levels; unrelated X-rays and MR slices reached 24 at most
+_QUANTILES = (
+    0.5,
+    0.75,
+)  # of which the tail of unrelated images is extrapolated: a few pairs of one scan leave them alone
+_BY_CHANCE = 0.2  # pairs of unrelated images that are mistaken for one scan in a whole audit
+_LEAST_IMAGES = 20  # that say what is usual
+_SHOWN = 20
+_PATTERN, _REGISTERED = 2, 3  # columns of the cues
+
+
+@dataclass(frozen=True)
+class SameScans:
+    """Images that show a scan of another subject.
+
+    Attributes:
+        proved: bool (N,).
+        suspicious: bool (N,), further ones with many common keypoints.
+        partners: int64 (N,), training image that each resembles most.
+    """
+
+    proved: np.ndarray
+    suspicious: np.ndarray
+    partners: np.ndarray
+
+
+def find_same_scans(found: Found) -> SameScans:
+    """Find images that are proved to show the scan of a training image of another subject.
+
+    Args:
+        found: candidates of N images of other subjects.
+    """
+    count = len(found.partners)
+    known = found.partners >= 0
+    if not known.any():
+        return SameScans(np.zeros(count, bool), np.zeros(count, bool), np.full(count, -1))
+    values = transformed(found.cues)
+    keypoints = np.where(known, values[..., :2].mean(axis=2), -np.inf)
+    similar = [np.where(known, values[..., column], -np.inf) for column in (_PATTERN, _REGISTERED)]
+    proved = keypoints.max(axis=1) > max(_LEAST_KEYPOINTS, _unusual(keypoints.max(axis=1)))
+    # A registered SSIM that no unrelated pair reaches proves as much where an image has few keypoints; both cues must agree.
+    proved |= np.all([part.max(axis=1) > _unusual(part.max(axis=1)) for part in similar], axis=0)
+    suspicious = ~proved & (keypoints.max(axis=1) > _LEAST_KEYPOINTS)
+    rows = np.arange(count)
+    return SameScans(proved, suspicious, found.partners[rows, keypoints.argmax(axis=1)])
+
+
+def _unusual(values: np.ndarray) -> float:
+    """Return what fewer than 0.2 of all unrelated images reach, by the exponential tail between the quartiles."""
+    usable = values[np.isfinite(values)]
+    if len(usable) < _LEAST_IMAGES:
+        return float("inf")
+    median, upper = np.quantile(usable, _QUANTILES)
+    scale = (upper - median) / np.log((1 - _QUANTILES[0]) / (1 - _QUANTILES[1]))
+    return float(median + scale * np.log((1 - _QUANTILES[0]) * len(usable) / _BY_CHANCE))
+
+
+def same_scan_findings(
+    scans: SameScans, what: str, keys: Sequence[str], train_keys: Sequence[str], *, calibrates: bool
+) -> list[Finding]:
+    """Say which images show the scan of another subject.
+
+    Args:
+        scans: of images.
+        what: the images in words.
+        keys, train_keys: of these images and of the training images.
+        calibrates: whether the limit depends on them.
+    """
+    findings = []
+    for chosen, kind, text in (
+        (scans.proved, "one scan under two names",
+         "show the same picture or scan as a training image of another subject; they and their subjects were left out of "
+         "the calibration, which they would spoil"),
+        (scans.suspicious, "perhaps one scan under two names",
+         "share unusually many details with a training image of another subject; if they show one patient under two names, the "
+         "limit is too high and hides copies"),
+    ):  # fmt: skip
+        rows = np.flatnonzero(chosen)
+        if len(rows):
+            pairs = [(keys[row], train_keys[scans.partners[row]]) for row in rows[:_SHOWN]]
+            findings.append(Finding(kind, f"{len(rows):,} {what} {text}", pairs, calibrates))
+    return findings
+
+
+def without_subjects(chosen: np.ndarray, subjects: Sequence[str]) -> np.ndarray:
+    """Return which images are of subjects none of whose images are chosen, bool (N,)."""
+    names = np.asarray(subjects, dtype=object).astype(str)
+    return ~np.isin(names, np.unique(names[chosen]))
