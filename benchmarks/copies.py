@@ -20,8 +20,9 @@ import pandas as pd
 
 from benchmarks import REAL_DATA, ROOT
 from benchmarks.audit import insert
+from benchmarks.copies_audit import AUDIT
 from benchmarks.copies_data import SOURCES, Trial, memorized_trial, real_trial
-from benchmarks.copies_rivals import AUDIT, EMBEDDING_SIDE, RIVALS, Detector, embedding_detector, timed, trained
+from benchmarks.copies_rivals import EMBEDDING_SIDE, RIVALS, Detector, embedding_detector, timed, trained
 from deepssim.config.choices import MetricName
 from deepssim.evaluation.groups import Limit, conformal_limit, rate_by_group
 from deepssim.evaluation.intervals import Interval
@@ -37,17 +38,19 @@ TOLERANCE = 0.02  # by which the audit may fall short of the best rival
 
 def judge(detector: Detector, trial: Trial, threads: int) -> dict[str, Any]:
     """Score all images of a trial; return what is kept of it."""
-    packs = [part.pack for part in trial.parts]
-    scores, seconds = timed(detector, trial.train.pack, trial.train.subjects, packs, threads)
-    for (values, partners), pack in zip(scores, packs, strict=True):
-        if not len(values) == len(partners) == len(pack.keys) or not np.isfinite(values).all():
-            raise ValueError(f"{detector.name} scored {len(values)} of {len(pack.keys)} images, or not all are finite")
+    scores, seconds = timed(detector, trial.train, trial.parts, threads)
+    for (values, partners), part in zip(scores, trial.parts, strict=True):
+        known = np.isfinite(values) | (np.isnan(values) if part is trial.held_out else False)
+        if not len(values) == len(partners) == len(part.subjects) or not known.all():
+            raise ValueError(
+                f"{detector.name} scored {len(values)} of {len(part.subjects)} images, or not all are finite"
+            )
     return {
         "detector": detector.name,
         "title": detector.title,
         "images": trial.fingerprint,
         "seconds_per_image": seconds,
-        "scores": [values.tolist() for values, _ in scores],
+        "scores": [[None if np.isnan(value) else value for value in values.tolist()] for values, _ in scores],
         "partners": [partners.tolist() for _, partners in scores],
     }
 
@@ -60,13 +63,15 @@ def statistics(trial: Trial, kept: dict[str, Any]) -> tuple[dict[str, Any], list
         kept: scores of `judge`.
 
     Returns:
-        Limits and false alarms; and one dict per row, the last of all rows together.
+        Limits, false alarms and the number of held-out images without a score; and one dict per row, the last of all rows together.
     """
     held_out, fresh, *rows = (np.asarray(values, np.float64) for values in kept["scores"])
-    limit = conformal_limit(held_out, trial.held_out.subjects, RATE)
+    used = np.isfinite(held_out)
+    held_out, whose = held_out[used], np.asarray(trial.held_out.subjects, dtype=object)[used].tolist()
+    limit = conformal_limit(held_out, whose, RATE)
     # So low a rate needs all subjects: 999 for 1 in 1,000, else what can be promised.
     strict = conformal_limit(
-        np.concatenate([held_out, fresh]), trial.held_out.subjects + trial.fresh.subjects, STRICT
+        np.concatenate([held_out, fresh]), whose + trial.fresh.subjects, STRICT
     )  # fmt: skip
     alarms = rate_by_group(fresh > limit.value, trial.fresh.subjects)
     right = [
@@ -79,7 +84,7 @@ def statistics(trial: Trial, kept: dict[str, Any]) -> tuple[dict[str, Any], list
         _row(name, values, fresh, same, limit, strict)
         for name, values, same in (*zip(trial.copies, rows, right, strict=True), everything)
     ]
-    return {"limit": limit, "strict": strict, "alarms": alarms}, lines
+    return {"limit": limit, "strict": strict, "alarms": alarms, "left_out": int((~used).sum())}, lines
 
 
 def _row(
@@ -140,25 +145,33 @@ def page(trials: Sequence[Trial], summary: pd.DataFrame, rows: pd.DataFrame, pic
         chosen = summary[summary["collection"] == trial.name]
         if chosen.empty:
             continue
-        lines += [*_described(trial, chosen.iloc[0]), "", *_summary_table(chosen), ""]
+        lines += [*_described(trial, chosen), "", *_summary_table(chosen), ""]
         lines += [*_recall_table(rows[rows["collection"] == trial.name]), ""]
     shortfalls = [text for trial in trials for text in _shortfalls(trial, rows)]
     return [*lines, *shortfalls, f"All statistics of every row and detector: [{csv}]({csv})."]
 
 
-def _described(trial: Trial, first: pd.Series) -> list[str]:
+def _described(trial: Trial, chosen: pd.DataFrame) -> list[str]:
     sizes = ", ".join(
         f"{len(part.pack.keys)} images of {len(set(part.subjects))} {name}"
         for part, name in ((trial.train, "to copy from"), (trial.held_out, "held out"), (trial.fresh, "fresh"))
     )
     height, width = trial.train.pack.images.shape[1:]
     count = max(len(part.pack.keys) for part in trial.copies.values())
-    return [
+    held_out, fresh = (len(set(part.subjects)) for part in (trial.held_out, trial.fresh))
+    lines = [
         f"**{trial.title[0].upper()}{trial.title[1:]}**, {height}x{width} pixels, {trial.unit}: {sizes}; {count} copies of each row. "
-        f"Rates of false alarms that the limits promise: {first['limit'].promised:.2%} "
-        f"({first['limit'].groups} {trial.unit} held out) and {first['strict'].promised:.2%} "
-        f"(the fresh ones too, {first['strict'].groups}; {STRICT:.1%} needs {round(1 / STRICT) - 1})."
+        f"Rates of false alarms that the limits promise: {max(RATE, 1 / (held_out + 1)):.2%} "
+        f"({held_out} {trial.unit} held out) and {max(STRICT, 1 / (held_out + fresh + 1)):.2%} "
+        f"(the fresh ones too, {held_out + fresh}; {STRICT:.1%} needs {round(1 / STRICT) - 1})."
     ]
+    for item in chosen[chosen["left_out"] > 0].to_dict("records"):
+        limit: Limit = item["limit"]
+        lines.append(
+            f"{item['detector']} left {item['left_out']} held-out images out of its calibration, since they or another image of "
+            f"their subject show a training image; the limit promises {limit.promised:.2%} ({limit.groups} {trial.unit})."
+        )
+    return lines
 
 
 def _summary_table(chosen: pd.DataFrame) -> list[str]:

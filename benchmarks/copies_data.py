@@ -4,7 +4,7 @@ Subjects are divided in three: training images of a generator, held-out images, 
 images, which stand for synthetic images that are no copies. Images without patient ids form groups of near duplicates first.
 The volumes of `mri_volumes` are left out: three patients set no limit.
 
-Not here: detectors (copies_rivals.py), figures and tables (copies.py).
+Not here: detectors (copies_rivals.py, copies_audit.py), figures and tables (copies.py).
 """
 
 import hashlib
@@ -22,10 +22,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from benchmarks.audit import read_images
-from benchmarks.copies_rivals import FLIPS, fit_keypoints, flipped_products, inliers, matches, normalised
+from benchmarks.copies_audit import copied_by_audit
+from benchmarks.copies_rivals import FLIPS, Part, fit_keypoints, flipped_products, inliers, matches, normalised
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.distort import DISTORTIONS, distort
 from deepssim.images.packs import ImagePack, join_packs, read_pack
+from deepssim.images.standardize import quantise
 from deepssim.runtime.json_files import write_json
 from deepssim.seeds import numpy_generator
 from deepssim.similarity.ssim import SsimComparison
@@ -33,16 +35,9 @@ from deepssim.similarity.tiles import all_scores
 
 SIDE = 256  # pixels; smaller images are enlarged
 NEAREST, COARSE = 10, 32  # images compared by keypoints for near duplicates, and the side at which they are found
-SAME = 60  # inliers of near duplicates; of 1,500 pairs of nearest MR slices none has 60 to 199, and 34 have more
+SAME = 30  # inliers of images of one patient: neighbouring slices have 25 to 59, seen by eye; unrelated ones reach 23
 MEMORIZED = "memorized by a diffusion model"
-
-
-@dataclass(frozen=True)
-class Part:
-    """Images and the subject of each."""
-
-    pack: ImagePack
-    subjects: list[str]
+REPLACED, PASTED = "a quarter replaced", "a quarter copied"
 
 
 @dataclass(frozen=True)
@@ -149,25 +144,39 @@ def enlarged(pack: ImagePack, side: int) -> ImagePack:
 
 
 def draw_originals(train: Part, count: int, seed: int) -> Part:
-    """Draw training images of different subjects."""
+    """Draw training images of different subjects, not those from which the audit learns its score if there are enough others."""
     random = numpy_generator(seed, "originals")
     names = sorted(set(train.subjects))
+    untaught = sorted(set(names) - copied_by_audit(train.subjects))
+    names = untaught if len(untaught) >= count else names
     chosen = random.choice(names, min(count, len(names)), replace=False)
     rows = [int(random.choice([row for row, name in enumerate(train.subjects) if name == one])) for one in chosen]
     return Part(ImagePack(train.pack.images[rows], [train.pack.keys[row] for row in rows]), list(map(str, chosen)))
 
 
 def copies_of(originals: Part, others: ImagePack, seed: int) -> Iterator[tuple[str, Part]]:
-    """Yield every change of the audit's controls and the copies that went through it.
+    """Yield every change of the audit's controls and the copies that went through it, and copies of a quarter.
 
     Args:
         originals: images to copy.
-        others: images that are no training images, for the copies of which a part is replaced.
+        others: images that are no training images, for the copies of which a part is replaced, or which a copied part is put into.
         seed: of the changes.
     """
     for row in DISTORTIONS:
         changed = distort(originals.pack, row, seed, others=others)
         yield row, Part(ImagePack(changed.images, [f"{row}: {key}" for key in changed.keys]), originals.subjects)
+    yield PASTED, Part(_pasted(originals.pack, others, seed), originals.subjects)
+
+
+def _pasted(originals: ImagePack, others: ImagePack, seed: int) -> ImagePack:
+    """Return images into which a quarter of an original was pasted, at its own place."""
+    random = numpy_generator(seed, PASTED)
+    chosen = random.choice(len(others.keys), len(originals.keys), replace=len(others.keys) < len(originals.keys))
+    images = [
+        quantise(DISTORTIONS[REPLACED].apply(image, random, original), originals.bit_depth)
+        for image, original in zip(others.unit()[chosen], originals.unit(), strict=True)
+    ]
+    return ImagePack(np.stack(images), [f"{PASTED}: {key}" for key in originals.keys])
 
 
 def near_duplicates(pack: ImagePack, cache: Path, threads: int) -> list[str]:
@@ -181,7 +190,9 @@ def near_duplicates(pack: ImagePack, cache: Path, threads: int) -> list[str]:
     Returns:
         The group of each image: connected components of pairs with many keypoints in common.
     """
-    known_by = hashlib.sha256(np.ascontiguousarray(pack.images).data).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(pack.images).data)
+    digest.update(str(SAME).encode())
+    known_by = digest.hexdigest()
     if cache.exists() and (known := json.loads(cache.read_text(encoding="utf-8")))["images"] == known_by:
         return list(known["groups"])
     similarity = flipped_products(normalised, COARSE, pack, pack)
@@ -193,7 +204,7 @@ def near_duplicates(pack: ImagePack, cache: Path, threads: int) -> list[str]:
     same = [
         (first, second)
         for first, second in pairs
-        if max(inliers(*matches(side[first], own[second])) for side in (own, mirrored)) >= SAME
+        if any(_same(matches(side[first], own[second])) for side in (own, mirrored))
     ]
     rows, columns = np.array(same, dtype=np.int64).reshape(-1, 2).T
     links = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(pack.keys),) * 2)
@@ -201,6 +212,10 @@ def near_duplicates(pack: ImagePack, cache: Path, threads: int) -> list[str]:
     cache.parent.mkdir(parents=True, exist_ok=True)
     write_json(cache, {"images": known_by, "groups": groups})
     return groups
+
+
+def _same(matched: tuple[np.ndarray, np.ndarray]) -> bool:
+    return len(matched[0]) >= SAME and inliers(*matched) >= SAME
 
 
 def memorized_trial(results: Path, seed: int = 0) -> Trial:

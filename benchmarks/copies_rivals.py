@@ -1,9 +1,9 @@
-"""Copy detectors to compare: keypoints, perceptual hash, correlation, exact SSIM, embeddings, and the audit itself.
+"""Copy detectors to compare with the audit: keypoints, perceptual hash, correlation, exact SSIM, embeddings.
 
 A detector says how much an image looks like a copy of any training image, and of which. The published recipe of each is
 followed, none is weakened: SIFT compares with every training image, and detectors without geometry get the four flips.
 
-Not here: images and their copies (copies_data.py), figures and tables (copies.py).
+Not here: the audit (copies_audit.py), images and their copies (copies_data.py), figures and tables (copies.py).
 """
 
 import hashlib
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,13 @@ from torch import Tensor
 
 from deepssim.config.choices import Device, MetricName, Precision
 from deepssim.config.encoders import DarConfig, EncoderConfig
-from deepssim.detection.gallery import build_gallery
-from deepssim.detection.score import Score, learn_score
-from deepssim.detection.search import Found, search
 from deepssim.encoders import dar, dar_training, deepssim
 from deepssim.encoders.recipes import train_on_images
-from deepssim.images.distort import DISTORTIONS, distort
 from deepssim.images.keys import real_key
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import fit, quantise
 from deepssim.metrics import METRICS
 from deepssim.runtime.compilation import compiled
-from deepssim.seeds import numpy_generator
 from deepssim.similarity.ssim import SsimComparison
 from deepssim.similarity.tiles import all_scores
 
@@ -50,15 +44,18 @@ LEAST_MATCHES = 3  # two points define the transform, so that fewer prove nothin
 HASHED, LOW = 32, 8  # side of the image and of the block of low frequencies, as in pHash (Zauner 2010)
 EMBEDDING_SIDE = 64  # of the images that encoders are trained on; the audit's default
 VALID = 8  # every so-manieth training image
-SEED = 1  # of the audit; the benchmark's own copies are made with another
-CANDIDATES, CONTROLS = (
-    3,
-    10,
-)  # candidates of each source; training images copied with each distortion to learn the score
 COMPARED = 64  # side of the images for correlation and SSIM
 
 Scores = tuple[np.ndarray, np.ndarray]
 """Best score over all training images, float64 (N,), and the row of that training image, int64 (N,)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images and the subject of each."""
+
+    pack: ImagePack
+    subjects: list[str]
 
 
 @dataclass(frozen=True)
@@ -68,20 +65,21 @@ class Detector:
     Attributes:
         name: on the command line, in files and in tables.
         title: in tables.
-        judge: `(training images, their subjects, other packs, threads)`; the scores of each pack.
+        judge: `(training images, held-out and other images, threads)`; the scores of each part after the training images. NaN
+            where a detector leaves a held-out image out of its calibration.
     """
 
     name: str
     title: str
-    judge: Callable[[ImagePack, Sequence[str], Sequence[ImagePack], int], list[Scores]]
+    judge: Callable[[Part, Sequence[Part], int], list[Scores]]
 
 
 def each(fit_on: Callable[..., Any], score: Callable[..., Scores]) -> Callable[..., list[Scores]]:
     """Return the `judge` of a detector that prepares the training images and then scores one pack after the other."""
 
-    def judge(train: ImagePack, subjects: Sequence[str], packs: Sequence[ImagePack], threads: int) -> list[Scores]:
-        state = fit_on(train, threads)
-        return [score(state, pack, threads) for pack in packs]
+    def judge(train: Part, parts: Sequence[Part], threads: int) -> list[Scores]:
+        state = fit_on(train.pack, threads)
+        return [score(state, part.pack, threads) for part in parts]
 
     return judge
 
@@ -292,31 +290,6 @@ def embedding_detector(metric: MetricName, weights: str, side: int) -> Detector:
     return Detector(metric.value, title, each(lambda train, threads: embed(metric, weights, side, train), score))
 
 
-def judge_by_audit(train: ImagePack, subjects: Sequence[str], packs: Sequence[ImagePack], threads: int) -> list[Scores]:
-    """Find copies as the audit does: the one place where the project's own detector is plugged in.
-
-    The score is learned from copies of training images, which another seed changes than the benchmark's, and from training images
-    compared with those of other subjects. Held-out and fresh images have no part in it.
-    """
-    gallery, names = build_gallery(train, SEED, threads=threads), np.array(subjects)
-    find = partial(search, gallery, k=CANDIDATES, threads=threads)
-    unrelated = find(train, excluded=lambda rows: names[rows][:, None] == names)
-    rows = numpy_generator(SEED, "controls").permutation(len(train.keys))[:CONTROLS]
-    originals = ImagePack(train.images[rows], [train.keys[row] for row in rows])
-    controls = np.concatenate([distort(originals, name, SEED).images for name in DISTORTIONS])
-    copies = find(ImagePack(controls, [str(number) for number in range(len(controls))]))
-    score = learn_score(unrelated, copies, np.tile(rows, len(DISTORTIONS)))
-    return [_best_candidates(score, find(pack)) for pack in packs]
-
-
-def _best_candidates(score: Score, found: Found) -> Scores:
-    values = score.of(found)
-    best = values.argmax(axis=1)
-    rows = np.arange(len(values))
-    return values[rows, best], found.partners[rows, best]
-
-
-AUDIT = Detector("audit", "deepssim audit", judge_by_audit)
 RIVALS = (
     Detector("sift", "SIFT + RANSAC", each(fit_keypoints, score_keypoints)),
     Detector("phash", "pHash, 4 flips", each(lambda train, threads: train, score_hash)),
@@ -325,10 +298,8 @@ RIVALS = (
 )
 
 
-def timed(
-    detector: Detector, train: ImagePack, subjects: Sequence[str], packs: Sequence[ImagePack], threads: int
-) -> tuple[list[Scores], float]:
-    """Run a detector; return the scores of each pack and the seconds per image of those packs, training images included."""
+def timed(detector: Detector, train: Part, parts: Sequence[Part], threads: int) -> tuple[list[Scores], float]:
+    """Run a detector; return the scores of each part and the seconds per image of those parts, training images included."""
     start = time.perf_counter()
-    scores = detector.judge(train, subjects, packs, threads)
-    return scores, (time.perf_counter() - start) / sum(len(pack.keys) for pack in packs)
+    scores = detector.judge(train, parts, threads)
+    return scores, (time.perf_counter() - start) / sum(len(part.subjects) for part in parts)

@@ -11,12 +11,22 @@ import pytest
 from PIL import Image
 
 from benchmarks import copies
-from benchmarks.copies_data import Part, Source, Trial, enlarged, memorized_trial, near_duplicates, real_trial
+from benchmarks.copies_audit import AUDIT, copied_by_audit
+from benchmarks.copies_data import (
+    PASTED,
+    Source,
+    Trial,
+    draw_originals,
+    enlarged,
+    memorized_trial,
+    near_duplicates,
+    real_trial,
+)
 from benchmarks.copies_rivals import (
-    AUDIT,
     RATIO,
     RIVALS,
     Detector,
+    Part,
     best_of,
     embedding_detector,
     hashes,
@@ -25,11 +35,13 @@ from benchmarks.copies_rivals import (
     matches,
     most_inliers,
 )
+from deepssim.config.audit import AuditConfig
 from deepssim.config.choices import MetricName
 from deepssim.images.distort import DISTORTIONS
 from deepssim.images.packs import ImagePack, write_pack
 from tests.audit.folders import picture, tiny_encoder
 
+HALVES = (slice(0, 32), slice(32, 64))
 NAMES = {detector.name: detector for detector in RIVALS}
 
 
@@ -45,7 +57,7 @@ def part(images: np.ndarray, name: str, subjects: list[str] | None = None) -> Pa
 
 
 def search(detector: Detector, train: ImagePack, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return detector.judge(train, train.keys, [part(np.ascontiguousarray(images), "other").pack], 2)[0]
+    return detector.judge(Part(train, train.keys), [part(np.ascontiguousarray(images), "other")], 2)[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -121,15 +133,38 @@ def test_the_best_score_comes_with_its_training_image():
     assert partners.tolist() == [1, 0]
 
 
-def test_the_audit_finds_copies_whatever_their_pose(random, monkeypatch):
-    monkeypatch.setattr("benchmarks.copies_rivals.CONTROLS", 2)
-    train = part(np.stack([picture(random, 64) for _ in range(24)]), "image").pack
-    posed = np.stack([train.images[0], train.images[1][:, ::-1], train.images[2].T, 255 - train.images[3]])
-    others = np.stack([picture(random, 64) for _ in range(8)])
-    packs = [part(np.ascontiguousarray(images), "other").pack for images in (others, posed)]
-    (genuine, _), (scores, partners) = AUDIT.judge(train, train.keys, packs, 2)
+@pytest.fixture
+def few_controls(monkeypatch):
+    monkeypatch.setattr("benchmarks.copies_audit.OPTIONS", AuditConfig(controls=2, bootstrap=10))
+
+
+def test_the_audit_finds_copies_whatever_their_pose(random, few_controls):
+    train, held_out, others = (part(np.stack([picture(random, 64) for _ in range(24)]), name) for name in "tho")
+    images = train.pack.images
+    posed = np.stack([images[0], images[1][:, ::-1], images[2].T, 255 - images[3]])
+    judged = AUDIT.judge(train, [held_out, others, part(posed, "copy")], 2)
+    (calibrating, _), (genuine, _), (scores, partners) = judged
     assert partners.tolist() == [0, 1, 2, 3]
-    assert scores.min() > genuine.max()
+    assert scores.min() > max(genuine.max(), calibrating.max())
+
+
+def test_held_out_images_under_another_name_get_no_score(random, few_controls):
+    train, held_out, others = (part(np.stack([picture(random, 128) for _ in range(24)]), name) for name in "tho")
+    images = held_out.pack.images.copy()
+    images[5] = np.roll(train.pack.images[7], 3, axis=1)
+    subjects = [*held_out.subjects]
+    subjects[6] = subjects[5]  # another image of that patient is left out, too
+    (scores, partners), *_ = AUDIT.judge(train, [Part(ImagePack(images, held_out.pack.keys), subjects), others], 1)
+    assert np.flatnonzero(np.isnan(scores)).tolist() == [5, 6]
+    assert np.flatnonzero(partners < 0).tolist() == [5, 6]
+
+
+def test_other_images_are_copied_than_those_that_teach_the_audit():
+    train = part(np.zeros((90, 8, 8), np.uint8), "train")
+    taught = copied_by_audit(train.subjects)
+    assert len(taught) == 60
+    assert not taught & set(draw_originals(train, 30, 0).subjects)
+    assert len(set(draw_originals(train, 31, 0).subjects)) == 31  # not enough others
 
 
 def test_an_encoder_finds_an_unchanged_copy(train, tmp_path):
@@ -187,9 +222,15 @@ def test_statistics_match_hand_calculation():
     assert total == {**row, "row": copies.ALL_ROWS}
 
 
+def test_held_out_images_without_a_score_set_no_limit():
+    kept = {"scores": [[0.1, 0.2, None, 0.3], [0.35, 0.5], [0.45, 0.9]], "partners": [[0] * 4, [0] * 2, [0, 0]]}
+    general, _ = copies.statistics(small_trial(), kept)
+    assert (general["limit"].value, general["limit"].promised, general["left_out"]) == (0.3, 1 / 4, 1)
+
+
 def test_what_a_detector_returns_is_checked():
-    def judge(train, subjects, packs, threads):
-        return [(np.full(len(pack.keys), np.nan), np.zeros(len(pack.keys), np.int64)) for pack in packs]
+    def judge(train, parts, threads):
+        return [(np.full(len(part.subjects), np.nan), np.zeros(len(part.subjects), np.int64)) for part in parts]
 
     with pytest.raises(ValueError, match="broken"):
         copies.judge(Detector("broken", "broken", judge), small_trial(), 1)
@@ -241,7 +282,12 @@ def test_subjects_are_apart_and_copies_are_of_different_ones(collection, tmp_pat
     subjects = [set(side.subjects) for side in (trial.train, trial.held_out, trial.fresh)]
     assert [len(side) for side in subjects] == [6, 6, 6]
     assert len(set.union(*subjects)) == 18
-    assert list(trial.copies) == list(DISTORTIONS)
+    assert list(trial.copies) == [*DISTORTIONS, PASTED]
+    for image, original in zip(trial.copies[PASTED].pack.images, trial.copies["none"].pack.images, strict=True):
+        equal = np.array([[(image == original)[rows, columns].all() for columns in HALVES] for rows in HALVES])
+        assert equal.sum() == 1
+        rest = np.array([(image == other).mean() for other in trial.fresh.pack.images])
+        assert rest.max() >= 0.75
     same = trial.copies["none"]
     assert len(set(same.subjects)) == 4
     for image, key, subject in zip(same.pack.images, same.pack.keys, same.subjects, strict=True):
@@ -287,7 +333,7 @@ def test_the_benchmark_runs_and_one_detector_can_be_run_again(collection, tmp_pa
     assert "| none | 1.00 / 1.00 | 1.00 / 1.00 |" in text
     assert (out.parent / "copies.svg").stat().st_size > 5000
     rows = pd.read_csv(out.parent / "copies.csv")
-    assert len(rows) == 2 * 2 * (len(DISTORTIONS) + 1)
+    assert len(rows) == 2 * 2 * (len(DISTORTIONS) + 2)  # and a quarter copied, and all rows
     before = (work / "mr-phash.json").read_bytes()
     text = run("--detectors", "correlation", "--data", "xrays")
     assert "| pHash, 4 flips | correlation, 4 flips | SSIM |" in text

@@ -170,7 +170,7 @@ def _tools(
     reconstruct = _reconstruction(config)
     if options.encoder is None and not options.thorough:
         about = {"source": PATTERNS, "sha256": "", "training_seconds": None}
-        return AuditTools(_embed_patterns, False, config.seed, threads, reconstruct), about
+        return AuditTools(embed_patterns, False, config.seed, threads, reconstruct), about
     if options.encoder is None:
         # Lightning takes seconds to import, which other audits save.
         from deepssim.audit.encoder import trained_encoder
@@ -184,7 +184,7 @@ def _tools(
     return AuditTools(embed, True, config.seed, threads, reconstruct), about | {"sha256": file_checksum(weights)}
 
 
-def _embed_patterns(pack: ImagePack) -> Embeddings:
+def embed_patterns(pack: ImagePack) -> Embeddings:
     """Return the coarse patterns of images, which need no training."""
     values = np.stack([pattern(resized(image, PATTERN_SIDE, PATTERN_SIDE)) for image in pack.images])
     return Embeddings(values, pack.keys, PATTERNS, "")
