@@ -109,7 +109,8 @@ def find_keypoints(image: np.ndarray) -> tuple[Keypoints, ...]:
 def _stretched(image: np.ndarray) -> np.ndarray:
     low, high = np.percentile(image, _RANGE)
     if high <= low:
-        low, high = float(image.min()), float(max(image.max(), image.min() + 1))
+        low = float(image.min())
+        high = max(float(image.max()), low + 1)
     return np.rint(np.clip((image - low) * (255 / (high - low)), 0, 255)).astype(np.uint8)
 
 

@@ -38,7 +38,7 @@ _FLOW_SMOOTHING = 4.0  # pixels: a displacement that varies faster would fit one
 _COMPARED = 1.5  # pixels of the smoothing before SSIM, so that noise and blur matter less
 _LEAST_INLIERS = 5  # keypoints that a registration starts from
 _LEAST_OVERLAP = 0.2  # of the real image
-_LEAST_WINDOWS = 200  # SSIM windows in the overlap
+_LEAST_WINDOWS = 200  # SSIM windows in the overlap, and as many with structure: a flat image resembles any other one
 _CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _ITERATIONS, _PRECISION)
 
 CUES = ("keypoints", "keypoints of the reduced image", "pattern in place", "SSIM registered", "SSIM registered locally")
@@ -253,6 +253,8 @@ def _similarity(fixed: np.ndarray, moved: np.ndarray, mask: np.ndarray) -> float
     expected = _without_bias(match_histogram(fixed, moved, mask), moved, mask)
     span = max(float(moved[mask].max() - moved[mask].min()), 0.1)
     first, second = (cv2.GaussianBlur(np.where(mask, image, 0), (0, 0), _COMPARED) for image in (expected, moved))
+    if int((windows & (_deviation(second) > _LEAST_CONTRAST * span)).sum()) < _LEAST_WINDOWS:
+        return 0.0
     return float(_ssim_map(first, second, span)[windows].mean())
 
 
@@ -265,6 +267,11 @@ def _without_bias(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.n
     chosen = terms[:, inside]
     weights = np.linalg.solve(chosen @ chosen.T + 1e-2 * np.eye(len(terms)), chosen @ other.ravel()[inside])
     return (weights @ terms).astype(np.float32).reshape(real.shape)
+
+
+def _deviation(image: np.ndarray) -> np.ndarray:
+    mean = cv2.blur(image, (WINDOW, WINDOW))
+    return np.sqrt(np.maximum(cv2.blur(image * image, (WINDOW, WINDOW)) - mean**2, 0))
 
 
 def _ssim_map(first: np.ndarray, second: np.ndarray, span: float) -> np.ndarray:
