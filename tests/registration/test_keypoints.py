@@ -174,6 +174,11 @@ def test_fewer_than_four_keypoints_prove_nothing():
         assert match(own, few, 0) is NO_MATCH
 
 
+def test_keypoints_take_little_memory():
+    for found in find_keypoints(IMAGE):
+        assert (found.places.dtype, found.descriptors.dtype) == (np.float32, np.uint8)
+
+
 def test_descriptors_have_length_1():
     np.testing.assert_allclose(
         np.linalg.norm(unit_descriptors(find_keypoints(IMAGE)[0].descriptors), axis=1), 1, rtol=1e-5

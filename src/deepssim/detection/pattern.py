@@ -24,7 +24,7 @@ def pattern(image: np.ndarray) -> np.ndarray:
         image: uint8 (S, S).
 
     Returns:
-        float32 (143,), of mean 0 and length 1; zero for a constant image.
+        float32 (143,), of length 1; zero for a constant image.
     """
     small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     values = cv2.dct(small)[:_FREQUENCIES, :_FREQUENCIES].ravel()[1:]

@@ -1,6 +1,6 @@
 """One vector per image from its keypoints, so that images with common keypoints are found among many.
 
-Each descriptor is assigned to the nearest of 256 words, which are learned on real images, and its direction from that word is
+Each descriptor is assigned to the nearest of up to 256 words, which are learned on real images, and its direction from that word is
 added up: a vector of locally aggregated descriptors.
 
 Not here: keypoints and their geometry (keypoints.py), the search (similarity/topk.py).
@@ -18,6 +18,7 @@ from deepssim.registration.keypoints import WIDTH, unit_descriptors
 WORDS = 256
 DIMENSIONS = 32  # of descriptors, by principal components
 _SAMPLE = 100_000  # descriptors that words are learned on
+_LEAST_PER_WORD = 8  # of them; a descriptor that is a word itself has no direction from it
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Vocabulary:
             descriptors: uint8 (K, 128), of one image.
 
         Returns:
-            float32 (D,), of length 1; zero without keypoints.
+            float32 (D,), of length 1; zero without keypoints that differ from a word.
         """
         vector = np.zeros(self.words.shape, np.float32)
         if not len(descriptors):
@@ -57,7 +58,8 @@ class Vocabulary:
         residuals /= np.linalg.norm(residuals, axis=1, keepdims=True) + 1e-6
         np.add.at(vector, nearest, residuals)
         vector = np.sign(vector) * np.sqrt(np.abs(vector))
-        return (vector / np.linalg.norm(vector)).ravel()
+        norm = float(np.linalg.norm(vector))
+        return (vector / norm if norm > 0 else vector).ravel()
 
 
 def learn_vocabulary(descriptors: list[np.ndarray], seed: int) -> Vocabulary:
@@ -75,13 +77,11 @@ def learn_vocabulary(descriptors: list[np.ndarray], seed: int) -> Vocabulary:
     sample = np.concatenate([np.zeros((0, WIDTH), np.uint8), *descriptors])
     sample = sample[random.permutation(len(sample))[:_SAMPLE]]
     values = unit_descriptors(sample)
-    if len(values) <= WORDS:  # nearly featureless images: every descriptor is a word of its own
-        mean = values.mean(axis=0) if len(values) else np.zeros(WIDTH, np.float32)
-        axes = np.eye(WIDTH, DIMENSIONS, dtype=np.float32)
-        words = (values - mean) @ axes if len(values) else np.zeros((1, DIMENSIONS), np.float32)
-        return Vocabulary(mean, axes, words)
-    mean = values.mean(axis=0)
+    mean = values.mean(axis=0) if len(values) else np.zeros(WIDTH, np.float32)
     centred = values - mean
     axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :DIMENSIONS].astype(np.float32)
-    words = MiniBatchKMeans(WORDS, n_init=1, batch_size=4096, max_iter=20, random_state=seed % 2**32)
+    count = min(WORDS, len(values) // _LEAST_PER_WORD)
+    if count < 2:
+        return Vocabulary(mean, axes, np.zeros((1, DIMENSIONS), np.float32))
+    words = MiniBatchKMeans(count, n_init=1, batch_size=4096, max_iter=20, random_state=seed % 2**32)
     return Vocabulary(mean, axes, words.fit(centred @ axes).cluster_centers_.astype(np.float32))

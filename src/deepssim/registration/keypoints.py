@@ -97,7 +97,7 @@ def find_keypoints(image: np.ndarray) -> tuple[Keypoints, ...]:
     for level in LEVELS:
         reduced = stretched if longer <= level else _resized(stretched, level / longer, cv2.INTER_AREA)
         drawn = _resized(reduced, FRAME / max(reduced.shape), cv2.INTER_CUBIC)
-        sift = cv2.SIFT_create(MOST, _LAYERS, _CONTRAST, _EDGE, _SIGMA, cv2.CV_8U)  # type: ignore[attr-defined]
+        sift = cv2.SIFT_create(MOST, _LAYERS, _CONTRAST, _EDGE, _SIGMA, descriptorType=cv2.CV_8U)  # type: ignore[attr-defined]
         points, descriptors = sift.detectAndCompute(drawn, None)
         # Equally strong keypoints can exceed the number asked for.
         places = np.array([(*point.pt, point.size, np.deg2rad(point.angle)) for point in points[:MOST]], np.float32)
