@@ -40,7 +40,7 @@ def test_vectors_have_length_1_and_do_not_depend_on_order(descriptors, random):
         vector = vocabulary.aggregate(part)
         assert (vector.dtype, vector.shape) == (np.float32, (vocabulary.length,))
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
-        assert vocabulary.aggregate(random.permutation(part)) @ vector == pytest.approx(1, abs=1e-4)
+        assert vocabulary.aggregate(random.permutation(part)) @ vector == pytest.approx(1, abs=1e-3)
 
 
 def test_images_with_common_keypoints_are_most_similar(descriptors):
