@@ -55,11 +55,11 @@ class Score:
     learned_from: tuple[int, int]
 
     def of_cues(self, cues: np.ndarray) -> np.ndarray:
-        """Return scores, float64 (...), at least 0, of cues, float32 (..., C)."""
+        """Return scores, float64 (N, K), at least 0, of cues, float32 (N, K, C), or of any other number of pairs."""
         return _norm(self.standardised(cues), self.weights)
 
     def standardised(self, cues: np.ndarray) -> np.ndarray:
-        """Return each cue above that of unrelated images, in units of their highest, 0 to 12, float64 (..., C)."""
+        """Return each cue above that of unrelated images, in units of their highest, 0 to 12, float64 (N, K, C)."""
         return np.clip((transformed(cues) - self.medians) / self.scales, 0, _MOST)
 
     def of(self, found: Found) -> np.ndarray:
@@ -68,7 +68,7 @@ class Score:
 
 
 def transformed(cues: np.ndarray) -> np.ndarray:
-    """Return cues on scales on which the tails of unrelated images are about exponential, float64 (..., C)."""
+    """Return cues on scales on which the tails of unrelated images are about exponential, float64 (N, K, C)."""
     values = np.asarray(cues, np.float64)
     similarities = -np.log(np.clip(1 - values[..., _COUNTS:], _LEAST_DIFFERENCE, 2))
     return np.concatenate([values[..., :_COUNTS], similarities], axis=-1)
@@ -78,7 +78,7 @@ def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.n
     """Learn the score.
 
     Args:
-        unrelated: candidates of N images of other subjects.
+        unrelated: candidates of N images of other subjects, cues float32 (N, K, C).
         copies: candidates of M copies of real images.
         originals: row of the gallery that each copy was made from.
     """

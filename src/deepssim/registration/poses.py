@@ -22,7 +22,7 @@ class Pose(NamedTuple):
     negative: bool
 
     def of(self, images: np.ndarray) -> np.ndarray:
-        """Return square images in this pose: unsigned integers (..., S, S), a copy or a view."""
+        """Return square images in this pose: uint8 or uint16 (..., S, S), a copy or a view."""
         if self.mirrored:
             images = images[..., ::-1]
         images = np.rot90(images, self.turns, axes=(-2, -1))

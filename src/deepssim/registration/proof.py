@@ -197,7 +197,7 @@ def refine(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray) -> np.ndarr
 
 
 def warp(moving: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return an image moved by a map from the result's places to its own, float32, and where it has pixels, bool."""
+    """Return an image moved by a map from the result's places to its own, float32 (H, W), and where it has pixels, bool (H, W)."""
     height, width = moving.shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(moving, matrix, (width, height), flags=flags)
