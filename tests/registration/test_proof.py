@@ -118,6 +118,11 @@ def test_unrelated_images_do_not_agree(random):
     assert max(item.cues[:2].max() for item in found) < 8
 
 
+def test_a_bias_field_is_taken_out():
+    biased = of_unit(IMAGE, lambda unit: bias_field(unit, np.random.default_rng(1), strength=0.6))
+    assert prove_pair(prepare(IMAGE), prepare(biased)).cues[AFFINE] > 0.97
+
+
 def test_a_warp_is_taken_back_locally_only():
     warped = of_unit(IMAGE, lambda unit: warp(unit, np.random.default_rng(2), deviation=6))
     evidence = prove_pair(prepare(IMAGE), prepare(warped))
@@ -140,6 +145,14 @@ def test_keypoints_alone_start_a_registration():
     assert evidence.cues[AFFINE] > 0.9
     expected = cv2.getRotationMatrix2D(((SIDE - 1) / 2,) * 2, 50, 1)
     np.testing.assert_allclose(evidence.matrix, expected, atol=0.4)
+
+
+def test_a_registration_starts_where_the_keypoints_say(monkeypatch):
+    monkeypatch.setattr(proof, "refine", lambda fixed, moving, start: start)
+    real, other = prepare(IMAGE), prepare(np.ascontiguousarray(IMAGE[::-1, ::-1]))
+    evidence = prove(real, other, first_look(real, other, (0, 0), UNCHANGED, 0.1), in_place=False)
+    # Places x become 63 - x; OpenCV's keypoints of both images lie an eighth of these pixels too far to the right and down.
+    np.testing.assert_allclose(evidence.matrix, [[-1, 0, 63.25], [0, -1, 63.25]], atol=0.1)
 
 
 def test_a_pair_without_geometry_has_no_similarity(random):
