@@ -87,9 +87,13 @@ def test_chance_is_learned_from_the_best_candidates(random):
 
 def test_candidates_that_are_none_say_nothing_of_chance(random):
     cues = unrelated(random)
-    cues[:, 2] = 1000
+    cues[:, 2] = 30, 1000, 0.9, 0.9, 0.9
     partners = np.tile([0, 1, -1], (100, 1))
-    assert learn_score(found_of(cues, partners), found_of(cues[:0]), []).medians.max() < 30
+    copies = found_of(unrelated(random, 40))
+    learned = learn_score(found_of(cues, partners), copies, np.zeros(40))
+    assert learned.medians.max() < 30
+    cues[:, 2] = 0
+    np.testing.assert_array_equal(learned.weights, learn_score(found_of(cues, partners), copies, np.zeros(40)).weights)
 
 
 @pytest.mark.parametrize("count", [0, 1, 19])

@@ -16,19 +16,17 @@ def descriptors() -> list[np.ndarray]:
 
 
 def test_directions_from_the_nearest_word_are_added_up():
-    vocabulary = Vocabulary(
-        np.zeros(WIDTH, np.float32), np.eye(WIDTH, DIMENSIONS, dtype=np.float32),
-        np.eye(2, DIMENSIONS, dtype=np.float32) / 2,
-    )  # fmt: skip
+    words = np.zeros((2, DIMENSIONS), np.float32)
+    words[:, 1] = 0.3, 0.9
+    vocabulary = Vocabulary(np.zeros(WIDTH, np.float32), np.eye(WIDTH, DIMENSIONS, dtype=np.float32), words)
     descriptors = np.zeros((3, WIDTH), np.uint8)
     descriptors[[0, 1, 2], [0, 1, 2]] = 9  # unit vectors along the first three axes
-    # From half of it, the first two point along their own axis; the third is as far from both words and goes to the first.
-    third = np.array([-0.5, 0, 1]) / np.sqrt(1.25)
     sums = np.zeros((2, DIMENSIONS))
-    sums[0, :3] = np.array([1, 0, 0]) + third
+    sums[0, :3] = np.array([1, -0.6, 1]) / np.sqrt(1.09)  # the first and the third less the nearer word, of length 1
     sums[1, 1] = 1
     rooted = np.sign(sums) * np.sqrt(np.abs(sums))
-    np.testing.assert_allclose(vocabulary.aggregate(descriptors), (rooted / np.linalg.norm(rooted)).ravel(), atol=1e-5)
+    expected = (rooted / np.linalg.norm(rooted)).ravel()
+    np.testing.assert_allclose(vocabulary.aggregate(descriptors), expected, atol=1e-5)
     assert vocabulary.length == 2 * DIMENSIONS
 
 
