@@ -201,16 +201,21 @@ def _recall_table(rows: pd.DataFrame) -> list[str]:
 
 
 def _shortfalls(trial: Trial, rows: pd.DataFrame) -> Iterator[str]:
-    """Say where the audit finds less than the best of the others."""
+    """Say where the audit finds less than the best of the others, and where it misses many copies."""
     here = rows[(rows["collection"] == trial.name) & (rows["row"] != ALL_ROWS)]
     own, others = here[here["detector"] == AUDIT.title], here[here["detector"] != AUDIT.title]
     if own.empty or others.empty:
         return
-    best = others.groupby("row")["recall"].max()
-    gap = best - own.set_index("row")["recall"].loc[best.index]
+    found, best = own.set_index("row")["recall"], others.groupby("row")["recall"].max()
+    gap = best - found.loc[best.index]
     short = gap[gap > TOLERANCE + 1e-9].sort_values(ascending=False)
     listed = ", ".join(f"{row} ({missing:.2f} less)" for row, missing in short.items()) or "none"
-    yield f"Rows of {trial.title} in which the audit finds less than the best of the others minus {TOLERANCE}: {listed}."
+    low = found[found < RECALL - 1e-9].sort_values()
+    few = ", ".join(f"{row} ({value:.2f})" for row, value in low.items()) or "none"
+    yield (
+        f"Rows of {trial.title} in which the audit finds less than the best of the others minus {TOLERANCE}: {listed}; in which it "
+        f"finds less than {RECALL:.0%} of the copies: {few}."
+    )
     yield ""
 
 

@@ -222,6 +222,19 @@ def test_statistics_match_hand_calculation():
     assert total == {**row, "row": copies.ALL_ROWS}
 
 
+def test_rows_in_which_the_audit_falls_short_are_named():
+    rows = pd.DataFrame(
+        [("small", detector, row, recall) for detector, recalls in
+         ((AUDIT.title, (1.0, 0.9, 0.94)), ("other", (1.0, 0.95, 0.95)), ("third", (0.2, 0.0, 0.96)))
+         for row, recall in zip(("none", "warp", "blur"), recalls, strict=True)],
+        columns=["collection", "detector", "row", "recall"],
+    )  # fmt: skip
+    text, _ = copies._shortfalls(small_trial(), rows)
+    assert (
+        "minus 0.02: warp (0.05 less); in which it finds less than 95% of the copies: warp (0.90), blur (0.94)." in text
+    )
+
+
 def test_held_out_images_without_a_score_set_no_limit():
     kept = {"scores": [[0.1, 0.2, None, 0.3], [0.35, 0.5], [0.45, 0.9]], "partners": [[0] * 4, [0] * 2, [0, 0]]}
     general, _ = copies.statistics(small_trial(), kept)
