@@ -27,6 +27,7 @@ from deepssim.detection.search import Found
 from deepssim.evaluation.groups import LEAST_GROUPS, excess_probability, tail_limit
 from deepssim.seeds import derive_seed
 
+_MOST_SUSPICIOUS = 0.1  # fraction of training images that may be left out of what is usual
 _MOST_ERROR = 0.025  # of each of the two ways to find copies by chance: one confirmed image, or too many candidates
 
 
@@ -165,6 +166,8 @@ def _learn(sides: Sides, evidence: _Evidence, taught: np.ndarray) -> Score:
     train, scans = evidence.train
     usable = without_subjects(scans.proved, sides.train.subjects)
     usable &= without_subjects(_partners(scans, len(usable)), sides.train.subjects)
+    if scans.suspicious.mean() < _MOST_SUSPICIOUS:  # else many common keypoints are what such images have
+        usable &= ~scans.suspicious
     copies, originals = evidence.copied.part(taught).together()
     return learn_score(train.part(np.flatnonzero(usable)), copies, originals)
 
