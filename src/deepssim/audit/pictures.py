@@ -163,7 +163,8 @@ def _refined(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray) -> list[n
         change = _resize(last, level)
         matrix = (change @ np.vstack([matrix, [0, 0, 1]]) @ np.linalg.inv(change))[:2]
         reduced = (cv2.resize(image, (level, level), interpolation=cv2.INTER_AREA) for image in (fixed, moving))
-        matrix, last = refine(*map(normalised, reduced), matrix), level
+        fixed_level, moving_level = map(normalised, reduced)
+        matrix, last = refine(fixed_level, moving_level, matrix), level
     return [as_it_is, matrix]
 
 
