@@ -32,7 +32,7 @@ from deepssim.similarity.ssim_constants import K1, K2, WINDOW
 SIDE = 64  # pixels of the images that are registered
 _ITERATIONS, _PRECISION = 30, 1e-4
 _ECC_SMOOTHING = 3  # pixels of the filter of ECC
-_LOCAL = 6.0  # pixels of the neighbourhood in which contrast is normalised for registration
+_LOCAL = 6.0  # pixels of 64: the neighbourhood in which contrast is normalised for registration
 _LEAST_CONTRAST = 0.03  # of the intensity range; weaker structures are noise
 _FLOW_SMOOTHING = 4.0  # pixels: a displacement that varies faster would fit one image to any other
 _COMPARED = 1.5  # pixels of the smoothing before SSIM, so that noise and blur matter less
@@ -115,6 +115,14 @@ def prepare(image: np.ndarray) -> Prepared:
     return Prepared(find_keypoints(image), small)
 
 
+def best_symmetries(real: Prepared, other: Prepared) -> list[int]:
+    """Return the symmetry under which most keypoints agree, by level; the search knows it from the retrieval of candidates."""
+    return [
+        max(range(len(SYMMETRIES)), key=lambda symmetry: match(first, second, symmetry).inliers)
+        for first, second in zip(other.keypoints, real.keypoints, strict=True)
+    ]
+
+
 def first_look(real: Prepared, other: Prepared, symmetries: Sequence[int], pose: Pose, in_place: float) -> FirstLook:
     """Count common keypoints.
 
@@ -142,7 +150,7 @@ def prove(real: Prepared, other: Prepared, look: FirstLook, *, in_place: bool = 
     trials = _trials(real, other, look.pose.matrix(SIDE), negative=look.pose.negative, keep=True) if in_place else []
     found = look.best_match
     if found.inliers >= _LEAST_INLIERS and found.matrix is not None:
-        start = _inverse_at(found.matrix, SIDE)
+        start = between_images(found.matrix, SIDE)
         trials += _trials(real, other, start, negative=SYMMETRIES[found.symmetry][1], keep=False)
     if not trials:
         return without_proof(look)
@@ -161,7 +169,7 @@ def _trials(real: Prepared, other: Prepared, start: np.ndarray, *, negative: boo
     """Register from one start; with `keep` the start itself counts, too, since ECC can run astray."""
     fixed, moving = _unit(real.small), _unit(other.small, negative=negative)
     found = []
-    refined = refine(_normalised(fixed), _normalised(moving), start)
+    refined = refine(normalised(fixed), normalised(moving), start)
     for matrix in (refined, start) if keep and refined is not start else (refined,):
         affine, overlap = _compare(fixed, moving, matrix)
         if overlap >= _LEAST_OVERLAP:
@@ -196,9 +204,15 @@ def refine(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray) -> np.ndarr
     return matrix.astype(np.float64) if plausible(matrix) else start
 
 
-def warp(moving: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return an image moved by a map from the result's places to its own, float32, and where it has pixels, bool."""
-    height, width = moving.shape
+def warp(moving: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image moved by a map from the result's places to its own, float32, and where it has pixels, bool.
+
+    Args:
+        moving: float32 (h, w).
+        matrix: float64 (2, 3).
+        shape: height and width of the result; those of the image unless given.
+    """
+    height, width = moving.shape if shape is None else shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(moving, matrix, (width, height), flags=flags)
     covered = cv2.warpAffine(np.ones_like(moving), matrix, (width, height), flags=flags)
@@ -280,10 +294,18 @@ def _ssim_map(first: np.ndarray, second: np.ndarray, span: float) -> np.ndarray:
     return level * (2 * covariance + least_2) / (variances + least_2)
 
 
-def _normalised(image: np.ndarray) -> np.ndarray:
-    """Return an image whose local mean is 0 and whose local deviation is 1: bias fields do not lead registration astray."""
-    centred = image - cv2.GaussianBlur(image, (0, 0), _LOCAL)
-    variance = cv2.GaussianBlur(centred * centred, (0, 0), _LOCAL)
+def normalised(image: np.ndarray) -> np.ndarray:
+    """Return an image whose local mean is 0 and whose local deviation is 1: bias fields do not lead registration astray.
+
+    Args:
+        image: float32 (H, W), 0 to 1.
+
+    Returns:
+        float32 (H, W), no unit.
+    """
+    neighbourhood = _LOCAL * max(image.shape) / SIDE
+    centred = image - cv2.GaussianBlur(image, (0, 0), neighbourhood)
+    variance = cv2.GaussianBlur(centred * centred, (0, 0), neighbourhood)
     return centred / np.sqrt(variance + _LEAST_CONTRAST**2)
 
 
@@ -292,8 +314,16 @@ def _unit(image: np.ndarray, *, negative: bool = False) -> np.ndarray:
     return 1 - values if negative else values
 
 
-def _inverse_at(matrix: np.ndarray, side: int) -> np.ndarray:
-    """Return the inverse of a map between keypoints as a map between images of another size."""
+def between_images(matrix: np.ndarray, side: int) -> np.ndarray:
+    """Return the inverse of a map between keypoints as a map between square images.
+
+    Args:
+        matrix: float64 (2, 3), maps places of keypoints of the first image to those of the second.
+        side: of the images in pixels.
+
+    Returns:
+        float64 (2, 3), maps pixels of the second image to pixels of the first.
+    """
     scale = side / FRAME
     resize = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
     full = resize @ np.vstack([matrix, [0, 0, 1]]) @ np.linalg.inv(resize)
