@@ -13,6 +13,8 @@ from deepssim.audit.inventory import Inventory, parts_in_words
 from deepssim.config.audit import AuditConfig
 from deepssim.evaluation.groups import LEAST_GROUPS
 
+_LEAST_PERCENT = 0.001  # smaller rates are of no use to a reader
+
 HIDDEN = "(left out: de-identified)"
 
 
@@ -82,6 +84,12 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
             f"Of the synthetic images that were read, {above} scored above the limit. Restore or replace these files, "
             "leave them out with --exclude, or judge without them with --skip-unreadable."
         )
+    if limit is not None and limit.groups >= LEAST_GROUPS:
+        return (
+            f"Only {percent(figures.sensitivity)} of the copies that were planted as controls were found, so that {flagged:,} of {total:,} "
+            "synthetic images above the limit say little. If patients have several images or appear in two folders, name them "
+            "(--subjects or --subject-pattern); see the reservations."
+        )
     if limit is None:
         return (
             f"There are no images of other subjects that would show how much {total:,} synthetic images may resemble training images "
@@ -100,4 +108,6 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
 def percent(share: float) -> str:
     """Return a share in per cent with as many digits as it needs."""
     value = 100 * share
+    if 0 < value < _LEAST_PERCENT:
+        return f"<{_LEAST_PERCENT:g} %"
     return f"{value:.0f} %" if value >= 99.95 or value == 0 else f"{value:.1f} %" if value >= 1 else f"{value:.2g} %"
