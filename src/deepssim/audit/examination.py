@@ -37,7 +37,7 @@ class Verdict(StrEnum):
     """What an audit found."""
 
     COPIES = "copies found"
-    CANDIDATES = "candidates, but no more than chance explains"
+    CANDIDATES = "candidates to check by eye"
     NONE = "no copies found"
     CANNOT_TELL = "cannot tell"
 

@@ -64,7 +64,7 @@ def _found(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> st
     beside = f", beside {percent(alarms.value)} of images that cannot be copies" if known else ""
     text = f"{flagged:,} of {total:,} synthetic images ({percent(flagged / total)}) are called copies{beside}"
     if figures.verdict is Verdict.CANDIDATES:
-        return f"{text}; that is no more than chance explains."
+        return f"{text}. Their number alone proves no copying, and none is confirmed: check each of them by eye in the pairs below."
     certain = int(copies.identical.sum())
     extra = f" {certain:,} are identical to a training image in every pixel." if certain else ""
     ends = f"interval {percent(estimate.low)} to {percent(estimate.high)}"
@@ -78,8 +78,7 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
     limit = figures.rule.limit
     flagged, total = int(figures.copies.flagged.sum()), len(figures.copies.flagged)
     if not complete and (limit is None or limit.groups >= LEAST_GROUPS):
-        chance = ", no more than chance explains," if len(figures.rule.alarms) else ""
-        above = f"{flagged:,} of {total:,}{chance}" if flagged else f"none of {total:,}"
+        above = f"{flagged:,} of {total:,}" if flagged else f"none of {total:,}"
         return (
             f"Of the synthetic images that were read, {above} scored above the limit. Restore or replace these files, "
             "leave them out with --exclude, or judge without them with --skip-unreadable."
