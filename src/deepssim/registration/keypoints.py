@@ -126,7 +126,7 @@ def unit_descriptors(descriptors: np.ndarray) -> np.ndarray:
 
 
 def symmetric_descriptors(descriptors: np.ndarray) -> np.ndarray:
-    """Return descriptors as they would be in the mirrored and negative image: (K, 128) to (4, K, 128)."""
+    """Return descriptors as they would be in the mirrored and negative image: float32 (K, 128) to (4, K, 128)."""
     return descriptors[:, _PERMUTATIONS].transpose(1, 0, 2)
 
 
@@ -194,6 +194,6 @@ def _consistent(places: np.ndarray, others: np.ndarray, matrix: np.ndarray, *, n
 
 
 def plausible(matrix: np.ndarray) -> bool:
-    """Return whether an affine map stretches and shrinks no direction more than a copy could be."""
+    """Return whether an affine map, float64 (2, 3), stretches and shrinks no direction more than a copy could be."""
     strengths = np.linalg.svd(matrix[:, :2], compute_uv=False)
     return bool(np.isfinite(strengths).all() and strengths[0] <= _MOST_STRETCH and strengths[1] >= 1 / _MOST_STRETCH)

@@ -155,7 +155,7 @@ def _trials(real: Prepared, other: Prepared, start: np.ndarray, *, negative: boo
     """Register from one start; the start itself counts, too, since ECC can run astray."""
     fixed, moving = _unit(real.small), _unit(other.small, negative=negative)
     found = []
-    for matrix in (refine(_normalised(fixed), _normalised(moving), start), start):
+    for matrix in (refine(local_contrast(fixed), local_contrast(moving), start), start):
         affine, overlap = _compare(fixed, moving, matrix)
         if overlap >= _LEAST_OVERLAP:
             found.append((affine, overlap, matrix))
@@ -190,7 +190,7 @@ def refine(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray) -> np.ndarr
 
 
 def warp(moving: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return an image moved by a map from the result's places to its own, float32, and where it has pixels, bool."""
+    """Return an image moved by a map from the result's places to its own, (H, W) of its dtype, and where it has pixels, bool."""
     height, width = moving.shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(moving, matrix, (width, height), flags=flags)
@@ -239,14 +239,19 @@ def _compare(fixed: np.ndarray, moving: np.ndarray, matrix: np.ndarray) -> tuple
 
 
 def _similarity(fixed: np.ndarray, moved: np.ndarray, mask: np.ndarray) -> float:
-    windows = cv2.erode(mask.astype(np.uint8), np.ones((WINDOW, WINDOW), np.uint8), borderType=cv2.BORDER_CONSTANT,
-                        borderValue=0) > 0  # fmt: skip
+    windows = windows_inside(mask)
     if int(windows.sum()) < _LEAST_WINDOWS:
         return 0.0
     expected = _without_bias(match_histogram(fixed, moved, mask), moved, mask)
     span = max(float(moved[mask].max() - moved[mask].min()), 0.1)
     first, second = (cv2.GaussianBlur(np.where(mask, image, 0), (0, 0), _COMPARED) for image in (expected, moved))
-    return float(_ssim_map(first, second, span)[windows].mean())
+    return float(ssim_map(first, second, span)[windows].mean())
+
+
+def windows_inside(mask: np.ndarray) -> np.ndarray:
+    """Return the centres of SSIM windows that lie inside a mask, bool (H, W)."""
+    window = np.ones((WINDOW, WINDOW), np.uint8)
+    return cv2.erode(mask.astype(np.uint8), window, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
 
 
 def _without_bias(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -260,7 +265,14 @@ def _without_bias(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.n
     return (weights @ terms).astype(np.float32).reshape(real.shape)
 
 
-def _ssim_map(first: np.ndarray, second: np.ndarray, span: float) -> np.ndarray:
+def ssim_map(first: np.ndarray, second: np.ndarray, span: float) -> np.ndarray:
+    """Return the SSIM of each window of two images at its centre, floating point (H, W).
+
+    Args:
+        first, second: floating point (H, W).
+        span: range of intensities, which scales the constants.
+    """
+
     def mean(image: np.ndarray) -> np.ndarray:
         return cv2.blur(image, (WINDOW, WINDOW))
 
@@ -273,8 +285,8 @@ def _ssim_map(first: np.ndarray, second: np.ndarray, span: float) -> np.ndarray:
     return level * (2 * covariance + least_2) / (variances + least_2)
 
 
-def _normalised(image: np.ndarray) -> np.ndarray:
-    """Return an image whose local mean is 0 and whose local deviation is 1: bias fields do not lead registration astray."""
+def local_contrast(image: np.ndarray) -> np.ndarray:
+    """Return an image, float32 (H, W), with a local mean of 0 and deviation of 1: bias fields do not mislead registration."""
     centred = image - cv2.GaussianBlur(image, (0, 0), _LOCAL)
     variance = cv2.GaussianBlur(centred * centred, (0, 0), _LOCAL)
     return centred / np.sqrt(variance + _LEAST_CONTRAST**2)
