@@ -145,7 +145,8 @@ def test_the_report_gives_both_rates_of_copies_with_intervals(tmp_path, page_arg
     assert "37.5 %" not in pages[0]
     assert "are not counted here" not in pages[1]
     assert (
-        "37.5 %</b> copy one as it is, or flipped, rotated or shifted (3 of 8; 95 % interval 12.5 to 70.7 %)" in pages[1]
+        "37.5 %</b> copy one as it is, or flipped, rotated or shifted (3 of 8; 95 % interval 12.5 to 70.7 %)"
+        in pages[1]
     )
 
 
