@@ -125,7 +125,7 @@ def unit_descriptors(descriptors: np.ndarray) -> np.ndarray:
 
 
 def symmetric_descriptors(descriptors: np.ndarray) -> np.ndarray:
-    """Return descriptors as they would be in the mirrored and negative image: (K, 128) to (4, K, 128)."""
+    """Return descriptors as they would be in the mirrored and negative image: float32 (K, 128) to (4, K, 128)."""
     return descriptors[:, _PERMUTATIONS].transpose(1, 0, 2)
 
 
