@@ -144,6 +144,13 @@ def test_a_pair_blinks(page):
     assert (button.get_attribute("aria-pressed"), visibility()) == ("false", "visible")
 
 
+def test_a_pair_can_be_enlarged(page):
+    pair = of_a_copy(page)
+    before = pair.find_element("css selector", ".real").rect["width"]
+    pair.find_element("css selector", ".enlarge").click()
+    assert pair.find_element("css selector", ".real").rect["width"] > 1.8 * before
+
+
 def test_shared_keypoints_are_joined_by_lines(page):
     pair = of_a_copy(page)
     drawing = pair.find_element("css selector", ".matches")
@@ -152,7 +159,7 @@ def test_shared_keypoints_are_joined_by_lines(page):
     lines = [path.get_attribute("d") for path in drawing.find_elements("css selector", ".line")]
     assert sum(path.count("M") for path in lines) == drawn
     # The pictures are equal, so that every line is horizontal and as long as the pictures are apart.
-    width = float(drawing.get_attribute("viewBox").split()[2])
+    width = float(drawing.get_dom_attribute("viewBox").split()[2])
     for line in "".join(lines).split("M")[1:]:
         (left, down), (right, low) = ([float(number) for number in place.split()] for place in line.split("L"))
         assert 0 <= left < (width - 3) / 2 + 0.1

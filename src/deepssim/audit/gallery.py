@@ -23,8 +23,8 @@ _LARGEST_HIDDEN = (
     128  # pixels of a picture's longer side in a de-identified report, where burnt-in text must not be legible
 )
 _LOSSLESS = 128**2  # pixels up to which pictures are compressed without loss
-_QUALITY = 85  # of larger ones
-_MOST_DRAWN = 48  # shared keypoints; more lines would hide the pictures
+_QUALITY = 75  # of larger ones
+_MOST_DRAWN = 32  # shared keypoints; more lines would hide the pictures
 _HEIGHT, _GAP = 100.0, 3.0  # of the pictures side by side, in units of the drawing
 _COLOURS = 6  # of lines, in the page's style sheet
 

@@ -15,6 +15,7 @@ from skimage.metrics import structural_similarity
 
 from deepssim.registration.keypoints import FRAME, SYMMETRIES, Match
 from deepssim.registration.proof import (
+    CUES,
     SIDE,
     Evidence,
     Prepared,
@@ -25,9 +26,12 @@ from deepssim.registration.proof import (
 from deepssim.similarity.ssim_constants import WINDOW
 
 LEAST_KEYPOINTS = 12  # shared ones; fewer are too few to tell where they end
-MOST_COVERED = 0.75  # of the image, by the shared keypoints of a part
-_LEAST_INSIDE = 0.7  # SSIM among the shared keypoints
-_MOST_OUTSIDE = 0.45  # SSIM elsewhere
+MOST_COVERED = 0.6  # of the image, by the shared keypoints of a part
+_LEAST_INSIDE = 0.92  # SSIM among the shared keypoints
+_MOST_OUTSIDE = 0.55  # SSIM elsewhere
+_MOST_WHOLE = (
+    0.88  # SSIM of the whole after local registration; warped copies exceed it, which have no common affine map
+)
 _LEAST_STRUCTURE = 0.02  # of the intensity range: mean local deviation without which nothing can differ
 _SMOOTHING = 1.5  # pixels before SSIM, so that noise and blur matter less
 
@@ -40,12 +44,14 @@ class Coverage(NamedTuple):
         covered: area of their convex hull relative to that of all keypoints of the synthetic image, 0 to 1.
         inside: SSIM within the hull after registration by these keypoints, weighted by contrast, -1 to 1.
         outside: the same beyond it; equal to `inside` where there is nothing to compare.
+        whole: SSIM over the overlap after local registration, -1 to 1.
     """
 
     keypoints: int
     covered: float
     inside: float
     outside: float
+    whole: float
 
     @property
     def partial(self) -> bool:
@@ -55,6 +61,7 @@ class Coverage(NamedTuple):
             and self.covered < MOST_COVERED
             and self.inside > _LEAST_INSIDE
             and self.outside < _MOST_OUTSIDE
+            and self.whole < _MOST_WHOLE
         )
 
 
@@ -66,13 +73,13 @@ def coverage(real: Prepared, other: Prepared, evidence: Evidence) -> Coverage:
         evidence: of the pair, from `proof.prove`.
     """
     level = int(np.argmax([found.inliers for found in evidence.matches]))
-    match = evidence.matches[level]
+    match, whole = evidence.matches[level], float(evidence.cues[CUES.index("SSIM registered locally")])
     if match.inliers < LEAST_KEYPOINTS or match.matrix is None:
-        return Coverage(match.inliers, 0.0, 0.0, 0.0)
+        return Coverage(match.inliers, 0.0, 0.0, 0.0, whole)
     places = np.ascontiguousarray(other.keypoints[level].places[:, :2])
     hull = cv2.convexHull(places[match.pairs[:, 0]])
     covered = cv2.contourArea(hull) / max(cv2.contourArea(cv2.convexHull(places)), 1.0)
-    return Coverage(match.inliers, float(covered), *_agreement(real, other, match, hull))
+    return Coverage(match.inliers, float(covered), *_agreement(real, other, match, hull), whole)
 
 
 def _agreement(real: Prepared, other: Prepared, match: Match, hull: np.ndarray) -> tuple[float, float]:
