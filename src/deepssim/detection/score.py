@@ -55,11 +55,25 @@ class Score:
     learned_from: tuple[int, int]
 
     def of_cues(self, cues: np.ndarray) -> np.ndarray:
-        """Return scores, float64 (...), at least 0, of cues, float32 (..., C)."""
+        """Return scores of pairs.
+
+        Args:
+            cues: float32, shape (..., C).
+
+        Returns:
+            float64, shape (...), at least 0; what unrelated images reach is about 1.
+        """
         return _norm(self.standardised(cues), self.weights)
 
     def standardised(self, cues: np.ndarray) -> np.ndarray:
-        """Return each cue above that of unrelated images, in units of their highest, 0 to 12, float64 (..., C)."""
+        """Return each cue above that of unrelated images, in units of their highest.
+
+        Args:
+            cues: float32, shape (..., C).
+
+        Returns:
+            float64, shape (..., C), 0 to 12.
+        """
         return np.clip((transformed(cues) - self.medians) / self.scales, 0, _MOST)
 
     def of(self, found: Found) -> np.ndarray:
@@ -68,7 +82,14 @@ class Score:
 
 
 def transformed(cues: np.ndarray) -> np.ndarray:
-    """Return cues on scales on which the tails of unrelated images are about exponential, float64 (..., C)."""
+    """Return cues on scales on which the tails of unrelated images are about exponential.
+
+    Args:
+        cues: float32, shape (..., C): numbers of keypoints, then similarities from -1 to 1.
+
+    Returns:
+        float64, shape (..., C).
+    """
     values = np.asarray(cues, np.float64)
     similarities = -np.log(np.clip(1 - values[..., _COUNTS:], _LEAST_DIFFERENCE, 2))
     return np.concatenate([values[..., :_COUNTS], similarities], axis=-1)
@@ -80,7 +101,7 @@ def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.n
     Args:
         unrelated: candidates of N images of other subjects.
         copies: candidates of M copies of real images.
-        originals: row of the gallery that each copy was made from.
+        originals: row of the gallery that each copy was made from, int64 (M,).
     """
     count = unrelated.cues.shape[2]
     names = (*CUES, COSINE)[:count]

@@ -40,7 +40,7 @@ class Found:
     proved: np.ndarray
 
     def part(self, rows: np.ndarray) -> "Found":
-        """Return some of the images."""
+        """Return some of the images, given by row, int64 (n,)."""
         return Found(self.partners[rows], self.cues[rows], self.overlap[rows], self.proved[rows])
 
 

@@ -186,7 +186,7 @@ def _consistent(places: np.ndarray, others: np.ndarray, matrix: np.ndarray, *, n
 
 
 def plausible(matrix: np.ndarray) -> bool:
-    """Return whether an affine map stretches and shrinks no direction more than a copy could be."""
+    """Return whether an affine map, float64 (2, 3), stretches and shrinks no direction more than a copy could be."""
     if not np.isfinite(matrix).all():
         return False
     # Singular values of a 2x2 matrix from its norm and determinant, a hundred times faster than by LAPACK.
