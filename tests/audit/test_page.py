@@ -93,11 +93,15 @@ def test_copies_are_called_copies_and_come_first(page):
     pairs = visible(page)
     named = [pair for pair in pairs if "above" in pair.get_attribute("class")]
     assert len(named) >= 4
-    assert page.find_element("id", "pairs-summary").text.startswith(f"{len(named)} of the {len(pairs)} pairs shown are above")
+    assert page.find_element("id", "pairs-summary").text.startswith(
+        f"{len(named)} of the {len(pairs)} pairs shown are above"
+    )
     scores = [float(pair.get_attribute("data-score")) for pair in pairs]
     assert scores == sorted(scores, reverse=True)
     for pair in named:
-        assert pair.find_element("css selector", ".kind").text.startswith(("identical", "confirmed copy", "copy", "partial"))
+        assert pair.find_element("css selector", ".kind").text.startswith(
+            ("identical", "confirmed copy", "copy", "partial")
+        )
 
 
 def of_a_copy(page):

@@ -4,7 +4,7 @@ from deepssim.audit.preflight import duplicates_within, overlaps
 def test_duplicates_are_grouped():
     (finding,) = duplicates_within(["a", "b", "c", "d"], ["1", "2", "1", "1"])
     assert finding.items == [("a", "c", "d")]
-    assert finding.message.startswith("3 of 4 training images are 1 images that occur more than once")
+    assert finding.message.startswith("3 of 4 training images are copies of each other, in 1 group")
     assert not finding.qualifies
     assert duplicates_within(["a", "b"], ["1", "2"]) == []
 

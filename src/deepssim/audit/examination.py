@@ -25,8 +25,10 @@ from deepssim.config.audit import AuditConfig
 from deepssim.detection.score import Score, learn_score
 from deepssim.detection.search import Found
 from deepssim.evaluation.groups import LEAST_GROUPS, excess_probability, tail_limit
+from deepssim.images.distort import UNCHANGED
 from deepssim.seeds import derive_seed
 
+LEAST_SENSITIVITY = 0.5  # fraction of positive controls found without which an audit clears nothing
 _MOST_SUSPICIOUS = 0.1  # fraction of training images that may be left out of what is usual
 _MOST_ERROR = 0.025  # of each of the two ways to find copies by chance: one confirmed image, or too many candidates
 
@@ -35,7 +37,7 @@ class Verdict(StrEnum):
     """What an audit found."""
 
     COPIES = "copies found"
-    CANDIDATES = "candidates, but no more than chance explains"
+    CANDIDATES = "candidates to check by eye"
     NONE = "no copies found"
     CANNOT_TELL = "cannot tell"
 
@@ -47,6 +49,7 @@ class AuditFigures:
     Attributes:
         verdict: in short.
         chance: probability that so many of the highest scores are of synthetic images by chance; 1 without controls.
+        sensitivity: fraction of the positive controls that are found.
         score: of pairs.
         rule, copies, leakage: when an image is a copy, which are, and what that tells for images and subjects.
         confirmed: bool (S,), candidates whose score no unrelated image would reach.
@@ -60,6 +63,7 @@ class AuditFigures:
 
     verdict: Verdict
     chance: float
+    sensitivity: float
     score: Score
     rule: Rule
     copies: leakage.Copies
@@ -131,10 +135,12 @@ def examine(
     found["with_missed"] = leakage.with_missed(
         copies, rule, controls, sides.train.subjects, sides.synthetic.subjects, confidence=confidence, seed=seed
     )
+    sensitivity = float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
     neighbours = _neighbours(sides, tools)
     return AuditFigures(
-        verdict=_verdict(copies, confirmed, chance, rule, complete=complete),
+        verdict=_verdict(copies, confirmed, chance, rule, complete=complete and sensitivity >= LEAST_SENSITIVITY),
         chance=chance,
+        sensitivity=sensitivity,
         score=score,
         rule=rule,
         copies=copies,
@@ -222,7 +228,7 @@ def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float, rule:
     if chance < _MOST_ERROR:
         return Verdict.COPIES
     if not complete:
-        return Verdict.CANNOT_TELL  # what was not looked at cannot be cleared
+        return Verdict.CANNOT_TELL  # what was not looked at, or would not have been seen, cannot be cleared
     return Verdict.CANDIDATES if copies.flagged.any() else Verdict.NONE
 
 

@@ -168,7 +168,8 @@ def duplicates_within(keys: Sequence[str], content: Sequence[str]) -> list[Findi
         return []
     images = sum(len(group) for group in repeated)
     message = (
-        f"{images} of {len(keys)} training images are {len(repeated)} images that occur more than once; duplicates invite "
+        f"{images} of {len(keys)} training images are copies of each other, in {len(repeated)} "
+        f"{'group' if len(repeated) == 1 else 'groups'}; duplicates invite "
         "memorization, and a copy of one counts for all of them"
     )
     return [Finding("duplicates in the training set", message, repeated[:_SHOWN], False)]

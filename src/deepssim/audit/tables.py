@@ -205,6 +205,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
                 "sentence": sentence(figures, report.inventories, report.config.audit),
                 "reservations": [item.message for item in figures.findings if item.qualifies],
                 "probability_by_chance": figures.chance if len(rule.alarms) else None,
+                "controls_found": figures.sensitivity,
             },
             "figures": figures.leakage
             | {"confirmed": int(figures.confirmed.sum()), "score_confirms_above": figures.confirmed_above},

@@ -51,7 +51,7 @@ class AuditConfig(Section):
         "encoder.augmentation.",
     )
     training_images: int = Field(
-        80_000,
+        40_000,
         ge=1,
         description="Most images that this encoder sees in training, eight for each real image and pass. The default "
         "takes minutes on two cores.",

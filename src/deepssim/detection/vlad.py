@@ -46,7 +46,7 @@ class Vocabulary:
             descriptors: uint8 (K, 128), of one image.
 
         Returns:
-            float32 (D,), of length 1; zero without keypoints.
+            float32 (D,), of length 1; zero without keypoints, or if all are words themselves.
         """
         vector = np.zeros(self.words.shape, np.float32)
         if not len(descriptors):
@@ -57,7 +57,8 @@ class Vocabulary:
         residuals /= np.linalg.norm(residuals, axis=1, keepdims=True) + 1e-6
         np.add.at(vector, nearest, residuals)
         vector = np.sign(vector) * np.sqrt(np.abs(vector))
-        return (vector / np.linalg.norm(vector)).ravel()
+        norm = float(np.linalg.norm(vector))
+        return (vector / norm if norm > 0 else vector).ravel()
 
 
 def learn_vocabulary(descriptors: list[np.ndarray], seed: int) -> Vocabulary:
@@ -75,13 +76,16 @@ def learn_vocabulary(descriptors: list[np.ndarray], seed: int) -> Vocabulary:
     sample = np.concatenate([np.zeros((0, WIDTH), np.uint8), *descriptors])
     sample = sample[random.permutation(len(sample))[:_SAMPLE]]
     values = unit_descriptors(sample)
-    if len(values) <= WORDS:  # nearly featureless images: every descriptor is a word of its own
-        mean = values.mean(axis=0) if len(values) else np.zeros(WIDTH, np.float32)
-        axes = np.eye(WIDTH, DIMENSIONS, dtype=np.float32)
-        words = (values - mean) @ axes if len(values) else np.zeros((1, DIMENSIONS), np.float32)
-        return Vocabulary(mean, axes, words)
+    if not len(values):
+        return Vocabulary(
+            np.zeros(WIDTH, np.float32),
+            np.eye(WIDTH, DIMENSIONS, dtype=np.float32),
+            np.zeros((1, DIMENSIONS), np.float32),
+        )
     mean = values.mean(axis=0)
     centred = values - mean
     axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :DIMENSIONS].astype(np.float32)
+    if len(values) <= WORDS:  # one word, since descriptors that are words themselves have no direction from them
+        return Vocabulary(mean, axes, np.zeros((1, DIMENSIONS), np.float32))
     words = MiniBatchKMeans(WORDS, n_init=1, batch_size=4096, max_iter=20, random_state=seed % 2**32)
     return Vocabulary(mean, axes, words.fit(centred @ axes).cluster_centers_.astype(np.float32))

@@ -260,14 +260,19 @@ def _compare(fixed: np.ndarray, moving: np.ndarray, matrix: np.ndarray) -> tuple
 
 
 def _similarity(fixed: np.ndarray, moved: np.ndarray, mask: np.ndarray) -> float:
-    windows = cv2.erode(mask.astype(np.uint8), np.ones((WINDOW, WINDOW), np.uint8), borderType=cv2.BORDER_CONSTANT,
-                        borderValue=0) > 0  # fmt: skip
+    windows = windows_inside(mask)
     if int(windows.sum()) < _LEAST_WINDOWS:
         return 0.0
     expected = _without_bias(match_histogram(fixed, moved, mask), moved, mask)
     span = max(float(moved[mask].max() - moved[mask].min()), 0.1)
     first, second = (cv2.GaussianBlur(np.where(mask, image, 0), (0, 0), _COMPARED) for image in (expected, moved))
-    return float(_ssim_map(first, second, span)[windows].mean())
+    return float(ssim_map(first, second, span)[windows].mean())
+
+
+def windows_inside(mask: np.ndarray) -> np.ndarray:
+    """Return the centres of SSIM windows that lie inside a mask, bool (H, W)."""
+    window = np.ones((WINDOW, WINDOW), np.uint8)
+    return cv2.erode(mask.astype(np.uint8), window, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
 
 
 def _without_bias(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -281,7 +286,14 @@ def _without_bias(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.n
     return (weights @ terms).astype(np.float32).reshape(real.shape)
 
 
-def _ssim_map(first: np.ndarray, second: np.ndarray, span: float) -> np.ndarray:
+def ssim_map(first: np.ndarray, second: np.ndarray, span: float) -> np.ndarray:
+    """Return the SSIM of each window of two images at its centre, floating point (H, W).
+
+    Args:
+        first, second: floating point (H, W).
+        span: range of intensities, which scales the constants.
+    """
+
     def mean(image: np.ndarray) -> np.ndarray:
         return cv2.blur(image, (WINDOW, WINDOW))
 
