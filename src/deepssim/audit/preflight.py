@@ -74,7 +74,7 @@ def preflight(
         findings += found
         if not usable.any():
             message = (
-                "no held-out image is left to calibrate on; published limits were used as if there were no holdout"
+                "no held-out image is left to calibrate on; training images among those of other subjects calibrated the limit instead"
             )
             findings.append(Finding("no usable holdout", message, [], True))
     if len(set(subjects["real"])) == len(subjects["real"]):
@@ -209,24 +209,3 @@ def overlaps(
             Finding("subjects in training set and holdout", message, [(name,) for name in shared[:_SHOWN]], True)
         )
     return findings, ~(same_image | same_subject)
-
-
-def suspicious_pairs(
-    scores: np.ndarray,
-    partners: np.ndarray,
-    keys: Sequence[str],
-    partner_keys: Sequence[str],
-    ssim: np.ndarray,
-    limit: float,
-) -> list[tuple[str, str]]:
-    """Return pairs of images of different subjects whose SSIM after alignment is above a limit, most similar first.
-
-    Args:
-        scores, partners: best score and partner of each of N images, float32 and int64 (N,).
-        keys, partner_keys: of both sides.
-        ssim: after alignment, NaN where it was not computed.
-        limit: above which two images are nearly the same.
-    """
-    rows = np.flatnonzero(np.nan_to_num(ssim, nan=-1.0) > limit)
-    rows = rows[np.argsort(-scores[rows], kind="stable")]
-    return [(keys[row], partner_keys[partners[row]]) for row in rows.tolist()]

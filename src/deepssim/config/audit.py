@@ -18,8 +18,8 @@ class AuditConfig(Section):
     synthetic: Text | None = Field(None, description="folder of the images that it generated")
     holdout: Text | None = Field(
         None,
-        description="Folder of images of other subjects, on which the limit is calibrated. With null, the published "
-        "limits apply, which may not fit your images.",
+        description="Folder of images of other subjects, on which the limit is calibrated. With null, training images among "
+        "those of other subjects calibrate it, which needs several subjects.",
     )
     subjects: Text | None = Field(None, description="CSV file with columns image_path and subject")
     subject_pattern: str | None = Field(None, description=SUBJECT_PATTERN + "Used if there is no table of subjects.")
