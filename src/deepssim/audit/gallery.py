@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from deepssim.audit.originals import LARGEST, full_pictures
 from deepssim.audit.pictures import PairPictures, show_pair
 from deepssim.audit.tables import AuditReport, kinds
+from deepssim.detection.gallery import single_threaded_libraries
 
 ABOVE_LIMIT = ("identical", "confirmed copy", "copy", "partial copy")
 """Kinds of pairs that the audit calls copies."""
@@ -44,8 +46,9 @@ def gallery(report: AuditReport, *, threads: int = 1) -> list[dict[str, Any]]:
     partners = [int(copies.original[row]) for row in rows]
     real = _originals(report, "real", [report.train.pack.keys[partner] for partner in partners], threads)
     synthetic = _originals(report, "synthetic", [report.synthetic.pack.keys[row] for row in rows], threads)
-    with ThreadPoolExecutor(threads) as pool:
-        shown = list(pool.map(show_pair, real, synthetic))
+    with single_threaded_libraries(), ThreadPoolExecutor(threads) as pool:
+        pairs = pool.map(show_pair, real, synthetic)
+        shown = list(tqdm(pairs, total=len(rows), desc="registering pairs of the report", unit="pair", disable=None))
     return [
         gallery_pair(
             pictures,
