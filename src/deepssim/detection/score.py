@@ -30,6 +30,7 @@ _BEST = 20  # settings of the weights that are averaged: neighbours of the best 
 _MARGIN, _SOFTNESS = 1.1, 0.1  # of the score in units of chance at which half a copy counts as found
 _LEAST_IMAGES = 20  # unrelated images, or copies, without which the defaults are used
 _LEAST_SCALE = 0.1
+_LEAST_KEYPOINTS = 3.0  # scale of numbers of keypoints: where unrelated images share none, one in common is still nothing
 
 # Of chest X-rays and MR slices (docs/audit.md), for collections with too few subjects to learn from.
 _DEFAULT_MEDIANS = (7.0, 8.0, 1.4, 2.0, 2.5, 1.2)
@@ -110,7 +111,8 @@ def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.n
         ones = np.ones(count)
         return Score(names, np.array(_DEFAULT_MEDIANS[:count]), np.array(_DEFAULT_SCALES[:count]), ones, (0, 0))
     medians = np.median(best, axis=0)
-    scales = np.maximum(np.sort(best, axis=0)[-_top(len(best)) :].mean(axis=0) - medians, _LEAST_SCALE)
+    least = np.where(np.arange(count) < _COUNTS, _LEAST_KEYPOINTS, _LEAST_SCALE)
+    scales = np.maximum(np.sort(best, axis=0)[-_top(len(best)) :].mean(axis=0) - medians, least)
     score = Score(names, medians, scales, np.ones(count), (len(best), 0))
     right = copies.partners == np.asarray(originals, np.int64).reshape(-1, 1)
     if right.sum() < _LEAST_IMAGES:
