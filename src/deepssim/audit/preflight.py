@@ -73,9 +73,7 @@ def preflight(
         found, usable = overlaps(*sides)
         findings += found
         if not usable.any():
-            message = (
-                "no held-out image is left to calibrate on; training images among those of other subjects calibrated the limit instead"
-            )
+            message = "no held-out image is left to calibrate on; training images among those of other subjects calibrated the limit instead"
             findings.append(Finding("no usable holdout", message, [], True))
     if len(set(subjects["real"])) == len(subjects["real"]):
         message = (

@@ -30,7 +30,9 @@ _BEST = 20  # settings of the weights that are averaged: neighbours of the best 
 _MARGIN, _SOFTNESS = 1.1, 0.1  # of the score in units of chance at which half a copy counts as found
 _LEAST_IMAGES = 20  # unrelated images, or copies, without which the defaults are used
 _LEAST_SCALE = 0.1
-_LEAST_KEYPOINTS = 3.0  # scale of numbers of keypoints: where unrelated images share none, one in common is still nothing
+_LEAST_KEYPOINTS = (
+    3.0  # scale of numbers of keypoints: where unrelated images share none, one in common is still nothing
+)
 
 # Of chest X-rays and MR slices (docs/audit.md), for collections with too few subjects to learn from.
 _DEFAULT_MEDIANS = (7.0, 8.0, 1.4, 2.0, 2.5, 1.2)
