@@ -22,6 +22,7 @@ from deepssim.audit.retrieval import Neighbours, find_neighbours, nearest_two_ra
 from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings, without_subjects
 from deepssim.audit.sides import AuditTools, Sides
 from deepssim.config.audit import AuditConfig
+from deepssim.detection.gallery import single_threaded_libraries
 from deepssim.detection.score import Score, learn_score
 from deepssim.detection.search import Found
 from deepssim.evaluation.groups import LEAST_GROUPS, excess_probability, tail_limit
@@ -246,10 +247,11 @@ def _membership(sides: Sides, neighbours: Neighbours | None, bootstrap: dict[str
     train, synthetic, holdout = sides.train, sides.synthetic, sides.holdout
     if holdout is None or neighbours is None:
         return {}
-    cells = membership.cells_of(
-        train.embeddings.values, synthetic.embeddings.values, holdout.embeddings.values,
-        seed=derive_seed(bootstrap["seed"], "cells"),
-    )  # fmt: skip
+    with single_threaded_libraries():  # on a busy machine, threads of OpenMP that wait for each other take minutes
+        cells = membership.cells_of(
+            train.embeddings.values, synthetic.embeddings.values, holdout.embeddings.values,
+            seed=derive_seed(bootstrap["seed"], "cells"),
+        )  # fmt: skip
     first = partial(np.take, indices=0, axis=1)
     to_train, to_holdout, of_holdout = neighbours.synthetic, neighbours.synthetic_holdout, neighbours.holdout
     return {
