@@ -73,12 +73,12 @@ def preflight(
         found, usable = overlaps(*sides)
         findings += found
         if not usable.any():
-            message = "no held-out image is left to calibrate on; training images among those of other subjects calibrated the limit instead"
+            message = "no held-out image is left to calibrate on; training images among those of other subjects set the limit instead"
             findings.append(Finding("no usable holdout", message, [], True))
     if len(set(subjects["real"])) == len(subjects["real"]):
         message = (
             "every training image counts as a subject of its own; if patients have several images, name them "
-            "(--subjects or --subject-pattern), or intervals are too narrow"
+            "(--subjects or --subject-pattern), or intervals are too narrow and, without a holdout, the limit is too high"
         )
         findings.append(Finding("subjects unknown", message, [], False))
     for finding in findings:
