@@ -252,7 +252,7 @@ def _similarity(fixed: np.ndarray, moved: np.ndarray, mask: np.ndarray) -> float
     expected = _without_bias(match_histogram(fixed, moved, mask), moved, mask)
     span = max(float(moved[mask].max() - moved[mask].min()), 0.1)
     first, second = (cv2.GaussianBlur(np.where(mask, image, 0), (0, 0), _COMPARED) for image in (expected, moved))
-    return float(_ssim_map(first, second, span)[windows].mean())
+    return float(ssim_map(first, second, span)[windows].mean())
 
 
 def _without_bias(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -266,7 +266,17 @@ def _without_bias(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.n
     return (weights @ terms).astype(np.float32).reshape(real.shape)
 
 
-def _ssim_map(first: np.ndarray, second: np.ndarray, span: float) -> np.ndarray:
+def ssim_map(first: np.ndarray, second: np.ndarray, span: float) -> np.ndarray:
+    """Return the SSIM of the window around each pixel.
+
+    Args:
+        first, second: float32 (H, W).
+        span: intensity range.
+
+    Returns:
+        float32 (H, W), -1 to 1.
+    """
+
     def mean(image: np.ndarray) -> np.ndarray:
         return cv2.blur(image, (WINDOW, WINDOW))
 
