@@ -17,6 +17,7 @@ from deepssim.audit.calibration import Rule, calibrated_rule
 from deepssim.audit.comparability import unlike_any
 from deepssim.audit.controls import Control, Copied, make_controls, positive_controls, teaching
 from deepssim.audit.evidence import Best, Detective, best_of
+from deepssim.audit.partial import find_partial_copies, partial_findings
 from deepssim.audit.preflight import Finding
 from deepssim.audit.retrieval import Neighbours, find_neighbours, nearest_two_ratios
 from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings, without_subjects
@@ -54,6 +55,7 @@ class AuditFigures:
         score: of pairs.
         rule, copies, leakage: when an image is a copy, which are, and what that tells for images and subjects.
         confirmed: bool (S,), candidates whose score no unrelated image would reach.
+        partial: bool (S,), copies of a part of an image.
         confirmed_above: the score that they must exceed; infinity where too few subjects allow no limit.
         negative: best candidates of the images that cannot be copies, those that calibrate the limit.
         controls: positive controls.
@@ -70,6 +72,7 @@ class AuditFigures:
     copies: leakage.Copies
     leakage: dict[str, Any]
     confirmed: np.ndarray
+    partial: np.ndarray
     confirmed_above: float
     negative: Best
     controls: list[Control]
@@ -137,6 +140,8 @@ def examine(
         copies, rule, controls, sides.train.subjects, sides.synthetic.subjects, confidence=confidence, seed=seed
     )
     sensitivity = float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
+    partial_copies = find_partial_copies(copies, sides, tools.threads)
+    parts = partial_findings(partial_copies, sides.synthetic.pack.keys)
     neighbours = _neighbours(sides, tools)
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance, rule, complete=complete and sensitivity >= LEAST_SENSITIVITY),
@@ -147,11 +152,12 @@ def examine(
         copies=copies,
         leakage=found,
         confirmed=confirmed,
+        partial=partial_copies,
         confirmed_above=confirmed_above,
         negative=negative,
         controls=controls,
         membership=_membership(sides, neighbours, bootstrap),
-        findings=[*findings, *_findings(sides, evidence), *_unlike(neighbours)],
+        findings=[*findings, *_findings(sides, evidence), *_unlike(neighbours), *parts],
         borderline=_borderline(copies, rule, options.borderline),
     )
 

@@ -55,7 +55,7 @@ def gallery(report: AuditReport, *, threads: int = 1) -> list[dict[str, Any]]:
             synthetic=names.synthetic(report.synthetic.pack.keys[row]),
             real=names.real(report.train.pack.keys[partner]),
             subject=names.subject(report.train.subjects[partner]),
-            kind="partial copy" if pictures.partial and kind[row] in ("copy", "confirmed copy") else kind[row],
+            kind=kind[row],
             score=float(copies.scores[row]),
             cues=dict(zip(report.figures.score.names, map(float, copies.cues[row]), strict=True)),
             borderline=row in borderline,

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from skimage.metrics import structural_similarity
 
 from deepssim.detection.pattern import best_poses, pattern, pattern_in_poses
 from deepssim.images.standardize import quantise
@@ -29,9 +28,9 @@ from deepssim.registration.proof import (
     prepare,
     prove,
     refine,
+    ssim_map,
     warp,
 )
-from deepssim.similarity.ssim_constants import WINDOW
 
 _REFINED = 256  # pixels of the longer side at which an affine map is refined
 _LEAST_OVERLAP = 0.2  # of the real image
@@ -176,8 +175,7 @@ def _fit(fixed: np.ndarray, moving: np.ndarray, matrix: np.ndarray) -> float:
     if mask.sum() < _LEAST_OVERLAP * mask.size:
         return -1.0
     matched = match_histogram(moved, fixed, mask)
-    _, similar = structural_similarity(fixed, np.where(mask, matched, 0), win_size=WINDOW, data_range=1.0, full=True)
-    return float(similar[mask].mean())
+    return float(ssim_map(fixed, np.where(mask, matched, 0), 1.0)[mask].mean())
 
 
 def _moved(real: np.ndarray, other: np.ndarray, matrix: np.ndarray, zone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from skimage.metrics import structural_similarity
 
 from deepssim.registration.keypoints import FRAME, SYMMETRIES, Match
 from deepssim.registration.proof import (
@@ -21,6 +20,7 @@ from deepssim.registration.proof import (
     Prepared,
     between_images,
     match_histogram,
+    ssim_map,
     warp,
 )
 from deepssim.similarity.ssim_constants import WINDOW
@@ -96,7 +96,7 @@ def _agreement(real: Prepared, other: Prepared, match: Match, hull: np.ndarray) 
     expected = match_histogram(fixed, moved, within)
     first, second = (cv2.GaussianBlur(np.where(mask, image, 0), (0, 0), _SMOOTHING) for image in (expected, moved))
     span = max(float(np.ptp(moved[mask])), 0.1)
-    _, similar = structural_similarity(first, second, win_size=WINDOW, data_range=span, full=True)
+    similar = ssim_map(first, second, span)
     weights = np.maximum(_deviation(first), _deviation(second))
     inside = float(np.average(similar[within], weights=weights[within] + 1e-6))
     usable = beyond & (cv2.erode(mask.astype(np.uint8), window) > 0)

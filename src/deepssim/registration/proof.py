@@ -260,12 +260,20 @@ def _compare(fixed: np.ndarray, moving: np.ndarray, matrix: np.ndarray) -> tuple
 
 
 def _similarity(fixed: np.ndarray, moved: np.ndarray, mask: np.ndarray) -> float:
+    """Return SSIM over an overlap, the mean of both directions of fitting contrast.
+
+    Any image can be made a faint one; that the faint one can be made the other distinguishes a copy from an empty picture.
+    """
     windows = windows_inside(mask)
     if int(windows.sum()) < _LEAST_WINDOWS:
         return 0.0
-    expected = _without_bias(match_histogram(fixed, moved, mask), moved, mask)
-    span = max(float(moved[mask].max() - moved[mask].min()), 0.1)
-    first, second = (cv2.GaussianBlur(np.where(mask, image, 0), (0, 0), _COMPARED) for image in (expected, moved))
+    return (_fitted_ssim(fixed, moved, mask, windows) + _fitted_ssim(moved, fixed, mask, windows)) / 2
+
+
+def _fitted_ssim(source: np.ndarray, target: np.ndarray, mask: np.ndarray, windows: np.ndarray) -> float:
+    expected = _without_bias(match_histogram(source, target, mask), target, mask)
+    span = max(float(target[mask].max() - target[mask].min()), 0.1)
+    first, second = (cv2.GaussianBlur(np.where(mask, image, 0), (0, 0), _COMPARED) for image in (expected, target))
     return float(ssim_map(first, second, span)[windows].mean())
 
 
