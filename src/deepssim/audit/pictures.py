@@ -11,6 +11,7 @@ import numpy as np
 from deepssim.detection.pattern import best_poses, pattern, pattern_in_poses
 from deepssim.images.standardize import quantise
 from deepssim.registration.keypoints import FRAME, SYMMETRIES
+from deepssim.registration.overlap import match_histogram, ssim_map
 from deepssim.registration.partial import LEAST_KEYPOINTS, Coverage, coverage
 from deepssim.registration.poses import POSES
 from deepssim.registration.proof import (
@@ -23,12 +24,10 @@ from deepssim.registration.proof import (
     displace,
     first_look,
     local_flow,
-    match_histogram,
     normalised,
     prepare,
     prove,
     refine,
-    ssim_map,
     warp,
 )
 

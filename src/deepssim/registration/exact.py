@@ -11,8 +11,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from deepssim.registration.overlap import ssim_map, windows_inside
 from deepssim.registration.poses import Pose, nearest_pose
-from deepssim.registration.proof import SIDE, Evidence, normalised, refine, ssim_map, warp, windows_inside
+from deepssim.registration.proof import SIDE, Evidence, normalised, refine, warp
 
 LEAST_OVERLAP = 0.5  # of the real image: a smaller part says little about the whole
 _FINEST = 256  # pixels of the longer side at which geometry is refined

@@ -13,16 +13,8 @@ import cv2
 import numpy as np
 
 from deepssim.registration.keypoints import FRAME, SYMMETRIES, Match
-from deepssim.registration.proof import (
-    CUES,
-    SIDE,
-    Evidence,
-    Prepared,
-    between_images,
-    match_histogram,
-    ssim_map,
-    warp,
-)
+from deepssim.registration.overlap import match_histogram, ssim_map
+from deepssim.registration.proof import CUES, SIDE, Evidence, Prepared, between_images, warp
 from deepssim.similarity.ssim_constants import WINDOW
 
 LEAST_KEYPOINTS = 12  # shared ones; fewer are too few to tell where they end

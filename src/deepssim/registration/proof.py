@@ -1,9 +1,7 @@
 """Evidence that one image copies another: common keypoints, and SSIM over the overlap after registration.
 
 Registration starts from the geometry of the keypoints and from a quarter turn or mirror image. It is refined by the enhanced
-correlation coefficient (an affine map) and then, by smoothed optical flow, locally. Contrast, saturation, inversion and a bias
-field are taken out of the real image before the two are compared: its histogram is matched to that of the other image, and a
-linear regression with position as a factor does the rest.
+correlation coefficient (an affine map) and then, by smoothed optical flow, locally.
 
 Not here: keypoints (keypoints.py), which pairs are compared (detection/search.py), what follows from it (detection/score.py).
 
@@ -26,8 +24,8 @@ from deepssim.registration.keypoints import (
     match,
     plausible,
 )
+from deepssim.registration.overlap import match_histogram, overlap_ssim
 from deepssim.registration.poses import Pose
-from deepssim.similarity.ssim_constants import K1, K2, WINDOW
 
 SIDE = 64  # pixels of the images that are registered
 _ITERATIONS, _PRECISION = 30, 1e-4
@@ -35,10 +33,8 @@ _ECC_SMOOTHING = 3  # pixels of the filter of ECC
 _LOCAL = 6.0  # pixels of 64: the neighbourhood in which contrast is normalised for registration
 _LEAST_CONTRAST = 0.03  # of the intensity range; weaker structures are noise
 _FLOW_SMOOTHING = 4.0  # pixels: a displacement that varies faster would fit one image to any other
-_COMPARED = 1.5  # pixels of the smoothing before SSIM, so that noise and blur matter less
 _LEAST_INLIERS = 5  # keypoints that a registration starts from
 _LEAST_OVERLAP = 0.2  # of the real image
-_LEAST_WINDOWS = 200  # SSIM windows in the overlap
 _CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _ITERATIONS, _PRECISION)
 
 CUES = ("keypoints", "keypoints of the reduced image", "pattern in place", "SSIM registered", "SSIM registered locally")
@@ -180,7 +176,7 @@ def _trials(real: Prepared, other: Prepared, start: np.ndarray, *, negative: boo
     moved, mask = warp(moving, matrix)
     flow = local_flow(match_histogram(fixed, moved, mask), moved, mask)
     flowed = displace(moved, flow), displace(mask.astype(np.float32), flow) > 0.99
-    return [_Trial(affine, max(affine, _similarity(fixed, *flowed)), overlap, matrix, negative)]
+    return [_Trial(affine, max(affine, overlap_ssim(fixed, *flowed)), overlap, matrix, negative)]
 
 
 def refine(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -240,78 +236,10 @@ def displace(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     )
 
 
-def match_histogram(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return a real image with the grey values of another one: gain, gamma and saturation are then equal.
-
-    Args:
-        real, other: float32 (H, W), 0 to 1.
-        mask: where both have pixels.
-    """
-    coarse, target = (np.clip(np.rint(image * 255), 0, 255).astype(np.uint8) for image in (real, other))
-    counts, wanted = (np.bincount(image[mask], minlength=256).cumsum() / mask.sum() for image in (coarse, target))
-    middle = counts - np.diff(counts, prepend=0) / 2
-    return (np.minimum(np.searchsorted(wanted, middle), 255) / 255).astype(np.float32)[coarse]
-
-
 def _compare(fixed: np.ndarray, moving: np.ndarray, matrix: np.ndarray) -> tuple[float, float]:
     """Return SSIM over the overlap and the overlap."""
     moved, mask = warp(moving, matrix)
-    return _similarity(fixed, moved, mask), float(mask.mean())
-
-
-def _similarity(fixed: np.ndarray, moved: np.ndarray, mask: np.ndarray) -> float:
-    """Return SSIM over an overlap, the mean of both directions of fitting contrast.
-
-    Any image can be made a faint one; that the faint one can be made the other distinguishes a copy from an empty picture.
-    """
-    windows = windows_inside(mask)
-    if int(windows.sum()) < _LEAST_WINDOWS:
-        return 0.0
-    return (_fitted_ssim(fixed, moved, mask, windows) + _fitted_ssim(moved, fixed, mask, windows)) / 2
-
-
-def _fitted_ssim(source: np.ndarray, target: np.ndarray, mask: np.ndarray, windows: np.ndarray) -> float:
-    expected = _without_bias(match_histogram(source, target, mask), target, mask)
-    span = max(float(target[mask].max() - target[mask].min()), 0.1)
-    first, second = (cv2.GaussianBlur(np.where(mask, image, 0), (0, 0), _COMPARED) for image in (expected, target))
-    return float(ssim_map(first, second, span)[windows].mean())
-
-
-def windows_inside(mask: np.ndarray) -> np.ndarray:
-    """Return the centres of SSIM windows that lie inside a mask, bool (H, W)."""
-    window = np.ones((WINDOW, WINDOW), np.uint8)
-    return cv2.erode(mask.astype(np.uint8), window, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-
-
-def _without_bias(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Regress an image on another one, on position, and on their product: a bias field of the first order."""
-    inside = mask.ravel()
-    ones = np.ones(real.size)
-    place = np.stack([ones, _DOWN.ravel(), _RIGHT.ravel()])
-    terms = np.concatenate([place, place * real.ravel()])
-    chosen = terms[:, inside]
-    weights = np.linalg.solve(chosen @ chosen.T + 1e-2 * np.eye(len(terms)), chosen @ other.ravel()[inside])
-    return (weights @ terms).astype(np.float32).reshape(real.shape)
-
-
-def ssim_map(first: np.ndarray, second: np.ndarray, span: float) -> np.ndarray:
-    """Return the SSIM of each window of two images at its centre, floating point (H, W).
-
-    Args:
-        first, second: floating point (H, W).
-        span: range of intensities, which scales the constants.
-    """
-
-    def mean(image: np.ndarray) -> np.ndarray:
-        return cv2.blur(image, (WINDOW, WINDOW))
-
-    sample = WINDOW**2 / (WINDOW**2 - 1)
-    mean_1, mean_2 = mean(first), mean(second)
-    variances = sample * (mean(first * first) + mean(second * second) - mean_1**2 - mean_2**2)
-    covariance = sample * (mean(first * second) - mean_1 * mean_2)
-    least_1, least_2 = (K1 * span) ** 2, (K2 * span) ** 2
-    level = (2 * mean_1 * mean_2 + least_1) / (mean_1**2 + mean_2**2 + least_1)
-    return level * (2 * covariance + least_2) / (variances + least_2)
+    return overlap_ssim(fixed, moved, mask), float(mask.mean())
 
 
 def normalised(image: np.ndarray) -> np.ndarray:
@@ -348,6 +276,3 @@ def between_images(matrix: np.ndarray, side: int) -> np.ndarray:
     resize = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
     full = resize @ np.vstack([matrix, [0, 0, 1]]) @ np.linalg.inv(resize)
     return np.linalg.inv(full)[:2]
-
-
-_DOWN, _RIGHT = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
