@@ -1,4 +1,4 @@
-"""Small folders of images that tests audit: smooth random pictures, some of them planted among the synthetic ones."""
+"""Small folders of images that tests audit: random pictures, some of them planted among the synthetic ones."""
 
 from pathlib import Path
 
@@ -11,11 +11,19 @@ from deepssim.config.encoders import EncoderConfig
 from deepssim.encoders.deepssim import DeepSSIM, save_encoder
 
 SIZE = 32
+DRAWN = 64  # pixels of pictures with details
 
 
 def picture(random: np.random.Generator, size: int = SIZE) -> np.ndarray:
     """Draw one picture: uint8 (size, size)."""
     values = gaussian_filter(random.normal(size=(size, size)), 2.5)
+    return np.rint(255 * (values - values.min()) / np.ptp(values)).astype(np.uint8)
+
+
+def drawing(random: np.random.Generator, size: int = DRAWN) -> np.ndarray:
+    """Draw a picture with coarse and fine structures, as images of patients have: uint8 (size, size)."""
+    coarse, fine = (gaussian_filter(random.normal(size=(size, size)), DRAWN / part) for part in (12, 40))
+    values = coarse / coarse.std() + fine / fine.std()
     return np.rint(255 * (values - values.min()) / np.ptp(values)).astype(np.uint8)
 
 
@@ -28,13 +36,13 @@ def write(path: Path, image: np.ndarray) -> None:
 def make_folders(root: Path, *, real: int = 24, synthetic: int = 30, holdout: int = 20, copies: int = 3) -> Path:
     """Write folders `real`, `synthetic` and `holdout`; two images for each patient, the first `copies` planted."""
     random = np.random.default_rng(0)
-    originals = [picture(random) for _ in range(real)]
+    originals = [drawing(random) for _ in range(real)]
     for number, image in enumerate(originals):
         write(root / "real" / f"p{number // 2:02d}_{number % 2}.png", image)
     for number in range(holdout):
-        write(root / "holdout" / f"h{number // 2:02d}_{number % 2}.png", picture(random))
+        write(root / "holdout" / f"h{number // 2:02d}_{number % 2}.png", drawing(random))
     for number in range(synthetic):
-        write(root / "synthetic" / f"s{number:02d}.png", originals[number] if number < copies else picture(random))
+        write(root / "synthetic" / f"s{number:02d}.png", originals[number] if number < copies else drawing(random))
     return root
 
 

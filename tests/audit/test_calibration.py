@@ -1,14 +1,18 @@
 import numpy as np
 import pytest
 
-from deepssim.audit.calibration import calibrated_rule, cross_alarms, published_rule
-from deepssim.audit.retrieval import Neighbours
-from deepssim.similarity.topk import TopK
+from deepssim.audit.calibration import HELD_OUT, NOTHING, OTHER_SUBJECTS, calibrated_rule, cross_alarms
+from deepssim.audit.evidence import Best
 
 
-def lists(scores):
-    scores = np.atleast_2d(np.asarray(scores, np.float32))
-    return TopK(scores, np.tile(np.arange(scores.shape[1]), (len(scores), 1)))
+def best(scores, subjects=None):
+    scores = np.asarray(scores, np.float64)
+    subjects = [f"p{n}" for n in range(len(scores))] if subjects is None else subjects
+    return Best(scores, np.zeros(len(scores), np.int64), np.zeros((len(scores), 5), np.float32), subjects)
+
+
+def rule_of(controls, rate, *, held_out=True):
+    return calibrated_rule(controls, held_out=held_out, rate=rate, confidence=0.95, seed=0)
 
 
 def test_alarms_are_judged_without_their_own_subject(random):
@@ -20,28 +24,35 @@ def test_alarms_are_judged_without_their_own_subject(random):
     assert not cross_alarms(one, ["p"] * 40, 0.05, 0).any()
 
 
-def test_with_a_holdout_the_score_decides():
-    maxima = np.linspace(0, 0.9, 100)[:, None]
-    neighbours = Neighbours(lists([[0.95], [0.5]]), lists([[0.1]]), lists(np.zeros((1, 0))), lists(maxima), None, None)
-    rule = calibrated_rule(neighbours, [f"p{n}" for n in range(100)], rate=0.05, confidence=0.95, seed=0)
-    assert rule.threshold == pytest.approx(maxima[95, 0])
-    assert rule.flags(np.array([0.95, 0.5]), np.array([9.0, 0.1])).tolist() == [True, False]
+@pytest.mark.parametrize(("held_out", "controls"), [(True, HELD_OUT), (False, OTHER_SUBJECTS)])
+def test_the_score_decides_with_and_without_a_holdout(held_out, controls):
+    scores = np.linspace(0, 0.9, 100)
+    rule = rule_of(best(scores), 0.05, held_out=held_out)
+    assert rule.threshold == pytest.approx(scores[95])
+    assert rule.flags(np.array([0.95, 0.5, -np.inf, scores[95]])).tolist() == [True, False, False, False]
+    assert (rule.controls, rule.held_out, rule.promised_rate) == (controls, held_out, 0.05)
     assert rule.alarm_rate.total == 100
     assert rule.alarm_rate.value == pytest.approx(0.05, abs=0.03)
+    assert rule.false_alarms is not None
 
 
-def test_without_a_holdout_score_and_neighbourhood_decide():
-    others = lists([[0.9, 0.1, 0.1], [0.9, 0.88, 0.87], [0.8, 0.1, 0.1]])
-    neighbours = Neighbours(lists([[0.9]]), lists([[0.9]]), others, None, None, None)
-    rule = published_rule(neighbours, ["a", "b", "c"], confidence=0.95)
-    assert (rule.threshold, rule.promised_rate) == (0.85, None)
-    assert rule.alarms.tolist() == [True, False, False]  # the second is near to everything
-    flags = rule.flags(np.array([0.9, 0.9, 0.8, 0.9]), np.array([0.5, 1.2, 0.1, np.nan]))
-    assert flags.tolist() == [True, False, False, True]
+def test_every_subject_counts_once_however_many_images_there_are():
+    alike = best([*np.linspace(0, 0.9, 99), *[2.0] * 400], [*(f"p{n}" for n in range(99)), *["many"] * 400])
+    assert rule_of(alike, 0.05).threshold < 1
+    assert rule_of(alike, 0.05).limit.groups == 100
 
 
-def test_one_subject_has_no_controls():
-    neighbours = Neighbours(lists([[0.9]]), lists([[0.9]]), lists(np.zeros((1, 0))), None, None, None)
-    rule = published_rule(neighbours, ["a"], confidence=0.95)
-    assert rule.controls == "none: there is one subject"
-    assert rule.alarm_rate.total == 0
+def test_images_without_a_candidate_set_no_limit():
+    """A training image of the only other subject has nothing to be compared with."""
+    some = rule_of(best([0.1, 0.2, -np.inf], ["a", "b", "c"]), 0.01)
+    assert (some.limit.groups, len(some.alarms)) == (2, 2)
+    assert some.threshold == 0.2
+    assert some.promised_rate == pytest.approx(1 / 3)
+
+
+def test_without_other_subjects_no_score_is_a_copy():
+    for nothing in (best([]), best([-np.inf, -np.inf])):
+        rule = rule_of(nothing, 0.01, held_out=False)
+        assert (rule.controls, rule.limit, rule.promised_rate, rule.false_alarms) == (NOTHING, None, None, None)
+        assert rule.alarm_rate.total == 0
+        assert not rule.flags(np.array([1e9])).any()

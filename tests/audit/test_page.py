@@ -82,10 +82,97 @@ def test_the_verdict_comes_first_with_its_uncertainty(page):
 
 
 def test_the_gallery_shows_images(page):
-    pictures = page.find_elements("css selector", ".pair img")
-    assert len(pictures) == 4 * len(visible(page)) > 40
-    page.execute_script("arguments[0].scrollIntoView()", pictures[0])
-    assert all(page.execute_script("return arguments[0].naturalWidth", picture) == 32 for picture in pictures[:8])
+    shown = visible(page)
+    for kind in ("real", "synthetic", "top", "difference"):
+        pictures = page.find_elements("css selector", f".pair img.{kind}")
+        assert len(pictures) == len(shown) > 10
+        assert all(page.execute_script("return arguments[0].naturalWidth", picture) == 32 for picture in pictures)
+
+
+def test_copies_are_called_copies_and_come_first(page):
+    pairs = visible(page)
+    named = [pair for pair in pairs if "above" in pair.get_attribute("class")]
+    assert len(named) >= 4
+    assert page.find_element("id", "pairs-summary").text.startswith(
+        f"{len(named)} of the {len(pairs)} pairs shown are above"
+    )
+    scores = [float(pair.get_attribute("data-score")) for pair in pairs]
+    assert scores == sorted(scores, reverse=True)
+    for pair in named:
+        assert pair.find_element("css selector", ".kind").text.startswith(
+            ("identical", "confirmed copy", "copy", "partial")
+        )
+
+
+def of_a_copy(page):
+    return page.find_element("css selector", ".pair[data-kind=identical]")
+
+
+def test_the_slider_moves_the_boundary(page):
+    from selenium.webdriver.common.keys import Keys
+
+    pair = of_a_copy(page)
+    overlay, slider = (pair.find_element("css selector", name) for name in (".overlay", ".slider"))
+    top = overlay.find_element("css selector", ".top")
+    base = overlay.find_element("css selector", "img:not(.top)")
+    assert base.get_attribute("src") == pair.find_element("css selector", ".real").get_attribute("src")
+    assert base.rect == top.rect
+    assert "50%" in top.value_of_css_property("clip-path")
+    focused = page.execute_script("arguments[0].focus(); return document.activeElement", slider)
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert "51%" in top.value_of_css_property("clip-path")
+    assert page.switch_to.active_element == focused  # the arrow keys have not gone on to the next pair
+    slider.send_keys(Keys.END)
+    assert "100%" in top.value_of_css_property("clip-path")
+    slider.send_keys(Keys.HOME)
+    assert "0%" in top.value_of_css_property("clip-path") or "inset(0px)" in top.value_of_css_property("clip-path")
+
+
+def test_a_pair_blinks(page):
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    pair = of_a_copy(page)
+    button, top = (pair.find_element("css selector", name) for name in (".blink", ".top"))
+    visibility = lambda: top.value_of_css_property("visibility")  # noqa: E731
+    assert (button.get_attribute("aria-pressed"), visibility()) == ("false", "visible")
+    button.send_keys(Keys.SPACE)
+    assert button.get_attribute("aria-pressed") == "true"
+    for state in ("hidden", "visible", "hidden"):
+        WebDriverWait(page, 5, poll_frequency=0.05).until(lambda _, state=state: visibility() == state)
+    button.send_keys(Keys.SPACE)
+    assert (button.get_attribute("aria-pressed"), visibility()) == ("false", "visible")
+
+
+def test_a_pair_can_be_enlarged(page):
+    pair = of_a_copy(page)
+    before = pair.find_element("css selector", ".real").rect["width"]
+    pair.find_element("css selector", ".enlarge").click()
+    assert pair.find_element("css selector", ".real").rect["width"] > 1.8 * before
+
+
+def test_shared_keypoints_are_joined_by_lines(page):
+    pair = of_a_copy(page)
+    drawing = pair.find_element("css selector", ".matches")
+    drawn, shared = (int(word) for word in drawing.get_attribute("aria-label").split() if word.isdigit())
+    assert 4 <= drawn <= shared
+    lines = [path.get_attribute("d") for path in drawing.find_elements("css selector", ".line")]
+    assert sum(path.count("M") for path in lines) == drawn
+    # The pictures are equal, so that every line is horizontal and as long as the pictures are apart.
+    width = float(drawing.get_dom_attribute("viewBox").split()[2])
+    for line in "".join(lines).split("M")[1:]:
+        (left, down), (right, low) = ([float(number) for number in place.split()] for place in line.split("L"))
+        assert 0 <= left < (width - 3) / 2 + 0.1
+        assert abs(right - left - (width + 3) / 2) < 0.2
+        assert abs(low - down) < 0.2
+    box, first = drawing.rect, pair.find_element("css selector", ".real").rect
+    assert (box["x"], box["y"], box["height"]) == pytest.approx((first["x"], first["y"], first["height"]), abs=1)
+    pair.find_element("css selector", ".lines").click()
+    assert not drawing.is_displayed()
+    others = page.find_elements("css selector", ".matches")
+    assert any(other.is_displayed() for other in others)
+    page.find_element("id", "lines").click()
+    assert not any(other.is_displayed() for other in others)
 
 
 def test_controls_are_a_picture_with_their_numbers_folded_away(page):
@@ -112,6 +199,11 @@ def test_filters_and_sorting_work(page):
     Select(page.find_element("id", "sort")).select_by_visible_text("name")
     names = [pair.get_attribute("data-name") for pair in visible(page)]
     assert names == page.execute_script("return arguments[0].sort((a, b) => a.localeCompare(b))", names)
+    for text, name in (("keypoints", "keypoints"), ("SSIM after registration", "ssim"), ("score", "score")):
+        Select(page.find_element("id", "sort")).select_by_visible_text(text)
+        values = [float(pair.get_attribute(f"data-{name}")) for pair in visible(page)]
+        assert values == sorted(values, reverse=True)
+        assert values[0] > values[-1]
     least = page.find_element("id", "least")
     least.clear()
     scores = sorted(float(pair.get_attribute("data-score")) for pair in visible(page))
@@ -152,8 +244,30 @@ def test_it_fits_a_phone_and_paper(page, browser):
         assert page.execute_script("return document.documentElement.scrollWidth") <= 360
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        overlay = of_a_copy(page).find_element("css selector", ".top")
+        assert overlay.value_of_css_property("clip-path") == "none"
+        assert not page.find_element("css selector", ".slider").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]
     assert len(printed) > 50_000
+
+
+def test_without_scripts_the_pictures_lie_side_by_side(browser, report):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get((report / "index.html").as_uri())
+        pair = of_a_copy(browser)
+        assert all(
+            pair.find_element("css selector", f".{name}").is_displayed()
+            for name in ("real", "synthetic", "top", "difference", "matches")
+        )
+        assert pair.find_element("css selector", ".top").value_of_css_property("clip-path") == "none"
+        assert not pair.find_element("css selector", ".slider").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def test_the_files_of_a_hundred_thousand_images_are_small(report, tmp_path):

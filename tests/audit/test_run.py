@@ -9,21 +9,26 @@ import pytest
 from PIL import Image
 
 import deepssim
+from deepssim.audit.calibration import OTHER_SUBJECTS
 from deepssim.audit.encoder import _options
 from deepssim.audit.examination import Verdict
+from deepssim.audit.run import PATTERNS
 from deepssim.cli import main
 from deepssim.config.choices import Distortion
 from deepssim.config.settings import Config
+from deepssim.detection.score import COSINE
 from deepssim.errors import DataError
-from tests.audit.folders import make_folders, picture, tiny_encoder, write
+from deepssim.registration.proof import CUES
+from tests.audit.folders import drawing, make_folders, tiny_encoder, write
 
-QUICK = {"image_size": [32, 32], "controls": 6, "verified": 4, "gallery": 6, "borderline": 4, "bootstrap": 50}
+QUICK = {"compared_at": 64, "controls": 1, "gallery": 3, "borderline": 4, "bootstrap": 50}
 PATTERN = r"^([a-z]\d+)"
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    return tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny.safetensors")
+def cache(tmp_path_factory):
+    """Most tests judge the same images, which are then compared once."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
@@ -31,13 +36,13 @@ def folders(tmp_path):
     return make_folders(tmp_path / "data")
 
 
-def run(root, out, encoder, **settings):
-    chosen = QUICK | {"subject_pattern": PATTERN, "encoder": encoder} | settings
+def run(root, out, cache=None, **settings):
+    chosen = QUICK | {"subject_pattern": PATTERN, "cache": cache} | settings
     return deepssim.audit(root / "real", root / "synthetic", out, **chosen)
 
 
-def test_planted_copies_are_found_and_listed(tmp_path, folders, encoder):
-    found = run(folders, tmp_path / "report", encoder, holdout=folders / "holdout")
+def test_planted_copies_are_found_and_listed(tmp_path, folders, cache):
+    found = run(folders, tmp_path / "report", cache, holdout=folders / "holdout")
     assert found["verdict"]["result"] == Verdict.COPIES
     assert found["figures"]["identical"] == 3
     assert found["figures"]["flagged_share"]["count"] >= 3
@@ -51,60 +56,85 @@ def test_planted_copies_are_found_and_listed(tmp_path, folders, encoder):
     assert {"s00.png", "s01.png", "s02.png"} <= set(drop)
     assert sorted(drop + keep) == sorted(path.name for path in (folders / "synthetic").iterdir())
     pairs = pd.read_csv(out / "pairs.csv").set_index("synthetic")
-    assert pairs.loc["s01.png", ["real", "subject", "kind", "score"]].tolist() == ["p00_1.png", "p00", "identical", 1]
+    assert pairs.loc["s01.png", ["real", "subject", "kind"]].tolist() == ["p00_1.png", "p00", "identical"]
+    assert set(pairs.index[:3]) == {"s00.png", "s01.png", "s02.png"}
+    assert list(pairs.columns[4:]) == list(CUES)
+    assert pairs["score"].is_monotonic_decreasing
     controls = {row["distortion"]: row for row in found["controls"]["positive"]}
     assert controls["none"]["found"]["value"] == controls["none"]["traced"]["value"] == 1
     assert found["controls"]["negative"]["false_alarms"]["total"] == 20
-    assert found["controls"]["protocol"] == "custom"  # six copies of each distortion instead of 200
+    assert found["controls"]["protocol"] == "custom"  # one copy of each distortion instead of 60
+    assert found["encoder"] == {"source": PATTERNS, "sha256": "", "training_seconds": None} | {
+        "seconds_of_audit": found["encoder"]["seconds_of_audit"]
+    }
 
 
-def test_a_second_audit_does_only_what_is_new(tmp_path, folders, encoder, caplog):
+def test_a_second_audit_does_only_what_is_new(tmp_path, folders, caplog):
     caplog.set_level("INFO", logger="deepssim")
-    first = run(folders, tmp_path / "a", encoder, holdout=folders / "holdout")
+    first = run(folders, tmp_path / "a", holdout=folders / "holdout")
     shutil.copy(folders / "synthetic" / "s20.png", folders / "synthetic" / "again.png")
-    write(folders / "synthetic" / "new.png", picture(np.random.default_rng(9)))
+    write(folders / "synthetic" / "new.png", drawing(np.random.default_rng(9)))
     caplog.clear()
-    second = run(folders, tmp_path / "b", encoder, holdout=folders / "holdout")
+    second = run(folders, tmp_path / "b", holdout=folders / "holdout")
     assert "1 of 32 files were decoded" in caplog.text
     assert "1 of 32 images were embedded" in caplog.text
-    assert "0 of 24 files were decoded" in caplog.text
+    assert "1 of 32 images were compared" in caplog.text
+    for nothing in ("0 of 24 files were decoded", "0 of 20 images were compared", "0 of 24 images were compared",
+                    "0 of 50 images were compared"):  # fmt: skip
+        assert nothing in caplog.text
     assert second["figures"]["flagged_share"]["total"] == 32
     assert second["rule"]["score_above"] == first["rule"]["score_above"]
-    third = run(folders, tmp_path / "c", encoder, holdout=folders / "holdout")
-    timeless = [found | {"encoder": None} for found in (second, third)]
-    assert timeless[0] == timeless[1]
+    again = run(folders, tmp_path / "c", holdout=folders / "holdout")
+    afresh = run(folders, tmp_path / "d", tmp_path / "another cache", holdout=folders / "holdout")
+    assert timeless(second) == timeless(again) == timeless(afresh)
 
 
-def test_slices_of_three_people_prove_nothing(tmp_path, encoder, real_data):
+def timeless(found):
+    return found | {"encoder": None}
+
+
+def test_any_number_of_threads_finds_the_same(tmp_path, folders):
+    found = [
+        run(folders, tmp_path / f"report {threads}", tmp_path / f"cache {threads}", holdout=folders / "holdout", threads=threads)
+        for threads in (1, 2)
+    ]  # fmt: skip
+    assert timeless(found[0]) == timeless(found[1])
+    tables = [(tmp_path / f"report {threads}" / "pairs.csv").read_text() for threads in (1, 2)]
+    assert tables[0] == tables[1]
+
+
+def test_slices_of_three_people_prove_nothing(tmp_path, cache, real_data):
     """Training, holdout and synthetic images are of one person each: slices are many, people are not."""
     for side, person in (("real", "07"), ("holdout", "19"), ("synthetic", "26")):
         (tmp_path / side).mkdir()
         shutil.copy(real_data / "mri_volumes" / f"patient{person}_T1.nii.gz", tmp_path / side)
-    found = run(tmp_path, tmp_path / "report", encoder, holdout=tmp_path / "holdout", subject_pattern=None)
+    found = run(tmp_path, tmp_path / "report", cache, holdout=tmp_path / "holdout", subject_pattern=None)
     assert found["verdict"]["result"] == Verdict.CANNOT_TELL
     assert "1 held-out subject" in found["verdict"]["sentence"]
     assert "50.0 % at best" in found["verdict"]["sentence"]
     assert found["figures"]["flagged_share"]["low"] is None  # no interval from slices of one scan
-    assert found["figures"]["ssim_confirms_above"] is None
+    assert found["figures"]["score_confirms_above"] is None
 
 
-def test_the_command_says_that_it_cannot_tell(tmp_path, folders, encoder):
+def test_the_command_says_that_it_cannot_tell(tmp_path, folders, cache):
     (folders / "synthetic").rename(folders / "other")
-    write(folders / "synthetic" / "s.png", picture(np.random.default_rng(5)))
+    write(folders / "synthetic" / "s.png", drawing(np.random.default_rng(5)))
+    config = tmp_path / "own.yaml"
+    config.write_text(json.dumps({"audit": QUICK}))
     arguments = ["audit", str(folders / "real"), str(folders / "synthetic"), "--out", str(tmp_path / "report")]
-    arguments += ["--holdout", str(folders / "holdout"), "--encoder", str(encoder), "--image-size", "32", "32"]
+    arguments += ["--holdout", str(folders / "holdout"), "--config", str(config), "--cache", str(cache)]
     with pytest.raises(SystemExit) as stop:
         main([*arguments, "--subject-pattern", PATTERN])
     assert stop.value.code == 4
 
 
-def test_nothing_copied_is_said_with_its_limit(tmp_path, encoder):
+def test_nothing_copied_is_said_with_its_limit(tmp_path, cache):
     """Noise is less like any training image than the pictures of other patients are."""
     root = make_folders(tmp_path / "data", synthetic=0, holdout=60)
     random = np.random.default_rng(3)
     for number in range(30):
-        write(root / "synthetic" / f"s{number:02d}.png", random.integers(0, 256, (32, 32), dtype=np.uint8))
-    found = run(root, tmp_path / "report", encoder, holdout=root / "holdout", false_positive_rate=0.02)
+        write(root / "synthetic" / f"s{number:02d}.png", random.integers(0, 256, (64, 64), dtype=np.uint8))
+    found = run(root, tmp_path / "report", cache, holdout=root / "holdout", false_positive_rate=0.02)
     assert found["verdict"]["result"] == Verdict.NONE
     assert (found["figures"]["identical"], found["figures"]["flagged_share"]["count"]) == (0, 0)
     limit = 1 - 0.05 ** (1 / 30)  # at this rate, none of 30 is found once in twenty times
@@ -113,9 +143,9 @@ def test_nothing_copied_is_said_with_its_limit(tmp_path, encoder):
     assert f"{100 * limit:.1f} %" in found["verdict"]["sentence"]
 
 
-def test_as_many_alarms_as_by_chance_are_no_copies(tmp_path, encoder):
+def test_as_many_alarms_as_by_chance_are_no_copies(tmp_path, cache):
     root = make_folders(tmp_path / "data", copies=0, holdout=60)
-    found = run(root, tmp_path / "report", encoder, holdout=root / "holdout", false_positive_rate=0.02)
+    found = run(root, tmp_path / "report", cache, holdout=root / "holdout", false_positive_rate=0.02)
     flagged = found["figures"]["flagged_share"]["count"]
     assert found["figures"]["identical"] == 0
     assert found["verdict"]["result"] == (Verdict.CANDIDATES if flagged else Verdict.NONE)
@@ -123,30 +153,44 @@ def test_as_many_alarms_as_by_chance_are_no_copies(tmp_path, encoder):
     assert found["figures"]["synthetic_that_copy"]["high"] > 0.05
 
 
-def test_without_a_holdout_the_limits_are_published_ones(tmp_path, folders, encoder):
-    found = run(folders, tmp_path / "report", encoder)
-    assert (found["rule"]["score_above"], found["rule"]["neighbourhood_ratio_below"]) == (0.85, 1.0)
+def test_without_a_holdout_training_images_of_other_subjects_set_the_limit(tmp_path, folders, cache):
+    found = run(folders, tmp_path / "report", cache)
+    assert found["rule"]["calibrated_on"] == found["controls"]["negative"]["what"] == OTHER_SUBJECTS
+    assert (found["rule"]["images"], found["rule"]["subjects"]) == (24, 12)
+    assert found["rule"]["false_alarms_promised"] == pytest.approx(1 / 13)
     assert found["membership"] == {}
-    assert found["controls"]["negative"]["what"].startswith("training images among those of other subjects")
-    page = (tmp_path / "report" / "index.html").read_text()
-    assert "held-out" in page
+    assert "held-out" in (tmp_path / "report" / "index.html").read_text()
     assert found["figures"]["identical"] == 3
+    assert found["verdict"]["result"] == Verdict.COPIES
 
 
-def test_real_equal_to_synthetic(tmp_path, folders, encoder):
+def test_one_subject_without_a_holdout_tells_nothing_unless_a_copy_is_identical(tmp_path):
+    root = make_folders(tmp_path / "data", real=8, synthetic=6, holdout=0, copies=0)
+    found = run(root, tmp_path / "a", tmp_path / "cache", subject_pattern="^(p)")
+    assert found["verdict"]["result"] == Verdict.CANNOT_TELL
+    assert "no images of other subjects" in found["verdict"]["sentence"]
+    assert found["verdict"]["probability_by_chance"] is None
+    assert (found["rule"]["score_above"], found["rule"]["subjects"]) == (None, 0)
+    shutil.copy(root / "real" / "p03_0.png", root / "synthetic" / "copy.png")
+    found = run(root, tmp_path / "b", tmp_path / "cache", subject_pattern="^(p)")
+    assert found["verdict"]["result"] == Verdict.COPIES
+    assert (tmp_path / "b" / "drop.txt").read_text() == "copy.png\n"
+
+
+def test_real_equal_to_synthetic(tmp_path, folders, cache):
     shutil.rmtree(folders / "synthetic")
     shutil.copytree(folders / "real", folders / "synthetic")
-    found = run(folders, tmp_path / "report", encoder)
+    found = run(folders, tmp_path / "report", cache)
     assert found["figures"]["identical"] == 24
     assert found["figures"]["training_copied"]["value"] == found["figures"]["subjects_copied"]["value"] == 1
     assert (tmp_path / "report" / "keep.txt").read_text() == ""
 
 
 @pytest.mark.parametrize("holdout", [False, True])
-def test_one_image_on_each_side(tmp_path, encoder, holdout):
+def test_one_image_on_each_side(tmp_path, cache, holdout):
     root = make_folders(tmp_path / "data", real=1, synthetic=1, holdout=1, copies=0)
     more = {"holdout": root / "holdout"} if holdout else {}
-    found = run(root, tmp_path / "report", encoder, **more)
+    found = run(root, tmp_path / "report", cache, **more)
     assert found["figures"]["flagged_share"]["total"] == 1
     assert found["verdict"]["result"] != Verdict.COPIES
     assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
@@ -155,22 +199,51 @@ def test_one_image_on_each_side(tmp_path, encoder, holdout):
 def test_one_image_cannot_train_an_encoder(tmp_path):
     root = make_folders(tmp_path / "data", real=1, synthetic=1)
     with pytest.raises(DataError, match="1 subjects are too few to train an encoder.*--encoder"):
-        run(root, tmp_path / "report", None)
+        run(root, tmp_path / "report", thorough=True)
     assert not (tmp_path / "report" / "index.html").exists()
 
 
-def test_without_an_encoder_one_is_trained_once(tmp_path, folders):
+def test_a_thorough_audit_trains_one_encoder_once(tmp_path, folders):
     tiny = {
         "depths": [1, 1, 1, 1], "widths": [8, 8, 16, 16], "patch_size": 2, "hidden_features": 16, "embedding_features": 8,
         "epochs": 1, "passes": 1, "batch_size": 4, "canonicalize": False, "ssim_features": False,
     }  # fmt: skip
-    first = run(folders, tmp_path / "a", None, encoder_settings=tiny, device="cpu")
+    first = run(
+        folders,
+        tmp_path / "a",
+        tmp_path / "cache",
+        thorough=True,
+        encoder_settings=tiny,
+        device="cpu",
+        image_size=[32, 32],
+    )
     assert first["encoder"]["source"] == "trained on the training images"
     assert first["encoder"]["training_seconds"] > 0
     assert first["figures"]["identical"] == 3
-    second = run(folders, tmp_path / "b", None, encoder_settings=tiny, device="cpu")
+    second = run(
+        folders,
+        tmp_path / "b",
+        tmp_path / "cache",
+        thorough=True,
+        encoder_settings=tiny,
+        device="cpu",
+        image_size=[32, 32],
+    )
     assert second["encoder"]["training_seconds"] is None  # trained once
     assert second["encoder"]["sha256"] == first["encoder"]["sha256"]
+    assert first["score"]["names"] == [*CUES, COSINE]
+
+
+def test_an_encoder_is_one_more_cue(tmp_path, folders):
+    encoder = tiny_encoder(tmp_path / "tiny.safetensors")
+    for name, source in (("a", {}), ("b", {"encoder": encoder, "image_size": [32, 32]})):
+        found = run(folders, tmp_path / name, tmp_path / "cache", holdout=folders / "holdout", **source)
+        pairs = pd.read_csv(tmp_path / name / "pairs.csv").set_index("synthetic")
+        assert found["figures"]["identical"] == 3
+        assert (COSINE in pairs) is (COSINE in found["score"]["names"]) is (name == "b")
+    assert pairs.loc["s01.png", COSINE] == pytest.approx(1, abs=1e-4)
+    assert found["encoder"]["source"] == "given"
+    assert len(found["encoder"]["sha256"]) == 64
 
 
 @pytest.mark.parametrize(
@@ -185,58 +258,60 @@ def test_training_takes_about_as_long_for_many_images_as_for_few(images, epochs,
     }  # fmt: skip
 
 
-def test_equal_names_in_different_folders_stay_apart(tmp_path, encoder, random):
+def test_equal_names_in_different_folders_stay_apart(tmp_path, cache, random):
     for folder in ("a", "b"):
-        write(tmp_path / "data" / "real" / folder / "x.png", picture(random))
-        write(tmp_path / "data" / "synthetic" / folder / "x.png", picture(random))
-    run(tmp_path / "data", tmp_path / "report", encoder, subject_pattern="^(.)")
+        write(tmp_path / "data" / "real" / folder / "x.png", drawing(random))
+        write(tmp_path / "data" / "synthetic" / folder / "x.png", drawing(random))
+    run(tmp_path / "data", tmp_path / "report", cache, subject_pattern="^(.)")
     text = (tmp_path / "report" / "keep.txt").read_text() + (tmp_path / "report" / "drop.txt").read_text()
     assert sorted(text.split()) == ["a/x.png", "b/x.png"]
 
 
-def test_constant_images_are_named(tmp_path, folders, encoder):
-    write(folders / "synthetic" / "flat.png", np.full((32, 32), 7, np.uint8))
-    found = run(folders, tmp_path / "report", encoder)
+def test_constant_images_are_named(tmp_path, folders, cache):
+    write(folders / "synthetic" / "flat.png", np.full((64, 64), 7, np.uint8))
+    found = run(folders, tmp_path / "report", cache)
     assert found["data"]["synthetic"]["constant_and_not_judged"] == ["flat.png"]
     assert "flat.png" not in (tmp_path / "report" / "keep.txt").read_text()
 
 
-def test_a_holdout_that_overlaps_qualifies_the_verdict(tmp_path, folders, encoder):
+def test_a_holdout_that_overlaps_qualifies_the_verdict(tmp_path, folders, cache):
     shutil.copy(folders / "real" / "p03_0.png", folders / "holdout" / "h90_0.png")
     shutil.copy(folders / "holdout" / "h00_0.png", folders / "holdout" / "p05_9.png")
-    found = run(folders, tmp_path / "report", encoder, holdout=folders / "holdout")
+    found = run(folders, tmp_path / "report", cache, holdout=folders / "holdout")
     assert len(found["verdict"]["reservations"]) == 2
     assert found["data"]["holdout"]["used"] == 20
-    assert found["rule"]["score_above"] < 0.999999  # the training image in the holdout did not set the limit
+    clean = run(make_folders(tmp_path / "clean"), tmp_path / "other", cache, holdout=tmp_path / "clean" / "holdout")
+    assert found["rule"] == clean["rule"]  # the training image in the holdout did not set the limit
     shutil.copytree(folders / "real", folders / "again")
-    everything = run(folders, tmp_path / "all", encoder, holdout=folders / "again")
-    assert any("published limits" in text for text in everything["verdict"]["reservations"])
-    assert everything["rule"]["score_above"] == 0.85
+    everything = run(folders, tmp_path / "all", cache, holdout=folders / "again")
+    assert any("no held-out image is left" in text for text in everything["verdict"]["reservations"])
+    assert everything["rule"]["calibrated_on"] == OTHER_SUBJECTS
 
 
-def test_the_generators_autoencoder_is_one_more_control(tmp_path, folders, encoder):
+def test_the_generators_autoencoder_is_one_more_control(tmp_path, folders, cache):
     from deepssim.config.generative import VaeConfig
     from deepssim.generative.autoencoder import build_autoencoder, save_autoencoder
 
     options = VaeConfig(channels=(8, 8), latent_channels=2, norm_groups=4)
     save_autoencoder(tmp_path / "vae.safetensors", build_autoencoder(options), options)
-    found = run(folders, tmp_path / "report", encoder, autoencoder=tmp_path / "vae.safetensors")
+    found = run(folders, tmp_path / "report", cache, autoencoder=tmp_path / "vae.safetensors")
     control = found["controls"]["positive"][-1]
     assert control["distortion"] == "autoencoder"
-    assert control["found"]["total"] == 6
-    assert control["median_score"] < 0.9999  # untrained, it leaves little of an image
+    assert control["found"]["total"] == 1
+    unchanged = found["controls"]["positive"][0]
+    assert control["median_score"] < unchanged["median_score"]  # untrained, it leaves little of an image
 
 
-def test_duplicated_training_images_are_named(tmp_path, folders, encoder):
+def test_duplicated_training_images_are_named(tmp_path, folders, cache):
     shutil.copy(folders / "real" / "p03_0.png", folders / "real" / "p04_5.png")
-    found = run(folders, tmp_path / "report", encoder)
+    found = run(folders, tmp_path / "report", cache)
     duplicate = next(item for item in found["preflight"] if item["kind"] == "duplicates in the training set")
     assert duplicate["items"] == [["p03_0.png", "p04_5.png"]]
 
 
-def test_nobody_is_named_in_a_de_identified_report(tmp_path, folders, encoder):
+def test_nobody_is_named_in_a_de_identified_report(tmp_path, folders, cache):
     shutil.copy(folders / "real" / "p03_0.png", folders / "holdout" / "h90_0.png")
-    found = run(folders, tmp_path / "report", encoder, holdout=folders / "holdout", de_identified=True)
+    found = run(folders, tmp_path / "report", cache, holdout=folders / "holdout", de_identified=True)
     names = [path.name for folder in ("real", "synthetic", "holdout") for path in (folders / folder).iterdir()]
     patients = {f">{name[:3]}<" for name in names} | {f",{name[:3]}," for name in names}
     for path in (tmp_path / "report").iterdir():
@@ -248,30 +323,29 @@ def test_nobody_is_named_in_a_de_identified_report(tmp_path, folders, encoder):
     assert found["subjects"][0]["subject"].startswith("subject ")
 
 
-def test_claims_that_no_audit_can_make_are_not_made(tmp_path, folders, encoder):
-    run(folders, tmp_path / "report", encoder, holdout=folders / "holdout")
+def test_claims_that_no_audit_can_make_are_not_made(tmp_path, folders, cache):
+    run(folders, tmp_path / "report", cache, holdout=folders / "holdout")
     for path in (tmp_path / "report").iterdir():
         assert not {"private", "anonymous", "anonymized"} & set(path.read_text().lower().split())
 
 
-def test_subjects_from_a_table(tmp_path, folders, encoder):
+def test_subjects_from_a_table(tmp_path, folders, cache):
     names = sorted(path.name for path in (folders / "real").iterdir())
     csv = tmp_path / "subjects.csv"
     pd.DataFrame({"image_path": names, "subject": [name[:3] for name in names]}).to_csv(csv, index=False)
-    found = run(folders, tmp_path / "report", encoder, subjects=csv, subject_pattern=None)
+    found = run(folders, tmp_path / "report", cache, subjects=csv, subject_pattern=None)
     assert found["data"]["real"]["subjects"] == 12
     pd.DataFrame({"image_path": names[1:], "subject": names[1:]}).to_csv(csv, index=False)
     with pytest.raises(DataError, match=r"names no subject for 1 of 24 images of .*real, first 'p00_0\.png'"):
-        run(folders, tmp_path / "other", encoder, subjects=csv)
+        run(folders, tmp_path / "other", cache, subjects=csv)
 
 
-def test_the_command_fails_above_a_rate(tmp_path, folders, encoder, capsys):
+def test_the_command_fails_above_a_rate(tmp_path, folders, cache, capsys):
     config = tmp_path / "own.yaml"
-    config.write_text(json.dumps({"audit": {name: value for name, value in QUICK.items() if name != "image_size"}}))
+    config.write_text(json.dumps({"audit": QUICK}))
     arguments = [
         "audit", str(folders / "real"), str(folders / "synthetic"), "--holdout", str(folders / "holdout"),
-        "--encoder", str(encoder), "--subject-pattern", PATTERN, "--out", str(tmp_path / "report"),
-        "--image-size", "32", "32", "--config", str(config),
+        "--subject-pattern", PATTERN, "--out", str(tmp_path / "report"), "--config", str(config), "--cache", str(cache),
     ]  # fmt: skip
     main([*arguments, "--fail-above", "0.9"])
     assert "copies found" in capsys.readouterr().out
@@ -294,11 +368,11 @@ def test_the_command_fails_above_a_rate(tmp_path, folders, encoder, capsys):
         ({"--false-positive-rate": "2"}, "audit.false_positive_rate is 2.0; it must be less than 1"),
     ],
 )
-def test_wrong_input_is_one_sentence(tmp_path, monkeypatch, capsys, encoder, change, message):
+def test_wrong_input_is_one_sentence(tmp_path, monkeypatch, capsys, change, message):
     monkeypatch.chdir(tmp_path)
     root = make_folders(tmp_path, real=4, synthetic=3, holdout=0)
     (tmp_path / "empty").mkdir()
-    places = {"real": "real", "synthetic": "synthetic", "--encoder": str(encoder)} | change
+    places = {"real": "real", "synthetic": "synthetic"} | change
     options = [part for name, value in places.items() if name.startswith("--") for part in (name, value)]
     with pytest.raises(SystemExit) as stop:
         main(["audit", places["real"], places["synthetic"], "--out", str(root / "report"), *options])
@@ -309,10 +383,10 @@ def test_wrong_input_is_one_sentence(tmp_path, monkeypatch, capsys, encoder, cha
     assert not (root / "report" / "index.html").exists()
 
 
-def test_mixed_formats_and_sizes_are_brought_to_one(tmp_path, folders, encoder, random):
-    image = picture(random, 48)
+def test_mixed_formats_and_sizes_are_brought_to_one(tmp_path, folders, cache, random):
+    image = drawing(random, 48)
     write(folders / "synthetic" / "x.jpg", image[:40])
     Image.fromarray(image.astype(np.uint16) * 200).save(folders / "synthetic" / "x.tif")
-    found = run(folders, tmp_path / "report", encoder)
-    assert found["data"]["synthetic"]["sizes"] == {"32x32": 30, "40x48": 1, "48x48": 1}
-    assert found["data"]["compared_at"] == [32, 32]
+    found = run(folders, tmp_path / "report", cache)
+    assert found["data"]["synthetic"]["sizes"] == {"64x64": 30, "40x48": 1, "48x48": 1}
+    assert found["data"]["compared_at"] == 64

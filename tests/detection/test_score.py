@@ -80,9 +80,19 @@ def test_chance_is_learned_from_the_best_candidates(random):
     best = transformed(cues.astype(np.float32)).max(axis=1)
     np.testing.assert_allclose(score.medians, np.median(best, axis=0))
     top = np.sort(best, axis=0)[-3:].mean(axis=0)  # 2 % of 100 are 2, but no fewer than 3
-    np.testing.assert_allclose(score.scales, np.maximum(top - score.medians, 0.1))
+    np.testing.assert_allclose(score.scales, np.maximum(top - score.medians, [3, 3, 0.1, 0.1, 0.1]))
     np.testing.assert_array_equal(score.weights, 1)
     assert score.learned_from == (100, 0)
+
+
+def test_where_unrelated_images_share_no_keypoints_one_is_still_nothing(random):
+    cues = unrelated(random)
+    cues[..., :2] = 0
+    score = learn_score(found_of(cues), found_of(cues[:0]), [])
+    one, many = np.zeros(len(CUES)), np.zeros(len(CUES))
+    one[0], many[0] = 1, 30
+    assert score.of_cues(one) < 0.5
+    assert score.of_cues(many) > 5
 
 
 def test_candidates_that_are_none_say_nothing_of_chance(random):

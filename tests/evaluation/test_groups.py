@@ -103,14 +103,22 @@ def test_images_of_a_subject_that_agree_count_as_one():
 
 
 def test_the_highest_of_many_does_not_exceed_an_extrapolated_limit(random):
-    """Similarities whose tail is exponential on the scale of the fit, and one whose tail is lighter."""
+    """Values whose tail is exponential, as the limit takes it to be, and such with a lighter tail."""
     for kind in ("exponential", "normal"):
         exceeded = 0
         for _ in range(200):
             draws = random.exponential(0.2, 1600) if kind == "exponential" else np.abs(random.normal(0, 0.4, 1600))
-            similarity = 1 - np.exp(-draws)
-            limit = tail_limit(similarity[:100], [str(n) for n in range(100)], 1500, 0.025)
-            exceeded += similarity[100:].max() > limit
+            limit = tail_limit(draws[:100], [str(n) for n in range(100)], 1500, 0.025)
+            exceeded += draws[100:].max() > limit
         assert exceeded <= 10
-    assert tail_limit(similarity[:19], [str(n) for n in range(19)], 10, 0.05) == float("inf")
-    assert tail_limit(similarity[:400], ["one"] * 400, 10, 0.05) == float("inf")
+    assert tail_limit(draws[:19], [str(n) for n in range(19)], 10, 0.05) == float("inf")
+    assert tail_limit(draws[:400], ["one"] * 400, 10, 0.05) == float("inf")
+
+
+def test_a_tail_limit_is_neither_too_high_to_confirm_anything_nor_moved_by_units(random):
+    draws, names = random.exponential(0.2, 400), [str(n) for n in range(400)]
+    limit = tail_limit(draws, names, 1000, 0.025)
+    assert limit == pytest.approx(0.2 * np.log(1000 / 0.025), rel=0.4)  # what one of 1000 exceeds once in 40 times
+    assert tail_limit(3 * draws + 5, names, 1000, 0.025) == pytest.approx(3 * limit + 5)
+    unknown = np.where(np.arange(400) < 10, np.nan, draws)
+    assert np.isfinite(tail_limit(unknown, names, 1000, 0.025))

@@ -3,15 +3,26 @@ import json
 import pytest
 
 from deepssim.errors import DataError
-from deepssim.evaluation.summary import SUMMARY_COLUMNS, headline, read_evaluation, summary_table
+from deepssim.evaluation.summary import (
+    SUMMARY_COLUMNS,
+    headline,
+    read_evaluation,
+    read_registered_copies,
+    summary_table,
+)
+
+
+def copy_rates(synthetic, low, high):
+    return {
+        "synthetic_images": 8, "training_images": 4, "synthetic_copies": synthetic, "training_copied": 1,
+        "share_of_synthetic_that_copy": synthetic / 8, "share_of_training_copied": 0.25,
+        "synthetic_interval": {"low": low, "high": high}, "training_interval": {"low": None, "high": None},
+    }  # fmt: skip
 
 
 def figures(metric, misaligned, f1):
     per_class = {name: {"f1": f1} for name in ("different", "duplicate", "similar")}
-    copies = {
-        "synthetic_images": 8, "training_images": 4, "synthetic_copies": 2, "training_copied": 1,
-        "share_of_synthetic_that_copy": 0.25, "share_of_training_copied": 0.25,
-    }  # fmt: skip
+    copies = copy_rates(2, 0.081, 0.555)
     return {
         "metric": metric, "misaligned": misaligned, "pairs": 90, "macro_f1": f1, "weighted_f1": f1, "silhouette": 0.5,
         "classes": list(per_class), "per_class": per_class, "mean_absolute_difference_to_ssim": 0.1, "copies": copies,
@@ -45,9 +56,19 @@ def test_the_headline_gives_three_numbers_and_three_places(results):
         assert part in text
 
 
+def test_the_headline_adds_changed_copies_where_they_were_sought(results):
+    before = headline(results).splitlines()
+    (results / "eval" / "registered_copies.json").write_text(json.dumps({"copies": copy_rates(3, 0.1, 0.7)}))
+    (added,) = [line for line in headline(results).splitlines() if line not in before]
+    assert "shifted" in added
+    assert "37.5% (3 of 8)" in added
+
+
 def test_missing_and_foreign_evaluations_are_named(results):
     (results / "eval" / "ssim.json").write_text("{}")
     with pytest.raises(DataError, match=r"ssim\.json: is not an evaluation result"):
         headline(results)
     with pytest.raises(DataError, match=r"none\.json: cannot be read"):
         read_evaluation(results / "none.json")
+    with pytest.raises(DataError, match=r"ssim\.json: holds no copy rates"):
+        read_registered_copies(results / "eval" / "ssim.json")

@@ -1,29 +1,91 @@
 import numpy as np
+import pytest
+from scipy.ndimage import rotate, shift
 
-from deepssim.config.choices import Registration
-from deepssim.config.evaluation import VerificationConfig
-from deepssim.evaluation.verification import verified_pairs
+from deepssim.errors import DataError
+from deepssim.evaluation.classification import copy_rates, registered_copy_rates
+from deepssim.evaluation.verification import VERIFIED_COLUMNS, verified_pairs
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.keys import real_key, synthetic_key
 from deepssim.images.packs import ImagePack
+from deepssim.similarity.embeddings import Embeddings
 from deepssim.similarity.scores import ScoreMatrix
+from deepssim.similarity.ssim import ssim_of_arrays
+from tests.audit.folders import picture
+
+SIDE = 64
+CHANGES = {
+    "unchanged": lambda image: image,
+    "mirrored": lambda image: image[:, ::-1],
+    "rotated by 90 degrees": lambda image: np.rot90(image),
+    "rotated by 12": lambda image: rotate(image, 12.0, reshape=False, order=1),
+    "shifted": lambda image: shift(image, (7, -5), order=1),
+    "negative": lambda image: 255 - image,
+}
 
 
-def test_the_best_candidates_are_registered(random):
-    blocks = random.integers(0, 255, (5, 8, 8), dtype=np.uint8)
-    images = np.kron(blocks, np.ones((1, 6, 6), np.uint8))
-    real = ImagePack(images, [real_key(f"r{n}") for n in range(5)])
-    # The first copies the third real image, flipped and shifted; the second is like no image.
-    copy = np.roll(images[2][:, ::-1], 3, axis=0)
-    synthetic = ImagePack(np.stack([copy, random.integers(0, 255, (48, 48), dtype=np.uint8), images[4]]),
-                          [synthetic_key("r0", n) for n in range(3)])  # fmt: skip
-    values = np.full((5, 3), 0.1, np.float32)
-    values[2, 0], values[1, 1], values[4, 2] = 0.9, 0.7, 0.2
-    scores = ScoreMatrix(real.keys, synthetic.keys, "deepssim", values)
-    options = VerificationConfig(candidates=2, registration=Registration.SHIFT)
-    table = verified_pairs(scores, real.keys, real, synthetic, options)
-    assert table["synth_key"].tolist() == synthetic.keys[:2]  # the third scores too low to be a candidate
-    assert table["real_key"].tolist() == [real.keys[2], real.keys[1]]
-    assert table["flipped"].iloc[0] == "columns"
-    assert table["ssim"].iloc[0] < 0.5 < 0.8 < table["registered_ssim"].iloc[0]
-    assert table["registered_ssim"].iloc[1] < 0.5
-    np.testing.assert_allclose(table["score"], [0.9, 0.7], rtol=1e-6)
+@pytest.fixture
+def packs(random):
+    """Eight training images; synthetic ones that copy the first six, each changed in its own way, and two others."""
+    images = np.stack([picture(random, SIDE) for _ in range(8)])
+    copies = [change(image) for change, image in zip(CHANGES.values(), images, strict=False)]
+    synthetic = np.stack([*copies, picture(random, SIDE), picture(random, SIDE)])
+    real = ImagePack(images, [real_key(f"r{number}") for number in range(8)])
+    return real, ImagePack(synthetic, [synthetic_key(f"r{number}", 0) for number in range(8)])
+
+
+def test_copies_that_were_changed_are_counted_by_the_second_rate_only(packs):
+    real, synthetic = packs
+    table = verified_pairs(real, synthetic, 3, seed=0)
+    assert tuple(table.columns) == VERIFIED_COLUMNS
+    assert sorted(table["synth_key"]) == synthetic.keys
+    assert table["registered_ssim"].is_monotonic_decreasing
+    assert table["score"].isna().all()
+    scores = ScoreMatrix(real.keys, synthetic.keys, "ssim", ssim_of_arrays(real.images, synthetic.images))
+    aligned = copy_rates(scores, real.keys, SSIM_THRESHOLDS)
+    both = registered_copy_rates(scores, real.keys, table)
+    assert (aligned["synthetic_copies"], aligned["training_copied"]) == (1, 1)
+    assert (both["synthetic_copies"], both["training_copied"]) == (6, 6)
+    assert both["synthetic_interval"].count == 6
+
+    pairs = table.set_index("synth_key").loc[synthetic.keys]
+    assert pairs["real_key"].tolist()[:6] == real.keys[:6]
+    assert pairs["pose"].tolist()[:6] == [
+        "unchanged", "mirrored", "rotated by 90 degrees", "unchanged", "unchanged", "negative"
+    ]  # fmt: skip
+    np.testing.assert_allclose(pairs["ssim"], scores.pair_scores(pairs["real_key"].tolist(), synthetic.keys), atol=1e-5)
+    assert (pairs["registered_ssim"] >= pairs["ssim"]).all()
+    assert pairs["overlap"].iloc[4] == pytest.approx((1 - 7 / SIDE) * (1 - 5 / SIDE), abs=0.03)
+    assert pairs["keypoints"].iloc[:6].min() > pairs["keypoints"].iloc[6:].max()
+
+
+def test_copies_of_images_as_they_are_count_even_where_another_pair_was_registered(packs):
+    real, synthetic = packs
+    values = np.zeros((8, 8), np.float32)
+    values[7, 7] = 0.9
+    scores = ScoreMatrix(real.keys, synthetic.keys, "ssim", values)
+    table = verified_pairs(real, synthetic, 1, seed=0)
+    both = registered_copy_rates(scores, real.keys, table)
+    assert (both["synthetic_copies"], both["training_copied"]) == (7, 7)
+
+
+def test_embeddings_give_the_score(packs, random):
+    real, synthetic = packs
+    values = random.normal(size=(8, 4)).astype(np.float32)
+    embeddings = Embeddings(values, real.keys, "deepssim", "a"), Embeddings(2 * values, synthetic.keys, "deepssim", "a")
+    table = verified_pairs(real, synthetic, 2, seed=0, embeddings=embeddings).set_index("synth_key")
+    np.testing.assert_allclose(table["score"].loc[synthetic.keys[:6]], 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [("weights", "come from encoder"), ("absent", "lacks the embeddings of 1 of 8")]
+)
+def test_unusable_embeddings_are_named(packs, change, message):
+    real, synthetic = packs
+    ones = np.ones((8, 4), np.float32)
+    other = Embeddings(ones, synthetic.keys, "deepssim", "b" if change == "weights" else "a")
+    first = Embeddings(ones, real.keys, "deepssim", "a", "real.h5")
+    if change == "absent":
+        first = Embeddings(ones[:7], real.keys[:7], "deepssim", "a", "real.h5")
+    with pytest.raises(DataError, match=message):
+        verified_pairs(real, synthetic, 2, seed=0, embeddings=(first, other))

@@ -195,11 +195,11 @@ def test_descriptors_have_length_1():
 
 
 @given(st.lists(st.floats(-4, 4), min_size=4, max_size=4))
-def test_plausible_maps_stretch_no_direction_more_than_twofold(values):
+def test_plausible_maps_stretch_no_direction_too_much(values):
     linear = np.array(values).reshape(2, 2)
     stretches = np.linalg.svd(linear, compute_uv=False)
-    if min(abs(stretches - limit).min() for limit in (0.5, 2.0)) > 1e-6:  # not where rounding decides
-        assert plausible(np.column_stack([linear, [3, -200]])) == (stretches.min() > 0.5 and stretches.max() < 2)
+    if min(abs(stretches - limit).min() for limit in (0.4, 2.5)) > 1e-6:  # not where rounding decides
+        assert plausible(np.column_stack([linear, [3, -200]])) == (stretches.min() > 0.4 and stretches.max() < 2.5)
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])

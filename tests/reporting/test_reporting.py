@@ -20,7 +20,7 @@ from deepssim.reporting.page import write_report
 from deepssim.reporting.pictures import save_nearest
 from deepssim.reporting.plots import plot_f1, plot_histograms
 from deepssim.similarity.scores import ScoreMatrix
-from tests.evaluation.test_summary import figures
+from tests.evaluation.test_summary import copy_rates, figures
 
 METRIC = METRICS[MetricName.DEEPSSIM]
 USED = SourcedThresholds(SSIM_THRESHOLDS, "fitted on 3 pairs")
@@ -131,6 +131,23 @@ def test_the_report_needs_nothing_else(tmp_path, page_arguments):
     assert not re.search(r"https?://", re.sub(r'src="[^"]*"', "", page))
     for part in ("25.0 %", "0.900", "A &lt;title&gt;", "c" * 64):
         assert part in page
+
+
+def test_the_report_gives_both_rates_of_copies_with_intervals(tmp_path, page_arguments):
+    pages = []
+    for registered in (None, copy_rates(3, 0.125, 0.707)):
+        write_report(tmp_path / "index.html", **page_arguments, registered=registered)
+        pages.append(" ".join((tmp_path / "index.html").read_text().split()))
+    for page in pages:
+        assert "(2 of 8; 95 % interval 8.1 to 55.5 %)" in page
+        assert "were copied (1 of 4)" in page  # one subject allows no interval
+    assert "are not counted here" in pages[0]
+    assert "37.5 %" not in pages[0]
+    assert "are not counted here" not in pages[1]
+    assert (
+        "37.5 %</b> copy one as it is, or flipped, rotated or shifted (3 of 8; 95 % interval 12.5 to 70.7 %)"
+        in pages[1]
+    )
 
 
 def test_the_report_needs_the_truth(tmp_path, page_arguments):

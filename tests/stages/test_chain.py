@@ -79,6 +79,20 @@ def test_show_names_the_results_and_the_main_numbers(chain, capsys):
         assert part in text
 
 
+def test_copies_are_also_counted_after_registration(chain):
+    aligned, registered = (
+        json.loads((chain.results / "eval" / f"{name}.json").read_text())["copies"]
+        for name in ("ssim", "registered_copies")
+    )
+    assert set(registered) == set(aligned)
+    assert registered["synthetic_copies"] >= aligned["synthetic_copies"] > 0
+    table = pd.read_csv(chain.results / "eval" / "verified.csv")
+    assert len(table) == aligned["synthetic_images"]
+    found = table.merge(pd.read_csv(chain.results / "pairs" / "test.csv"), on=["real_key", "synth_key"])
+    assert len(found) > 0
+    np.testing.assert_allclose(found["ssim_x"], found["ssim_y"], atol=1e-5)
+
+
 def test_the_report_shows_the_histogram_of_every_metric_once_and_no_other_plot(chain):
     page = (chain.results / "report" / "index.html").read_text()
     (job,) = [job for job in chain.jobs if job.rule == "report"]

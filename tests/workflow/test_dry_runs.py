@@ -64,9 +64,13 @@ def test_one_result_needs_only_its_part(plans):
     assert not plans["one result"].rules & {"report", "plot_metric", "export_images", "misalign"}
 
 
-def test_candidates_are_verified_where_that_is_asked_for(plans):
-    assert "verify_copies" in plans["verification"].rules
-    assert "verify_copies" not in plans["folder"].rules
+def test_copies_are_sought_after_registration_unless_that_is_switched_off(plans):
+    assert "verify_copies" not in plans["no verification"].rules
+    assert "registered_copies" not in plans["no verification"].of("report")[0].inputs
+    (job,) = plans["folder"].of("verify_copies")
+    assert plans["folder"].of("report")[0].inputs["registered_copies"] == job.outputs["copies"]
+    assert "real_embeddings" in job.inputs
+    assert "real_embeddings" not in plans["one metric"].of("verify_copies")[0].inputs  # trains no DeepSSIM for it
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_every_documented_result_is_there(results):
         "ldm/unet.safetensors", "ldm/history.csv", "ldm/samples.png", "ldm/train_used.csv",
         "encoders/deepssim.safetensors", "encoders/dar.safetensors", "pairs/train.csv", "eval/summary.csv",
         "plots/benchmark.png", "plots/benchmark.svg",
-        "eval/comparison/metrics.json", "eval/comparison/disagreements.csv",
+        "eval/comparison/metrics.json", "eval/comparison/disagreements.csv", "eval/verified.csv", "eval/registered_copies.json",
     ]  # fmt: skip
     for name in expected:
         assert f"`{name}`" in text

@@ -56,7 +56,6 @@ TARGETS = ["results/report/index.html"]
 if not IS_AUDIT:
     TARGETS += ["results/synthetic/images", "results/plots/benchmark.png", "results/plots/ranking.svg"]
     TARGETS += ["results/eval/comparison/metrics.json"]
-    TARGETS += ["results/eval/deepssim_verified.csv"] if config["verification"]["candidates"] else []
     TARGETS += [f"results/plots/{metric}.png" for metric in METRICS]
 
 
@@ -95,6 +94,20 @@ def is_fitted(metric):
 def fitted_thresholds(wildcards):
     """Return the thresholds of a metric as an input if they are fitted: those of aligned images for both variants."""
     return {"thresholds": f"results/eval/thresholds/{wildcards.metric}.json"} if is_fitted(wildcards.metric) else {}
+
+
+def deepssim_embeddings(wildcards):
+    """Return the embeddings of DeepSSIM as inputs if it is evaluated: a further source of candidates."""
+    if MetricName.DEEPSSIM not in METRICS:
+        return {}
+    shards = expand("results/embeddings/deepssim/{shard}.h5", shard=SHARDS)
+    return {"real_embeddings": "results/embeddings/deepssim/real.h5", "synthetic_embeddings": shards}
+
+
+def registered_copies(wildcards):
+    """Return the rate of copies after registration as an input if it is asked for."""
+    wanted = config["verification"]["candidates"] > 0
+    return {"registered_copies": "results/eval/registered_copies.json"} if wanted else {}
 
 
 def labelled_pairs(wildcards):

@@ -54,6 +54,36 @@ rule evaluate:
         "../scripts/stage.py"
 
 
+rule verify_copies:
+    """Register each synthetic image to the training image that it resembles most, and count copies by exact SSIM."""
+    input:
+        unpack(deepssim_embeddings),
+        matrix="results/matrices/ssim.h5",
+        train_used="results/ldm/train_used.csv",
+        images="results/dataset/images.csv",
+        real="results/dataset/real.h5",
+        synthetic=expand("results/synthetic/{shard}.h5", shard=SHARDS),
+    output:
+        verified=report("results/eval/verified.csv", caption="../report/verified.rst", category="Copies"),
+        copies="results/eval/registered_copies.json",
+    log:
+        "results/logs/verify_copies.log",
+    benchmark:
+        "results/benchmarks/verify_copies.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=0,
+        mem_mb=growing(8000),
+        runtime=growing(240),
+    params:
+        config=settings("seed", "verification"),
+        version=STAGE_VERSIONS["verify_copies"],
+    script:
+        "../scripts/stage.py"
+
+
 rule compare_metrics:
     """Compare metrics on the same test pairs, and list those on which they disagree."""
     input:

@@ -83,30 +83,3 @@ rule gather_matrix:
         version=STAGE_VERSIONS["gather_matrix"],
     script:
         "../scripts/stage.py"
-
-
-rule verify_copies:
-    """Register the synthetic images with the highest scores to their training images and compute exact SSIM."""
-    input:
-        matrix="results/matrices/deepssim.h5",
-        train_used="results/ldm/train_used.csv",
-        real="results/dataset/real.h5",
-        synthetic=expand("results/synthetic/{shard}.h5", shard=SHARDS),
-    output:
-        verified="results/eval/deepssim_verified.csv",
-    log:
-        "results/logs/verify_copies.log",
-    benchmark:
-        "results/benchmarks/verify_copies.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        gpu=0,
-        mem_mb=growing(4000),
-        runtime=growing(240),
-    params:
-        config=settings("verification"),
-        version=STAGE_VERSIONS["verify_copies"],
-    script:
-        "../scripts/stage.py"

@@ -4,6 +4,7 @@
 rule report:
     """Write the report, one HTML file that needs nothing else."""
     input:
+        unpack(registered_copies),
         images="results/dataset/images.csv",
         evaluations=expand("results/eval/{metric}{variant}.json", metric=METRICS, variant=VARIANTS),
         histograms=expand("results/plots/{metric}.svg", metric=METRICS),

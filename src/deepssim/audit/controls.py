@@ -62,7 +62,7 @@ class Copied:
         return Copied(self.rows[places], {name: found.part(places) for name, found in self.found.items()})
 
     def together(self) -> tuple[Found, np.ndarray]:
-        """Return the candidates of all changed copies and their originals, int64."""
+        """Return the candidates of all M changed copies and the rows of their originals, int64 (M,)."""
         changed = [found for name, found in self.found.items() if name != UNCHANGED]
         columns = ("partners", "cues", "overlap", "proved")
         joined = Found(*(np.concatenate([getattr(found, name) for found in changed]) for name in columns))

@@ -17,16 +17,21 @@ from deepssim.audit.calibration import Rule, calibrated_rule
 from deepssim.audit.comparability import unlike_any
 from deepssim.audit.controls import Control, Copied, make_controls, positive_controls, teaching
 from deepssim.audit.evidence import Best, Detective, best_of
+from deepssim.audit.partial import find_partial_copies, partial_findings
 from deepssim.audit.preflight import Finding
 from deepssim.audit.retrieval import Neighbours, find_neighbours, nearest_two_ratios
 from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings, without_subjects
 from deepssim.audit.sides import AuditTools, Sides
 from deepssim.config.audit import AuditConfig
+from deepssim.detection.gallery import single_threaded_libraries
 from deepssim.detection.score import Score, learn_score
 from deepssim.detection.search import Found
 from deepssim.evaluation.groups import LEAST_GROUPS, excess_probability, tail_limit
+from deepssim.images.distort import UNCHANGED
 from deepssim.seeds import derive_seed
 
+LEAST_SENSITIVITY = 0.5  # fraction of positive controls found without which an audit clears nothing
+_MOST_SUSPICIOUS = 0.1  # fraction of training images that may be left out of what is usual
 _MOST_ERROR = 0.025  # of each of the two ways to find copies by chance: one confirmed image, or too many candidates
 
 
@@ -34,7 +39,7 @@ class Verdict(StrEnum):
     """What an audit found."""
 
     COPIES = "copies found"
-    CANDIDATES = "candidates, but no more than chance explains"
+    CANDIDATES = "candidates to check by eye"
     NONE = "no copies found"
     CANNOT_TELL = "cannot tell"
 
@@ -46,9 +51,11 @@ class AuditFigures:
     Attributes:
         verdict: in short.
         chance: probability that so many of the highest scores are of synthetic images by chance; 1 without controls.
+        sensitivity: fraction of the positive controls that are found.
         score: of pairs.
         rule, copies, leakage: when an image is a copy, which are, and what that tells for images and subjects.
         confirmed: bool (S,), candidates whose score no unrelated image would reach.
+        partial: bool (S,), copies of a part of an image.
         confirmed_above: the score that they must exceed; infinity where too few subjects allow no limit.
         negative: best candidates of the images that cannot be copies, those that calibrate the limit.
         controls: positive controls.
@@ -59,11 +66,13 @@ class AuditFigures:
 
     verdict: Verdict
     chance: float
+    sensitivity: float
     score: Score
     rule: Rule
     copies: leakage.Copies
     leakage: dict[str, Any]
     confirmed: np.ndarray
+    partial: np.ndarray
     confirmed_above: float
     negative: Best
     controls: list[Control]
@@ -130,20 +139,25 @@ def examine(
     found["with_missed"] = leakage.with_missed(
         copies, rule, controls, sides.train.subjects, sides.synthetic.subjects, confidence=confidence, seed=seed
     )
+    sensitivity = float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
+    partial_copies = find_partial_copies(copies, sides, tools.threads)
+    parts = partial_findings(partial_copies, sides.synthetic.pack.keys)
     neighbours = _neighbours(sides, tools)
     return AuditFigures(
-        verdict=_verdict(copies, confirmed, chance, rule, complete=complete),
+        verdict=_verdict(copies, confirmed, chance, rule, complete=complete and sensitivity >= LEAST_SENSITIVITY),
         chance=chance,
+        sensitivity=sensitivity,
         score=score,
         rule=rule,
         copies=copies,
         leakage=found,
         confirmed=confirmed,
+        partial=partial_copies,
         confirmed_above=confirmed_above,
         negative=negative,
         controls=controls,
         membership=_membership(sides, neighbours, bootstrap),
-        findings=[*findings, *_findings(sides, evidence), *_unlike(neighbours)],
+        findings=[*findings, *_findings(sides, evidence), *_unlike(neighbours), *parts],
         borderline=_borderline(copies, rule, options.borderline),
     )
 
@@ -165,6 +179,8 @@ def _learn(sides: Sides, evidence: _Evidence, taught: np.ndarray) -> Score:
     train, scans = evidence.train
     usable = without_subjects(scans.proved, sides.train.subjects)
     usable &= without_subjects(_partners(scans, len(usable)), sides.train.subjects)
+    if scans.suspicious.mean() < _MOST_SUSPICIOUS:  # else many common keypoints are what such images have
+        usable &= ~scans.suspicious
     copies, originals = evidence.copied.part(taught).together()
     return learn_score(train.part(np.flatnonzero(usable)), copies, originals)
 
@@ -219,7 +235,7 @@ def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float, rule:
     if chance < _MOST_ERROR:
         return Verdict.COPIES
     if not complete:
-        return Verdict.CANNOT_TELL  # what was not looked at cannot be cleared
+        return Verdict.CANNOT_TELL  # what was not looked at, or would not have been seen, cannot be cleared
     return Verdict.CANDIDATES if copies.flagged.any() else Verdict.NONE
 
 
@@ -237,10 +253,11 @@ def _membership(sides: Sides, neighbours: Neighbours | None, bootstrap: dict[str
     train, synthetic, holdout = sides.train, sides.synthetic, sides.holdout
     if holdout is None or neighbours is None:
         return {}
-    cells = membership.cells_of(
-        train.embeddings.values, synthetic.embeddings.values, holdout.embeddings.values,
-        seed=derive_seed(bootstrap["seed"], "cells"),
-    )  # fmt: skip
+    with single_threaded_libraries():  # on a busy machine, threads of OpenMP that wait for each other take minutes
+        cells = membership.cells_of(
+            train.embeddings.values, synthetic.embeddings.values, holdout.embeddings.values,
+            seed=derive_seed(bootstrap["seed"], "cells"),
+        )  # fmt: skip
     first = partial(np.take, indices=0, axis=1)
     to_train, to_holdout, of_holdout = neighbours.synthetic, neighbours.synthetic_holdout, neighbours.holdout
     return {

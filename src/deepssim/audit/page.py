@@ -1,35 +1,33 @@
 """The page of an audit: one HTML file with everything inside, which asks the network for nothing.
 
-Not here: the figures (evaluation/audit.py), files for other software (audit_tables.py).
+Not here: the statistics (examination.py), the pairs that it shows (gallery.py), files for other software (tables.py).
 """
 
-import base64
-import io
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 import yaml
-from PIL import Image
 
 from deepssim.audit.examination import Verdict
+from deepssim.audit.gallery import data_uri, gallery
 from deepssim.audit.plots import controls_svg, scores_svg, shares_svg
-from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, kinds, subjects
+from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, subjects
 from deepssim.audit.wording import SIDE_NAMES, percent
 from deepssim.evaluation.intervals import Interval
 
-_LARGEST = 128  # pixels of a shown image's longer side; larger ones would make the page too heavy
 _CLASSES = {Verdict.COPIES: "found", Verdict.CANDIDATES: "unsure", Verdict.NONE: "none", Verdict.CANNOT_TELL: "unsure"}
 
 
-def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any]) -> None:
+def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any], *, threads: int = 1) -> None:
     """Write the page.
 
     Args:
         path: HTML file to write.
         report: all that was found.
-        summary: the same as plain values, from `audit_tables.summarise`.
+        summary: the same as plain values, from `tables.summarise`.
+        threads: pairs registered at a time.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deepssim.audit"), autoescape=True, undefined=jinja2.StrictUndefined
@@ -45,7 +43,7 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any]) -
         controls=report.figures.controls,
         membership=report.figures.membership,
         confidence=report.config.audit.confidence,
-        gallery=_gallery(report),
+        gallery=gallery(report, threads=threads),
         subjects=table.head(MOST_SUBJECTS).to_dict("records"),
         more_subjects=max(0, len(table) - MOST_SUBJECTS),
         settings=yaml.safe_dump(summary["settings"], sort_keys=False),
@@ -78,52 +76,4 @@ def _plots(report: AuditReport) -> dict[str, str]:
         "shares_plot": shares_svg([(name, share) for name, share in shares if np.isfinite(share.value)]),
         "controls_plot": controls_svg(figures.controls),
     }
-    return {name: _data_uri(svg.encode(), "image/svg+xml") for name, svg in drawn.items()}
-
-
-def _gallery(report: AuditReport) -> list[dict[str, Any]]:
-    """Return the pairs to show: the best ones and those closest to the limit."""
-    copies, kind, names = report.figures.copies, kinds(report), report.names
-    best = np.argsort(-copies.scores, kind="stable")[: report.config.audit.gallery].tolist()
-    further = [row for row in report.figures.borderline if row not in set(best)]
-    shown = []
-    for row in [*best, *further]:
-        original = copies.original[row]
-        shown.append(
-            {
-                "synthetic": names.synthetic(report.synthetic.pack.keys[row]),
-                "real": names.real(report.train.pack.keys[original]),
-                "subject": names.subject(report.train.subjects[original]),
-                "kind": kind[row],
-                "borderline": bool(row in set(report.figures.borderline)),
-                "score": float(copies.scores[row]),
-                **_pictures(report, row),
-            }
-        )
-    return shown
-
-
-def _pictures(report: AuditReport, row: int) -> dict[str, Any]:
-    real, synthetic = (
-        pack.images[place] / 255
-        for pack, place in ((report.train.pack, report.figures.copies.original[row]), (report.synthetic.pack, row))
-    )
-    return {
-        "ssim": float(report.figures.copies.cues[row, 3]),
-        "real_picture": _png(real),
-        "synthetic_picture": _png(synthetic),
-        "difference": _png(np.abs(real - synthetic)),
-        "aligned_difference": _png(np.abs(real - synthetic)),
-    }
-
-
-def _png(image: np.ndarray) -> str:
-    picture = Image.fromarray(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8))
-    picture.thumbnail((_LARGEST, _LARGEST))
-    buffer = io.BytesIO()
-    picture.save(buffer, "png", optimize=True)
-    return _data_uri(buffer.getvalue(), "image/png")
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return {name: data_uri(svg.encode(), "image/svg+xml") for name, svg in drawn.items()}

@@ -73,14 +73,12 @@ def preflight(
         found, usable = overlaps(*sides)
         findings += found
         if not usable.any():
-            message = (
-                "no held-out image is left to calibrate on; published limits were used as if there were no holdout"
-            )
+            message = "no held-out image is left to calibrate on; training images among those of other subjects set the limit instead"
             findings.append(Finding("no usable holdout", message, [], True))
     if len(set(subjects["real"])) == len(subjects["real"]):
         message = (
             "every training image counts as a subject of its own; if patients have several images, name them "
-            "(--subjects or --subject-pattern), or intervals are too narrow"
+            "(--subjects or --subject-pattern), or intervals are too narrow and, without a holdout, the limit is too high"
         )
         findings.append(Finding("subjects unknown", message, [], False))
     for finding in findings:
@@ -168,7 +166,8 @@ def duplicates_within(keys: Sequence[str], content: Sequence[str]) -> list[Findi
         return []
     images = sum(len(group) for group in repeated)
     message = (
-        f"{images} of {len(keys)} training images are {len(repeated)} images that occur more than once; duplicates invite "
+        f"{images} of {len(keys)} training images are copies of each other, in {len(repeated)} "
+        f"{'group' if len(repeated) == 1 else 'groups'}; duplicates invite "
         "memorization, and a copy of one counts for all of them"
     )
     return [Finding("duplicates in the training set", message, repeated[:_SHOWN], False)]
@@ -208,24 +207,3 @@ def overlaps(
             Finding("subjects in training set and holdout", message, [(name,) for name in shared[:_SHOWN]], True)
         )
     return findings, ~(same_image | same_subject)
-
-
-def suspicious_pairs(
-    scores: np.ndarray,
-    partners: np.ndarray,
-    keys: Sequence[str],
-    partner_keys: Sequence[str],
-    ssim: np.ndarray,
-    limit: float,
-) -> list[tuple[str, str]]:
-    """Return pairs of images of different subjects whose SSIM after alignment is above a limit, most similar first.
-
-    Args:
-        scores, partners: best score and partner of each of N images, float32 and int64 (N,).
-        keys, partner_keys: of both sides.
-        ssim: after alignment, NaN where it was not computed.
-        limit: above which two images are nearly the same.
-    """
-    rows = np.flatnonzero(np.nan_to_num(ssim, nan=-1.0) > limit)
-    rows = rows[np.argsort(-scores[rows], kind="stable")]
-    return [(keys[row], partner_keys[partners[row]]) for row in rows.tolist()]

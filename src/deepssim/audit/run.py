@@ -86,7 +86,7 @@ def run_audit(
     about |= {"seconds_of_audit": round(time.perf_counter() - started, 1)}
     report = AuditReport(sides, figures, inventories, config, about, store.salt())
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
-    write_page(page, report, found)
+    write_page(page, report, found, threads=threads)
     logger.info("%s", found["verdict"]["sentence"])
     return found
 

@@ -159,7 +159,7 @@ def kinds(report: AuditReport) -> np.ndarray:
     """Return the kind of each synthetic image.
 
     Returns:
-        object (S,), text: "identical", "confirmed copy", "copy", "borderline" or "different".
+        object (S,), text: "identical", "partial copy", "confirmed copy", "copy", "borderline" or "different".
     """
     figures = report.figures
     kind = np.full(len(report.synthetic.pack.keys), "different", dtype=object)
@@ -167,6 +167,7 @@ def kinds(report: AuditReport) -> np.ndarray:
     kind[below] = "borderline"
     kind[figures.copies.flagged] = "copy"
     kind[figures.confirmed] = "confirmed copy"
+    kind[figures.partial] = "partial copy"
     kind[figures.copies.identical] = "identical"
     return kind
 
@@ -205,9 +206,14 @@ def summarise(report: AuditReport) -> dict[str, Any]:
                 "sentence": sentence(figures, report.inventories, report.config.audit),
                 "reservations": [item.message for item in figures.findings if item.qualifies],
                 "probability_by_chance": figures.chance if len(rule.alarms) else None,
+                "controls_found": figures.sensitivity,
             },
             "figures": figures.leakage
-            | {"confirmed": int(figures.confirmed.sum()), "score_confirms_above": figures.confirmed_above},
+            | {
+                "confirmed": int(figures.confirmed.sum()),
+                "partial": int(figures.partial.sum()),
+                "score_confirms_above": figures.confirmed_above,
+            },
             "rule": _rule(report),
             "score": {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(figures.score).items()},
             "controls": {

@@ -13,6 +13,8 @@ from deepssim.audit.inventory import Inventory, parts_in_words
 from deepssim.config.audit import AuditConfig
 from deepssim.evaluation.groups import LEAST_GROUPS
 
+_LEAST_PERCENT = 0.001  # smaller rates are of no use to a reader
+
 HIDDEN = "(left out: de-identified)"
 
 
@@ -62,7 +64,7 @@ def _found(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> st
     beside = f", beside {percent(alarms.value)} of images that cannot be copies" if known else ""
     text = f"{flagged:,} of {total:,} synthetic images ({percent(flagged / total)}) are called copies{beside}"
     if figures.verdict is Verdict.CANDIDATES:
-        return f"{text}; that is no more than chance explains."
+        return f"{text}. Their number alone proves no copying, and none is confirmed: check each of them by eye in the pairs below."
     certain = int(copies.identical.sum())
     extra = f" {certain:,} are identical to a training image in every pixel." if certain else ""
     ends = f"interval {percent(estimate.low)} to {percent(estimate.high)}"
@@ -76,11 +78,16 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
     limit = figures.rule.limit
     flagged, total = int(figures.copies.flagged.sum()), len(figures.copies.flagged)
     if not complete and (limit is None or limit.groups >= LEAST_GROUPS):
-        chance = ", no more than chance explains," if len(figures.rule.alarms) else ""
-        above = f"{flagged:,} of {total:,}{chance}" if flagged else f"none of {total:,}"
+        above = f"{flagged:,} of {total:,}" if flagged else f"none of {total:,}"
         return (
             f"Of the synthetic images that were read, {above} scored above the limit. Restore or replace these files, "
             "leave them out with --exclude, or judge without them with --skip-unreadable."
+        )
+    if limit is not None and limit.groups >= LEAST_GROUPS:
+        return (
+            f"Only {percent(figures.sensitivity)} of the copies that were planted as controls were found, so that {flagged:,} of {total:,} "
+            "synthetic images above the limit say little. If patients have several images or appear in two folders, name them "
+            "(--subjects or --subject-pattern); see the reservations."
         )
     if limit is None:
         return (
@@ -100,4 +107,6 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
 def percent(share: float) -> str:
     """Return a share in per cent with as many digits as it needs."""
     value = 100 * share
+    if 0 < value < _LEAST_PERCENT:
+        return f"<{_LEAST_PERCENT:g} %"
     return f"{value:.0f} %" if value >= 99.95 or value == 0 else f"{value:.1f} %" if value >= 1 else f"{value:.2g} %"

@@ -18,8 +18,8 @@ class AuditConfig(Section):
     synthetic: Text | None = Field(None, description="folder of the images that it generated")
     holdout: Text | None = Field(
         None,
-        description="Folder of images of other subjects, on which the limit is calibrated. With null, the published "
-        "limits apply, which may not fit your images.",
+        description="Folder of images of other subjects, on which the limit is calibrated. With null, training images among "
+        "those of other subjects calibrate it, which needs several subjects.",
     )
     subjects: Text | None = Field(None, description="CSV file with columns image_path and subject")
     subject_pattern: str | None = Field(None, description=SUBJECT_PATTERN + "Used if there is no table of subjects.")
@@ -51,7 +51,7 @@ class AuditConfig(Section):
         "encoder.augmentation.",
     )
     training_images: int = Field(
-        80_000,
+        40_000,
         ge=1,
         description="Most images that this encoder sees in training, eight for each real image and pass. The default "
         "takes minutes on two cores.",

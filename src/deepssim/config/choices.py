@@ -151,14 +151,6 @@ class Distortion(StrEnum):
     JPEG = "jpeg"
 
 
-class Registration(StrEnum):
-    """Transformation that registers one image to another, after trying all flips; all but `shift` need SimpleITK."""
-
-    SHIFT = "shift"
-    RIGID = "rigid"
-    AFFINE = "affine"
-
-
 class Precision(StrEnum):
     """Number format in which networks compute; `auto` takes bfloat16 where the hardware is faster with it."""
 

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from deepssim.config.base import Distinct, Section
-from deepssim.config.choices import FsimVariant, Layout, MetricName, Precision, Registration
+from deepssim.config.choices import FsimVariant, Layout, MetricName, Precision
 from deepssim.config.distortions import DistortionConfig, distortions
 from deepssim.errors import ConfigError
 
@@ -84,13 +84,12 @@ class EvaluationConfig(Section):
 
 
 class VerificationConfig(Section):
-    """Section `verification`: exact SSIM of the encoder's best candidates after registration."""
+    """Section `verification`: exact SSIM of synthetic images after registration to training images."""
 
     candidates: int = Field(
-        0, ge=0, description="synthetic images with the highest DeepSSIM scores to verify; 0 skips this step"
-    )
-    registration: Registration = Field(
-        Registration.SHIFT,
-        description="How each candidate is registered to its training image, after trying all flips: shift, or rigid "
-        "or affine, which need SimpleITK (pip install 'deepssim[registration]').",
+        3,
+        ge=0,
+        description="training images that each source of candidates (keypoints at two levels of detail, coarse pattern, "
+        "DeepSSIM) names for a synthetic image; the most promising are registered. 0 skips this step, and the report then "
+        "counts no copies that are flipped, rotated or shifted.",
     )

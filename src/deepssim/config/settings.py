@@ -72,7 +72,7 @@ class Config(Section):
     )
     verification: VerificationConfig = Field(
         default_factory=VerificationConfig,
-        description="exact SSIM of the encoder's best candidates after registration",
+        description="exact SSIM of synthetic images after registration to training images",
     )
     audit: AuditConfig = Field(
         default_factory=AuditConfig,

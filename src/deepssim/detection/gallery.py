@@ -61,17 +61,18 @@ def build_gallery(pack: ImagePack, seed: int, *, threads: int = 1) -> Gallery:
         seed: of the words of keypoints.
         threads: processor threads.
     """
-    prepared = prepare_all(pack, threads=threads, progress="preparing real images")
-    vocabularies = tuple(
-        learn_vocabulary([image.keypoints[level].descriptors for image in prepared], seed)
-        for level in range(len(LEVELS))
-    )
-    vectors = tuple(
-        np.stack([vocabulary.aggregate(image.keypoints[level].descriptors) for image in prepared])
-        for level, vocabulary in enumerate(vocabularies)
-    )
-    patterns = np.stack([pattern_in_poses(image.small) for image in prepared], axis=1)
-    return Gallery(prepared, vocabularies, vectors, patterns)
+    with single_threaded_libraries():  # waiting threads of OpenMP would hold up those of others
+        prepared = prepare_all(pack, threads=threads, progress="preparing real images")
+        vocabularies = tuple(
+            learn_vocabulary([image.keypoints[level].descriptors for image in prepared], seed)
+            for level in range(len(LEVELS))
+        )
+        vectors = tuple(
+            np.stack([vocabulary.aggregate(image.keypoints[level].descriptors) for image in prepared])
+            for level, vocabulary in enumerate(vocabularies)
+        )
+        patterns = np.stack([pattern_in_poses(image.small) for image in prepared], axis=1)
+        return Gallery(prepared, vocabularies, vectors, patterns)
 
 
 def prepare_all(pack: ImagePack, *, threads: int = 1, progress: str | None = None) -> list[Prepared]:

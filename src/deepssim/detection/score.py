@@ -30,6 +30,9 @@ _BEST = 20  # settings of the weights that are averaged: neighbours of the best 
 _MARGIN, _SOFTNESS = 1.1, 0.1  # of the score in units of chance at which half a copy counts as found
 _LEAST_IMAGES = 20  # unrelated images, or copies, without which the defaults are used
 _LEAST_SCALE = 0.1
+_LEAST_KEYPOINTS = (
+    3.0  # scale of numbers of keypoints: where unrelated images share none, one in common is still nothing
+)
 
 # Of chest X-rays and MR slices (docs/audit.md), for collections with too few subjects to learn from.
 _DEFAULT_MEDIANS = (7.0, 8.0, 1.4, 2.0, 2.5, 1.2)
@@ -55,11 +58,25 @@ class Score:
     learned_from: tuple[int, int]
 
     def of_cues(self, cues: np.ndarray) -> np.ndarray:
-        """Return scores, float64 (N, K), at least 0, of cues, float32 (N, K, C), or of any other number of pairs."""
+        """Return scores of pairs.
+
+        Args:
+            cues: float32, shape (..., C).
+
+        Returns:
+            float64, shape (...), at least 0; what unrelated images reach is about 1.
+        """
         return _norm(self.standardised(cues), self.weights)
 
     def standardised(self, cues: np.ndarray) -> np.ndarray:
-        """Return each cue above that of unrelated images, in units of their highest, 0 to 12, float64 (N, K, C)."""
+        """Return each cue above that of unrelated images, in units of their highest.
+
+        Args:
+            cues: float32, shape (..., C).
+
+        Returns:
+            float64, shape (..., C), 0 to 12.
+        """
         return np.clip((transformed(cues) - self.medians) / self.scales, 0, _MOST)
 
     def of(self, found: Found) -> np.ndarray:
@@ -68,7 +85,14 @@ class Score:
 
 
 def transformed(cues: np.ndarray) -> np.ndarray:
-    """Return cues on scales on which the tails of unrelated images are about exponential, float64 (N, K, C)."""
+    """Return cues on scales on which the tails of unrelated images are about exponential.
+
+    Args:
+        cues: float32, shape (..., C): numbers of keypoints, then similarities from -1 to 1.
+
+    Returns:
+        float64, shape (..., C).
+    """
     values = np.asarray(cues, np.float64)
     similarities = -np.log(np.clip(1 - values[..., _COUNTS:], _LEAST_DIFFERENCE, 2))
     return np.concatenate([values[..., :_COUNTS], similarities], axis=-1)
@@ -78,9 +102,9 @@ def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.n
     """Learn the score.
 
     Args:
-        unrelated: candidates of N images of other subjects, cues float32 (N, K, C).
+        unrelated: candidates of N images of other subjects.
         copies: candidates of M copies of real images.
-        originals: row of the gallery that each copy was made from.
+        originals: row of the gallery that each copy was made from, int64 (M,).
     """
     count = unrelated.cues.shape[2]
     names = (*CUES, COSINE)[:count]
@@ -89,7 +113,8 @@ def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.n
         ones = np.ones(count)
         return Score(names, np.array(_DEFAULT_MEDIANS[:count]), np.array(_DEFAULT_SCALES[:count]), ones, (0, 0))
     medians = np.median(best, axis=0)
-    scales = np.maximum(np.sort(best, axis=0)[-_top(len(best)) :].mean(axis=0) - medians, _LEAST_SCALE)
+    least = np.where(np.arange(count) < _COUNTS, _LEAST_KEYPOINTS, _LEAST_SCALE)
+    scales = np.maximum(np.sort(best, axis=0)[-_top(len(best)) :].mean(axis=0) - medians, least)
     score = Score(names, medians, scales, np.ones(count), (len(best), 0))
     right = copies.partners == np.asarray(originals, np.int64).reshape(-1, 1)
     if right.sum() < _LEAST_IMAGES:

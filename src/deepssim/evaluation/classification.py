@@ -11,7 +11,7 @@ import pandas as pd
 
 from deepssim.evaluation.groups import rate_by_group
 from deepssim.evaluation.silhouette import silhouette
-from deepssim.ground_truth.labels import Label, Thresholds
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label, Thresholds
 from deepssim.images.keys import REAL_NAME, SEPARATOR
 from deepssim.similarity.scores import Scores
 
@@ -70,15 +70,57 @@ def copy_rates(
         subject_of: subject of each real image by key; every record is its own without it.
 
     Returns:
-        Fraction of synthetic images that copy a training image, fraction of training images copied, and the counts; and
-        `synthetic_interval` and `training_interval`, 95 % by subject. Synthetic images belong to their record's subject.
+        See `_rates`.
 
     Source: N_copies and N_mem of Dar et al., arXiv:2402.01054.
     """
-    named = subject_of or {}
-    records = [key.rpartition(SEPARATOR)[0] or key for key in matrix.synth_keys]
-    synthetic_subjects = [named.get(f"{record}{SEPARATOR}{REAL_NAME}", record) for record in records]
+    copied, copying = _copies(matrix, train_keys, thresholds)
+    return _rates(copying, copied, matrix.synth_keys, train_keys, subject_of)
+
+
+def registered_copy_rates(
+    ssim: Scores, train_keys: list[str], verified: pd.DataFrame, subject_of: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Count copies by SSIM, of images as they are or after registration.
+
+    Args:
+        ssim: SSIM of images as they are.
+        train_keys: images that the generator was trained on.
+        verified: table of `verification.verified_pairs`.
+        subject_of: see `copy_rates`.
+
+    Returns:
+        As `copy_rates`; no count is lower than there.
+    """
+    copied, copying = _copies(ssim, train_keys, SSIM_THRESHOLDS)
+    found = verified[verified["registered_ssim"] > SSIM_THRESHOLDS.high]
+    copying |= np.isin(ssim.synth_keys, found["synth_key"].to_numpy(str))
+    copied |= np.isin(train_keys, found["real_key"].to_numpy(str))
+    return _rates(copying, copied, ssim.synth_keys, train_keys, subject_of)
+
+
+def _copies(matrix: Scores, train_keys: list[str], thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
+    """Return which training images are copied and which synthetic images copy, bool (T,) and (S,)."""
     copied, copying = (best.scores[:, 0].astype(np.float64) > thresholds.high for best in matrix.best(train_keys))
+    return copied, copying
+
+
+def _rates(
+    copying: np.ndarray,
+    copied: np.ndarray,
+    synth_keys: list[str],
+    train_keys: list[str],
+    subject_of: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """Return the rates of copies.
+
+    Returns:
+        Fraction of synthetic images that copy a training image, fraction of training images copied, and the counts; and
+        `synthetic_interval` and `training_interval`, 95 % by subject. Synthetic images belong to their record's subject.
+    """
+    named = subject_of or {}
+    records = [key.rpartition(SEPARATOR)[0] or key for key in synth_keys]
+    synthetic_subjects = [named.get(f"{record}{SEPARATOR}{REAL_NAME}", record) for record in records]
     return {
         "synthetic_images": int(copying.size),
         "training_images": int(copied.size),

@@ -22,13 +22,30 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     Raises:
         DataError: if the file is missing or is not an evaluation result.
     """
+    result = _read_json(path)
+    if "macro_f1" not in result:
+        raise DataError(f"{path}: is not an evaluation result; rerun the step that writes this file")
+    return result
+
+
+def read_registered_copies(path: str | Path) -> dict[str, Any]:
+    """Read the copy rates that include flipped, rotated and shifted copies.
+
+    Raises:
+        DataError: if the file is missing or holds no copy rates.
+    """
+    result = _read_json(path)
+    if "synthetic_copies" not in result.get("copies", {}):
+        raise DataError(f"{path}: holds no copy rates; rerun the step that writes this file")
+    return result["copies"]
+
+
+def _read_json(path: str | Path) -> dict[str, Any]:
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); rerun the step that writes it") from None
-    if not isinstance(result, dict) or "macro_f1" not in result:
-        raise DataError(f"{path}: is not an evaluation result; rerun the step that writes this file")
-    return result
+    return result if isinstance(result, dict) else {}
 
 
 def summary_table(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -54,7 +71,7 @@ def summary_table(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def headline(results: str | Path) -> str:
-    """Return the paths of a run's main results and its three main numbers, as text.
+    """Return the paths of a run's main results and its main numbers, as text.
 
     Copies are counted by exact SSIM, which defines a duplicate; F1 measures how well DeepSSIM reproduces it.
 
@@ -67,12 +84,17 @@ def headline(results: str | Path) -> str:
         read_evaluation(folder / "eval" / f"{MetricName.DEEPSSIM}{kind}.json") for kind in ("", "_misaligned")
     )
     copies = truth["copies"]
+    path, registered = folder / "eval" / "registered_copies.json", []
+    if path.exists():  # `verification.candidates: 0` skips it
+        rate = _fraction(read_registered_copies(path), "synthetic_copies", "synthetic_images")
+        registered = [f"  with flipped, rotated and shifted copies     {rate}"]
     lines = [
         f"report     {folder / 'report' / 'index.html'}",
         f"histogram  {folder / 'plots' / 'deepssim.png'}",
         f"F1 table   {folder / 'eval' / 'summary.csv'}",
         "",
         f"synthetic images that copy a training image  {_fraction(copies, 'synthetic_copies', 'synthetic_images')}",
+        *registered,
         f"training images copied                       {_fraction(copies, 'training_copied', 'training_images')}",
         f"macro-F1 of DeepSSIM                         {aligned['macro_f1']:.3f} "
         f"(misaligned {misaligned['macro_f1']:.3f}), {aligned['pairs']} test pairs",

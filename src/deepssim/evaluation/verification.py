@@ -1,42 +1,106 @@
-"""Verify the best candidates of a metric by exact SSIM, before and after registration.
+"""Find the training image that each synthetic image resembles most after registration, and verify the pair by exact SSIM.
 
-Not here: scores (similarity/), registering them (registration/).
+Not here: candidates and their evidence (detection/), the geometry (registration/), the copy rate (classification.py).
 """
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from deepssim.config.evaluation import VerificationConfig
-from deepssim.images.packs import ImagePack
-from deepssim.registration.register import register, require_registration
-from deepssim.similarity.scores import Scores
-from deepssim.similarity.ssim import ssim_of_arrays
+from deepssim.detection.gallery import Gallery, build_gallery, single_threaded_libraries
+from deepssim.detection.search import Cosines, Found, search
+from deepssim.errors import DataError
+from deepssim.images.packs import ImagePack, require_same_size
+from deepssim.registration.exact import exact_ssim, register
+from deepssim.registration.poses import POSES
+from deepssim.registration.proof import CUES, best_symmetries, first_look, prepare, prove
+from deepssim.similarity.embeddings import Embeddings, require_same_encoder
+from deepssim.similarity.ssim_constants import WINDOW
+
+_REGISTERED = CUES.index("SSIM registered")
+VERIFIED_COLUMNS = ("real_key", "synth_key", "score", "ssim", "registered_ssim", "overlap", "keypoints", "pose")
 
 
 def verified_pairs(
-    scores: Scores, train_keys: list[str], real: ImagePack, synthetic: ImagePack, options: VerificationConfig
+    train: ImagePack,
+    synthetic: ImagePack,
+    candidates: int,
+    *,
+    seed: int,
+    embeddings: tuple[Embeddings, Embeddings] | None = None,
+    threads: int = 1,
 ) -> pd.DataFrame:
-    """Return the best candidates with their exact SSIM before and after registration.
+    """Return each synthetic image with the training image that it resembles most after registration.
 
     Args:
-        scores: scores of any metric; each synthetic image is paired with its most similar training image.
-        train_keys: images that the generator was trained on.
-        real, synthetic: packs with these images.
-        options: section `verification`.
+        train: images that the generator was trained on.
+        synthetic: images to verify, of the same size.
+        candidates: training images of each source of candidates.
+        seed: of the vocabulary of keypoints.
+        embeddings: of real and of synthetic images by one encoder, a further source of candidates.
+        threads: processor threads.
 
     Returns:
-        Columns `real_key`, `synth_key`, `score`, `ssim`, `registered_ssim`, `flipped`; highest registered SSIM first.
+        One row per synthetic image, highest registered SSIM first. Columns: `real_key`; `synth_key`; `score`, cosine of the
+        embeddings, NaN without; `ssim`, exact SSIM of the images as they are; `registered_ssim`, exact SSIM over the overlap
+        after registration; `overlap`, fraction of the training image; `keypoints`, number in common; `pose`, in words.
+
+    Raises:
+        DataError: if images differ in size, or an image has no embedding.
     """
-    require_registration(options.registration)
-    _, best = scores.best(train_keys)
-    chosen = np.argsort(-best.scores[:, 0], kind="stable")[: options.candidates]
-    rows = []
-    for column in tqdm(chosen, desc="registering", unit="pair", disable=None):
-        keys = train_keys[best.partners[column, 0]], scores.synth_keys[column]
-        fixed, moving = (pack.select([key]).unit()[0] for pack, key in zip((real, synthetic), keys, strict=True))
-        found = register(fixed, moving, options.registration)
-        unregistered = float(ssim_of_arrays(fixed[None], moving[None])[0, 0])
-        rows.append((*keys, float(best.scores[column, 0]), unregistered, found.ssim, found.flipped))
-    names = ["real_key", "synth_key", "score", "ssim", "registered_ssim", "flipped"]
-    return pd.DataFrame(rows, columns=names).sort_values("registered_ssim", ascending=False, kind="stable")
+    require_same_size(train, synthetic, min_side=WINDOW)
+    cosines = None if embeddings is None else _cosines(*embeddings, train, synthetic)
+    gallery = build_gallery(train, seed, threads=threads)
+    found = search(
+        gallery, synthetic, k=candidates, cosines=cosines, threads=threads, progress="comparing synthetic images"
+    )
+
+    def row(number: int) -> tuple[object, ...]:
+        return _verified(gallery, train, synthetic, found, number)
+
+    with single_threaded_libraries(), ThreadPoolExecutor(threads) as pool:
+        pairs = pool.map(row, range(len(synthetic.keys)))
+        rows = list(tqdm(pairs, total=len(synthetic.keys), desc="registering", unit="pair", disable=None))
+    table = pd.DataFrame(rows, columns=list(VERIFIED_COLUMNS))
+    return table.sort_values("registered_ssim", ascending=False, kind="stable", ignore_index=True)
+
+
+def _verified(
+    gallery: Gallery, train: ImagePack, synthetic: ImagePack, found: Found, number: int
+) -> tuple[object, ...]:
+    place = int(np.where(found.proved[number], found.cues[number, :, _REGISTERED], -np.inf).argmax())
+    partner = int(found.partners[number, place])
+    real, other = train.images[partner], synthetic.images[number]
+    prepared = prepare(other)
+    patterns, poses = gallery.pose_scores([prepared])
+    look = first_look(
+        gallery.prepared[partner], prepared, best_symmetries(gallery.prepared[partner], prepared),
+        POSES[poses[0, partner]], float(patterns[0, partner]),
+    )  # fmt: skip
+    evidence = prove(gallery.prepared[partner], prepared, look)
+    registered = register(real, other, evidence)
+    score = float(found.cues[number, place, len(CUES)]) if found.cues.shape[2] > len(CUES) else np.nan
+    return (
+        train.keys[partner], synthetic.keys[number], score, exact_ssim(real, other)[0], registered.ssim, registered.overlap,
+        look.best_match.inliers, registered.pose.words,
+    )  # fmt: skip
+
+
+def _cosines(real: Embeddings, other: Embeddings, train: ImagePack, synthetic: ImagePack) -> Cosines:
+    require_same_encoder(real, other)
+    return Cosines(_unit_rows(real, train), _unit_rows(other, synthetic))
+
+
+def _unit_rows(embeddings: Embeddings, pack: ImagePack) -> np.ndarray:
+    """Return the embeddings of a pack's images, each of length 1, float32 (N, D)."""
+    rows = {key: row for row, key in enumerate(embeddings.keys)}
+    absent = [key for key in pack.keys if key not in rows]
+    if absent:
+        raise DataError(
+            f"{embeddings.source}: lacks the embeddings of {len(absent)} of {len(pack.keys)} images, first {absent[0]!r}; "
+            "embed all of them"
+        )
+    values = embeddings.values[[rows[key] for key in pack.keys]]
+    return values / np.linalg.norm(values, axis=1, keepdims=True)

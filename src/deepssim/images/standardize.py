@@ -81,7 +81,15 @@ def fit(image: np.ndarray, size: Sequence[int], geometry: Geometry = Geometry.PA
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return an image at another size, averaged over areas where it shrinks; unsigned integers (height, width)."""
+    """Return an image at another size, averaged over areas where it shrinks.
+
+    Args:
+        image: uint8 or uint16, shape (H, W).
+        height, width: in pixels.
+
+    Returns:
+        Same dtype, shape (height, width).
+    """
     if image.shape == (height, width):
         return image
     import cv2  # not needed to read images

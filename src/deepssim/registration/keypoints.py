@@ -33,7 +33,7 @@ _LEAST = 4  # matches that can support a geometry: three always fit one
 _TOLERANCE = 2.0  # pixels of the frame
 _FLEXIBLE = 3.0  # pixels of the frame that a smooth warp may add
 _MOST_TURN, _MOST_SCALE = np.deg2rad(20), 0.45  # radians and octaves between keypoints that fit a map
-_MOST_STRETCH = 2.0  # no copy is enlarged, shrunk or squashed more
+_MOST_STRETCH = 2.5  # no copy is enlarged, shrunk or squashed more
 _ITERATIONS = 500
 _CONFIDENCE = 0.99
 

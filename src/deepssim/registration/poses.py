@@ -21,8 +21,18 @@ class Pose(NamedTuple):
     mirrored: bool
     negative: bool
 
+    @property
+    def words(self) -> str:
+        """The pose in words, such as "mirrored, rotated by 90 degrees"; "unchanged" if nothing is."""
+        parts = [
+            "mirrored" if self.mirrored else "",
+            f"rotated by {90 * self.turns} degrees" if self.turns else "",
+            "negative" if self.negative else "",
+        ]
+        return ", ".join(filter(None, parts)) or "unchanged"
+
     def of(self, images: np.ndarray) -> np.ndarray:
-        """Return square images in this pose: uint8 or uint16 (..., S, S), a copy or a view."""
+        """Return square images in this pose: dtype uint8 or uint16, shape (..., S, S), a copy or a view."""
         if self.mirrored:
             images = images[..., ::-1]
         images = np.rot90(images, self.turns, axes=(-2, -1))
@@ -40,3 +50,15 @@ POSES = tuple(
     Pose(turns, mirrored, negative) for negative in (False, True) for mirrored in (False, True) for turns in range(4)
 )
 UNCHANGED = POSES[0]
+
+
+def nearest_pose(matrix: np.ndarray, *, negative: bool) -> Pose:
+    """Return the pose that is nearest to an affine map.
+
+    Args:
+        matrix: float64 (2, 3), maps places of an image to those of another one, right and down.
+        negative: of the pose.
+    """
+    mirrored = bool(np.linalg.det(matrix[:, :2]) < 0)
+    right, down = matrix[:, 0] * (-1 if mirrored else 1)  # where the unmirrored image's first axis points
+    return Pose(round(-np.arctan2(down, right) / (np.pi / 2)) % 4, mirrored, negative)

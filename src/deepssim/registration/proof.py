@@ -1,9 +1,7 @@
 """Evidence that one image copies another: common keypoints, and SSIM over the overlap after registration.
 
 Registration starts from the geometry of the keypoints and from a quarter turn or mirror image. It is refined by the enhanced
-correlation coefficient (an affine map) and then, by smoothed optical flow, locally. Contrast, saturation, inversion and a bias
-field are taken out of the real image before the two are compared: its histogram is matched to that of the other image, and a
-linear regression with position as a factor does the rest.
+correlation coefficient (an affine map) and then, by smoothed optical flow, locally.
 
 Not here: keypoints (keypoints.py), which pairs are compared (detection/search.py), what follows from it (detection/score.py).
 
@@ -26,19 +24,17 @@ from deepssim.registration.keypoints import (
     match,
     plausible,
 )
+from deepssim.registration.overlap import match_histogram, overlap_ssim
 from deepssim.registration.poses import Pose
-from deepssim.similarity.ssim_constants import K1, K2, WINDOW
 
 SIDE = 64  # pixels of the images that are registered
 _ITERATIONS, _PRECISION = 30, 1e-4
 _ECC_SMOOTHING = 3  # pixels of the filter of ECC
-_LOCAL = 6.0  # pixels of the neighbourhood in which contrast is normalised for registration
+_LOCAL = 6.0  # pixels of 64: the neighbourhood in which contrast is normalised for registration
 _LEAST_CONTRAST = 0.03  # of the intensity range; weaker structures are noise
 _FLOW_SMOOTHING = 4.0  # pixels: a displacement that varies faster would fit one image to any other
-_COMPARED = 1.5  # pixels of the smoothing before SSIM, so that noise and blur matter less
 _LEAST_INLIERS = 5  # keypoints that a registration starts from
 _LEAST_OVERLAP = 0.2  # of the real image
-_LEAST_WINDOWS = 200  # SSIM windows in the overlap, and as many with structure: a flat image resembles any other one
 _CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _ITERATIONS, _PRECISION)
 
 CUES = ("keypoints", "keypoints of the reduced image", "pattern in place", "SSIM registered", "SSIM registered locally")
@@ -115,6 +111,14 @@ def prepare(image: np.ndarray) -> Prepared:
     return Prepared(find_keypoints(image), small)
 
 
+def best_symmetries(real: Prepared, other: Prepared) -> list[int]:
+    """Return the symmetry under which most keypoints agree, by level; the search knows it from the retrieval of candidates."""
+    return [
+        max(range(len(SYMMETRIES)), key=lambda symmetry: match(first, second, symmetry).inliers)
+        for first, second in zip(other.keypoints, real.keypoints, strict=True)
+    ]
+
+
 def first_look(real: Prepared, other: Prepared, symmetries: Sequence[int], pose: Pose, in_place: float) -> FirstLook:
     """Count common keypoints.
 
@@ -142,7 +146,7 @@ def prove(real: Prepared, other: Prepared, look: FirstLook, *, in_place: bool = 
     trials = _trials(real, other, look.pose.matrix(SIDE), negative=look.pose.negative, keep=True) if in_place else []
     found = look.best_match
     if found.inliers >= _LEAST_INLIERS and found.matrix is not None:
-        start = _inverse_at(found.matrix, SIDE)
+        start = between_images(found.matrix, SIDE)
         trials += _trials(real, other, start, negative=SYMMETRIES[found.symmetry][1], keep=False)
     if not trials:
         return without_proof(look)
@@ -161,7 +165,7 @@ def _trials(real: Prepared, other: Prepared, start: np.ndarray, *, negative: boo
     """Register from one start; with `keep` the start itself counts, too, since ECC can run astray."""
     fixed, moving = _unit(real.small), _unit(other.small, negative=negative)
     found = []
-    refined = refine(_normalised(fixed), _normalised(moving), start)
+    refined = refine(normalised(fixed), normalised(moving), start)
     for matrix in (refined, start) if keep and refined is not start else (refined,):
         affine, overlap = _compare(fixed, moving, matrix)
         if overlap >= _LEAST_OVERLAP:
@@ -172,7 +176,7 @@ def _trials(real: Prepared, other: Prepared, start: np.ndarray, *, negative: boo
     moved, mask = warp(moving, matrix)
     flow = local_flow(match_histogram(fixed, moved, mask), moved, mask)
     flowed = displace(moved, flow), displace(mask.astype(np.float32), flow) > 0.99
-    return [_Trial(affine, max(affine, _similarity(fixed, *flowed)), overlap, matrix, negative)]
+    return [_Trial(affine, max(affine, overlap_ssim(fixed, *flowed)), overlap, matrix, negative)]
 
 
 def refine(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -196,9 +200,15 @@ def refine(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray) -> np.ndarr
     return matrix.astype(np.float64) if plausible(matrix) else start
 
 
-def warp(moving: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return an image moved by a map from the result's places to its own, float32 (H, W), and where it has pixels, bool (H, W)."""
-    height, width = moving.shape
+def warp(moving: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image moved by a map from the result's places to its own, float32, and where it has pixels, bool.
+
+    Args:
+        moving: float32 (h, w).
+        matrix: float64 (2, 3).
+        shape: height and width of the result; those of the image unless given.
+    """
+    height, width = moving.shape if shape is None else shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(moving, matrix, (width, height), flags=flags)
     covered = cv2.warpAffine(np.ones_like(moving), matrix, (width, height), flags=flags)
@@ -226,71 +236,24 @@ def displace(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     )
 
 
-def match_histogram(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return a real image with the grey values of another one: gain, gamma and saturation are then equal.
-
-    Args:
-        real, other: float32 (H, W), 0 to 1.
-        mask: where both have pixels.
-    """
-    coarse, target = (np.clip(np.rint(image * 255), 0, 255).astype(np.uint8) for image in (real, other))
-    counts, wanted = (np.bincount(image[mask], minlength=256).cumsum() / mask.sum() for image in (coarse, target))
-    middle = counts - np.diff(counts, prepend=0) / 2
-    return (np.minimum(np.searchsorted(wanted, middle), 255) / 255).astype(np.float32)[coarse]
-
-
 def _compare(fixed: np.ndarray, moving: np.ndarray, matrix: np.ndarray) -> tuple[float, float]:
     """Return SSIM over the overlap and the overlap."""
     moved, mask = warp(moving, matrix)
-    return _similarity(fixed, moved, mask), float(mask.mean())
+    return overlap_ssim(fixed, moved, mask), float(mask.mean())
 
 
-def _similarity(fixed: np.ndarray, moved: np.ndarray, mask: np.ndarray) -> float:
-    windows = cv2.erode(mask.astype(np.uint8), np.ones((WINDOW, WINDOW), np.uint8), borderType=cv2.BORDER_CONSTANT,
-                        borderValue=0) > 0  # fmt: skip
-    if int(windows.sum()) < _LEAST_WINDOWS:
-        return 0.0
-    expected = _without_bias(match_histogram(fixed, moved, mask), moved, mask)
-    span = max(float(moved[mask].max() - moved[mask].min()), 0.1)
-    first, second = (cv2.GaussianBlur(np.where(mask, image, 0), (0, 0), _COMPARED) for image in (expected, moved))
-    if int((windows & (_deviation(second) > _LEAST_CONTRAST * span)).sum()) < _LEAST_WINDOWS:
-        return 0.0
-    return float(_ssim_map(first, second, span)[windows].mean())
+def normalised(image: np.ndarray) -> np.ndarray:
+    """Return an image whose local mean is 0 and whose local deviation is 1: bias fields do not lead registration astray.
 
+    Args:
+        image: float32 (H, W), 0 to 1.
 
-def _without_bias(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Regress an image on another one, on position, and on their product: a bias field of the first order."""
-    inside = mask.ravel()
-    ones = np.ones(real.size)
-    place = np.stack([ones, _DOWN.ravel(), _RIGHT.ravel()])
-    terms = np.concatenate([place, place * real.ravel()])
-    chosen = terms[:, inside]
-    weights = np.linalg.solve(chosen @ chosen.T + 1e-2 * np.eye(len(terms)), chosen @ other.ravel()[inside])
-    return (weights @ terms).astype(np.float32).reshape(real.shape)
-
-
-def _deviation(image: np.ndarray) -> np.ndarray:
-    mean = cv2.blur(image, (WINDOW, WINDOW))
-    return np.sqrt(np.maximum(cv2.blur(image * image, (WINDOW, WINDOW)) - mean**2, 0))
-
-
-def _ssim_map(first: np.ndarray, second: np.ndarray, span: float) -> np.ndarray:
-    def mean(image: np.ndarray) -> np.ndarray:
-        return cv2.blur(image, (WINDOW, WINDOW))
-
-    sample = WINDOW**2 / (WINDOW**2 - 1)
-    mean_1, mean_2 = mean(first), mean(second)
-    variances = sample * (mean(first * first) + mean(second * second) - mean_1**2 - mean_2**2)
-    covariance = sample * (mean(first * second) - mean_1 * mean_2)
-    least_1, least_2 = (K1 * span) ** 2, (K2 * span) ** 2
-    level = (2 * mean_1 * mean_2 + least_1) / (mean_1**2 + mean_2**2 + least_1)
-    return level * (2 * covariance + least_2) / (variances + least_2)
-
-
-def _normalised(image: np.ndarray) -> np.ndarray:
-    """Return an image whose local mean is 0 and whose local deviation is 1: bias fields do not lead registration astray."""
-    centred = image - cv2.GaussianBlur(image, (0, 0), _LOCAL)
-    variance = cv2.GaussianBlur(centred * centred, (0, 0), _LOCAL)
+    Returns:
+        float32 (H, W), no unit.
+    """
+    neighbourhood = _LOCAL * max(image.shape) / SIDE
+    centred = image - cv2.GaussianBlur(image, (0, 0), neighbourhood)
+    variance = cv2.GaussianBlur(centred * centred, (0, 0), neighbourhood)
     return centred / np.sqrt(variance + _LEAST_CONTRAST**2)
 
 
@@ -299,12 +262,17 @@ def _unit(image: np.ndarray, *, negative: bool = False) -> np.ndarray:
     return 1 - values if negative else values
 
 
-def _inverse_at(matrix: np.ndarray, side: int) -> np.ndarray:
-    """Return the inverse of a map between keypoints as a map between images of another size."""
+def between_images(matrix: np.ndarray, side: int) -> np.ndarray:
+    """Return the inverse of a map between keypoints as a map between square images.
+
+    Args:
+        matrix: float64 (2, 3), maps places of keypoints of the first image to those of the second.
+        side: of the images in pixels.
+
+    Returns:
+        float64 (2, 3), maps pixels of the second image to pixels of the first.
+    """
     scale = side / FRAME
     resize = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
     full = resize @ np.vstack([matrix, [0, 0, 1]]) @ np.linalg.inv(resize)
     return np.linalg.inv(full)[:2]
-
-
-_DOWN, _RIGHT = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]

@@ -26,6 +26,7 @@ def write_report(
     summary_plot: str | Path,
     copies: str | Path,
     pictures: Mapping[str, str | Path],
+    registered: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the report.
 
@@ -37,6 +38,7 @@ def write_report(
         summary_plot: F1 of all metrics.
         copies: picture of synthetic images and their nearest training images.
         pictures: further pictures by title.
+        registered: copy rates that include flipped, rotated and shifted copies, if these were sought.
 
     Raises:
         DataError: if exact SSIM, which defines what a copy is, was not evaluated.
@@ -50,6 +52,7 @@ def write_report(
     ).get_template("report.html")
     page = template.render(
         truth=truth[0],
+        registered=registered,
         evaluations=evaluations,
         splits=subjects.reset_index().to_dict("records"),
         histograms=[_embedded(item) for item in histograms],

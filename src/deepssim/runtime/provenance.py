@@ -13,7 +13,7 @@ from typing import Any
 
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
 
-_PACKAGES = ("numpy", "scikit-image", "scikit-learn", "torch", "monai", "lightning", "transformers", "kornia")
+_PACKAGES = ("numpy", "opencv-python-headless", "scikit-learn", "torch", "monai", "lightning", "transformers", "kornia")
 
 
 def versions() -> dict[str, str]:

@@ -21,7 +21,7 @@ STAGE_VERSIONS = {
     "train_deepssim": 7,
     "train_dar": 1,
     "embed": 3,
-    "verify_copies": 1,
+    "verify_copies": 2,
     "fit_thresholds": 2,
     "evaluate": 4,
     "compare_metrics": 2,
@@ -31,6 +31,6 @@ STAGE_VERSIONS = {
     "plot_evaluation": 2,
     "plot_summary": 1,
     "plot_copies": 1,
-    "report": 1,
+    "report": 2,
     "audit": 11,
 }

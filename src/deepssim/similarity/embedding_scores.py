@@ -12,7 +12,7 @@ from numba import prange
 
 from deepssim.errors import DataError
 from deepssim.runtime.compilation import compiled
-from deepssim.similarity.embeddings import Embeddings
+from deepssim.similarity.embeddings import Embeddings, require_same_encoder
 from deepssim.similarity.lanes import LANES, numba_threads
 from deepssim.similarity.products import VectorBlocks, enter_products, multiply, multiply_pairs
 from deepssim.similarity.topk import TopK
@@ -49,12 +49,7 @@ class EmbeddingComparison:
         similarity: EmbeddingSimilarity = EmbeddingSimilarity.COSINE,
         threads: int = 1,
     ) -> None:
-        if real.checksum != synthetic.checksum or real.values.shape[1:] != synthetic.values.shape[1:]:
-            raise DataError(
-                f"{synthetic.source or 'synthetic embeddings'}: come from encoder {synthetic.encoder} "
-                f"({synthetic.checksum[:12]}), those of {real.source or 'real images'} from {real.encoder} "
-                f"({real.checksum[:12]}); embed both with the same weights"
-            )
+        require_same_encoder(real, synthetic)
         self.real, self.synthetic = real, synthetic
         self.similarity, self.threads = similarity, threads
         self.shape = len(real.keys), len(synthetic.keys)

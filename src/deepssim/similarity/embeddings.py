@@ -3,13 +3,14 @@
 Not here: the networks (encoders/), comparing embeddings (embedding_scores.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from deepssim.errors import readable
+from deepssim.errors import DataError, readable
 from deepssim.images.keys import require_unique
 from deepssim.runtime.hdf5 import (
     dataset,
@@ -69,4 +70,31 @@ def read_embeddings(path: str | Path) -> Embeddings:
             read_text_attribute(file, "encoder"),
             read_text_attribute(file, "checksum"),
             str(path),
+        )
+
+
+def join_embeddings(paths: Sequence[str | Path]) -> Embeddings:
+    """Read the embeddings of all shards, one after the other.
+
+    Raises:
+        DataError: if they come from different encoders.
+    """
+    parts = [read_embeddings(path) for path in paths]
+    for part in parts[1:]:
+        require_same_encoder(parts[0], part)
+    keys = [key for part in parts for key in part.keys]
+    values = np.concatenate([part.values for part in parts])
+    return Embeddings(values, keys, parts[0].encoder, parts[0].checksum, parts[0].source)
+
+
+def require_same_encoder(first: Embeddings, second: Embeddings) -> None:
+    """Require embeddings that can be compared.
+
+    Raises:
+        DataError: if they come from different weights or have different lengths.
+    """
+    if first.checksum != second.checksum or first.values.shape[1:] != second.values.shape[1:]:
+        raise DataError(
+            f"{second.source or 'synthetic embeddings'}: come from encoder {second.encoder} ({second.checksum[:12]}), those of "
+            f"{first.source or 'real images'} from {first.encoder} ({first.checksum[:12]}); embed both with the same weights"
         )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deepssim.datasets.tables import read_images
-from deepssim.evaluation.summary import read_evaluation
+from deepssim.evaluation.summary import read_evaluation, read_registered_copies
 from deepssim.reporting.page import write_report
 
 
@@ -17,6 +17,7 @@ def report(
     reconstructions: str,
     samples: str,
     page: str,
+    registered_copies: str | None = None,
 ) -> None:
     """Write the report, one HTML file that needs no other file and no network.
 
@@ -26,6 +27,7 @@ def report(
         histograms: SVG of each metric's scores by class.
         summary_plot, copies, reconstructions, samples: plots and pictures.
         page: HTML file to write.
+        registered_copies: copy rates of `verify_copies`, if it ran.
     """
     write_report(
         page,
@@ -34,5 +36,6 @@ def report(
         histograms=histograms,
         summary_plot=summary_plot,
         copies=copies,
+        registered=read_registered_copies(registered_copies) if registered_copies else None,
         pictures={"Autoencoder": reconstructions, "Samples of the diffusion model": samples},
     )
