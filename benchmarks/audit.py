@@ -33,6 +33,7 @@ REPETITIONS = 3
 TRAIN, HOLDOUT = 130, 85  # patients
 FALSE_POSITIVES = 0.02
 LARGE = (2000, 20_000)  # real and synthetic images for time and memory
+SIDE = 128  # their height and width in pixels
 
 
 def read_images(csv: Path) -> pd.DataFrame:
@@ -134,7 +135,7 @@ def table_lines(rows: list[dict[str, Any]]) -> list[str]:
     encoder = rows[0]["encoder"]
     lines += [
         "",
-        f"Encoder: {encoder['source']}, SHA-256 `{encoder['sha256'][:16]}…`. "
+        f"Encoder: {encoder['source']}{', SHA-256 `' + encoder['sha256'][:16] + '…`' if encoder['sha256'] else ''}. "
         f"Rows of one rate differ in the division of patients and in the images copied. Stated rate of false alarms: "
         f"{FALSE_POSITIVES:.0%}; observed over the {len(first)} divisions: {alarms.count} of {alarms.total} images of other patients "
         f"({alarms.value:.1%}, {alarms.low:.1%} to {alarms.high:.1%}); as measured by the negative controls of each audit: "
@@ -158,29 +159,41 @@ def _share(interval: dict[str, Any], truth: float) -> str:
     return f"{interval['value']:.1%} ({interval['low']:.1%} to {interval['high']:.1%}{outside})"
 
 
-def measure_size(folder: Path, encoder: str, threads: int) -> str:
-    """Audit as many images as real studies have, in a process of its own; return a sentence."""
+def write_many(folder: Path, counts: tuple[int, int]) -> None:
+    """Write real and synthetic images with coarse and fine structures, so that they have keypoints as images of patients do."""
     random = np.random.default_rng(0)
-    for name, count in zip(("many-real", "many-synthetic"), LARGE, strict=True):
-        (folder / name).mkdir(exist_ok=True)
-        coarse = random.integers(0, 256, (count, 8, 8), dtype=np.uint8)
-        for number, small in enumerate(coarse):
+    for name, count in zip(("many-real", "many-synthetic"), counts, strict=True):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
             path = folder / name / f"{number:05d}.png"
+            image = _smooth(random, 8) + _smooth(random, 32)
             if not path.exists():
-                Image.fromarray(small).resize((64, 64), Image.Resampling.BICUBIC).save(path)
+                Image.fromarray(np.clip(40 * image + 128, 0, 255).astype(np.uint8)).save(path)
+
+
+def _smooth(random: np.random.Generator, part: int) -> np.ndarray:
+    """Draw structures of a part of the side, float32 (SIDE, SIDE)."""
+    coarse = Image.fromarray(random.normal(size=(part, part)).astype(np.float32))
+    return np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+def measure_size(folder: Path, encoder: str | None, threads: int) -> str:
+    """Audit as many images as real studies have, in a process of its own; return a sentence."""
+    write_many(folder, LARGE)
     report = folder / "report-many"
     command = [
         sys.executable, "-m", "deepssim.cli", "audit", str(folder / "many-real"), str(folder / "many-synthetic"),
-        "--encoder", encoder, "--out", str(report), "--threads", str(threads),
-        "--cache", str(folder / f"cache-{time.time_ns()}"),
+        "--out", str(report), "--threads", str(threads), "--cache", str(folder / f"cache-{time.time_ns()}"), "--fail-above", "1",
+        *(("--encoder", encoder) if encoder else ()),
     ]  # fmt: skip
     used = run_measured(command)
     if used.status:
         raise SystemExit(f"the audit ended with status {used.status}")
     size = sum(path.stat().st_size for path in report.iterdir()) / 1e6
+    how = "with a given encoder" if encoder else "without an encoder"
     return (
-        f"{LARGE[0]:,} real against {LARGE[1]:,} synthetic PNG files of 64x64 pixels with a given encoder, {threads} "
-        f"threads, nothing cached: {used.seconds:.0f} seconds, at most {used.peak_gb:.1f} GB of memory, report of {size:.1f} MB."
+        f"{LARGE[0]:,} real against {LARGE[1]:,} synthetic PNG files of {SIDE}x{SIDE} pixels {how}, {threads} threads, nothing "
+        f"cached: {used.seconds:.0f} seconds, at most {used.peak_gb:.1f} GB of memory, report of {size:.1f} MB."
     )
 
 
@@ -195,7 +208,7 @@ def main() -> None:
     """Parse the command line, plant, audit and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("csv", type=Path, help="CSV with image_path (relative to it) and subject")
-    parser.add_argument("--encoder", help="trained encoder; without one it is trained on the training images")
+    parser.add_argument("--encoder", help="trained encoder; none is needed")
     parser.add_argument("--size", action="store_true", help="measure time and memory too")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("results/audit-benchmark"), help="default: %(default)s")
@@ -212,8 +225,7 @@ def main() -> None:
     (folder / "rows.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
     insert(options.out, "planted copies", table_lines(rows))
     if options.size:
-        encoder = options.encoder or str(next((folder / "cache" / "encoders").glob("*.safetensors")))
-        insert(options.out, "size", [measure_size(folder, encoder, options.threads)])
+        insert(options.out, "size", [measure_size(folder, options.encoder, options.threads)])
     print(f"written to {options.out}", file=sys.stderr)
 
 

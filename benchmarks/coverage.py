@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,21 +20,19 @@ from scipy.stats import beta, norm
 
 from benchmarks import ROOT
 from benchmarks.audit import insert
-from deepssim.audit import evidence, leakage
+from deepssim.audit import leakage
 from deepssim.audit.calibration import calibrated_rule
-from deepssim.audit.examination import _MOST_ERROR, Verdict, _chance, _verdict
+from deepssim.audit.evidence import Best
+from deepssim.audit.examination import _MOST_ERROR, Verdict, _verdict
 from deepssim.audit.membership import membership_inference
-from deepssim.audit.retrieval import Neighbours
 from deepssim.evaluation import excess
 from deepssim.evaluation.excess import alarms_of_limit, excess_rate, rate_with_missed
-from deepssim.evaluation.groups import conformal_limit, rate_by_group
+from deepssim.evaluation.groups import conformal_limit, excess_probability, rate_by_group, tail_limit
 from deepssim.evaluation.intervals import Interval
 from deepssim.evaluation.labelled_pairs import Sampling, compare_metrics, evaluate_labelled, macro_f1
 from deepssim.evaluation.ranking import ranking_samples
 from deepssim.ground_truth.labels import Label, Thresholds
-from deepssim.registration.result import Registered
 from deepssim.seeds import numpy_generator
-from deepssim.similarity.topk import TopK
 
 SUBJECTS = (1, 3, 10, 20, 30, 100, 300)
 CLUSTERS = ((1, 0.0), (10, 0.0), (10, 0.5), (10, 0.9), (40, 0.0), (40, 0.5), (40, 0.9))  # images of each, correlation
@@ -47,9 +44,8 @@ LEAST_PRINTED = 100  # intervals, to speak of their coverage
 REFINED = 0.945  # designs that cover less often are simulated anew
 MORE = 4  # times as many simulations for these
 FALSE_POSITIVES = 0.01
-VERIFIED = 200  # best images of both sides that are aligned
 SENSITIVITY = 0.85
-# Held-out subjects, slices of each, correlation within subjects, synthetic images, correlation of score and SSIM.
+# Held-out subjects, slices of each, correlation within subjects, synthetic images.
 AUDITS = (
     (1, 40, 0.9, 300), (3, 40, 0.5, 500), (5, 40, 0.9, 1000), (10, 10, 0.9, 500), (20, 10, 0.9, 1500), (20, 40, 0.0, 500),
     (30, 1, 0.0, 1500), (50, 4, 0.5, 1000), (100, 1, 0.0, 1500), (100, 10, 0.9, 500), (200, 10, 0.5, 1000), (200, 40, 0.9, 300),
@@ -226,8 +222,8 @@ def coverage_table(found: Coverage, count: int) -> list[str]:
 def audit_verdict(design: tuple[int, int, float, int], repetition: int) -> tuple[Verdict, float, float]:
     """Audit synthetic images without copies, of which only scores are simulated.
 
-    SSIM after alignment is beta-distributed with a mean of 0.7 and a standard deviation of 0.08, which puts images above the
-    published threshold, and has a correlation of 0.8 with the score.
+    The audit's score is on a scale on which the tail of unrelated images is about exponential; it is simulated as -log(1 - SSIM)
+    of an SSIM that is beta-distributed with a mean of 0.7 and a standard deviation of 0.08.
 
     Args:
         design: held-out subjects, slices of each, correlation, synthetic images.
@@ -238,42 +234,24 @@ def audit_verdict(design: tuple[int, int, float, int], repetition: int) -> tuple
     """
     subjects, images, correlation, count = design
     random = numpy_generator(repetition, "verdict", *map(str, design))
-    held_out, names = (
-        draw(random, subjects, images, correlation),
-        [f"p{row // images}" for row in range(subjects * images)],
+    held_out = _best(
+        draw(random, subjects, images, correlation), [f"p{row // images}" for row in range(subjects * images)]
     )
-    synthetic, synthetic_names = random.normal(size=count), [str(row) for row in range(count)]
-    ssim = [
-        _similarity(0.8 * scores + 0.6 * noise)
-        for scores, noise in (
-            (held_out, draw(random, subjects, images, correlation)),
-            (synthetic, random.normal(size=count)),
-        )
-    ]
-    neighbours = Neighbours(_best(synthetic), _best(synthetic), _best(held_out), _best(held_out), None, None)
-    rule = calibrated_rule(neighbours, names, rate=FALSE_POSITIVES, confidence=0.95, seed=repetition)
-    copies = leakage.find_copies(neighbours, rule, ["t"] * 300, ["t"] * 300, synthetic_names)
-    known = np.where(np.isin(np.arange(len(held_out)), np.argsort(-held_out)[:VERIFIED]), ssim[0], np.nan)
-    above = evidence.confirmation_limit(known, names, count, _MOST_ERROR)
-    aligned = {
-        int(row): Registered(np.zeros((0, 0)), float(ssim[1][row])) for row in evidence.best_rows(copies, VERIFIED)
-    }
-    sides: Any = SimpleNamespace(
-        holdout=SimpleNamespace(subjects=names), synthetic=SimpleNamespace(subjects=synthetic_names)
-    )
-    chance = _chance(sides, neighbours, repetition)
-    verdict = _verdict(copies, evidence.confirmed(copies, aligned, above), chance, rule)
+    synthetic = _best(random.normal(size=count), [str(row) for row in range(count)])
+    rule = calibrated_rule(held_out, held_out=True, rate=FALSE_POSITIVES, confidence=0.95, seed=repetition)
+    copies = leakage.find_copies(synthetic, rule, ["t"], synthetic.subjects)
+    above = max(rule.threshold, tail_limit(held_out.scores, held_out.subjects, count, _MOST_ERROR))
+    chance = excess_probability(synthetic.scores, synthetic.subjects, held_out.scores, held_out.subjects, repetition)
+    verdict = _verdict(copies, copies.scores > above, chance, rule, complete=True)
     return verdict, float(copies.flagged.mean()), float(rule.promised_rate or 0)
 
 
-def _similarity(normal_scores: np.ndarray) -> np.ndarray:
+def _best(normal_scores: np.ndarray, subjects: list[str]) -> Best:
     mean, variance = 0.7, 0.08**2
     size = mean * (1 - mean) / variance - 1
-    return np.asarray(beta.ppf(norm.cdf(normal_scores), mean * size, (1 - mean) * size))
-
-
-def _best(scores: np.ndarray) -> TopK:
-    return TopK(scores[:, None].astype(np.float32), np.zeros((len(scores), 1), np.int64))
+    similarity = beta.ppf(norm.cdf(normal_scores), mean * size, (1 - mean) * size)
+    count = len(normal_scores)
+    return Best(-np.log(1 - similarity), np.zeros(count, np.int64), np.zeros((count, 1), np.float32), subjects)
 
 
 def verdict_table(count: int) -> list[str]:

@@ -3,10 +3,16 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from benchmarks import coverage, similar_patients
+from benchmarks.audit import SIDE, write_many
 from benchmarks.measure import replace_rows
 from benchmarks.scaling import dry_run
+from deepssim.audit.examination import Verdict
+from deepssim.registration.keypoints import find_keypoints
 from tests.conftest import ROOT
 
 
@@ -41,3 +47,26 @@ def test_one_job_can_be_measured_again(tmp_path):
         replace_rows(page, ["| a, 2 | 7 |"], "a processor")
     with pytest.raises(SystemExit, match="is not of this machine"):
         replace_rows(page, [], "another processor")
+
+
+@pytest.mark.parametrize("design", coverage.AUDITS)
+def test_simulated_audits_without_copies_find_none(design):
+    """What hundreds of them say is in docs/audit.md; two of twenty are more than one in forty."""
+    verdicts = [coverage.audit_verdict(design, repetition)[0] for repetition in range(10)]
+    assert verdicts.count(Verdict.COPIES) <= 1
+    assert (Verdict.CANNOT_TELL in verdicts) is (design[0] < 20)
+
+
+def test_similar_patients_are_no_copies(monkeypatch):
+    monkeypatch.setattr(similar_patients, "CONTROLS", 1)
+    pack = similar_patients.population(80)
+    assert similar_patients.audit(pack, (30, 20, 30), seed=0, threads=1) != Verdict.COPIES
+
+
+def test_images_for_time_and_memory_have_keypoints_and_differ(tmp_path):
+    write_many(tmp_path, (2, 3))
+    paths = sorted(tmp_path.rglob("*.png"))
+    images = [np.asarray(Image.open(path)) for path in paths]
+    assert len({image.tobytes() for image in images}) == 5
+    assert {image.shape for image in images} == {(SIDE, SIDE)}
+    assert all(len(level.places) > 20 for image in images for level in find_keypoints(image))

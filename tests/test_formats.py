@@ -242,7 +242,7 @@ def test_an_audit_of_dicom_files_writes_no_id(tmp_path, random):
         Image.fromarray(image if number < 2 else image.T).save(tmp_path / "synthetic" / f"s{number}.png")
     found = deepssim.audit(
         tmp_path / "real", tmp_path / "synthetic", tmp_path / "out", encoder=tiny_encoder(tmp_path / "tiny.safetensors"),
-        image_size=SIZE, controls=3, verified=2, gallery=2, borderline=2, bootstrap=20, cache=tmp_path / "cache",
+        image_size=SIZE, compared_at=64, controls=1, gallery=2, borderline=2, bootstrap=20, cache=tmp_path / "cache",
     )  # fmt: skip
     assert found["figures"]["identical"] == 2
     assert "subject-" in (tmp_path / "out" / "pairs.csv").read_text()

@@ -27,6 +27,13 @@ def drawing(random: np.random.Generator, size: int = DRAWN) -> np.ndarray:
     return np.rint(255 * (values - values.min()) / np.ptp(values)).astype(np.uint8)
 
 
+def texture(random: np.random.Generator, size: int = DRAWN) -> np.ndarray:
+    """Draw a texture without coarse structures, which no drawing is like: uint8 (size, size)."""
+    noise = random.normal(size=(size, size))
+    values = gaussian_filter(noise, 1.2) - gaussian_filter(noise, 2.4)
+    return np.rint(255 * (values - values.min()) / np.ptp(values)).astype(np.uint8)
+
+
 def write(path: Path, image: np.ndarray) -> None:
     """Write a picture, with the folders it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)

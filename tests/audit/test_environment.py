@@ -39,6 +39,7 @@ def test_a_read_only_installation_without_home_and_with_a_notebooks_backend(tmp_
         tmp_path / "report",
     ]
     command += ["--encoder", tiny_encoder(tmp_path / "encoder.safetensors"), "--image-size", "32", "32"]
+    command += ["--compared-at", "64"]
     environment = {
         "PATH": os.environ["PATH"], "HOME": "/proc/none", "MPLBACKEND": "module://none.such", "LANG": "C", "LC_ALL": "C",
         "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1",

@@ -15,8 +15,8 @@ def test_folders_to_the_report(tmp_path):
     tiny_encoder(tmp_path / "e.safetensors")
     settings = yaml.safe_load((ROOT / "config" / "audit.yaml").read_text())
     settings["audit"] |= {
-        "subject_pattern": r"^([a-z]\d+)", "encoder": "e.safetensors", "image_size": [32, 32], "controls": 4,
-        "verified": 2, "gallery": 4, "bootstrap": 20,
+        "subject_pattern": r"^([a-z]\d+)", "encoder": "e.safetensors", "image_size": [32, 32], "controls": 1,
+        "compared_at": 64, "gallery": 4, "bootstrap": 20,
     }  # fmt: skip
     config = tmp_path / "own.yaml"
     config.write_text(yaml.safe_dump(settings | {"device": "cpu"}))
