@@ -18,7 +18,7 @@ from benchmarks import ROOT
 from benchmarks.audit import insert
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.examination import Verdict, examine
-from deepssim.audit.run import _embed_patterns
+from deepssim.audit.run import embed_patterns
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.config.audit import AuditConfig
 from deepssim.config.choices import Contrast
@@ -60,7 +60,7 @@ def audit(pack: ImagePack, parts: tuple[int, int, int], seed: int, threads: int)
     order = numpy_generator(seed, "similar patients", str(parts[2])).permutation(len(pack.keys))
     ends = np.cumsum(parts)
     sides = Sides(*(_side(pack, rows) for rows in np.split(order[: ends[-1]], ends[:-1])))
-    tools = AuditTools(_embed_patterns, False, seed, threads)
+    tools = AuditTools(embed_patterns, False, seed, threads)
     options = AuditConfig(gallery=1, borderline=2, controls=CONTROLS, bootstrap=20)
     with tempfile.TemporaryDirectory() as folder:
         return examine(sides, [], options, tools, AuditCache(Path(folder))).verdict
@@ -68,7 +68,7 @@ def audit(pack: ImagePack, parts: tuple[int, int, int], seed: int, threads: int)
 
 def _side(pack: ImagePack, rows: np.ndarray) -> Side:
     part = pack.select([pack.keys[row] for row in rows])
-    return Side(part, pixel_hashes(part), list(part.keys), _embed_patterns(part))
+    return Side(part, pixel_hashes(part), list(part.keys), embed_patterns(part))
 
 
 def main() -> None:
