@@ -20,12 +20,12 @@ import numpy as np
 
 LEVELS = (128, 64)  # pixels of the longer side to which an image is reduced before keypoints are found
 FRAME = 128  # pixels of the longer side of the frame in which places are given
-MOST = 200  # keypoints of an image and level
+MOST = 300  # keypoints of an image and level
 WIDTH = 128  # numbers of a descriptor
 SYMMETRIES = ((False, False), (True, False), (False, True), (True, True))  # mirrored left to right, negative
 
 _LAYERS, _SIGMA = 3, 1.6  # OpenCV's defaults
-_CONTRAST = 0.01  # a quarter of OpenCV's default: soft tissue has little contrast
+_CONTRAST = 0.004  # a tenth of OpenCV's default: soft tissue has little contrast
 _EDGE = 20.0  # twice OpenCV's default: ribs and skulls are edges
 _RANGE = (0.5, 99.5)  # percentiles that are stretched to black and white
 _RATIO = 0.8  # of the distances to the best and the second-best descriptor
