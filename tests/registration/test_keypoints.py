@@ -84,7 +84,7 @@ def test_a_known_map_is_recovered_whatever_the_symmetry(symmetry):
     assert found.symmetry == symmetry
     assert apart(found.matrix, known @ mirror) < 1
     for wrong in set(range(len(SYMMETRIES))) - {symmetry}:
-        assert match(find_keypoints(IMAGE)[0], find_keypoints(other)[0], wrong).inliers < 8
+        assert match(find_keypoints(IMAGE)[0], find_keypoints(other)[0], wrong).inliers < found.inliers / 5
 
 
 @pytest.mark.parametrize("symmetry", range(len(SYMMETRIES)))
