@@ -34,7 +34,7 @@ def folders(tmp_path):
     """Folders without copies, whose verdict is that there are none or no more than chance explains."""
     root = make_folders(tmp_path / "data", copies=0, synthetic=12, holdout=60)
     for path in (root / "synthetic").iterdir():
-        write(path, texture(np.random.default_rng(int(path.stem[1:]))))
+        write(path, texture(np.random.default_rng(100 + int(path.stem[1:]))))
     return root
 
 

@@ -129,9 +129,7 @@ def examine(
     copies = leakage.find_copies(best, rule, sides.train.pixel_hashes, sides.synthetic.pixel_hashes)
     confirmed_above = max(rule.threshold, tail_limit(negative.scores, negative.subjects, len(best.scores), _MOST_ERROR))
     confirmed = (copies.scores > confirmed_above) & ~copies.identical
-    chance = 1.0
-    if rule.limit is not None:
-        chance = excess_probability(best.scores, best.subjects, negative.scores, negative.subjects, seed)
+    chance = excess_probability(best.scores, best.subjects, negative.scores, negative.subjects, seed)
     found = leakage.leakage_figures(
         copies, confirmed, rule, sides.train.subjects, sides.synthetic.subjects, **bootstrap,  # type: ignore[arg-type]
     )  # fmt: skip
