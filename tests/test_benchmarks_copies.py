@@ -324,18 +324,8 @@ def test_the_benchmark_runs_and_one_detector_can_be_run_again(collection, tmp_pa
     out.write_text("before\n\n<!-- copies -->\n<!-- end of copies -->\n\nafter\n")
 
     def run(*arguments: str) -> str:
-        command = [
-            "copies",
-            "--images",
-            str(collection),
-            "--work",
-            str(work),
-            "--out",
-            str(out),
-            "--copies",
-            "3",
-            *arguments,
-        ]
+        given = {"--images": collection, "--work": work, "--out": out, "--copies": 3}
+        command = ["copies", *(str(part) for pair in given.items() for part in pair), *arguments]
         monkeypatch.setattr(sys, "argv", command)
         copies.main()
         return out.read_text()
