@@ -12,7 +12,10 @@ from deepssim.similarity.ssim_constants import K1, K2, WINDOW
 
 _SIDE = 64  # pixels of the images that are compared
 _SMOOTHING = 1.5  # pixels of the smoothing before SSIM, so that noise and blur matter less
-_LEAST_WINDOWS = 200  # SSIM windows in the overlap
+_LEAST_WINDOWS = 200  # SSIM windows in the overlap, and as many with structure; few real images have less than 900
+_LEAST_STRUCTURE = 0.03  # standard deviation within a window, of the range of intensities
+_LEAST_SPAN = 0.1  # range of intensities below which differences are noise
+_LEAST_BACK = 0.5  # SSIM when the second image is fitted to the first; copies of X-rays and MR slices have 0.6 or more
 
 
 def match_histogram(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -29,28 +32,43 @@ def match_histogram(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np
 
 
 def overlap_ssim(fixed: np.ndarray, moved: np.ndarray, mask: np.ndarray) -> float:
-    """Return the SSIM of two registered images, the mean of both directions of fitting contrast.
+    """Return the SSIM of two registered images, the contrast of the first fitted to that of the second.
 
-    Any image can be made a faint one; that the faint one can be made the other distinguishes a copy from an empty picture.
+    Any image can be made a nearly empty one. So the second image must have structure beyond a plane, and where it can by no means
+    be made the first, the mean of both directions counts. The first direction alone allows for saturation, which loses detail.
 
     Args:
         fixed, moved: float32 (64, 64), 0 to 1.
         mask: bool (64, 64), where both have pixels.
 
     Returns:
-        -1 to 1; 0 where the overlap holds too few windows.
+        -1 to 1; 0 where the overlap holds too few windows, or too few with structure.
     """
     windows = windows_inside(mask)
-    if int(windows.sum()) < _LEAST_WINDOWS:
+    if int(windows.sum()) < _LEAST_WINDOWS or int((windows & _structured(moved, mask)).sum()) < _LEAST_WINDOWS:
         return 0.0
-    return (_fitted_ssim(fixed, moved, mask, windows) + _fitted_ssim(moved, fixed, mask, windows)) / 2
+    forth, back = _fitted_ssim(fixed, moved, mask, windows), _fitted_ssim(moved, fixed, mask, windows)
+    return forth if back >= _LEAST_BACK else (forth + back) / 2
+
+
+def _structured(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the windows in which a smoothed image deviates from a plane, bool (H, W)."""
+    smooth = cv2.GaussianBlur(np.where(mask, image, 0), (0, 0), _SMOOTHING)
+    plane = np.stack([np.ones(image.size), _DOWN.ravel(), _RIGHT.ravel()])
+    weights, *_ = np.linalg.lstsq(plane[:, mask.ravel()].T, smooth[mask], rcond=None)
+    rest = np.where(mask, smooth - (weights @ plane).reshape(image.shape), 0)
+    mean, square = (cv2.blur(values, (WINDOW, WINDOW)) for values in (rest, rest * rest))
+    return np.sqrt(np.maximum(square - mean * mean, 0)) > _LEAST_STRUCTURE * _span(image, mask)
+
+
+def _span(image: np.ndarray, mask: np.ndarray) -> float:
+    return max(float(np.ptp(image[mask])), _LEAST_SPAN)
 
 
 def _fitted_ssim(source: np.ndarray, target: np.ndarray, mask: np.ndarray, windows: np.ndarray) -> float:
     expected = _without_bias(match_histogram(source, target, mask), target, mask)
-    span = max(float(target[mask].max() - target[mask].min()), 0.1)
     first, second = (cv2.GaussianBlur(np.where(mask, image, 0), (0, 0), _SMOOTHING) for image in (expected, target))
-    return float(ssim_map(first, second, span)[windows].mean())
+    return float(ssim_map(first, second, _span(target, mask))[windows].mean())
 
 
 def windows_inside(mask: np.ndarray) -> np.ndarray:
