@@ -92,7 +92,7 @@ def test_burnt_in_text_is_not_legible_in_a_de_identified_report(tmp_path, random
     shutil.copy(root / "real" / "large.png", root / "synthetic" / "large.png")
     deepssim.audit(
         root / "real", root / "synthetic", tmp_path / "report", holdout=root / "holdout", image_size=(32, 32), controls=4,
-        encoder=tiny_encoder(tmp_path / "e.safetensors"), bootstrap=10, verified=4, gallery=5, de_identified=de_identified,
+        encoder=tiny_encoder(tmp_path / "e.safetensors"), bootstrap=10, gallery=5, de_identified=de_identified,
     )  # fmt: skip
     uris = re.findall(r'src="(data:image/webp;base64,[^"]+)"', (tmp_path / "report" / "index.html").read_text())
     assert max(max(opened(uri).size) for uri in uris) == side

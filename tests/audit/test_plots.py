@@ -13,7 +13,7 @@ from deepssim.images.distort import DISTORTIONS
 
 def control(name, found):
     interval = Interval(found, 0.0, 1.0, "")
-    return Control(name, interval, interval, 0.5)
+    return Control(name, interval, interval, interval, 0.5)
 
 
 def texts(svg):
