@@ -92,7 +92,7 @@ class AuditConfig(Section):
         description="training images that each source of candidates names for an image (keypoints, patterns, encoder)",
     )
     controls: int = Field(
-        60,
+        40,
         ge=1,
         description="training images copied with each distortion; a third teach the score, the others are positive controls",
     )

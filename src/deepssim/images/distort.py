@@ -22,7 +22,7 @@ from deepssim.seeds import numpy_generator
 PROTOCOL = "deepssim-audit-v1"
 CUSTOM = "custom"
 PROTOCOL_SEED = 0
-PROTOCOL_COPIES = 60  # training images that are copied with each distortion
+PROTOCOL_COPIES = 40  # training images that are copied with each distortion
 UNCHANGED = "none"
 
 
