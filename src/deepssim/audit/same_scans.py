@@ -15,7 +15,7 @@ from deepssim.audit.preflight import Finding
 from deepssim.detection.score import transformed
 from deepssim.detection.search import Found
 
-_LEAST_KEYPOINTS = 25.0  # on the mean of both levels; unrelated X-rays and MR slices reached 24 at most
+_LEAST_KEYPOINTS = 25.0  # on the mean of both levels; hardly any unrelated X-rays or MR slices share more
 _QUANTILES = (
     0.5,
     0.75,
