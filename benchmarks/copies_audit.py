@@ -25,12 +25,13 @@ from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import Geometry, fit, quantise
 
 OPTIONS = AuditConfig()
+_APART = 60  # training images whose subjects are not copied by the benchmark; the audit's controls are the first of them
 SEED = 1  # of the audit's positive controls; the benchmark's own copies are made with another
 
 
 def copied_by_audit(subjects: Sequence[str]) -> set[str]:
     """Return the subjects of training images that the audit copies itself, to learn its score and as positive controls."""
-    return {subjects[row] for row in choose_controls(subjects, OPTIONS.controls, SEED)}
+    return {subjects[row] for row in choose_controls(subjects, _APART, SEED)}
 
 
 def judge_by_audit(train: Part, parts: Sequence[Part], threads: int) -> list[Scores]:
