@@ -21,6 +21,7 @@ from deepssim.registration.proof import (
     Prepared,
     best_symmetries,
     first_look,
+    local_flow,
     prepare,
     prove,
     refine,
@@ -255,3 +256,20 @@ def test_a_displacement_is_estimated():
     unit = IMAGE.astype(np.float32) / 255
     flow = proof.local_flow(unit, np.roll(unit, 2, axis=1), np.ones(unit.shape, bool))
     np.testing.assert_allclose(np.median(flow, axis=(0, 1)), [2, 0], atol=0.2)
+
+
+@pytest.mark.parametrize("shape", [(15, 218), (218, 15), (12, 200), (8, 8), (2, 2), (1, 64), (16, 16)])
+def test_flow_of_small_and_narrow_images_is_finite(shape, random):
+    """OpenCV's flow kills the process where a side has fewer than 16 pixels."""
+    image = random.random(shape).astype(np.float32)
+    flow = local_flow(image, np.roll(image, 1, axis=1), np.ones(shape, bool))
+    assert flow.shape == (*shape, 2)
+    assert np.isfinite(flow).all()
+
+
+def test_flow_is_in_pixels_of_the_image_whatever_is_enlarged():
+    down, right = np.mgrid[:12, :100]
+    moved, still = ((0.5 + 0.3 * np.sin((right - shift) / 7) * np.cos(down / 4)).astype(np.float32) for shift in (2, 0))
+    flow = local_flow(still, moved, np.ones(still.shape, bool))
+    assert np.median(flow[..., 0]) == pytest.approx(2, abs=0.4)
+    assert np.median(flow[..., 1]) == pytest.approx(0, abs=0.4)

@@ -32,6 +32,7 @@ _ITERATIONS, _PRECISION = 30, 1e-4
 _ECC_SMOOTHING = 3  # pixels of the filter of ECC
 _LOCAL = 6.0  # pixels of 64: the neighbourhood in which contrast is normalised for registration
 _LEAST_CONTRAST = 0.03  # of the intensity range; weaker structures are noise
+_LEAST_FLOW_SIDE = 16  # pixels; with a shorter side, OpenCV's flow crashes the process
 _FLOW_SMOOTHING = 4.0  # pixels: a displacement that varies faster would fit one image to any other
 _LEAST_INLIERS = 5  # keypoints that a registration starts from
 _LEAST_OVERLAP = 0.2  # of the real image
@@ -223,7 +224,11 @@ def local_flow(fixed: np.ndarray, moved: np.ndarray, mask: np.ndarray) -> np.nda
         mask: where `moved` has pixels.
     """
     first, second = (np.clip(255 * image, 0, 255).astype(np.uint8) for image in (fixed, np.where(mask, moved, fixed)))
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)  # type: ignore[attr-defined]
+    height, width = fixed.shape
+    size = max(width, _LEAST_FLOW_SIDE), max(height, _LEAST_FLOW_SIDE)
+    larger = (cv2.resize(image, size) for image in (first, second))
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*larger, None)  # type: ignore[attr-defined]
+    flow = cv2.resize(flow, (width, height)) * np.array([width / size[0], height / size[1]], np.float32)
     smoothing = _FLOW_SMOOTHING * max(fixed.shape) / SIDE
     return cv2.GaussianBlur(flow, (0, 0), smoothing)
 
