@@ -22,6 +22,7 @@ _QUANTILES = (
 )  # of which the tail of unrelated images is extrapolated: a few pairs of one scan leave them alone
 _BY_CHANCE = 0.2  # pairs of unrelated images that are mistaken for one scan in a whole audit
 _LEAST_IMAGES = 20  # that say what is usual
+_ALONE = 1.5  # times as far above the median as that: one similarity proves a scan without the other
 _SHOWN = 20
 _PATTERN, _REGISTERED = 2, 3  # columns of the cues
 
@@ -56,20 +57,28 @@ def find_same_scans(found: Found) -> SameScans:
     similar = [np.where(known, values[..., column], -np.inf) for column in (_PATTERN, _REGISTERED)]
     proved = keypoints.max(axis=1) > max(_LEAST_KEYPOINTS, _unusual(keypoints.max(axis=1)))
     # A registered SSIM that no unrelated pair reaches proves as much where an image has few keypoints; both cues must agree.
-    proved |= np.all([part.max(axis=1) > _unusual(part.max(axis=1)) for part in similar], axis=0)
+    best = [part.max(axis=1) for part in similar]
+    proved |= np.all([part > _unusual(part) for part in best], axis=0)
+    # Stripes spoil SSIM and keypoints, saturation spoils the pattern, and such a scan would set a limit that hides copies.
+    proved |= np.any([part > _unusual(part, times=_ALONE) for part in best], axis=0)
     suspicious = ~proved & (keypoints.max(axis=1) > _LEAST_KEYPOINTS)
     rows = np.arange(count)
     return SameScans(proved, suspicious, found.partners[rows, keypoints.argmax(axis=1)])
 
 
-def _unusual(values: np.ndarray) -> float:
-    """Return what fewer than 0.2 of all unrelated images reach, by the exponential tail between the quartiles."""
+def _unusual(values: np.ndarray, *, times: float = 1.0) -> float:
+    """Return what fewer than 0.2 of all unrelated images reach, by the exponential tail between the quartiles.
+
+    Args:
+        values: best of each image, float64 (N,); minus infinity where there is none.
+        times: factor of the distance from the median.
+    """
     usable = values[np.isfinite(values)]
     if len(usable) < _LEAST_IMAGES:
         return float("inf")
     median, upper = np.quantile(usable, _QUANTILES)
     scale = (upper - median) / np.log((1 - _QUANTILES[0]) / (1 - _QUANTILES[1]))
-    return float(median + scale * np.log((1 - _QUANTILES[0]) * len(usable) / _BY_CHANCE))
+    return float(median + times * scale * np.log((1 - _QUANTILES[0]) * len(usable) / _BY_CHANCE))
 
 
 def same_scan_findings(
