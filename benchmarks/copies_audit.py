@@ -25,7 +25,9 @@ from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import Geometry, fit, quantise
 
 OPTIONS = AuditConfig()
-_APART = 60  # training images whose subjects are not copied by the benchmark; the audit's controls are the first of them
+_APART = (
+    60  # training images whose subjects are not copied by the benchmark; the audit's controls are the first of them
+)
 SEED = 1  # of the audit's positive controls; the benchmark's own copies are made with another
 
 

@@ -80,7 +80,8 @@ class Detective:
         return self.of_pack(side.pack, side.pixel_hashes, side.embeddings, name)
 
     def of_other_subjects(self) -> Found:
-        """Return the candidates of training images among those of other subjects."""
+        """Return the candidates of training images among those of other subjects that are not equal to them in every pixel."""
+        contents = np.unique(np.asarray(self._train.pixel_hashes), return_inverse=True)[1]
         names = np.unique(np.asarray(self._train.subjects, dtype=object).astype(str), return_inverse=True)[1]
         return self._search(
             self._train.pack,
@@ -88,7 +89,7 @@ class Detective:
             self._train.embeddings,
             "training images",
             [*self._kind, names.tolist()],
-            lambda rows: names[rows][:, None] == names[None],
+            lambda rows: (names[rows][:, None] == names[None]) | (contents[rows][:, None] == contents[None]),
         )
 
     def of_pack(self, pack: ImagePack, hashes: Sequence[str], embeddings: Embeddings | None, name: str) -> Found:

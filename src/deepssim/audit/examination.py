@@ -26,7 +26,7 @@ from deepssim.config.audit import AuditConfig
 from deepssim.detection.gallery import single_threaded_libraries
 from deepssim.detection.score import Score, learn_score
 from deepssim.detection.search import Found
-from deepssim.evaluation.groups import LEAST_GROUPS, excess_probability, tail_limit
+from deepssim.evaluation.groups import LEAST_GROUPS, conformal_limit, excess_probability, tail_limit
 from deepssim.images.distort import UNCHANGED
 from deepssim.seeds import derive_seed
 
@@ -51,6 +51,8 @@ class AuditFigures:
     Attributes:
         verdict: in short.
         chance: probability that so many of the highest scores are of synthetic images by chance; 1 without controls.
+        doubtful: synthetic images that would also be called copies if images that may show a training image's scan under
+            another name did not set the limit.
         sensitivity: fraction of the positive controls that are found.
         score: of pairs.
         rule, copies, leakage: when an image is a copy, which are, and what that tells for images and subjects.
@@ -66,6 +68,7 @@ class AuditFigures:
 
     verdict: Verdict
     chance: float
+    doubtful: int
     sensitivity: float
     score: Score
     rule: Rule
@@ -140,9 +143,13 @@ def examine(
     sensitivity = float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
     partial_copies = find_partial_copies(copies, sides, tools.threads)
     parts = partial_findings(partial_copies, sides.synthetic.pack.keys)
+    doubtful = _doubtful(sides, evidence, score, best, rule, options)
     neighbours = _neighbours(sides, tools)
     return AuditFigures(
-        verdict=_verdict(copies, confirmed, chance, rule, complete=complete and sensitivity >= LEAST_SENSITIVITY),
+        verdict=_verdict(
+            copies, confirmed, chance, rule, complete=complete and sensitivity >= LEAST_SENSITIVITY and not doubtful
+        ),
+        doubtful=doubtful,
         chance=chance,
         sensitivity=sensitivity,
         score=score,
@@ -190,11 +197,22 @@ def _partners(scans: SameScans, count: int) -> np.ndarray:
     return shown
 
 
-def _negative(sides: Sides, evidence: _Evidence, score: Score) -> Best:
-    """Return the images that cannot be copies, without those of scans under two names."""
+def _doubtful(sides: Sides, evidence: _Evidence, score: Score, best: Best, rule: Rule, options: AuditConfig) -> int:
+    """Return how many further synthetic images are above the limit that images without unusual details in common would set."""
+    negative = _negative(sides, evidence, score, suspicious=False)
+    if rule.limit is None or not len(negative.scores):
+        return 0
+    limit = conformal_limit(negative.scores, negative.subjects, options.false_positive_rate).value
+    return int(((best.scores > limit) & ~rule.flags(best.scores)).sum())
+
+
+def _negative(sides: Sides, evidence: _Evidence, score: Score, *, suspicious: bool = True) -> Best:
+    """Return the images that cannot be copies, without those of scans under two names, proved or also suspected."""
     (found, scans), side = (evidence.train, sides.train) if sides.holdout is None else (evidence.holdout, sides.holdout)  # type: ignore[misc]
     best = best_of(found, score.of(found), side.subjects)
     usable = without_subjects(scans.proved, side.subjects) & np.isfinite(best.scores)
+    if not suspicious:
+        usable &= ~scans.suspicious
     if sides.holdout is None:
         usable &= without_subjects(_partners(scans, len(usable)), side.subjects)
     return best.part(usable)

@@ -207,6 +207,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
                 "reservations": [item.message for item in figures.findings if item.qualifies],
                 "probability_by_chance": figures.chance if len(rule.alarms) else None,
                 "controls_found": figures.sensitivity,
+                "doubtful": figures.doubtful,
             },
             "figures": figures.leakage
             | {

@@ -83,6 +83,12 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
             f"Of the synthetic images that were read, {above} scored above the limit. Restore or replace these files, "
             "leave them out with --exclude, or judge without them with --skip-unreadable."
         )
+    if figures.doubtful and limit is not None and limit.groups >= LEAST_GROUPS:
+        return (
+            f"{flagged:,} of {total:,} synthetic images are above the limit, and {figures.doubtful:,} more would be if images that may "
+            "show a training image under another name did not set it. Check these images, named in the reservations, and leave them out "
+            "with --exclude, or name the patients with --subjects."
+        )
     if limit is not None and limit.groups >= LEAST_GROUPS:
         return (
             f"Only {percent(figures.sensitivity)} of the copies that were planted as controls were found, so that {flagged:,} of {total:,} "
