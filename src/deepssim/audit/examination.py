@@ -125,9 +125,7 @@ def examine(
     taught = teaching(evidence.copied, sides.train.subjects, seed)
     score = _learn(sides, evidence, taught)
     negative = _negative(sides, evidence, score)
-    rule = calibrated_rule(
-        negative, held_out=sides.holdout is not None, rate=options.false_positive_rate, confidence=confidence, seed=seed
-    )
+    rule = _rule(sides, negative, options, seed)
     best = best_of(evidence.synthetic, score.of(evidence.synthetic), sides.synthetic.subjects)
     copies = leakage.find_copies(best, rule, sides.train.pixel_hashes, sides.synthetic.pixel_hashes)
     confirmed_above = max(rule.threshold, tail_limit(negative.scores, negative.subjects, len(best.scores), _MOST_ERROR))
@@ -142,13 +140,11 @@ def examine(
     )
     sensitivity = float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
     partial_copies = find_partial_copies(copies, sides, tools.threads)
-    parts = partial_findings(partial_copies, sides.synthetic.pack.keys)
     doubtful = _doubtful(sides, evidence, score, best, rule, options)
     neighbours = _neighbours(sides, tools)
+    seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful
     return AuditFigures(
-        verdict=_verdict(
-            copies, confirmed, chance, rule, complete=complete and sensitivity >= LEAST_SENSITIVITY and not doubtful
-        ),
+        verdict=_verdict(copies, confirmed, chance, rule, complete=seen),
         doubtful=doubtful,
         chance=chance,
         sensitivity=sensitivity,
@@ -162,7 +158,7 @@ def examine(
         negative=negative,
         controls=controls,
         membership=_membership(sides, neighbours, bootstrap),
-        findings=[*findings, *_findings(sides, evidence), *_unlike(neighbours), *parts],
+        findings=[*findings, *_findings(sides, evidence, partial_copies), *_unlike(neighbours)],
         borderline=_borderline(copies, rule, options.borderline),
     )
 
@@ -218,7 +214,17 @@ def _negative(sides: Sides, evidence: _Evidence, score: Score, *, suspicious: bo
     return best.part(usable)
 
 
-def _findings(sides: Sides, evidence: _Evidence) -> list[Finding]:
+def _rule(sides: Sides, negative: Best, options: AuditConfig, seed: int) -> Rule:
+    return calibrated_rule(
+        negative,
+        held_out=sides.holdout is not None,
+        rate=options.false_positive_rate,
+        confidence=options.confidence,
+        seed=seed,
+    )
+
+
+def _findings(sides: Sides, evidence: _Evidence, partial_copies: np.ndarray) -> list[Finding]:
     train = sides.train
     found = same_scan_findings(
         evidence.train[1], "training images", train.pack.keys, train.pack.keys, calibrates=sides.holdout is None
@@ -226,7 +232,7 @@ def _findings(sides: Sides, evidence: _Evidence) -> list[Finding]:
     if sides.holdout is not None and evidence.holdout is not None:
         keys = sides.holdout.pack.keys
         found += same_scan_findings(evidence.holdout[1], "held-out images", keys, train.pack.keys, calibrates=True)
-    return found
+    return found + partial_findings(partial_copies, sides.synthetic.pack.keys)
 
 
 def _neighbours(sides: Sides, tools: AuditTools) -> Neighbours | None:
