@@ -5,9 +5,8 @@ BIN := .venv/bin
 
 .PHONY: demo check test lint clean
 
-# Two threads that wait for each other at every step of networks this small take longer than one.
 demo: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) --resources gpu=1 --set-threads train_vae=1 train_ldm=1
+	$(BIN)/snakemake --cores $(CORES)
 	@$(BIN)/deepssim show
 
 # Tests that take minutes or need more than Python, by their marks (tests/conftest.py). `check` takes minutes without them.

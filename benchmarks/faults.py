@@ -108,8 +108,9 @@ def kill_once(
 
 
 def stages_of(folder: Path) -> list[str]:
-    """Return the stages that a run went through, as its log tells."""
-    found = re.findall(r"^(?:local)?rule (\w+):", (folder / "snakemake.log").read_text(), re.MULTILINE)
+    """Return the stages that the runs in a folder went through, from Snakemake's own logs."""
+    logs = "".join(path.read_text() for path in (folder / ".snakemake" / "log").glob("*.log"))
+    found = re.findall(r"^(?:local)?rule (\w+):", logs, re.MULTILINE)
     return sorted(set(found) - {"all"})
 
 

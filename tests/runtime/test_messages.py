@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deepssim.errors import DataError
-from deepssim.runtime.messages import log_to, short_errors
+from deepssim.runtime.messages import DETAILS, log_to, short_errors
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.runtime.weights import save_weights
 from deepssim.training.driver import _AtomicCheckpoints
@@ -75,3 +75,10 @@ def test_errors_are_logged_and_end_the_program(tmp_path, capsys, error, code, tr
         assert str(error) in text
         assert ("Traceback" in text) is traceback
     assert logging.getLogger("deepssim").handlers == before
+
+
+def test_details_are_for_the_log_file_only(tmp_path, capsys):
+    with log_to(tmp_path / "rule.log"):
+        logging.getLogger("deepssim").info("epoch %d", 3, extra={DETAILS: "peak memory 1 GB"})
+    assert (tmp_path / "rule.log").read_text().endswith("INFO epoch 3; peak memory 1 GB\n")
+    assert capsys.readouterr().err.endswith("INFO epoch 3\n")

@@ -16,6 +16,7 @@ from torch import nn
 from deepssim.config.choices import Decay, Device, Keep
 from deepssim.config.training import TrainingConfig
 from deepssim.errors import ConfigError, DataError
+from deepssim.runtime.messages import DETAILS
 from deepssim.training.callbacks import Inspection
 from deepssim.training.driver import Batched, read_checkpoint, train, with_decay
 
@@ -239,9 +240,13 @@ def test_the_cost_is_told_before_and_during_training(tmp_path, caplog):
     options = TrainingConfig(epochs=2, passes=10, batch_size=6)
     with caplog.at_level(logging.INFO, logger="deepssim"):
         run(tmp_path, "x", options)
-    assert re.search(r"\b4\.1e-05 million .*\b6\.56e-07 GB", caplog.text)  # 41 weights of 16 bytes
+    first = caplog.records[0]
+    assert re.match(r"4\.1e-05 million weights, \d+ batches per epoch, epochs 1 to 2$", first.getMessage())
+    assert re.search(r"\b6\.56e-07 GB.*state in ", getattr(first, DETAILS))  # 41 weights of 16 bytes
     assert re.search(r"\S+ s per batch, .*\S+ s per epoch .*\S+ s .*\d+\.\d\d GB", caplog.text)
-    assert re.search(r"epoch 2 of 2 \(\S+ s, peak memory", caplog.text)
+    assert re.search(r"epoch 1 of 2 \(\S+ s, about \S+ s left\): train_loss \S+, valid_loss", caplog.text)
+    assert re.search(r"epoch 2 of 2 \(\S+ s\): train_loss", caplog.text)
+    assert re.match(r"peak memory \d+\.\d\d GB", getattr(caplog.records[-1], DETAILS))
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")

@@ -1,6 +1,7 @@
 """What all rules share: the checked config, shards, wildcards and resources."""
 
 import os
+from math import prod
 
 from deepssim.config.base import as_settings
 from deepssim.config.choices import Device, MetricName
@@ -10,8 +11,10 @@ from deepssim.metrics import METRICS as KNOWN_METRICS
 from deepssim.metrics import InputKind, chosen_metrics, needs_fit, require_usable_metrics
 from deepssim.runtime.hub import on_hub
 from deepssim.runtime.locks import register_run, wait_for_jobs
+from deepssim.runtime.progress import shorten_terminal
 from deepssim.runtime.provenance import fingerprint
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
+from deepssim.runtime.threads import available_threads, training_threads
 
 try:
     _checked = parse_config(config)
@@ -22,6 +25,7 @@ except ConfigError as error:
 
 if workflow.is_main_process:
     register_run(Path(".snakemake"))
+    shorten_terminal(lambda name: workflow.get_rule(name).docstring)
 
 
 onstart:
@@ -47,6 +51,20 @@ _processes = config["devices"] * config["nodes"]
 TOGETHER = {"gpu": GPU * _processes}
 if _processes > 1:
     TOGETHER |= {"mpi": "srun", "nodes": config["nodes"], "tasks": _processes, "tasks_per_gpu": GPU}
+# What a run on this machine takes unless `--cores` and `--resources gpu` say otherwise. Here and not in profiles/default, since
+# that profile is also read beside that of a cluster (`jobs` there is `nodes` here), where it would limit all machines to this.
+if workflow.is_main_process and workflow.resource_settings.nodes is None:
+    if workflow.resource_settings.cores is None:
+        workflow.resource_settings.cores = available_threads()
+        workflow.global_resources["_cores"] = workflow.resource_settings.cores
+    if "gpu" not in workflow.resource_settings.resources:
+        workflow.global_resources["gpu"] = max(1, TOGETHER["gpu"])
+_pixels = prod(_checked.dataset.image_size or (256, 256))
+_latent_pixels = _pixels / 4 ** (len(_checked.vae.channels) - 1)
+THREADS = {
+    "vae": training_threads(_checked.vae.multiply_adds(_pixels)),
+    "ldm": training_threads(_checked.ldm.multiply_adds(_latent_pixels)),
+}
 CONFIG_HASH = fingerprint(config)
 ENVIRONMENT = "../../envs/deepssim.yaml"
 # An audit judges folders that the config names and trains no generator.

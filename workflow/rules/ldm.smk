@@ -19,7 +19,7 @@ rule train_ldm:
         "results/benchmarks/train_ldm.tsv"
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: THREADS["ldm"]
     resources:
         **TOGETHER,
         mem_mb=growing(16000),

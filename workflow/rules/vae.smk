@@ -18,7 +18,7 @@ rule train_vae:
         "results/benchmarks/train_vae.tsv"
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: THREADS["vae"]
     resources:
         **TOGETHER,
         mem_mb=growing(16000),

@@ -45,6 +45,20 @@ Term of the loss that keeps reconstructions sharp, in addition to the mean absol
     batch_size: BatchSize = 4
     learning_rate: LearningRate = 2e-3
 
+    def multiply_adds(self, pixels: int) -> float:
+        """Return about how many multiplications with additions the convolutions of one batch take in the forward pass.
+
+        Args:
+            pixels: pixels of an image.
+        """
+        sizes = [pixels / 4**level for level in range(len(self.channels))]
+        blocks = 9 * (
+            4 * self.residual_blocks + 1
+        )  # 3x3 convolutions: two per block of encoder and decoder, one between levels
+        inside = sum(blocks * width**2 * size for width, size in zip(self.channels, sizes, strict=True))
+        upwards = sum(9 * width**2 * size for width, size in zip(self.channels[1:], sizes[:-1], strict=True))
+        return self.batch_size * (inside + upwards)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         _check_groups("vae", self.channels, self.norm_groups)
@@ -124,6 +138,19 @@ by `deepssim embed-captions`""",
     def heads_at(self, level: int) -> int:
         """Return the channels per attention head at a level: `head_channels`, or all channels where there are fewer."""
         return min(self.head_channels, self.channels[level])
+
+    def multiply_adds(self, pixels: float) -> float:
+        """Return about how many multiplications with additions the convolutions of one batch take in the forward pass.
+
+        Args:
+            pixels: height times width of the latents.
+        """
+        sizes = [pixels / 4**level for level in range(len(self.channels))]
+        # 3x3 convolutions per level: two per block downwards, three per block upwards, which takes the skip connection, and
+        # four that change the resolution; four more in the middle
+        blocks = 9 * (2 * self.residual_blocks + 3 * (self.residual_blocks + 1) + 4)
+        inside = sum(blocks * width**2 * size for width, size in zip(self.channels, sizes, strict=True))
+        return self.batch_size * (inside + 36 * self.channels[-1] ** 2 * sizes[-1])
 
     @model_validator(mode="after")
     def _check_network(self) -> Self:

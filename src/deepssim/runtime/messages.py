@@ -17,13 +17,21 @@ from deepssim.runtime.processes import is_first_worker, is_worker
 
 logger = logging.getLogger("deepssim")
 
+DETAILS = "details"  # `logger.info(..., extra={DETAILS: text})`: text that only log files get
+
 _FULL_DISK = re.compile(rf"(os error |errno = ){errno.ENOSPC}\b")
 _DAMAGED = re.compile(r"Can't (synchronously )?read data")  # h5py's message for a file that opened without error
 
 
+class _WithDetails(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        details = getattr(record, DETAILS, None)
+        return super().format(record) + (f"; {details}" if details else "")
+
+
 @contextmanager
 def log_to(path: str | Path | None) -> Iterator[None]:
-    """Show this package's messages on the terminal and, with a path, keep them in a file.
+    """Show this package's messages on the terminal and, with a path, keep them with their details in a file.
 
     In distributed training, the first process appends to the log of the program that started it; the others log errors
     only.
@@ -38,7 +46,8 @@ def log_to(path: str | Path | None) -> Iterator[None]:
             logging.FileHandler(path, mode="a" if is_worker() else "w", encoding="utf-8", errors="backslashreplace")
         )
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        kind = _WithDetails if isinstance(handler, logging.FileHandler) else logging.Formatter
+        handler.setFormatter(kind("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
     logger.setLevel(logging.ERROR if is_worker() and not is_first_worker() else logging.INFO)
     logger.propagate = False

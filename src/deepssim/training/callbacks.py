@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from torch import nn
 
 from deepssim.errors import DataError
 from deepssim.runtime.devices import count_parameters, peak_memory_gb
+from deepssim.runtime.messages import DETAILS
+from deepssim.runtime.progress import duration
 from deepssim.seeds import derive_seed
 from deepssim.training.tracking import show_picture
 
@@ -210,22 +214,28 @@ class _RequireFinite(Callback):
 
 
 class _Progress(Callback):
-    """Log memory and time of a run at its start, after its first steps and ten times along the way."""
+    """Log size and time of a run at its start, after its first steps and ten times along the way.
+
+    The log file gets the details as well (runtime/messages.py).
+    """
 
     def __init__(self, state: Path, data_bytes: int) -> None:
         self.state, self.data_bytes = state, data_bytes
         self.first_epoch = -1
-        self.started = self.epoch_started = 0.0
+        self.started = self.epoch_started = self.run_started = 0.0
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
         self.first_epoch = trainer.current_epoch
+        self.run_started = time.perf_counter()
         weights = count_parameters(module)
         # float32 weights, their gradients and two moments of Adam, without activations
+        details = (
+            f"weights, gradients and optimiser take {weights * 16 / 1e9:.3g} GB, the data {self.data_bytes / 1e9:.3g} GB; "
+            f"state in {self.state}"
+        )
         logger.info(
-            "%.3g million weights take %.3g GB with gradients and optimiser, the data %.3g GB; %d batches per epoch, "
-            "%d epochs; state in %s",
-            weights / 1e6, weights * 16 / 1e9, self.data_bytes / 1e9, trainer.num_training_batches, trainer.max_epochs,
-            self.state,
+            "%.3g million weights, %d batches per epoch, epochs %d to %d", weights / 1e6, trainer.num_training_batches,
+            self.first_epoch + 1, trainer.max_epochs, extra={DETAILS: details},
         )  # fmt: skip
 
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
@@ -242,24 +252,23 @@ class _Progress(Callback):
         step = (now - self.started) / (last - first)
         epoch = step * trainer.num_training_batches
         logger.info(
-            "%.3g s per batch, about %s per epoch and %s in total; peak memory %.2f GB", step, _duration(epoch),
-            _duration(epoch * (trainer.max_epochs - trainer.current_epoch)), peak_memory_gb(module.device),
+            "%.3g s per batch, about %s per epoch and %s in total; peak memory %.2f GB", step, duration(epoch),
+            duration(epoch * (trainer.max_epochs - trainer.current_epoch)), peak_memory_gb(module.device),
         )  # fmt: skip
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Log ten lines per run; a progress bar would fill a log file."""
         epoch, total = trainer.current_epoch + 1, trainer.max_epochs
-        if epoch * 10 // total > (epoch - 1) * 10 // total:
-            metrics = ", ".join(
-                f"{name} {float(value):.4g}" for name, value in sorted(trainer.callback_metrics.items())
-            )
-            logger.info(
-                "epoch %d of %d (%s, peak memory %.2f GB): %s", epoch, total,
-                _duration(time.perf_counter() - self.epoch_started), peak_memory_gb(module.device), metrics,
-            )  # fmt: skip
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 5400 else f"{seconds / 3600:.3g} h"
+        if epoch * 10 // total == (epoch - 1) * 10 // total:
+            return
+        now = time.perf_counter()
+        left = (now - self.run_started) / (epoch - self.first_epoch) * (total - epoch)
+        metrics = sorted(trainer.callback_metrics.items())
+        parts = [name.startswith((f"{TRAIN_LOSS}_", f"{VALID_LOSS}_")) for name, _ in metrics]
+        texts = [f"{name} {float(value):.4g}" for name, value in metrics]
+        details = [f"peak memory {peak_memory_gb(module.device):.2f} GB", *compress(texts, parts)]
+        logger.info(
+            "epoch %d of %d (%s%s): %s", epoch, total, duration(now - self.epoch_started),
+            f", about {duration(left)} left" if epoch < total else "", ", ".join(compress(texts, map(not_, parts))),
+            extra={DETAILS: ", ".join(details)},
+        )  # fmt: skip
