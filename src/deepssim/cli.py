@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deepssim",
         description="Find out whether a generative model of medical images has memorized patients. "
-        "`snakemake --cores 8 --resources gpu=1` runs the whole workflow; these commands work without it.",
+        "`snakemake` runs the whole workflow; these commands work without it.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_audit_command(commands)

@@ -27,7 +27,7 @@ rule prepare_dataset:
 
 
 rule misalign:
-    """Flip, turn and change the contrast of every image of a pack independently."""
+    """Flip, rotate and change the contrast of every image at random."""
     input:
         pack="results/{folder}/{part}.h5",
     output:

@@ -2,7 +2,7 @@
 
 
 rule embed:
-    """Embed the real images or one shard of synthetic ones."""
+    """Compute the embeddings of the real images or of one shard of synthetic images."""
     input:
         weights=weights_file,
         pack=pack_of,

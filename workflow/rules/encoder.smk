@@ -2,7 +2,7 @@
 
 
 rule train_deepssim:
-    """Fit the encoder so that cosine similarity predicts SSIM."""
+    """Train the DeepSSIM encoder, whose cosine similarity predicts SSIM."""
     input:
         images="results/dataset/images.csv",
         train="results/pairs/train.csv",
@@ -32,7 +32,7 @@ rule train_deepssim:
 
 
 rule train_dar:
-    """Fit Dar's encoder to tell misaligned copies of a real image from other real images, without labels."""
+    """Train Dar's encoder on the real images, without labels."""
     input:
         images="results/dataset/images.csv",
         real="results/dataset/real.h5",

@@ -2,7 +2,7 @@
 
 
 rule fit_thresholds:
-    """Fit thresholds to the valid pairs, which share no subject with the test pairs."""
+    """Fit thresholds to the validation pairs, which share no subject with the test pairs."""
     input:
         matrix="results/matrices/{metric}.h5",
         valid="results/pairs/valid.csv",
@@ -26,7 +26,7 @@ rule fit_thresholds:
 
 
 rule evaluate:
-    """Judge one metric on the labelled test pairs."""
+    """Evaluate one metric on the labelled test pairs."""
     input:
         unpack(fitted_thresholds),
         matrix="results/matrices/{metric}{variant}.h5",
@@ -115,7 +115,7 @@ rule compare_metrics:
 
 
 rule summarize:
-    """Collect the main figures of all metrics in one table."""
+    """Collect the main results of all metrics in one table."""
     input:
         evaluations=expand("results/eval/{metric}{variant}.json", metric=METRICS, variant=VARIANTS),
     output:

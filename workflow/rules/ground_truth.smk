@@ -2,7 +2,7 @@
 
 
 rule sample_pairs:
-    """Sample train, valid and test pairs without a common subject."""
+    """Sample training, validation and test pairs without a common subject."""
     input:
         images="results/dataset/images.csv",
         train_used="results/ldm/train_used.csv",

@@ -5,7 +5,7 @@ A file holds all scores or, beyond `similarity.dense_limit`, the best of each im
 
 
 rule score_images:
-    """Score all real images against one shard of synthetic ones by a metric that reads pixels."""
+    """Score all real images against one shard of synthetic images."""
     input:
         unpack(labelled_pairs),
         real="results/dataset/real{variant}.h5",
@@ -34,7 +34,7 @@ rule score_images:
 
 
 rule score_embeddings:
-    """Score all real embeddings against one shard of synthetic ones."""
+    """Score the embeddings of all real images against those of one shard of synthetic images."""
     input:
         unpack(labelled_pairs),
         real="results/embeddings/{metric}/real{variant}.h5",
@@ -63,7 +63,7 @@ rule score_embeddings:
 
 
 rule gather_matrix:
-    """Put the shards of a metric's scores side by side."""
+    """Put the shards of a score matrix side by side."""
     input:
         shards=expand("results/matrices/{{metric}}{{variant}}/{shard}.h5", shard=SHARDS),
     output:

@@ -31,7 +31,7 @@ rule train_vae:
 
 
 rule encode_latents:
-    """Encode every real image once, not once per epoch of the diffusion model."""
+    """Encode every real image once, for all epochs of the diffusion model."""
     input:
         images="results/dataset/images.csv",
         pack="results/dataset/real.h5",

@@ -23,7 +23,7 @@ _HEADER = """\
 # The default config: a demo on virtual patients that needs no data and no GPU.
 #
 # For your own images, list only the settings that differ in a file and name it:
-#     snakemake --cores 8 --resources gpu=1 --configfile my.yaml
+#     snakemake --configfile my.yaml
 # `deepssim check-config my.yaml` checks it. A misspelt key or an unusable value stops a run before its first job.
 # YAML reads 1e-6 as text: write 1.0e-6. "The paper" is arXiv:2509.16582.
 #
