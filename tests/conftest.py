@@ -17,6 +17,7 @@ MARKS = {
     "fuzz": "fuzz",
     "test_benchmarks.py": "benchmark",
     "workflow/test_audit.py": "workflow",
+    "workflow/test_documentation.py": "workflow",
     "workflow/test_faults.py": "faults",
     "workflow/test_paper_configs.py": "workflow",
     "workflow/test_resume.py": "faults",

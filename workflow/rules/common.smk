@@ -25,7 +25,8 @@ except ConfigError as error:
 
 if workflow.is_main_process:
     register_run(Path(".snakemake"))
-    shorten_terminal(lambda name: workflow.get_rule(name).docstring)
+    if not workflow.output_settings.dryrun:  # which is to explain every job
+        shorten_terminal(lambda name: workflow.get_rule(name).docstring)
 
 
 onstart:

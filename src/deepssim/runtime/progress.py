@@ -44,7 +44,7 @@ def shorten_terminal(describe: Callable[[str], str | None]) -> None:
     """Show the steps of a run on the terminal in place of Snakemake's ten lines per job.
 
     Warnings, errors with the logs of failed jobs, and every message not known here are printed as before. What `--quiet` hides
-    stays hidden. With `--verbose`, nothing is changed.
+    stays hidden. With `--verbose`, nothing is changed. A dry run explains every job: do not call this for one.
 
     Args:
         describe: returns the description of a rule, given its name.
