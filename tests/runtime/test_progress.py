@@ -62,10 +62,11 @@ def test_a_run_has_one_line_per_step_and_one_more_for_each_long_step(snakemake, 
     start(snakemake, 3, "embed", metric="dar", part="000", variant="_misaligned")
     clock[0] = 99
     finish(snakemake, 3, 2)  # short: no line
+    clock[0] = 1000  # in which nothing of the rule runs
     start(snakemake, 4, "embed", metric="dar", part="001", variant="")
-    clock[0] = 115
-    finish(snakemake, 4, 3)
     start(snakemake, 4, "embed", metric="dar", part="001", variant="")  # tried again
+    clock[0] = 1016
+    finish(snakemake, 4, 3)
     start(snakemake, 5, "embed", metric="dar", part="002", variant="")
     finish(snakemake, 5, 4)
     start(snakemake, 0, "all")
@@ -75,11 +76,22 @@ def test_a_run_has_one_line_per_step_and_one_more_for_each_long_step(snakemake, 
         "1 of 4 steps done; prepare took 1.58 min",
         "step 2 of 4: embed the images (dar, 000, misaligned)",
         "step 3 of 4: embed the images (dar, 001)",
-        "3 of 4 steps done; embed took 16 s; 1 more of embed, about 10 s",  # two in the 20 s since the first began
         "step 3 of 4 again: embed the images (dar, 001)",
+        "3 of 4 steps done; embed took 16 s; 1 more of embed, about 10 s",  # two in 4 + 16 s
         "step 4 of 4: embed the images (dar, 002)",
         "4 of 4 steps done; embed took 0 s",
     ]
+
+
+def test_jobs_at_the_same_time_share_the_time_that_is_left(snakemake, clock):
+    shorten_terminal(RULES.get)
+    snakemake.info("Job stats: ...", extra={"event": "run_info", "stats": {"embed": 10, "total": 10}})
+    for job in range(4):
+        start(snakemake, job, "embed")
+    clock[0] = 100
+    for job in range(4):
+        finish(snakemake, job, job + 1)
+    assert printed(snakemake)[-1] == "4 of 10 steps done; embed took 1.67 min; 6 more of embed, about 2.5 min"
 
 
 def test_nothing_is_lost_from_the_log_and_no_error_from_the_terminal(snakemake):

@@ -79,7 +79,10 @@ class Steps(logging.Handler):
         self.jobs: Mapping[str, int] = {}  # by rule
         self.total = 0
         self.started: dict[int, tuple[int, str, float]] = {}  # number of the step, rule and time by job
-        self.finished: Counter[str] = Counter()  # by rule
+        self.finished: Counter[str] = Counter()  # by rule, as the next three
+        self.running: Counter[str] = Counter()
+        self.since: dict[str, float] = {}  # when the first of those that run began
+        self.busy_s: dict[str, float] = {}  # during which jobs of the rule ran, before that
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the line of a record, if it has one."""
@@ -101,20 +104,30 @@ class Steps(logging.Handler):
     def _start(self, job: int, rule: str, wildcards: Mapping[str, str]) -> str:
         again = job in self.started  # after a failure, with `retries`
         number = self.started[job][0] if again else len(self.started) + 1
-        self.started[job] = (number, rule, time.monotonic())
+        now = time.monotonic()
+        self.started[job] = (number, rule, now)
+        if not again:
+            self.running[rule] += 1
+            if self.running[rule] == 1:
+                self.since[rule] = now
         text = (self.describe(rule) or rule).rstrip(".")
         which = ", ".join(value.strip("_") for value in wildcards.values() if value)
         details = f" ({which})" if which else ""
         return f"step {number} of {self.total}{' again' if again else ''}: {text[0].lower()}{text[1:]}{details}"
 
     def _end(self, rule: str, started: float) -> str | None:
+        now = time.monotonic()
         self.finished[rule] += 1
-        now, done = time.monotonic(), self.finished.total()
+        self.running[rule] -= 1
+        busy = self.busy_s.get(rule, 0.0) + now - self.since[rule]
+        if not self.running[rule]:
+            self.busy_s[rule] = busy
+        done = self.finished.total()
         if now - started < _LONG_S and done < self.total:
             return None
         text = f"{done} of {self.total} steps done; {rule} took {duration(now - started)}"
         left = self.jobs.get(rule, 0) - self.finished[rule]
-        if left <= 0:
-            return text
-        first = min(start for _, name, start in self.started.values() if name == rule)
-        return f"{text}; {left} more of {rule}, about {duration((now - first) / self.finished[rule] * left)}"
+        # Jobs that run at the same time share the time, whatever their number.
+        return (
+            f"{text}; {left} more of {rule}, about {duration(busy / self.finished[rule] * left)}" if left > 0 else text
+        )
