@@ -1,6 +1,7 @@
 """The examples of the documentation run: those of the workflow as dry runs, those that take seconds for real."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -126,6 +127,11 @@ def test_a_file_after_configfile_is_not_made(checkout):
     found = run(checkout, Example(place="", text="snakemake --resources gpu=1 results/eval/ssim.json"), "--dry-run")
     assert found.returncode != 0
     assert "ValueError" in found.stdout
+    (checkout / "results" / "eval").mkdir(parents=True)
+    (checkout / "results" / "eval" / "ssim.json").write_text('{"macro_f1": 1}')
+    found = run(checkout, Example(place="", text="snakemake --configfile my.yaml results/eval/ssim.json"), "--dry-run")
+    assert found.returncode != 0
+    assert re.search(r"my\.yaml, .*results/eval/ssim\.json: 'macro_f1' is not a setting of the config", found.stdout)
 
 
 def test_without_options_a_run_takes_all_cores_and_one_gpu_at_a_time(checkout):

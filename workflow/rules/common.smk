@@ -21,7 +21,9 @@ try:
     require_usable_metrics(_checked)
     config.update(as_settings(_checked))  # missing keys take their defaults
 except ConfigError as error:
-    raise WorkflowError(str(error)) from None
+    # A result among the files was meant as a file to make.
+    _files = ", ".join(map(str, workflow.config_settings.configfiles))
+    raise WorkflowError(f"{_files}: {error}" if _files else str(error)) from None
 
 if workflow.is_main_process:
     register_run(Path(".snakemake"))
