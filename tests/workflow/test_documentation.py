@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from benchmarks import ROOT
-from deepssim.images.packs import read_pack
 from tests.audit.folders import make_folders
 from tests.documentation import Example, block_commands, commented_commands, inline_commands
 from tests.test_documentation import EXEMPT
@@ -113,8 +112,7 @@ def test_examples_run_as_printed(study):
             assert "Traceback" not in found.stdout
             if start.startswith("snakemake"):
                 assert FINISHED in found.stdout  # on the copy of finished results
-    assert len(read_pack(study / "real.h5")) == 4
-    assert (study / "report" / "report.html").exists() or list((study / "report").glob("*.html"))
+    assert list((study / "report").glob("*.html"))
     assert len((study / "scored.csv").read_text().splitlines()) > 1
     assert (study / "scores.h5").exists()
 
