@@ -26,11 +26,13 @@ class Request:
         config: settings, or the name of a shipped config file.
         targets: files to make; everything unless given.
         attempt: how often the jobs are tried.
+        nodes: jobs at a time on a cluster (`jobs` of a profile); 0 for this machine.
     """
 
     config: dict[str, Any] | str = field(default_factory=dict)
     targets: tuple[str, ...] = ()
     attempt: int = 1
+    nodes: int = 0
 
 
 SHIPPED = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.stem != "audit")
@@ -69,6 +71,7 @@ REQUESTS = {
     "one result": Request(targets=("results/eval/deepssim.json",)),
     "first attempt": Request(targets=(VAE,)),
     "third attempt": Request(targets=(VAE,), attempt=3),
+    "cluster": Request(config="brain.yaml", targets=(VAE,), nodes=100),
     "several processes": Request(config={"devices": 4, "nodes": 2}, targets=(VAE,)),
     "unlisted weights": Request(config={"evaluation": {"metrics": ["chen"]}}),
     "absent weights": Request(config={"published": {"chen": "none.pt"}}),
@@ -97,9 +100,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All jobs, or why there are none."""
+    """All jobs and the resources of all together, or why there are none."""
 
     jobs: tuple[Job, ...] = ()
+    limits: dict[str, int | None] = field(default_factory=dict)
     error: str = ""
 
     @property
@@ -125,7 +129,7 @@ def plan_all(requests: Mapping[str, Request], folder: Path) -> dict[str, Plan]:
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-4000:]
     return {
-        name: Plan(jobs=tuple(Job(**job) for job in plan["jobs"]), error=plan["error"])
+        name: Plan(jobs=tuple(Job(**job) for job in plan["jobs"]), limits=plan["limits"], error=plan["error"])
         for name, plan in json.loads((folder / "plans.json").read_text()).items()
     }
 
@@ -152,15 +156,17 @@ def _plan(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
     try:
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
             workflow = api.workflow(
-                resource_settings=ResourceSettings(cores=8), config_settings=ConfigSettings(configfiles=[file]),
+                resource_settings=ResourceSettings(nodes=request["nodes"]) if request["nodes"] else ResourceSettings(cores=8),
+                config_settings=ConfigSettings(configfiles=[file]),
                 snakefile=ROOT / "Snakefile", workdir=folder,
             )  # fmt: skip
             dag = workflow.dag(DAGSettings(targets=set(request["targets"])))
             dag.execute_workflow(executor="dryrun", execution_settings=ExecutionSettings(attempt=request["attempt"]))
             jobs = [_described(job) for job in workflow._workflow.dag.jobs if job.rule.name != "all"]
+            limits = {name: resource.value for name, resource in workflow._workflow.global_resources.items()}
     except WorkflowError as error:
-        return {"jobs": [], "error": str(error)}
-    return {"jobs": jobs, "error": ""}
+        return {"jobs": [], "limits": {}, "error": str(error)}
+    return {"jobs": jobs, "limits": limits, "error": ""}
 
 
 def _described(job: Any) -> dict[str, Any]:

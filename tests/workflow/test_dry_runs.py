@@ -103,6 +103,19 @@ def test_a_training_of_several_processes_asks_for_all_of_them(plans):
     assert "mpi" not in alone.resources
 
 
+def test_this_machine_does_not_limit_the_jobs_of_a_cluster(plans):
+    """What a run here takes by default would otherwise be the most that a job may ask for there."""
+    (training,) = plans["cluster"].of("train_vae")
+    assert training.threads == 8
+    assert plans["cluster"].limits == {"_cores": None, "_nodes": 100}
+
+
+def test_jobs_that_use_a_gpu_run_one_at_a_time_or_as_the_config_divides_them(plans):
+    assert plans["one result"].limits["gpu"] == 1
+    assert plans["no gpu"].limits["gpu"] == 1
+    assert plans["several processes"].limits["gpu"] == 8  # 4 devices on each of 2 nodes
+
+
 def test_without_a_gpu_no_job_asks_for_one(plans):
     assert {job.resources["gpu"] for job in plans["no gpu"].jobs} == {0}
 
