@@ -120,6 +120,14 @@ def test_what_the_user_hides_stays_hidden_and_verbose_changes_nothing(snakemake)
     assert snakemake.handlers == before
 
 
+def test_a_record_of_another_form_does_not_end_the_run(snakemake, capsys):
+    shorten_terminal(RULES.get)
+    snakemake.info("Rule: embed", extra={"event": "job_info"})  # without its fields
+    assert "KeyError" in capsys.readouterr().err
+    start(snakemake, 1, "embed")
+    assert printed(snakemake) == ["step 1 of 0: embed the images"]
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(3.21, "3.21 s"), (89, "89 s"), (600, "10 min"), (7200, "2 h")])
 def test_a_duration_has_a_unit_that_can_be_read(seconds, text):
     assert duration(seconds) == text

@@ -85,11 +85,14 @@ class Steps(logging.Handler):
         self.busy_s: dict[str, float] = {}  # during which jobs of the rule ran, before that
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the line of a record, if it has one."""
-        line = self._line(str(getattr(record, "event", "")), vars(record))
-        if line:
-            self.stream.write(f"{time.strftime('%H:%M:%S')} {line}\n")
-            self.stream.flush()
+        """Print the line of a record, if it has one; a record of another form is reported and does not end the run."""
+        try:
+            line = self._line(str(getattr(record, "event", "")), vars(record))
+            if line:
+                self.stream.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+                self.stream.flush()
+        except Exception:
+            self.handleError(record)
 
     def _line(self, event: str, fields: dict[str, Any]) -> str | None:
         if event == "run_info":
