@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.backend_bases import FigureCanvasBase
 
 from deepssim.config.choices import Device, FsimVariant, MetricName, Precision
 from deepssim.config.evaluation import EvaluationConfig, SimilarityConfig
@@ -33,6 +34,8 @@ from deepssim.reporting.plots import plot_labelled
 from deepssim.runtime.json_files import as_json
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.similarity.tiles import all_scores, pair_scores
+
+_PLOT_FORMATS = FigureCanvasBase.filetypes  # endings that matplotlib knows
 
 logger = logging.getLogger(__name__)
 
@@ -245,14 +248,18 @@ def plot_reports(
         output_path: PNG, SVG or PDF to write.
         exp_title: title of the plot.
         low_threshold, upper_threshold: to draw as lines.
+
+    Raises:
+        ConfigError: if the thresholds are in the wrong order, or the ending of the path is not that of a plot.
     """
+    final = Path(output_path) if Path(output_path).suffix else Path(f"{output_path}.png")
+    if final.suffix.removeprefix(".").lower() not in _PLOT_FORMATS:
+        raise ConfigError(f"--output_path {output_path!r} ends in {final.suffix!r}; use .png, .svg or .pdf")
+    thresholds = _checked(low_threshold, upper_threshold)
     table = read_labelled(testset_csv)
     scores = _scores_of(table, None, matrix_path, real_indices_path, synth_indices_path, testset_csv)
-    final = Path(output_path) if Path(output_path).suffix else Path(f"{output_path}.png")
     with atomic_outputs({"plot": final}) as files:
-        plot_labelled(
-            files["plot"], scores, table["label"].to_numpy(), _checked(low_threshold, upper_threshold), exp_title
-        )
+        plot_labelled(files["plot"], scores, table["label"].to_numpy(), thresholds, exp_title)
 
 
 def _device(use_gpu: bool) -> Device:

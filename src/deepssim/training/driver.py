@@ -11,7 +11,7 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +77,7 @@ def train(
     gradient_norm: float | None = None,
     ema_decay: float = 0.0,
     inspection: Inspection | None = None,
+    observers: Sequence[Callback] = (),
     tracking: TrackingConfig | None = None,
     processes: Processes | None = None,
 ) -> Trained:
@@ -94,6 +95,7 @@ def train(
         gradient_norm: norm to which gradients are clipped; no clipping unless given.
         ema_decay: decay of an exponential moving average of the weights, validated and kept in their place; 0 for none.
         inspection: callback that evaluates the network at regular intervals.
+        observers: callbacks that follow the run without changing it, called after the inspection.
         tracking: section `tracking`; TensorBoard only unless given.
         processes: number of processes, one unless given; workers exit after training, and only their parent returns.
 
@@ -108,7 +110,7 @@ def train(
     before: list[Callback] = [*([Average(ema_decay)] if ema_decay else []), *step_callbacks(seed)]
     progress = progress_callbacks(state, train_data.bytes_held)
     after = [history, *_checkpoints(state, monitor, options.validate_every), *progress]
-    callbacks = [*before, *([inspection] if inspection else []), *after]
+    callbacks = [*before, *([inspection] if inspection else []), *observers, *after]
     processes = processes or Processes()
     # Workers inherit the lock of the process that started them.
     waiting = f"waiting for another training run to end that uses {state}"

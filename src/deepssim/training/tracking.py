@@ -74,6 +74,19 @@ def show_picture(all_loggers: Sequence[Logger], picture: Path, epoch: int) -> No
             logger.log_image("picture", [str(picture)], step=None)
 
 
+def send_metrics(all_loggers: Sequence[Logger], metrics: dict[str, float], epoch: int) -> None:
+    """Send further metrics of an epoch to Weights & Biases, if it is among the loggers.
+
+    Args:
+        all_loggers: loggers of the run.
+        metrics: by name.
+        epoch: epoch that they describe.
+    """
+    for logger in all_loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_metrics(metrics | {"epoch": epoch})
+
+
 def finish(all_loggers: Sequence[Logger]) -> None:
     """Finish the runs of Weights & Biases among the loggers, which uploads their last data."""
     for logger in all_loggers:
