@@ -185,9 +185,7 @@ def train_deepssim(
         seed: the config's seed.
         device: where to train.
         state: folder of the run, see `training.driver.train`.
-        observers: callbacks that follow the run without changing it.
-        tracking: section `tracking`; TensorBoard only unless given.
-        processes: number of processes; one unless given.
+        observers, tracking, processes: see `training.driver.train`.
 
     Returns:
         The encoder in evaluation mode, on the CPU, and the outcome of its training.

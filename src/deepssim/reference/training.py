@@ -35,6 +35,11 @@ from deepssim.training.driver import read_checkpoint
 logger = logging.getLogger(__name__)
 
 
+_CHECKPOINTS = {
+    "weights": "best_model.safetensors",
+    "scripted": "best_model_jit.pt",
+    "optimizer": "optimizer_state.pth",
+}
 _UNSAFE = re.compile(r"[/\\\x00-\x1f]|^\.{0,2}$")
 
 
@@ -89,12 +94,8 @@ def train(
         observers=[EpochMetrics(place / "tensorboard")],
         tracking=base.tracking,
     )
-    final = {
-        "weights": place / "checkpoints" / "best_model.safetensors",
-        "scripted": place / "checkpoints" / "best_model_jit.pt",
-        "optimizer": place / "checkpoints" / "optimizer_state.pth",
-        "history": place / "history.csv",
-    }
+    final = {name: place / "checkpoints" / file for name, file in _CHECKPOINTS.items()}
+    final["history"] = place / "history.csv"
     with atomic_outputs(final) as files:
         trained.write_history(files["history"])
         save_encoder(files["weights"], network)
