@@ -5,7 +5,7 @@ stage that only compares embeddings must not wait for networks to be imported.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from typing import Any
 
 from deepssim.config.choices import Device, MetricName
 from deepssim.config.settings import Config
-from deepssim.errors import ConfigError
+from deepssim.errors import ConfigError, joined
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
 from deepssim.runtime.hub import on_hub
 from deepssim.similarity.tiles import Comparison
@@ -74,15 +74,27 @@ def require_usable_metrics(config: Config) -> None:
     Raises:
         ConfigError: if a listed metric needs published weights, or weights that section `published` names are missing.
     """
+    found = list(unusable_metrics(config))
+    if found:
+        raise ConfigError(joined(found, "metrics cannot be used"))
+
+
+def unusable_metrics(config: Config) -> Iterator[str]:
+    """Yield a sentence for every metric of a run that lacks the weights it needs.
+
+    Args:
+        config: all settings.
+    """
     for metric in METRICS.values():
         weights = getattr(config.published, metric.name.value, None)
         if weights is not None:
-            require_weights(metric.name, weights)
+            try:
+                require_weights(metric.name, weights)
+            except ConfigError as error:
+                yield str(error)
         elif metric.name in config.evaluation.metrics and metric.needs_published_weights:
             name = metric.name.value
-            raise ConfigError(
-                f"metric {name!r} needs published weights; {metric.advice} and name it in published.{name}"
-            )
+            yield f"metric {name!r} needs published weights; {metric.advice} and name it in published.{name}"
 
 
 def require_weights(name: MetricName, weights: str) -> None:

@@ -232,7 +232,7 @@ def test_a_missing_table_is_named(tmp_path):
 @pytest.mark.parametrize(("pattern", "error", "message"), [
     ("(", ConfigError, "is not a regular expression"),
     ("^p", ConfigError, "has 0 groups"),
-    ("^x(.)", DataError, "p0/v0.png: no subject found"),
+    ("^x(.)", DataError, r"no subject found by dataset\.subject_pattern '\^x\(\.\)' in the paths of 12 of 12 files, first p0/v0\.png"),
 ])  # fmt: skip
 def test_subject_patterns_must_fit(folder, pattern, error, message):
     with pytest.raises(error, match=message):

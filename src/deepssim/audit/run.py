@@ -17,13 +17,13 @@ from deepssim.audit.examination import Verdict, examine
 from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory
 from deepssim.audit.page import write_page
 from deepssim.audit.preflight import preflight
+from deepssim.audit.requirements import require_usable
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.tables import AuditReport, write_tables
 from deepssim.config.choices import MetricName, Precision
 from deepssim.config.settings import Config, parse_config
 from deepssim.detection.pattern import SIDE as PATTERN_SIDE
 from deepssim.detection.pattern import pattern
-from deepssim.errors import DataError
 from deepssim.images.folders import Collection
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import resized
@@ -75,6 +75,7 @@ def run_audit(
     """
     started = time.perf_counter()
     options, store = config.audit, AuditCache(Path(cache))
+    require_usable(options, config.published.trust)
     inventories = take_inventory(folders_of(options), store, options, threads)
     collections = {name: item.collection for name, item in inventories.items()}
     subjects = {name: find_subjects_of(item, name, store, options) for name, item in inventories.items()}
@@ -87,7 +88,6 @@ def run_audit(
     report = AuditReport(sides, figures, inventories, config, about, store.salt())
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
     write_page(page, report, found, threads=threads)
-    logger.info("%s", found["verdict"]["sentence"])
     return found
 
 
@@ -178,8 +178,6 @@ def _tools(
         weights, about = trained_encoder(real, subjects, store, config)
     else:
         weights, about = Path(options.encoder), {"source": "given", "training_seconds": None}
-        if not weights.is_file():
-            raise DataError(f"{options.encoder}: does not exist; name an existing encoder file")
     embed = _embedder(weights, config)
     return AuditTools(embed, True, config.seed, threads, reconstruct), about | {"sha256": file_checksum(weights)}
 

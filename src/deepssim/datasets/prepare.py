@@ -42,7 +42,7 @@ def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> t
     sources = find_sources(options, seed, threads)
     place = options.path or "dataset"
     # Before minutes of decoding, so that an unusable split is reported at once.
-    splits = _splits(options, sources, seed, place)
+    splits = splits_of(options, sources, seed, place)
     found = read_each(sources, lambda source: source.read(), threads=threads, place=place)
     rows: list[dict[str, float | str]] = []
     images = []
@@ -71,7 +71,18 @@ def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> t
     return pd.DataFrame(rows), pack
 
 
-def _splits(options: DatasetConfig, sources: Sequence[Source], seed: int, place: str) -> list[Split]:
+def splits_of(options: DatasetConfig, sources: Sequence[Source], seed: int, place: str) -> list[Split]:
+    """Return the split of each source, as a table gives it or drawn by subject.
+
+    Args:
+        options: section `dataset`.
+        sources: in a fixed order.
+        seed: the config's seed.
+        place: folder or table, for messages.
+
+    Raises:
+        DataError: if a split has fewer than two subjects.
+    """
     subjects = [source.subject for source in sources]
     given = [source.split for source in sources if source.split is not None]
     if given:

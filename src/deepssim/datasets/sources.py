@@ -16,7 +16,7 @@ from deepssim.config.dataset import DatasetConfig
 from deepssim.datasets import virtual_patients
 from deepssim.datasets.subjects import NamedFile, find_subjects
 from deepssim.datasets.tables import CAPTION_COLUMN, Split, read_csv, require_filled
-from deepssim.errors import ConfigError, DataError, NotAnImage
+from deepssim.errors import DataError, NotAnImage
 from deepssim.images.files import FORMATS, format_of, read_contents, stem_of
 from deepssim.images.folders import TreeSide, list_files
 from deepssim.images.keys import REAL_NAME
@@ -83,10 +83,7 @@ def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
         population = options.virtual_patients
         patient = virtual_patients.make_patient(number, population, seed)
         size = options.image_size
-        if size is None:
-            raise ConfigError(
-                "dataset.image_size is null, but virtual patients need a size; set it, for example [64, 64]"
-            )
+        assert size is not None  # the settings say so
         records = []
         contrasts = population.contrasts
         if not population.all_contrasts:
