@@ -24,11 +24,13 @@ from deepssim.config.choices import MetricName, Precision
 from deepssim.config.settings import Config, parse_config
 from deepssim.detection.pattern import SIDE as PATTERN_SIDE
 from deepssim.detection.pattern import pattern
+from deepssim.images.distort import DISTORTIONS
 from deepssim.images.folders import Collection
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import resized
 from deepssim.metrics import METRICS
 from deepssim.runtime.outputs import atomic_outputs
+from deepssim.runtime.progress import Steps
 from deepssim.runtime.provenance import file_checksum
 from deepssim.similarity.embeddings import Embeddings
 
@@ -42,6 +44,7 @@ OUTPUTS = {
     "keep": "keep.txt",
     "drop": "drop.txt",
 }
+_STEPS = 6  # of an audit without held-out images
 _BATCH = 256  # images embedded at a time
 PATTERNS = "none: coarse patterns, which need no training"
 
@@ -76,14 +79,20 @@ def run_audit(
     started = time.perf_counter()
     options, store = config.audit, AuditCache(Path(cache))
     require_usable(options, config.published.trust)
+    steps = Steps(_STEPS + (options.holdout is not None))
+    steps.start("reading images")
     inventories = take_inventory(folders_of(options), store, options, threads)
     collections = {name: item.collection for name, item in inventories.items()}
     subjects = {name: find_subjects_of(item, name, store, options) for name, item in inventories.items()}
     findings, usable = preflight(inventories, subjects, options)
+    steps.expect(_comparisons(collections, options.controls))
+    steps.start("preparing what images are compared by")
     tools, about = _tools(collections["real"], subjects["real"], store, config, threads)
+    tools = dataclasses.replace(tools, steps=steps)
     sides = _sides(collections, subjects, usable, store, tools, about["sha256"])
     complete = options.skip_unreadable or not any(item.unread or item.unread_parts for item in inventories.values())
     figures = examine(sides, findings, options, tools, store, complete=complete)
+    steps.start("writing the report")
     about |= {"seconds_of_audit": round(time.perf_counter() - started, 1)}
     report = AuditReport(sides, figures, inventories, config, about, store.salt())
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
@@ -201,6 +210,12 @@ def _embedder(weights: Path, config: Config) -> Callable[[ImagePack], Embeddings
         )
 
     return embed
+
+
+def _comparisons(collections: dict[str, Collection], controls: int) -> int:
+    """Return how many images are compared with the training images, themselves and copies of them included."""
+    images = {name: len(item.pack.keys) for name, item in collections.items()}
+    return sum(images.values()) + min(controls, images["real"]) * len(DISTORTIONS)
 
 
 def _sides(
