@@ -75,6 +75,8 @@ def test_names_on_the_hub_are_not_files(tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
     for path in ("models/clip", "clip", "weights/clip.bin", "/models/clip", "../clip/x"):
         assert not on_hub(path)
+    assert on_hub("hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224")
+    assert not on_hub("hf-hub:BiomedCLIP")
 
 
 def test_the_variant_of_fsim_is_a_setting(packs):

@@ -4,22 +4,54 @@
 """
 
 import argparse
-import contextlib
+import difflib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager
 
 from deepssim.audit.command import add_audit_command
 from deepssim.reference.generation_commands import add_reference_commands
 from deepssim.reference.score_commands import add_score_commands
+from deepssim.reference.script_names import command_of
 from deepssim.runtime.messages import log_to, short_errors
 from deepssim.stages.commands import add_stage_commands
+
+_BROKEN_PIPE = 141  # what a shell reports of a program that the signal SIGPIPE ends
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and run one subcommand."""
-    options = _parser().parse_args(arguments)
-    with log_to(None), short_errors():
+    with _quiet_pipe():
+        options = _parse(list(sys.argv[1:] if arguments is None else arguments))
+    with log_to(None), short_errors(), _quiet_pipe():
         options.call(options)
+
+
+@contextmanager
+def _quiet_pipe() -> Iterator[None]:
+    """Exit without a message if the reader of the output has seen enough, as in `deepssim eval ... | head`."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        raise SystemExit(_BROKEN_PIPE) from None
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    """Parse the command line, on which a command may have the name of a script of the reference."""
+    parser = _parser()
+    (commands,) = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    if words and not words[0].startswith("-") and words[0] not in commands:
+        name = command_of(words[0])
+        if name not in commands:
+            near = "".join(f"; did you mean {found!r}" for found in difflib.get_close_matches(name, commands, n=1))
+            parser.error(f"there is no command {words[0]!r}{near}; `deepssim --help` lists all")
+        words = [name, *words[1:]]
+    return parser.parse_args(words)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,7 +136,7 @@ def _check(options: argparse.Namespace) -> None:
     from deepssim.stages.checks import require_runnable
 
     settings = load_settings(options.config)
-    with contextlib.chdir(options.directory or "."):
+    with chdir(options.directory or "."):
         require_runnable(settings, options.config)
     print(f"{options.config}: nothing was found that would stop a run")
 

@@ -72,7 +72,7 @@ def add_audit_command(commands: Any) -> None:
     command.add_argument("--cache", metavar="DIR", help="for later runs (default: .deepssim-cache beside the report)")
     command.add_argument("--config", metavar="FILE", help="config file with sections audit and encoder")
     command.add_argument("--seed", type=int, help="of all random numbers")
-    command.add_argument("--device", type=Device, choices=list(Device), help="where networks run")
+    command.add_argument("--device", choices=[device.value for device in Device], help="where networks run")
     command.add_argument("--threads", type=int, default=available_threads(), help="processor threads (default: all)")
     command.set_defaults(call=_run)
 

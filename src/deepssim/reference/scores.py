@@ -304,7 +304,7 @@ def _show_results(
     low, high = METRICS[name].score_range
     results |= {"metric": name.value, "range": [low, high], "direction": "higher is more similar"}
     text = json.dumps(results, indent=2)
-    print(*reference_lines(results), text, sep="\n")
-    if path:
+    if path:  # before the results are printed, which fails if nobody reads on, as in `deepssim eval ... | head`
         with atomic_outputs({"results": path}) as files:
             Path(files["results"]).write_text(f"{text}\n", encoding="utf-8")
+    print(*reference_lines(results), text, sep="\n")

@@ -100,7 +100,7 @@ def add_stage_commands(commands: Any) -> None:
     for name, record in COMMANDS.items():
         command = commands.add_parser(name, help=record.help, description=f"{record.help[0].upper()}{record.help[1:]}.")
         command.add_argument(
-            "--metric", type=MetricName, choices=list(MetricName), required=True, help="name of the metric"
+            "--metric", choices=[metric.value for metric in MetricName], required=True, help="name of the metric"
         )
         for option, text in record.inputs.items():
             _add_file(command, option, text, required=True, several=option in record.several)
@@ -143,9 +143,8 @@ def _run(options: argparse.Namespace) -> None:
     ]
     declared = {name: _setting(plain, name) for name in record.settings}
     values = typed_settings(declared) | {"threads": options.threads, "config_hash": fingerprint(plain)}
-    values |= {
-        name: getattr(options, name) for name in ("metric", *record.flags, *(["shard"] if record.sharded else []))
-    }
+    values |= {name: getattr(options, name) for name in (*record.flags, *(["shard"] if record.sharded else []))}
+    values["metric"] = MetricName(options.metric)
     inputs = {name: getattr(options, name) for name in (*record.inputs, *record.optional)}
     final = {name: Path(getattr(options, name)) for name in record.outputs}
     with atomic_outputs(final) as outputs:
