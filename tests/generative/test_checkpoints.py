@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from deepssim.config.choices import Conditioning
+from deepssim.config.choices import Conditioning, Orientation
 from deepssim.config.generative import LdmConfig, VaeConfig
 from deepssim.config.paper import PAPER_LDM, PAPER_VAE
 from deepssim.errors import DataError
@@ -65,7 +65,7 @@ def test_the_autoencoder_of_the_paper_loads_and_agrees(tmp_path):
     assert largest_difference(ours.reconstruct, old.reconstruct, images) < 1e-5
     assert largest_difference(ours.encode, old.encode, images) < 1e-5
     again = their_autoencoder(PAPER_VAE)
-    again.load_state_dict(to_generative(ours))
+    again.load_state_dict(to_generative(ours, Orientation.TRANSPOSED))
     assert largest_difference(again.reconstruct, old.reconstruct, images) == 0
 
 
@@ -82,7 +82,7 @@ def test_the_noise_predictor_loads_and_agrees(tmp_path, options, features):
     latents, steps = torch.randn(1, 3, 36, 28), torch.tensor([700])
     context = torch.randn(1, 1, features) if features else None
     assert largest_difference(ours, old, latents, timesteps=steps, context=context) < 1e-5
-    again.load_state_dict(to_generative(ours), assign=True)
+    again.load_state_dict(to_generative(ours, Orientation.TRANSPOSED), assign=True)
     assert largest_difference(again, old, latents, timesteps=steps, context=context) < 1e-5
 
 

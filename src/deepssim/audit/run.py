@@ -19,7 +19,7 @@ from deepssim.audit.page import write_page
 from deepssim.audit.preflight import preflight
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.tables import AuditReport, write_tables
-from deepssim.config.choices import MetricName, Precision
+from deepssim.config.choices import MetricName, Orientation, Precision
 from deepssim.config.settings import Config, parse_config
 from deepssim.detection.pattern import SIDE as PATTERN_SIDE
 from deepssim.detection.pattern import pattern
@@ -239,7 +239,10 @@ def _reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:
         return None
     from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack  # MONAI is for this control only
     from deepssim.runtime.devices import resolve_device
+    from deepssim.runtime.weights import recorded_orientation
 
     network = load_autoencoder(config.audit.autoencoder)
+    orientation = recorded_orientation(config.audit.autoencoder) or Orientation.UPRIGHT
     device = resolve_device(config.device)
-    return lambda pack: reconstruct_pack(network, pack, device=device)
+    # An audit reads images as their files show them.
+    return lambda pack: reconstruct_pack(network, pack, device=device, orientation=orientation)
