@@ -234,7 +234,10 @@ def _part(side: Side, chosen: np.ndarray) -> Side:
 
 
 def _reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:
-    """Return the round trip through the generator's autoencoder, where one is named."""
+    """Return the round trip through the generator's autoencoder, where one is named.
+
+    If it was trained on transposed images, images are transposed for it and back wherever that gives the better reconstruction.
+    """
     if config.audit.autoencoder is None:
         return None
     from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack  # MONAI is for this control only
@@ -242,7 +245,14 @@ def _reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:
     from deepssim.runtime.weights import recorded_orientation
 
     network = load_autoencoder(config.audit.autoencoder)
-    orientation = recorded_orientation(config.audit.autoencoder) or Orientation.UPRIGHT
     device = resolve_device(config.device)
-    # An audit reads images as their files show them.
-    return lambda pack: reconstruct_pack(network, pack, device=device, orientation=orientation)
+    ways = [Orientation.UPRIGHT]
+    if recorded_orientation(config.audit.autoencoder) is Orientation.TRANSPOSED:
+        # Original files are upright, but those that such a generator wrote beside its images are transposed already.
+        ways.append(Orientation.TRANSPOSED)
+
+    def reconstruct(pack: ImagePack) -> ImagePack:
+        found = [reconstruct_pack(network, pack, device=device, orientation=way) for way in ways]
+        return min(found, key=lambda decoded: float(np.abs(decoded.unit() - pack.unit()).mean()))
+
+    return reconstruct

@@ -70,6 +70,10 @@ COMMANDS = {
             "indices_dir": Option(help="folder for real.npz and synth.npz", required=True),
             "augment": _AUGMENT,
             "batch_size": Option(help="images at a time (default: 32)", kind=int, default=32),
+            "evaluation_mode": Option(
+                help="with published weights of dar, normalise by the statistics of their training instead of those of each "
+                "batch, which the reference uses and the published threshold needs", flag=True,
+            ),
             "num_workers": _WORKERS,
             "max_memory_gb": _MEMORY,
             "use_gpu": _GPU,
