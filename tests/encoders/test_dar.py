@@ -96,7 +96,9 @@ def test_the_mode_of_the_reference_is_for_published_weights_only(tmp_path, pack)
     np.testing.assert_array_equal(found["dar.safetensors", True], found["dar.safetensors", False])
     assert np.abs(found["published.safetensors", True] - found["published.safetensors", False]).max() > 0.01
     alone = pack.select(pack.keys[:1])
-    with pytest.raises(DataError, match=r"the encoder of dar does not accept images of 24x24 \(Expected more than 1 value"):
+    with pytest.raises(
+        DataError, match=r"the encoder of dar does not accept images of 24x24 \(Expected more than 1 value"
+    ):
         embed(str(tmp_path / "published.safetensors"), alone, Device.CPU, 6, Precision.FLOAT32, batch_statistics=True)
 
 

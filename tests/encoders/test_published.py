@@ -120,14 +120,22 @@ def dar_input(images):
     return (values - low) / (high - low)
 
 
+def loaded_by_monai(root, key):
+    """Read an image as the reference's pipeline for Dar does."""
+    from monai.transforms import Compose, EnsureChannelFirst, LoadImage, ScaleIntensity
+
+    record, name = key.split("___")
+    return Compose([LoadImage(), EnsureChannelFirst(), ScaleIntensity()])(root / record / f"{name}.png").as_tensor()
+
+
 @pytest.mark.parametrize("batch_size", [4, 5, 32])
 def test_dar_as_the_reference_uses_it(tmp_path, tree, batch_size):
     """In training mode, batch by batch in the order of sorted keys; a smaller last batch has statistics of its own."""
     root, images = tree
     weights = given.filled(given.resnet_entries(width=4, features=16))
     save_file(weights, tmp_path / "dar.safetensors")
-    ordered = {key: images[key] for key in sorted(images)}
-    batches = dar_input(ordered).split(batch_size)
+    ordered = sorted(images)
+    batches = torch.stack([loaded_by_monai(root, key) for key in ordered]).split(batch_size)
     expected = torch.cat([given.resnet(weights, batch, training=True) for batch in batches]).numpy()
     rows = dict(zip(ordered, expected, strict=True))
     matrix, real, synth, embeddings = matrix_of(

@@ -167,7 +167,7 @@ def _tools(
 ) -> tuple[AuditTools, dict[str, Any]]:
     """Return what the audit works with, and what the report says of the encoder."""
     options = config.audit
-    reconstruct = _reconstruction(config)
+    reconstruct = reconstruction(config)
     if options.encoder is None and not options.thorough:
         about = {"source": PATTERNS, "sha256": "", "training_seconds": None}
         return AuditTools(embed_patterns, False, config.seed, threads, reconstruct), about
@@ -233,10 +233,16 @@ def _part(side: Side, chosen: np.ndarray) -> Side:
     return Side(ImagePack(side.pack.images[rows], keys), pick(side.pixel_hashes), pick(side.subjects), embeddings)
 
 
-def _reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:
+def reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:
     """Return the round trip through the generator's autoencoder, where one is named.
 
-    If it was trained on transposed images, images are transposed for it and back wherever that gives the better reconstruction.
+    If it was trained on transposed images, images are transposed for it and back where that gives the better reconstruction.
+
+    Args:
+        config: of which `audit.autoencoder` and `device` are used.
+
+    Returns:
+        Function from images to their reconstructions, of the same size; None without an autoencoder.
     """
     if config.audit.autoencoder is None:
         return None
