@@ -8,7 +8,7 @@ import difflib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 
 from deepssim.audit.command import add_audit_command
 from deepssim.reference.generation_commands import add_reference_commands
@@ -70,8 +70,14 @@ def _parser() -> argparse.ArgumentParser:
         "results", nargs="?", default="results", metavar="DIR", help="results folder (default: results)"
     )
     verify.set_defaults(call=_verify)
-    check = commands.add_parser("check-config", help="check a config file")
-    check.add_argument("config", metavar="FILE")
+    check = commands.add_parser(
+        "check-config",
+        help="check everything that would stop a run with a config file",
+        description="Check everything that would stop a run with a config file: settings, paths, tables, weights, packages. "
+        "Lists the files of the data set and decodes the first one.",
+    )
+    check.add_argument("config", metavar="FILE", help="YAML file")
+    check.add_argument("--directory", "-d", metavar="DIR", help="as of snakemake: paths in the file are relative to it")
     check.set_defaults(call=_check)
     schema = commands.add_parser("schema", help="print the JSON schema of config files, as YAML")
     schema.set_defaults(call=_schema)
@@ -126,11 +132,13 @@ def _schema(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from deepssim.config.settings import load_config
-    from deepssim.metrics import require_usable_metrics
+    from deepssim.config.settings import load_settings
+    from deepssim.stages.checks import require_runnable
 
-    require_usable_metrics(load_config(options.config))
-    print(f"{options.config}: all settings are usable")
+    settings = load_settings(options.config)
+    with chdir(options.directory or "."):
+        require_runnable(settings, options.config)
+    print(f"{options.config}: nothing was found that would stop a run")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from deepssim.errors import DataError
 from deepssim.images.files import read_each
 from deepssim.images.keys import real_key, require_unique
 from deepssim.images.packs import ImagePack
-from deepssim.images.standardize import fit, quantise
+from deepssim.images.standardize import fit, oriented, quantise
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> t
     sources = find_sources(options, seed, threads)
     place = options.path or "dataset"
     # Before minutes of decoding, so that an unusable split is reported at once.
-    splits = _splits(options, sources, seed, place)
+    splits = splits_of(options, sources, seed, place)
     found = read_each(sources, lambda source: source.read(), threads=threads, place=place)
     rows: list[dict[str, float | str]] = []
     images = []
@@ -53,7 +53,7 @@ def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> t
             role = Role.HOLDOUT if split is Split.HOLDOUT else Role.REAL
             identity = (real_key(item.image_uid), source.path, role.value, source.subject, split.value)
             rows.append({**dict(zip(IMAGE_COLUMNS, identity, strict=True)), **item.covariates})
-            images.append(item.pixels)
+            images.append(oriented(item.pixels, options.orientation))
     if not images:
         raise DataError(
             f"{place}: none of {len(sources)} files has an image with enough foreground; lower dataset.volumes.min_foreground"
@@ -71,7 +71,18 @@ def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> t
     return pd.DataFrame(rows), pack
 
 
-def _splits(options: DatasetConfig, sources: Sequence[Source], seed: int, place: str) -> list[Split]:
+def splits_of(options: DatasetConfig, sources: Sequence[Source], seed: int, place: str) -> list[Split]:
+    """Return the split of each source, as a table gives it or drawn by subject.
+
+    Args:
+        options: section `dataset`.
+        sources: in a fixed order.
+        seed: the config's seed.
+        place: folder or table, for messages.
+
+    Raises:
+        DataError: if a split has fewer than two subjects.
+    """
     subjects = [source.subject for source in sources]
     given = [source.split for source in sources if source.split is not None]
     if given:

@@ -86,7 +86,7 @@ def _advice(error: BaseException) -> str | None:
     if refused is not None:
         return (
             f"{getattr(refused, 'filename', None) or 'a file'} cannot be written or read ({os.strerror(refused.errno)}); "  # type: ignore[attr-defined]
-            "change its permissions, or name another file or folder (for snakemake, with --directory)"
+            "change its permissions, or name another file or folder"
         )
     damaged = next((one for one in chain if _DAMAGED.search(str(one))), None)
     if damaged is not None:

@@ -87,7 +87,7 @@ COMMANDS = {
             "train_used": "CSV with the keys of the generator's training images",
             "images": "image table (CSV with key, path, role, subject, split), for intervals by subject",
         },
-        optional={"thresholds": "fitted thresholds (JSON; default: the published ones)"},
+        optional={"thresholds": "fitted thresholds (JSON; default: the published ones, if they apply)"},
         outputs={"evaluation": "JSON to write"},
         settings=("seed",),
         flags={"misaligned": "mark the result as that of misaligned images"},
@@ -113,6 +113,9 @@ def add_stage_commands(commands: Any) -> None:
         if record.sharded:
             text = "number of the shard of synthetic images, of the config's `shards` shards (default: 0)"
             command.add_argument("--shard", type=int, default=0, help=text)
+        if "published" in record.settings:
+            text = "SHA-256 of a weight file that may be loaded though it can run code (the first run shows it)"
+            command.add_argument("--trust", action="append", default=[], metavar="SHA256", help=text)
         if record.settings:
             command.add_argument("--config", metavar="FILE", help="config file (default: the default settings)")
         command.add_argument("--threads", type=int, default=available_threads(), help="CPU threads (default: all)")
@@ -135,6 +138,9 @@ def _run(options: argparse.Namespace) -> None:
     record = COMMANDS[options.command]
     config = load_config(options.config) if getattr(options, "config", None) else Config()
     plain = as_settings(config)
+    plain["published"]["trust"] += [
+        value for value in getattr(options, "trust", []) if value not in plain["published"]["trust"]
+    ]
     declared = {name: _setting(plain, name) for name in record.settings}
     values = typed_settings(declared) | {"threads": options.threads, "config_hash": fingerprint(plain)}
     values |= {name: getattr(options, name) for name in (*record.flags, *(["shard"] if record.sharded else []))}
