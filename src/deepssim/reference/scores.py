@@ -60,11 +60,9 @@ def compute_matrix(
     """Embed an image tree and score its real against its synthetic images.
 
     Args:
-        metric_name: metric that compares embeddings.
-        model_path: weights of its encoder.
+        metric_name, model_path: metric that compares embeddings; weights of its encoder.
         dataset_images_dir: image tree.
-        embeddings_dir: folder for `<metric>/<key>.npz`.
-        matrices_dir: folder for `<metric>.npz`.
+        embeddings_dir, matrices_dir: folders for `<metric>/<key>.npz` and for `<metric>.npz`.
         indices_dir: folder for `real.npz` and `synth.npz`.
         augment: misalign every image first.
         batch_size: images at a time.
@@ -77,8 +75,7 @@ def compute_matrix(
         seed, threads, max_memory_gb: of the misalignment; processor threads; memory limit of the scores.
 
     Raises:
-        ConfigError: if the memory limit is too low for images of this size.
-        DataError: if the tree lacks real or synthetic images.
+        ConfigError, DataError: if the memory limit is too low, or the tree lacks real or synthetic images.
     """
     name = MetricName(metric_name)
     require_weights(name, model_path)
