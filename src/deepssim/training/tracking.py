@@ -44,7 +44,10 @@ def loggers(state: Path, options: TrackingConfig) -> list[Logger]:
             "tracking.wandb_mode is 'online', but there is no API key; set WANDB_API_KEY or run `wandb login` once, or set "
             "the mode to 'offline' and upload the run later with `wandb sync`"
         )
-    return [board, WandbLogger(project=options.wandb_project, save_dir=state.absolute(), offline=not online, id=state.name)]
+    return [
+        board,
+        WandbLogger(project=options.wandb_project, save_dir=state.absolute(), offline=not online, id=state.name),
+    ]
 
 
 def _has_key() -> bool:
