@@ -5,10 +5,13 @@ Each makes the same files as the reference's script, and calls the stages that t
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from deepssim.config.base import as_settings
@@ -16,14 +19,14 @@ from deepssim.config.choices import DatasetKind, Orientation
 from deepssim.config.dataset import DatasetConfig
 from deepssim.config.paper import PAPER_LDM, PAPER_VAE
 from deepssim.config.settings import Config, load_config, parse_config
-from deepssim.errors import ConfigError
+from deepssim.errors import ConfigError, DataError
 from deepssim.generative import sampling
 from deepssim.generative.autoencoder import load_autoencoder, require_same_orientation, save_autoencoder
 from deepssim.generative.checkpoints import load_any_autoencoder, load_any_unet, to_generative
 from deepssim.generative.diffusion import condition_features, load_unet, size_divisor, trained_scale
 from deepssim.generative.latents import Latents, padding, read_latents
-from deepssim.images.keys import split_key, synthetic_key
-from deepssim.images.packs import read_pack
+from deepssim.images.keys import real_key, split_key, synthetic_key
+from deepssim.images.packs import ImagePack, read_pack
 from deepssim.images.tree import image_path, write_tree
 from deepssim.runtime.devices import resolve_device
 from deepssim.runtime.outputs import atomic_outputs
@@ -156,7 +159,7 @@ def ldm_generate(
         diff_ckpt: diffusion model.
 
     Raises:
-        DataError: if the two checkpoints were trained on images of different orientations.
+        DataError: if the two checkpoints were trained on images of different orientations, or the tree holds other real images.
     """
     place, config = Path(output_path), _following(config, aekl_ckpt, diff_ckpt)
     working = place / ".deepssim"  # no record can have this name
@@ -173,6 +176,7 @@ def ldm_generate(
     wanted = [record for record in records if not last[record].exists()]
     if len(wanted) < len(records):
         logger.info("%d of %d records already have all their images", len(records) - len(wanted), len(records))
+        _require_same_images(place, real, sorted(set(records) - set(wanted)))
     decoder = load_autoencoder(autoencoder)
     for start in tqdm(range(0, len(wanted), _RECORDS_AT_A_TIME), desc="records", unit="part", disable=None):
         part = wanted[start : start + _RECORDS_AT_A_TIME]
@@ -188,6 +192,21 @@ def ldm_generate(
             bit_depth=config.dataset.bit_depth,
         )
         write_tree(place, real, generated)
+
+
+def _require_same_images(root: Path, real: ImagePack, records: Sequence[str]) -> None:
+    """Check that a tree which a run continues holds these real images, in this orientation."""
+    paths = {key: image_path(root, key) for key in map(real_key, records)}
+    other = [
+        path
+        for key, path in paths.items()
+        if path.exists() and not np.array_equal(np.asarray(Image.open(path)), real.images[real.index[key]])
+    ]
+    if other:
+        raise DataError(
+            f"{root}: {len(other)} of {len(paths)} real images are not those of the table, or were written in another "
+            f"orientation, first {other[0].relative_to(root)}; name another --output_path"
+        )
 
 
 def _following(config: Config, autoencoder: str, unet: str | None) -> Config:
