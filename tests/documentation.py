@@ -17,7 +17,7 @@ COMMENTED = [*sorted((ROOT / "config").glob("*.yaml")), *sorted((ROOT / "profile
 LANGUAGES = ("", "sh", "yaml", "python")  # output and diagrams have none
 
 # Placeholders that cannot stay as they are.
-_PLACEHOLDERS = {r"<file>": "results/eval/ssim.json", r" \.\.\.$": ""}
+_PLACEHOLDERS = {r"<file>": "results/eval/ssim.json", r" \.\.\.(?= |$)": ""}
 _CHECKSUM = r"<SHA-256[^>]*>|\bSHA256\b"
 
 

@@ -14,7 +14,7 @@ import yaml
 from snakemake.cli import parse_args
 
 import deepssim
-from deepssim.cli import _parser
+from deepssim.cli import _parse
 from deepssim.config.settings import parse_config
 from tests.conftest import ROOT
 from tests.documentation import LANGUAGES, block_commands, blocks, commented_commands, inline_commands
@@ -41,7 +41,7 @@ def refusal(words):
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(errors):
         try:
-            _parser().parse_args(words)
+            _parse(words)
         except SystemExit as stop:
             return "" if not stop.code else errors.getvalue()
     return ""
@@ -50,7 +50,7 @@ def refusal(words):
 def help_of(words):
     text = io.StringIO()
     with contextlib.redirect_stdout(text), pytest.raises(SystemExit) as stop:
-        _parser().parse_args([*words, "--help"])
+        _parse([*words, "--help"])
     assert stop.value.code == 0
     return text.getvalue()
 
@@ -77,8 +77,8 @@ def test_commands_in_running_text(words):
     if refused:
         assert "required" in refused
         path = words[1 : next((place for place, word in enumerate(words) if word.startswith("-")), None)]
-        options = set(re.findall(r"--[a-z][\w-]*", help_of(path)))
-        assert {word for word in words if word.startswith("--")} <= options
+        options = set(re.findall(r"--[a-z][a-z0-9-]*", help_of(path).replace("_", "-")))
+        assert {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")} <= options
 
 
 @pytest.mark.parametrize("words", of("snakemake", ALL))

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from monai.transforms import Compose, EnsureChannelFirst, LoadImage, ScaleIntensity
 from safetensors.torch import save_file
 from scipy.ndimage import rotate
+from scipy.spatial.distance import cdist
 
 from deepssim.cli import main
 from deepssim.config.choices import Device, Precision
@@ -93,6 +95,13 @@ def test_sscd_as_torchscript(tmp_path, tree):
     check(matrix_of(tmp_path, root, "chen", tmp_path / "sscd.pt", *trust), images, expected)
 
 
+def dar_input(root, keys):
+    """Read images as the reference's pipeline for Dar does; MONAI's loader gives them as [width, height]."""
+    pipeline = Compose([LoadImage(), EnsureChannelFirst(), ScaleIntensity()])
+    paths = [root / record / f"{name}.png" for record, name in (key.split("___") for key in keys)]
+    return torch.stack([pipeline(path).as_tensor() for path in paths])
+
+
 @pytest.mark.parametrize("pickled", [True, False])
 def test_dar_as_state_dict(tmp_path, tree, pickled):
     root, images = tree
@@ -103,15 +112,34 @@ def test_dar_as_state_dict(tmp_path, tree, pickled):
     else:
         path = tmp_path / "dar.safetensors"  # which needs no trust
         save_file(weights, path)
-    values = grey(images)
-    low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
-    expected = given.resnet(weights, (values - low) / (high - low)).numpy()
+    expected = given.resnet(weights, dar_input(root, images)).numpy()
     trust = ["--trust", file_checksum(path)] if pickled else []
-    matrix, real, synth, embeddings = matrix_of(tmp_path, root, "dar", path, *trust)
+    matrix, real, synth, embeddings = matrix_of(tmp_path, root, "dar", path, "--evaluation_mode", *trust)
     for key, row in zip(images, expected, strict=True):
         np.testing.assert_allclose(embeddings[key], row, atol=2e-4)
     correlations = np.corrcoef([embeddings[key] for key in [*real, *synth]])[: len(real), len(real) :]
     np.testing.assert_allclose(matrix, correlations, atol=1e-3)
+
+
+@pytest.mark.parametrize("batch_size", [4, 5, 32])
+def test_dar_as_the_reference_uses_it(tmp_path, tree, batch_size):
+    """In training mode, batch by batch in the order of sorted keys; a smaller last batch has statistics of its own."""
+    root, images = tree
+    weights = given.filled(given.resnet_entries(width=4, features=16))
+    save_file(weights, tmp_path / "dar.safetensors")
+    ordered = sorted(images)
+    batches = dar_input(root, ordered).split(batch_size)
+    expected = torch.cat([given.resnet(weights, batch, training=True) for batch in batches]).numpy()
+    rows = dict(zip(ordered, expected, strict=True))
+    matrix, real, synth, embeddings = matrix_of(
+        tmp_path, root, "dar", tmp_path / "dar.safetensors", "--batch_size", str(batch_size)
+    )
+    for key, row in rows.items():
+        np.testing.assert_allclose(embeddings[key], row, atol=2e-4)
+    correlations = 1 - cdist([rows[key] for key in real], [rows[key] for key in synth], metric="correlation")
+    np.testing.assert_allclose(matrix, correlations, atol=1e-3)
+    steady = matrix_of(tmp_path, root, "dar", tmp_path / "dar.safetensors", "--evaluation_mode")[0]
+    assert np.abs(matrix.astype(float) - steady).max() > 0.1
 
 
 def clip_input(images, side):
@@ -133,19 +161,6 @@ def test_biomedclip_as_open_clip_publishes_it(tmp_path, tree):
     expected = given.vit(weights, clip_input(grey(images), 32), heads=2).numpy()
     found = matrix_of(tmp_path, root, "semdedup", path, "--trust", file_checksum(path))
     check(found, images, expected)
-
-
-def test_clip_of_transformers_from_a_folder(tmp_path, tree):
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    root, images = tree
-    small = CLIPVisionConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-                             image_size=32, patch_size=16, projection_dim=12)  # fmt: skip
-    model = CLIPVisionModelWithProjection(small).eval()
-    model.save_pretrained(tmp_path / "clip")
-    with torch.inference_mode():
-        expected = model(pixel_values=clip_input(grey(images), 32)).image_embeds.numpy()
-    check(matrix_of(tmp_path, root, "semdedup", tmp_path / "clip"), images, expected)
 
 
 def test_the_names_are_those_of_the_published_files():

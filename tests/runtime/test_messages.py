@@ -82,3 +82,15 @@ def test_details_are_for_the_log_file_only(tmp_path, capsys):
         logging.getLogger("deepssim").info("epoch %d", 3, extra={DETAILS: "peak memory 1 GB"})
     assert (tmp_path / "rule.log").read_text().endswith("INFO epoch 3; peak memory 1 GB\n")
     assert capsys.readouterr().err.endswith("INFO epoch 3\n")
+
+
+@pytest.mark.parametrize("name", ["file/below", "folder", "x" * 300])
+def test_a_path_that_cannot_be_opened_is_one_sentence(tmp_path, capsys, name):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SystemExit) as stop, log_to(None), short_errors():
+        (tmp_path / name).open("w")
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / name} cannot be written or read (" in error
+    assert len(error.splitlines()) == 1

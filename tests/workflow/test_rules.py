@@ -12,7 +12,10 @@ from tests.conftest import ROOT
 
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
 RULES = re.findall(r"^rule (\w+):", TEXT, re.MULTILINE)
-BY_HAND = {"score_pairs"}  # stages without a rule: the workflow scores whole matrices
+BY_HAND = {
+    "score_pairs",
+    "pack",
+}  # stages without a rule: the workflow scores whole matrices, and prepare_dataset packs
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,17 @@ from deepssim.metrics import METRICS as KNOWN_METRICS
 from deepssim.metrics import InputKind, chosen_metrics, needs_fit, require_usable_metrics
 from deepssim.runtime.hub import on_hub
 from deepssim.runtime.locks import register_run, wait_for_jobs
-from deepssim.runtime.progress import shorten_terminal
 from deepssim.runtime.provenance import fingerprint
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
+from deepssim.runtime.terminal import shorten_terminal
 from deepssim.runtime.threads import available_threads, training_threads
+from deepssim.stages.checks import require_startable
 
 try:
     _checked = parse_config(config)
     require_usable_metrics(_checked)
+    if workflow.is_main_process:
+        require_startable(_checked)
     config.update(as_settings(_checked))  # missing keys take their defaults
 except ConfigError as error:
     # A result among the files was meant as a file to make.
@@ -109,7 +112,7 @@ def pack_of(wildcards):
 
 def is_fitted(metric):
     """Say whether a metric's thresholds are fitted here."""
-    return needs_fit(MetricName(metric), config["published"].get(metric))
+    return needs_fit(MetricName(metric))
 
 
 def fitted_thresholds(wildcards):
