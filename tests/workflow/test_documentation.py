@@ -103,8 +103,8 @@ def study(checkout, results):
 
 
 def test_examples_run_as_printed(study):
-    """One after the other, as a reader tries them."""
-    for example in block_commands():
+    """One after the other, as a reader tries them, and each once."""
+    for example in {tuple(example.words): example for example in block_commands()}.values():
         start = begins(example, EXECUTED)
         if start and start == begins(example, [*EXECUTED, *ONLY_CHECKED]):
             found = run(study, example)
