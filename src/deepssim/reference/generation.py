@@ -8,25 +8,31 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from deepssim.config.base import as_settings
 from deepssim.config.choices import DatasetKind
 from deepssim.config.dataset import DatasetConfig
+from deepssim.config.generative import SynthesisConfig
 from deepssim.config.paper import PAPER_LDM, PAPER_VAE
 from deepssim.config.settings import Config, load_config, parse_config
-from deepssim.errors import ConfigError
+from deepssim.datasets import prepare
+from deepssim.datasets.tables import Split, keys_of, read_csv, read_images, write_csv
+from deepssim.errors import ConfigError, DataError
 from deepssim.generative import sampling
-from deepssim.generative.autoencoder import load_autoencoder, save_autoencoder
+from deepssim.generative.autoencoder import encode, load_autoencoder, save_autoencoder
 from deepssim.generative.checkpoints import load_any_autoencoder, load_any_unet, to_generative
+from deepssim.generative.conditioning import read_conditions
 from deepssim.generative.diffusion import condition_features, load_unet, size_divisor, trained_scale
 from deepssim.generative.latents import Latents, padding, read_latents
-from deepssim.images.keys import split_key, synthetic_key
-from deepssim.images.packs import read_pack
-from deepssim.images.tree import image_path, write_tree
+from deepssim.generative.losses import perceptual_loss
+from deepssim.images.keys import real_key, split_key, synthetic_key
+from deepssim.images.tree import image_path, is_whole_png, write_tree
+from deepssim.reference.training_files import AutoencoderFiles, DiffusionFiles
 from deepssim.runtime.devices import resolve_device
-from deepssim.runtime.outputs import atomic_outputs
+from deepssim.runtime.outputs import atomic_outputs, require_writable
 from deepssim.stages.dataset import prepare_dataset
 from deepssim.stages.latents import encode_latents
 from deepssim.stages.ldm import train_ldm
@@ -37,6 +43,11 @@ logger = logging.getLogger(__name__)
 _RECORDS_AT_A_TIME = 16
 
 
+def base_settings(config: str | None) -> Config:
+    """Return the settings of a config file, or the paper's."""
+    return load_config(config) if config else Config(vae=PAPER_VAE, ldm=PAPER_LDM)
+
+
 def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]) -> Config:
     """Return the settings of a command: the config file's or the paper's, with what the command line says.
 
@@ -45,7 +56,7 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
         dataset_csv: table with image_uid, image_path and split.
         changes: settings by section, the empty one for those outside of sections; None leaves a setting as it is.
     """
-    base = load_config(config) if config else Config(vae=PAPER_VAE, ldm=PAPER_LDM)
+    base = base_settings(config)
     dataset = base.dataset if config else DatasetConfig(image_size=None)
     dataset = dataset.with_changes(kind=DatasetKind.TABLE, path=dataset_csv, valid_fraction=0.0, holdout_fraction=0.0)
     settings = as_settings(base.with_changes(dataset=dataset))
@@ -60,22 +71,29 @@ def ldm_train_vae(*, dataset_csv: str, output_dir: str, config: Config, threads:
 
     Args:
         dataset_csv: table with `image_uid`, `image_path` and `split`; the settings name it too.
-        output_dir: folder for `models/autoencoder.pth` and `.safetensors`, `history.csv`, `plots/reconstructions.png`.
+        output_dir: folder for `models/autoencoder.pth` and `.safetensors`, `training.csv`, `plots/reconstructions.png` and the
+            reference's files (`AutoencoderFiles`).
         config: all settings.
         threads: processor threads.
+
+    Raises:
+        ConfigError: if the perceptual term lacks packages or weights, before any image is read.
     """
+    require_writable(output_dir, "--output_dir")
+    perceptual_loss(config.vae.perceptual)
     place = Path(output_dir)
     images, pack = _dataset(place, config, threads)
     outputs = {
         "weights": place / "models" / "autoencoder.safetensors",
-        "history": place / "history.csv",
+        "history": place / "training.csv",
         "reconstructions": place / "plots" / "reconstructions.png",
         "exported": place / "models" / "autoencoder.pth",
     }
     with atomic_outputs(outputs) as files:
         exported = files.pop("exported")
         arguments: dict[str, Any] = {"images": images, "pack": pack, "vae": config.vae, **files}
-        train_vae(**arguments, **_hardware(config))
+        observers = [AutoencoderFiles(place, config.vae, to_generative)]
+        train_vae(**arguments, observers=observers, **_hardware(config))
         torch.save(to_generative(load_autoencoder(files["weights"])), exported)
 
 
@@ -94,30 +112,35 @@ def ldm_train_diff(
 
     Args:
         dataset_csv: as for `ldm_train_vae`, with the columns that the conditioning needs.
-        output_dir: folder for `models/unet.pth` and `.safetensors`, `history.csv`, `train-used.csv`, `plots/`.
+        output_dir: folder for `models/unet.pth` and `.safetensors`, `training.csv`, `train-used.csv`, `copies.csv`, `plots/`
+            and the reference's files (`DiffusionFiles`).
         aekl_ckpt: autoencoder.
         diff_ckpt: diffusion model to start from, or None.
         latent_shape, vae_space_shape: expected shapes, which are checked; None to skip the check.
         config: all settings.
         threads: processor threads.
     """
+    require_writable(output_dir, "--output_dir")
     place = Path(output_dir)
     images, pack = _dataset(place, config, threads)
     autoencoder, latents = _latents(place, images, pack, aekl_ckpt, config, latent_shape, vae_space_shape)
     outputs = {
         "weights": place / "models" / "unet.safetensors",
-        "history": place / "history.csv",
+        "history": place / "training.csv",
         "samples": place / "plots" / "samples.png",
-        "train_used": place / "train-used.csv",
+        "train_used": place / "copies.csv",
+        "rows_used": place / "train-used.csv",
         "exported": place / "models" / "unet.pth",
     }
     with atomic_outputs(outputs) as files:
-        exported = files.pop("exported")
+        exported, rows_used = files.pop("exported"), files.pop("rows_used")
         arguments: dict[str, Any] = {
             "images": images, "pack": pack, "latents": latents, "autoencoder": autoencoder, "initial": diff_ckpt,
             "ldm": config.ldm, **files,
         }  # fmt: skip
-        train_ldm(**arguments, **_hardware(config))
+        observers = [DiffusionFiles(place, to_generative)]
+        train_ldm(**arguments, observers=observers, **_hardware(config))
+        _write_rows_used(rows_used, dataset_csv, files["train_used"])
         torch.save(to_generative(load_unet(files["weights"])[0]), exported)
 
 
@@ -141,36 +164,81 @@ def ldm_generate(
         output_path: folder of the image tree.
         diff_ckpt: diffusion model.
     """
-    place = Path(output_path)
-    working = place / ".deepssim"  # no record can have this name
-    images, pack = _dataset(working, config, threads)
-    autoencoder, latents_file = _latents(working, images, pack, aekl_ckpt, config, latent_shape, vae_space_shape)
-    latents, real = read_latents(latents_file), read_pack(pack)
+    require_writable(output_path, "--output_path")
+    place, device = Path(output_path), resolve_device(config.device)
+    # In memory only: the reference takes every file of the tree for an image, and a killed run leaves no patients behind.
+    table, real = prepare.prepare_dataset(config.dataset, seed=config.seed, threads=threads, splits_as_given=True)
+    decoder = load_any_autoencoder(aekl_ckpt, config.vae)[0]
+    conditions = read_conditions(table, config.ldm.conditioning, config.ldm.condition_columns, source=dataset_csv)
+    latents = Latents(encode(decoder, real, device=device), real.keys, 1.0, conditions)
+    _check_shapes(latents, config, latent_shape, vae_space_shape)
     unet, options = load_any_unet(diff_ckpt, config.ldm, latents.shape[0], condition_features(latents, config.ldm))
     # The scale belongs to the model's training images; state dicts of other programs were trained without one.
     latents = dataclasses.replace(latents, scale=trained_scale(diff_ckpt) or 1.0)
     condition_features(latents, options)  # weights of this program know their conditioning
     count = config.synthesis.images_per_record
     records = [split_key(key)[0] for key in real.keys]
-    last = {record: image_path(place, synthetic_key(record, count - 1)) for record in records}
-    wanted = [record for record in records if not last[record].exists()]
-    if len(wanted) < len(records):
-        logger.info("%d of %d records already have all their images", len(records) - len(wanted), len(records))
-    decoder = load_autoencoder(autoencoder)
-    for start in tqdm(range(0, len(wanted), _RECORDS_AT_A_TIME), desc="records", unit="part", disable=None):
-        part = wanted[start : start + _RECORDS_AT_A_TIME]
+    wanted = [record for record in records if not _is_complete(place, record, count)]
+    done = len(records) - len(wanted)
+    if done:
+        logger.info("%d of %d records already have all their images", done, len(records))
+    at_a_time, options_of_batch = _parts(len(records), count, config.synthesis)
+    for start in tqdm(range(0, len(wanted), at_a_time), desc="records", unit="part", disable=None):
+        part = wanted[start : start + at_a_time]
         generated = sampling.generate(
             [synthetic_key(record, number) for record in part for number in range(count)],
             unet,
             decoder,
             latents=latents,
             ldm=options,
-            options=config.synthesis,
+            options=options_of_batch,
             seed=config.seed,
-            device=resolve_device(config.device),
+            device=device,
             bit_depth=config.dataset.bit_depth,
         )
         write_tree(place, real, generated)
+        done += len(part)
+        logger.info("%d of %d records have their images", done, len(records))
+
+
+def _is_complete(place: Path, record: str, count: int) -> bool:
+    """Return whether a record's images are all in the tree; an interruption may have left an unfinished one."""
+    keys = [real_key(record), *(synthetic_key(record, number) for number in range(count))]
+    return all(is_whole_png(image_path(place, key)) for key in keys)
+
+
+def _parts(records: int, count: int, options: SynthesisConfig) -> tuple[int, SynthesisConfig]:
+    """Divide the images of all records into parts and batches of about equal size, so that hardly any batch is padded.
+
+    The sizes do not depend on how many records are done already, so that a resumed run rounds as an uninterrupted one does.
+
+    Returns:
+        Records per part, and the options with their batch size.
+    """
+    at_a_time = -(-records // -(-records // _RECORDS_AT_A_TIME))
+    images = at_a_time * count
+    return at_a_time, options.with_changes(batch_size=-(-images // -(-images // options.batch_size)))
+
+
+def _write_rows_used(path: str, dataset_csv: str, copies_csv: str) -> None:
+    """Write the rows of the dataset's table that were trained on, each as often as it occurred in an epoch.
+
+    Args:
+        path: CSV to write, with all columns of the table.
+        dataset_csv: the table.
+        copies_csv: `key` and `copies` of the training images.
+    """
+    table, used = read_csv(dataset_csv, needs=("image_uid",)), read_csv(copies_csv, needs=("key", "copies"))
+    place_of = {str(uid): row for row, uid in enumerate(table["image_uid"])}
+    uids = [split_key(key)[0] for key in used["key"]]
+    rows = []
+    for uid in uids:
+        named = uid
+        while named not in place_of:  # the slices of a volume have their number added to its uid
+            named = named.rpartition("_")[0]
+        rows.append(place_of[named])
+    repeated = table.iloc[np.repeat(rows, used["copies"])]
+    write_csv(path, repeated.assign(image_uid=np.repeat(uids, used["copies"])))
 
 
 def _hardware(config: Config) -> dict[str, Any]:
@@ -182,7 +250,9 @@ def _dataset(place: Path, config: Config, threads: int) -> tuple[str, str]:
     """Make image table and pack."""
     files = {"images": place / "images.csv", "pack": place / "real.h5"}
     with atomic_outputs(files) as outputs:
-        prepare_dataset(**outputs, dataset=config.dataset, seed=config.seed, threads=threads)
+        prepare_dataset(**outputs, dataset=config.dataset, seed=config.seed, threads=threads, splits_as_given=True)
+        if not keys_of(read_images(outputs["images"]), Split.TRAIN):
+            raise DataError(f"{config.dataset.path}: no row has the split 'train'; give it to those to train on")
     return str(files["images"]), str(files["pack"])
 
 

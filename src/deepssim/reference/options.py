@@ -23,6 +23,17 @@ class Option:
     setting: str | None = None  # where in the config it goes: "section.name"
 
 
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return a function that parses a whole number which must not be smaller than `minimum`."""
+
+    def parse(text: str) -> int:
+        if not text.strip().lstrip("+-").isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
+        return int(text)
+
+    return parse
+
+
 def add_option(command: argparse.ArgumentParser, name: str, option: Option) -> None:
     """Add an option under both spellings.
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from deepssim.errors import ConfigError
+
 
 @contextmanager
 def atomic_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
@@ -34,6 +36,25 @@ def atomic_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
         for folder in sorted(new, key=lambda folder: len(folder.parts), reverse=True):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def require_writable(folder: str | Path, option: str) -> None:
+    """Check, before hours of computing, that files can be written to a folder, which need not exist yet.
+
+    Args:
+        folder: folder for outputs.
+        option: what names it, for messages.
+
+    Raises:
+        ConfigError: if it is a file, lies below one, or may not be written to.
+    """
+    existing = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"{option} is {str(folder)!r}, but {existing} is a file; name a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{option} is {str(folder)!r}, but {existing} cannot be written to; change its permissions or name another folder"
+        )
 
 
 def remove_path(path: Path) -> None:
