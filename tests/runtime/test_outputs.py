@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deepssim.errors import DataError
-from deepssim.runtime.outputs import atomic_outputs
+from deepssim.errors import ConfigError, DataError
+from deepssim.runtime.outputs import atomic_outputs, require_writable
 
 
 def test_outputs_appear_only_at_the_end(tmp_path):
@@ -55,3 +55,14 @@ def test_a_folder_replaces_the_one_before(tmp_path):
     with atomic_outputs({"tree": tmp_path / "tree"}) as outputs:
         Path(outputs["tree"], "sub").mkdir(parents=True)
     assert [path.name for path in (tmp_path / "tree").iterdir()] == ["sub"]
+
+
+def test_an_unusable_output_folder_is_named(tmp_path, monkeypatch):
+    require_writable(tmp_path / "a" / "b", "--out")  # may be made later
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"--out is .*file/x', but .*/file is a file"):
+        require_writable(tmp_path / "file" / "x", "--out")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(ConfigError, match=f"{tmp_path} cannot be written to"):
+        require_writable(tmp_path / "a", "--out")
+    assert not (tmp_path / "a").exists()

@@ -156,8 +156,8 @@ def locate_files(names: Sequence[str], table: Path, *, required: bool = True) ->
         DataError: if files are required and missing.
     """
     beside, here = [table.parent / name for name in names], [Path(name) for name in names]
-    rows = {row for row, path in enumerate(beside) if path.exists()}
-    elsewhere = {row for row, path in enumerate(here) if path != beside[row] and path.exists()}
+    rows = {row for row, path in enumerate(beside) if _exists(path)}
+    elsewhere = {row for row, path in enumerate(here) if path != beside[row] and _exists(path)}
     missing = [row for row in range(len(names)) if row not in rows | elsewhere]
     if required and missing:
         first = dict.fromkeys((str(beside[missing[0]]), str(here[missing[0]].absolute())))
@@ -173,6 +173,13 @@ def locate_files(names: Sequence[str], table: Path, *, required: bool = True) ->
             "table are read", table, len(twice), len(names), printable(names[twice[0]]),
         )  # fmt: skip
     return [here[row] if row in elsewhere - rows else beside[row] for row in range(len(names))]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name longer than any file's
+        return False
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:

@@ -8,7 +8,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -19,7 +18,7 @@ from deepssim.config.generative import SynthesisConfig
 from deepssim.config.paper import PAPER_LDM, PAPER_VAE
 from deepssim.config.settings import Config, load_config, parse_config
 from deepssim.datasets import prepare
-from deepssim.datasets.tables import Split, keys_of, read_csv, read_images, write_csv
+from deepssim.datasets.tables import Split, keys_of, read_images
 from deepssim.errors import ConfigError, DataError
 from deepssim.generative import sampling
 from deepssim.generative.autoencoder import encode, load_autoencoder, save_autoencoder
@@ -30,7 +29,7 @@ from deepssim.generative.latents import Latents, padding, read_latents
 from deepssim.generative.losses import perceptual_loss
 from deepssim.images.keys import real_key, split_key, synthetic_key
 from deepssim.images.tree import image_path, is_whole_png, write_tree
-from deepssim.reference.training_files import AutoencoderFiles, DiffusionFiles
+from deepssim.reference.training_files import AutoencoderFiles, DiffusionFiles, write_rows_used
 from deepssim.runtime.devices import resolve_device
 from deepssim.runtime.outputs import atomic_outputs, require_writable
 from deepssim.stages.dataset import prepare_dataset
@@ -140,7 +139,13 @@ def ldm_train_diff(
         }  # fmt: skip
         observers = [DiffusionFiles(place, to_generative)]
         train_ldm(**arguments, observers=observers, **_hardware(config))
-        _write_rows_used(rows_used, dataset_csv, files["train_used"])
+        write_rows_used(rows_used, dataset_csv, files["train_used"])
+        scale = trained_scale(files["weights"]) or 1.0
+        if scale != 1:
+            logger.warning(
+                "the model was trained on latents multiplied by %.6g (ldm.scale_latents), which no .pth file records; generate "
+                "with %s", scale, outputs["weights"],
+            )  # fmt: skip
         torch.save(to_generative(load_unet(files["weights"])[0]), exported)
 
 
@@ -220,27 +225,6 @@ def _parts(records: int, count: int, options: SynthesisConfig) -> tuple[int, Syn
     return at_a_time, options.with_changes(batch_size=-(-images // -(-images // options.batch_size)))
 
 
-def _write_rows_used(path: str, dataset_csv: str, copies_csv: str) -> None:
-    """Write the rows of the dataset's table that were trained on, each as often as it occurred in an epoch.
-
-    Args:
-        path: CSV to write, with all columns of the table.
-        dataset_csv: the table.
-        copies_csv: `key` and `copies` of the training images.
-    """
-    table, used = read_csv(dataset_csv, needs=("image_uid",)), read_csv(copies_csv, needs=("key", "copies"))
-    place_of = {str(uid): row for row, uid in enumerate(table["image_uid"])}
-    uids = [split_key(key)[0] for key in used["key"]]
-    rows = []
-    for uid in uids:
-        named = uid
-        while named not in place_of:  # the slices of a volume have their number added to its uid
-            named = named.rpartition("_")[0]
-        rows.append(place_of[named])
-    repeated = table.iloc[np.repeat(rows, used["copies"])]
-    write_csv(path, repeated.assign(image_uid=np.repeat(uids, used["copies"])))
-
-
 def _hardware(config: Config) -> dict[str, Any]:
     """Return what every training takes beside its own section."""
     return {name: getattr(config, name) for name in ("seed", "device", "devices", "nodes", "tracking")}
@@ -251,8 +235,14 @@ def _dataset(place: Path, config: Config, threads: int) -> tuple[str, str]:
     files = {"images": place / "images.csv", "pack": place / "real.h5"}
     with atomic_outputs(files) as outputs:
         prepare_dataset(**outputs, dataset=config.dataset, seed=config.seed, threads=threads, splits_as_given=True)
-        if not keys_of(read_images(outputs["images"]), Split.TRAIN):
+        table = read_images(outputs["images"])
+        used = len(keys_of(table, Split.TRAIN, Split.VALID))
+        if not keys_of(table, Split.TRAIN):
             raise DataError(f"{config.dataset.path}: no row has the split 'train'; give it to those to train on")
+        if used < len(table):
+            logger.info(
+                "%d of %d images are of other splits than train and valid, and not used", len(table) - used, len(table)
+            )
     return str(files["images"]), str(files["pack"])
 
 

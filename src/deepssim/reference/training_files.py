@@ -1,4 +1,4 @@
-"""Files that the reference code writes while it trains: weights of epochs, histories, pictures.
+"""Files that the reference code writes while it trains: weights of epochs, histories, pictures, the rows used.
 
 Not here: the training (generative/), the weights at its end (generation.py).
 
@@ -17,6 +17,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from deepssim.config.generative import VaeConfig
+from deepssim.datasets.tables import read_csv, write_csv
+from deepssim.images.keys import split_key
 from deepssim.images.sheets import save_grid
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.training.callbacks import TRAIN_LOSS, VALID_LOSS, kept_weights, picture_path
@@ -138,6 +140,27 @@ class DiffusionFiles(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.rows = state["best"], list(state["rows"])
+
+
+def write_rows_used(path: str, dataset_csv: str, copies_csv: str) -> None:
+    """Write the rows of the dataset's table that were trained on, each as often as it occurred in an epoch.
+
+    Args:
+        path: CSV to write, with all columns of the table.
+        dataset_csv: the table.
+        copies_csv: `key` and `copies` of the training images.
+    """
+    table, used = read_csv(dataset_csv, needs=("image_uid",)), read_csv(copies_csv, needs=("key", "copies"))
+    place_of = {str(uid): row for row, uid in enumerate(table["image_uid"])}
+    uids = [split_key(key)[0] for key in used["key"]]
+    rows = []
+    for uid in uids:
+        named = uid
+        while named not in place_of:  # the slices of a volume have their number added to its uid
+            named = named.rpartition("_")[0]
+        rows.append(place_of[named])
+    repeated = table.iloc[np.repeat(rows, used["copies"])]
+    write_csv(path, repeated.assign(image_uid=np.repeat(uids, used["copies"])))
 
 
 def _save(place: Path, name: str, epoch: int, weights: Mapping[str, Tensor]) -> None:
