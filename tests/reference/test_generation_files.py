@@ -168,7 +168,7 @@ def test_an_interrupted_generation_continues_and_leaves_nothing_else(
     dataset, narrow, autoencoder, unet, tmp_path, monkeypatch, capsys
 ):
     whole, tree = tmp_path / "whole", tmp_path / "tree"
-    monkeypatch.setattr(generation, "_RECORDS_AT_A_TIME", 2)
+    monkeypatch.setattr(generation, "_IMAGES_AT_A_TIME", 6)  # two records
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     _generate(dataset, narrow, autoencoder, unet, whole, "--n_gen_per_record", "3")

@@ -88,8 +88,7 @@ Source of the real images:
 - folder: files in the folder `path` and its subfolders: pictures (PNG, JPEG, TIFF, WebP, ...), arrays (NumPy, \
 HDF5, PyTorch), DICOM (with or without extension) and volumes; frames, pages and slices become one image each
 - table: CSV file `path` with columns image_uid and image_path (relative to the CSV file, or else to the working \
-directory) and, if available, subject, \
-split (train, valid or holdout) and covariates; files as for folder
+directory) and, if available, subject, split (train, valid or holdout) and covariates; files as for folder
 - volumes: as folder, but only volumes (NIfTI, Analyze, MGH, MINC, NRRD, MetaImage)""",
     )
     path: str | None = Field(None, description="folder or CSV file; null for virtual patients")

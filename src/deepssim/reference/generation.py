@@ -5,6 +5,7 @@ Each makes the same files as the reference's script, and calls the stages that t
 
 import dataclasses
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ from deepssim.stages.vae import train_vae
 
 logger = logging.getLogger(__name__)
 
-_RECORDS_AT_A_TIME = 16
+_IMAGES_AT_A_TIME = 128  # generated before they are written
+_SECONDS_BETWEEN_MESSAGES = 60
 
 
 def base_settings(config: str | None) -> Config:
@@ -187,6 +189,7 @@ def ldm_generate(
     done = len(records) - len(wanted)
     if done:
         logger.info("%d of %d records already have all their images", done, len(records))
+    told = time.monotonic()
     at_a_time, options_of_batch = _parts(len(records), count, config.synthesis)
     for start in tqdm(range(0, len(wanted), at_a_time), desc="records", unit="part", disable=None):
         part = wanted[start : start + at_a_time]
@@ -203,7 +206,9 @@ def ldm_generate(
         )
         write_tree(place, real, generated)
         done += len(part)
-        logger.info("%d of %d records have their images", done, len(records))
+        if done == len(records) or time.monotonic() - told > _SECONDS_BETWEEN_MESSAGES:
+            told = time.monotonic()
+            logger.info("%d of %d records have their images", done, len(records))
 
 
 def _is_complete(place: Path, record: str, count: int) -> bool:
@@ -220,7 +225,7 @@ def _parts(records: int, count: int, options: SynthesisConfig) -> tuple[int, Syn
     Returns:
         Records per part, and the options with their batch size.
     """
-    at_a_time = -(-records // -(-records // _RECORDS_AT_A_TIME))
+    at_a_time = -(-records // -(-records // max(1, _IMAGES_AT_A_TIME // count)))
     images = at_a_time * count
     return at_a_time, options.with_changes(batch_size=-(-images // -(-images // options.batch_size)))
 

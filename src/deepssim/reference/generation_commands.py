@@ -10,7 +10,7 @@ from typing import Any
 from deepssim.config.choices import Conditioning, Device, Duplication, Perceptual
 from deepssim.errors import ConfigError
 from deepssim.reference.options import Option, add_option, at_least
-from deepssim.runtime.threads import set_threads
+from deepssim.runtime.threads import available_threads, set_threads
 
 
 def _shape(text: str) -> str:
@@ -106,7 +106,8 @@ def add_reference_commands(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    threads = max(1, options.n_workers)  # 0 means no worker beside the program itself, as in the reference
+    # 0 means no worker beside the program itself, as in the reference; more than there are only wait.
+    threads = min(max(1, options.n_workers), available_threads())
     set_threads(threads)
     from deepssim.reference import generation as reference
 
