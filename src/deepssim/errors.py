@@ -3,7 +3,7 @@
 Not here: programming errors, which remain ordinary exceptions with a traceback.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,27 @@ class DataError(DeepssimError):
 
 class NotAnImage(DataError):
     """A file holds no images by its nature, such as a DICOMDIR or a table: nothing is missed by leaving it out."""
+
+
+_MOST_LISTED = 20
+
+
+def joined(sentences: Sequence[str], what: str) -> str:
+    """Return one sentence as it is, and several as a list, one per line, under their number.
+
+    Args:
+        sentences: at least one.
+        what: words that follow the number, such as "settings are not usable".
+    """
+    if len(sentences) == 1:
+        return sentences[0]
+    more = [f"and {len(sentences) - _MOST_LISTED} more"] if len(sentences) > _MOST_LISTED else []
+    return "\n  ".join([f"{len(sentences)} {what}:", *sentences[:_MOST_LISTED], *more])
+
+
+def quoted(text: str) -> str:
+    """Return text in quotes as the user wrote it; with escapes only where it cannot be shown."""
+    return f"'{text}'" if text.isprintable() else repr(text)
 
 
 @contextmanager

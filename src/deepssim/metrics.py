@@ -5,7 +5,7 @@ stage that only compares embeddings must not wait for networks to be imported.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from typing import Any
 
 from deepssim.config.choices import Device, MetricName
 from deepssim.config.settings import Config
-from deepssim.errors import ConfigError
+from deepssim.errors import ConfigError, joined
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
 from deepssim.runtime.hub import on_hub
 from deepssim.similarity.tiles import Comparison
@@ -41,7 +41,8 @@ class Metric:
         trained_here: whether the workflow trains the encoder where no weights are given.
         advice: where to get published weights, for messages.
         thresholds: published ones; None where there are none.
-        of_weights: whether the thresholds hold for the published weights only; an encoder trained here needs its own.
+        of_reference: whether the thresholds hold only for scores that the reference code computes, as `compute-matrix` does, since
+            it uses the encoder in another way than the workflow.
         score_range: lowest and highest possible score.
     """
 
@@ -53,7 +54,7 @@ class Metric:
     trained_here: bool = False
     advice: str = ""
     thresholds: Thresholds | None
-    of_weights: bool = False
+    of_reference: bool = False
     score_range: tuple[float, float]
 
     @property
@@ -74,15 +75,27 @@ def require_usable_metrics(config: Config) -> None:
     Raises:
         ConfigError: if a listed metric needs published weights, or weights that section `published` names are missing.
     """
+    found = list(unusable_metrics(config))
+    if found:
+        raise ConfigError(joined(found, "metrics cannot be used"))
+
+
+def unusable_metrics(config: Config) -> Iterator[str]:
+    """Yield a sentence for every metric of a run that lacks the weights it needs.
+
+    Args:
+        config: all settings.
+    """
     for metric in METRICS.values():
         weights = getattr(config.published, metric.name.value, None)
         if weights is not None:
-            require_weights(metric.name, weights)
+            try:
+                require_weights(metric.name, weights)
+            except ConfigError as error:
+                yield str(error)
         elif metric.name in config.evaluation.metrics and metric.needs_published_weights:
             name = metric.name.value
-            raise ConfigError(
-                f"metric {name!r} needs published weights; {metric.advice} and name it in published.{name}"
-            )
+            yield f"metric {name!r} needs published weights; {metric.advice} and name it in published.{name}"
 
 
 def require_weights(name: MetricName, weights: str) -> None:
@@ -110,15 +123,14 @@ def chosen_metrics(listed: list[str], published: dict[str, Any]) -> list[str]:
     return [name.value for name in METRICS if name in listed or published.get(name.value)]
 
 
-def needs_fit(name: MetricName, weights: str | None) -> bool:
-    """Return whether thresholds must be fitted on labelled pairs, because none are published for these weights.
+def needs_fit(name: MetricName) -> bool:
+    """Return whether the workflow must fit thresholds on labelled pairs, because none are published for its scores.
 
     Args:
         name: of the metric.
-        weights: published weights, None for an encoder that is trained here.
     """
     metric = METRICS[name]
-    return metric.thresholds is None or (metric.of_weights and weights is None)
+    return metric.thresholds is None or metric.of_reference
 
 
 def _ssim(real, synthetic, threads, device, options=None):  # type: ignore[no-untyped-def]
@@ -176,10 +188,10 @@ def _embed_chen(*arguments):  # type: ignore[no-untyped-def]
     return embed_chen(*arguments)
 
 
-def _embed_dar(*arguments):  # type: ignore[no-untyped-def]
+def _embed_dar(*arguments, **options):  # type: ignore[no-untyped-def]
     from deepssim.encoders.dar import embed
 
-    return embed(*arguments)
+    return embed(*arguments, **options)
 
 
 def _embed_semdedup(*arguments):  # type: ignore[no-untyped-def]
@@ -215,7 +227,6 @@ METRICS = {
             embed=_embed_chen,
             advice="download a TorchScript file of SSCD from github.com/facebookresearch/sscd-copy-detection",
             thresholds=Thresholds(low=0.40, high=0.60),
-            of_weights=True,
             score_range=(-1.0, 1.0),
         ),
         Metric(  # arXiv:2402.01054; it tells duplicates from the rest only
@@ -227,7 +238,7 @@ METRICS = {
             trained_here=True,
             advice="download the state dict from huggingface.co/antonioscardace/deepssim",
             thresholds=Thresholds(low=0.8030425, high=0.8030425),
-            of_weights=True,
+            of_reference=True,  # BatchNorm in training mode, see encoders/dar.py
             score_range=(-1.0, 1.0),
         ),
         Metric(
@@ -241,7 +252,6 @@ METRICS = {
                 "or take a CLIP model of transformers,"
             ),
             thresholds=Thresholds(low=_below(0.97), high=_below(0.99905)),
-            of_weights=True,
             score_range=(-1.0, 1.0),
         ),
         Metric(

@@ -13,7 +13,7 @@ def message_for(settings):
         parse_config(settings)
     text = str(caught.value)
     assert len(text) < 1000
-    assert "\n" not in text
+    assert ("\n" in text) is (" settings are not usable:" in text)  # else one sentence
     return text
 
 
@@ -119,15 +119,45 @@ def test_guidance_is_usable_with_a_model_trained_for_it():
     assert parse_config({"ldm": ldm, "synthesis": {"guidance_scale": 2}}).synthesis.guidance_scale == 2
 
 
-def test_several_errors_are_counted():
-    assert message_for({"vae": {"epochs": 0, "passes": 0}, "seed": -1}) == (
-        "seed is -1; it must be greater than or equal to 0 (and 2 more)"
-    )
+def test_all_problems_are_listed_at_once_those_of_one_section_too():
+    settings = {
+        "vae": {"epochs": 0, "passes": 0}, "seed": -1, "ldm": {"norm_groups": 7, "beta_start": 0.5},
+        "dataset": {"kind": "folder", "valid_fraction": 0.6, "holdout_fraction": 0.6},
+    }  # fmt: skip
+    assert message_for(settings).split("\n  ") == [
+        "7 settings are not usable:",
+        "dataset.kind is 'folder' but dataset.path is not set; name the folder or CSV file",
+        "dataset.valid_fraction 0.6 and dataset.holdout_fraction 0.6 leave no subjects for training; their sum must be below 1",
+        "ldm.norm_groups 7 does not divide the entry 48 of ldm.channels",
+        "ldm.beta_start 0.5 must be below ldm.beta_end 0.0205",
+        "seed is -1; it must be greater than or equal to 0",
+        "vae.epochs is 0; it must be greater than or equal to 1",
+        "vae.passes is 0; it must be greater than or equal to 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dataset": {"image_size": [50, 50]}}, "images of 50x50 cannot be halved 3 times by the autoencoder; set "
+         "dataset.image_size to multiples of 8 or give vae.channels fewer entries"),
+        ({"vae": {"adversarial_weight": 0.1, "discriminator_layers": 5}}, "images of 48x48 are too small for a discriminator "
+         "of 5 layers, which needs 96x96; lower vae.discriminator_layers or set vae.adversarial_weight to 0"),
+        ({"dataset": {"image_size": None}}, "dataset.image_size is null, but virtual patients need a size; set it, for example "
+         "[64, 64]"),
+    ],
+)  # fmt: skip
+def test_sizes_that_no_network_takes_are_found_without_an_image(settings, message):
+    assert message_for(settings) == message
+
+
+def test_an_audit_trains_no_autoencoder():
+    assert parse_config({"dataset": {"image_size": [50, 50]}, "audit": {"real": "a", "synthetic": "b"}})
 
 
 def test_a_misspelt_key_comes_before_unusable_values_of_its_section():
     text = message_for({"vae": {"batch_size": 0, "epoch": 3}})
-    assert text == "'epoch' is not a setting of section 'vae'; did you mean 'epochs'? (and 1 more)"
+    assert text.split("\n  ")[1] == "'epoch' is not a setting of section 'vae'; did you mean 'epochs'?"
 
 
 def test_an_unusable_entry_does_not_count_as_a_missing_one():

@@ -52,7 +52,7 @@ def test_code_cannot_make_an_unusable_section(values):
 
 
 def test_contradictions_are_found_in_code_too():
-    with pytest.raises(ConfigError, match="vae.norm_groups 7 does not divide"):
+    with pytest.raises(ValidationError, match="vae.norm_groups 7 does not divide"):
         VaeConfig(norm_groups=7)
 
 
@@ -98,7 +98,7 @@ def test_strength_is_bounded_where_more_makes_no_sense(kind):
         assert DistortionConfig(kind=kind, strength=1000.0).strength == 1000
         return
     assert DistortionConfig(kind=kind, strength=most).strength == most
-    with pytest.raises(ConfigError, match=f"of distortion '{kind.value}' is too large"):
+    with pytest.raises(ValidationError, match=f"of distortion '{kind.value}' is too large"):
         DistortionConfig(kind=kind, strength=1.01 * most)
 
 

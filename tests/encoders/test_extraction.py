@@ -6,9 +6,11 @@ import torch
 from torch import nn
 
 from deepssim.config.choices import Precision
+from deepssim.config.encoders import EncoderConfig
 from deepssim.encoders import extraction
+from deepssim.encoders.deepssim import DeepSSIM
 from deepssim.encoders.extraction import extract
-from deepssim.errors import DataError
+from deepssim.errors import ConfigError, DataError
 from deepssim.images.packs import ImagePack, open_pack, write_pack
 from deepssim.runtime.devices import computes_bfloat16
 
@@ -46,6 +48,61 @@ def test_an_open_pack_gives_the_same(packs, tmp_path, network):
         np.testing.assert_array_equal(
             extract(network, images, device=CPU, batch_size=5, precision=Precision.FLOAT32), expected
         )
+
+
+class Counting(nn.Module):
+    """Embeds an image as its mean and records the sizes of the batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def forward(self, images):
+        self.sizes.append(len(images))
+        return images.mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"),
+    [
+        (4, 64, [8]),
+        (4, 10**6, [8]),
+        (20, 16, [16, 8]),
+        (20, 64, [24]),
+        (4, 3, [3, 3]),
+        (2, 1, [1, 1]),
+        (300, 10**6, [256, 48]),
+    ],
+)
+def test_few_images_are_not_filled_up_to_a_whole_batch(random, count, batch_size, sizes):
+    network = Counting()
+    pack = ImagePack(random.integers(0, 256, (count, 4, 4), np.uint8), [str(number) for number in range(count)])
+    values = extract(network, pack, device=CPU, batch_size=batch_size, precision=Precision.FLOAT32)
+    assert network.sizes == sizes
+    np.testing.assert_allclose(values[:, 0], pack.images.mean(axis=(1, 2)) / 255, rtol=1e-5)
+
+
+def test_on_a_gpu_every_batch_has_the_same_size():
+    assert [extraction._filled_size(count, 256, torch.device("cuda")) for count in (1, 4, 255, 256)] == [256] * 4
+
+
+def test_an_embedding_depends_neither_on_batch_size_nor_on_the_number_of_images(random):
+    torch.manual_seed(0)
+    network = DeepSSIM(EncoderConfig(canonicalize=False, ssim_features=False, embedding_features=16))
+    pack = ImagePack(random.integers(0, 256, (20, 32, 32), np.uint8), [str(number) for number in range(20)])
+    few = pack.select(pack.keys[:3])
+    every = extract(network, pack, device=CPU, batch_size=8, precision=Precision.FLOAT32)
+    assert np.ptp(every, axis=0).min() > 1e-3
+    for batch_size in (1, 4, 8, 32, 1000):
+        for chosen in (pack, few):
+            found = extract(network, chosen, device=CPU, batch_size=batch_size, precision=Precision.FLOAT32)
+            np.testing.assert_allclose(found, every[: len(found)], atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_needs_an_image(packs, network, batch_size):
+    with pytest.raises(ConfigError, match=f"batch_size is {batch_size}; at least one image"):
+        extract(network, packs[1], device=CPU, batch_size=batch_size, precision=Precision.FLOAT32)
 
 
 def cosines(values) -> np.ndarray:

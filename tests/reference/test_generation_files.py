@@ -16,7 +16,7 @@ from deepssim.config.paper import PAPER_VAE
 from deepssim.config.settings import load_config
 from deepssim.generative.checkpoints import load_any_unet
 from deepssim.images.tree import find_images
-from deepssim.reference import generation
+from deepssim.reference import continued_tree, generation
 from tests.reference.test_generation_commands import autoencoder, dataset, narrow  # noqa: F401
 
 
@@ -168,7 +168,7 @@ def test_an_interrupted_generation_continues_and_leaves_nothing_else(
     dataset, narrow, autoencoder, unet, tmp_path, monkeypatch, capsys
 ):
     whole, tree = tmp_path / "whole", tmp_path / "tree"
-    monkeypatch.setattr(generation, "_IMAGES_AT_A_TIME", 6)  # two records
+    monkeypatch.setattr(continued_tree, "_IMAGES_AT_A_TIME", 6)  # two records
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     _generate(dataset, narrow, autoencoder, unet, whole, "--n_gen_per_record", "3")

@@ -12,10 +12,13 @@ from deepssim.runtime.hub import on_hub
 from deepssim.runtime.locks import register_run, wait_for_jobs
 from deepssim.runtime.provenance import fingerprint
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
+from deepssim.stages.checks import require_startable
 
 try:
     _checked = parse_config(config)
     require_usable_metrics(_checked)
+    if workflow.is_main_process:
+        require_startable(_checked)
     config.update(as_settings(_checked))  # missing keys take their defaults
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -88,7 +91,7 @@ def pack_of(wildcards):
 
 def is_fitted(metric):
     """Say whether a metric's thresholds are fitted here."""
-    return needs_fit(MetricName(metric), config["published"].get(metric))
+    return needs_fit(MetricName(metric))
 
 
 def fitted_thresholds(wildcards):

@@ -94,7 +94,7 @@ class AuditCache:
         usable = {name: item for name, item in zip(new, found, strict=True) if isinstance(item, Decoded)}
         if usable:
             self._write_decoded(folder, list(usable), list(usable.values()))
-        logger.info("%d of %d files were decoded, the others are known", len(new), len(files))
+        self._log("files", "decoded", len(files), len(new), len(set(contents) - new.keys()))
         return [
             result or _of_file(known[str(content)], path)
             for result, content, path in zip(results, contents, files, strict=True)
@@ -126,7 +126,7 @@ class AuditCache:
             encoder = part.encoder
             with atomic_outputs({"part": folder / f"{fingerprint(part.keys)[:16]}.h5"}) as outputs:
                 write_embeddings(outputs["part"], part)
-        logger.info("%d of %d images were embedded, the others are known", len(rows), len(content))
+        self._log("images", "embedded", len(content), len(rows), len(wanted) - len(rows))
         return Embeddings(np.stack([known[key] for key in content]), pack.keys, encoder, checksum)
 
     def candidates(self, kind: object, contents: Sequence[str], find: Callable[[np.ndarray], Found]) -> Found:
@@ -158,10 +158,16 @@ class AuditCache:
                 write_keys(file, "keys", keys)
                 for name in _CANDIDATES:
                     file.create_dataset(name, data=getattr(new, name))
-        logger.info("%d of %d images were compared, the others are known", len(rows), len(contents))
+        self._log("images", "compared", len(contents), len(rows), len(wanted) - len(rows))
         return Found(*(
             np.stack([getattr(part, name)[row] for part, row in (known[key] for key in contents)]) for name in _CANDIDATES
         ))  # fmt: skip
+
+    def _log(self, what: str, done: str, count: int, new: int, known: int) -> None:
+        """Say how many were new, how many an earlier audit knows, and how many equal others."""
+        parts = [f"{new:,} {done}"] + ([f"{known:,} known from earlier audits"] if known else [])
+        parts += [f"{count - new - known:,} equal to others"] if count > new + known else []
+        logger.info("%s %s: %s", f"{count:,}", what, ", ".join(parts))
 
     def _read_decoded(self, folder: Path, wanted: set[str]) -> dict[str, Decoded]:
 

@@ -65,10 +65,14 @@ def add_audit_command(commands: Any) -> None:
         help=f"exit with {COPIES_FOUND} if copies were found and their rate in SYNTH is above RATE, 0 to 1 (default: "
         f"%(default)g), and with {CANNOT_TELL} if the audit cannot tell",
     )  # fmt: skip
+    command.add_argument(
+        "--trust", action="append", default=[], metavar="SHA256",
+        help="SHA-256 of an encoder file that may be loaded though it can run code (the first run shows it)",
+    )  # fmt: skip
     command.add_argument("--cache", metavar="DIR", help="for later runs (default: .deepssim-cache beside the report)")
     command.add_argument("--config", metavar="FILE", help="config file with sections audit and encoder")
     command.add_argument("--seed", type=int, help="of all random numbers")
-    command.add_argument("--device", type=Device, choices=list(Device), help="where networks run")
+    command.add_argument("--device", choices=[device.value for device in Device], help="where networks run")
     command.add_argument("--threads", type=int, default=available_threads(), help="processor threads (default: all)")
     command.set_defaults(call=_run)
 
@@ -92,6 +96,7 @@ def _run(options: argparse.Namespace) -> None:
     settings = as_settings(load_config(options.config) if options.config else Config())
     given = {name: getattr(options, name) for name in _IN_SECTION}
     settings["audit"] |= {name: value for name, value in given.items() if value is not None}
+    settings["published"]["trust"] = list(dict.fromkeys([*settings["published"]["trust"], *options.trust]))
     settings |= {name: getattr(options, name) for name in ("seed", "device") if getattr(options, name) is not None}
     found = audit_folder(options.out, config=parse_config(settings), cache=options.cache, threads=options.threads)
     print(f"{found['verdict']['result']}: {found['verdict']['sentence']}\nreport: {options.out}/index.html")

@@ -87,7 +87,7 @@ class Detective:
             self._train.pack,
             [f"{content} {subject}" for content, subject in zip(self._train.pixel_hashes, names, strict=True)],
             self._train.embeddings,
-            "training images",
+            "training images with those of other subjects",
             [*self._kind, names.tolist()],
             lambda rows: (names[rows][:, None] == names[None]) | (contents[rows][:, None] == contents[None]),
         )
@@ -99,9 +99,9 @@ class Detective:
             pack: images.
             hashes: of their pixels.
             embeddings: of an encoder, where the audit has one; made if None.
-            name: of the images, for the progress bar.
+            name: of the images, for messages.
         """
-        return self._search(pack, hashes, embeddings, name, self._kind, None)
+        return self._search(pack, hashes, embeddings, f"{name} with the training images", self._kind, None)
 
     def _search(
         self,
@@ -112,7 +112,11 @@ class Detective:
         kind: list[object],
         excluded: Callable[[np.ndarray], np.ndarray] | None,
     ) -> Found:
+        computed = 0
+
         def find(rows: np.ndarray) -> Found:
+            nonlocal computed
+            computed = len(rows)
             part = ImagePack(pack.images[rows], [pack.keys[row] for row in rows])
             return search(
                 self.gallery,
@@ -124,7 +128,10 @@ class Detective:
                 progress=f"comparing {name}",
             )
 
-        return self._store.candidates(kind, contents, find)
+        self._tools.steps.start(f"comparing {len(contents):,} {name}")
+        found = self._store.candidates(kind, contents, find)
+        self._tools.steps.finish(len(contents), computed)
+        return found
 
     def _cosines(self, pack: ImagePack, values: np.ndarray | None) -> Cosines | None:
         if not self._tools.encoder:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepssim.audit.cache import AuditCache
-from deepssim.audit.subjects import find_subjects, numbered, volumes_of
+from deepssim.audit.subjects import find_subjects, numbered, require_subjects, volumes_of
 from deepssim.config.audit import AuditConfig
 from deepssim.errors import ConfigError, DataError, NotAnImage
 from deepssim.images.folders import Collection, Decoded, TreeSide, collect, of_side
@@ -102,6 +102,9 @@ def take_inventory(
     """
     entries = {name: _list(root, name, options) for name, root in folders.items()}
     require_apart(folders, entries)
+    for name in [name for name in folders if name != "synthetic"]:
+        files = [entry.path for entry in entries[name] if entry.status is Status.READ]
+        require_subjects(files, folders[name], table=options.subjects, pattern=options.subject_pattern)
     return {name: _read(name, root, entries[name], store, options, threads) for name, root in folders.items()}
 
 

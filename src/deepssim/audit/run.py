@@ -17,18 +17,20 @@ from deepssim.audit.examination import Verdict, examine
 from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory
 from deepssim.audit.page import write_page
 from deepssim.audit.preflight import preflight
+from deepssim.audit.requirements import require_usable
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.tables import AuditReport, write_tables
-from deepssim.config.choices import MetricName, Precision
+from deepssim.config.choices import MetricName, Orientation, Precision
 from deepssim.config.settings import Config, parse_config
 from deepssim.detection.pattern import SIDE as PATTERN_SIDE
 from deepssim.detection.pattern import pattern
-from deepssim.errors import DataError
+from deepssim.images.distort import DISTORTIONS
 from deepssim.images.folders import Collection
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import resized
 from deepssim.metrics import METRICS
 from deepssim.runtime.outputs import atomic_outputs
+from deepssim.runtime.progress import Steps
 from deepssim.runtime.provenance import file_checksum
 from deepssim.similarity.embeddings import Embeddings
 
@@ -42,6 +44,7 @@ OUTPUTS = {
     "keep": "keep.txt",
     "drop": "drop.txt",
 }
+_STEPS = 6  # of an audit without held-out images
 _BATCH = 256  # images embedded at a time
 PATTERNS = "none: coarse patterns, which need no training"
 
@@ -75,19 +78,25 @@ def run_audit(
     """
     started = time.perf_counter()
     options, store = config.audit, AuditCache(Path(cache))
+    require_usable(options, config.published.trust)
+    steps = Steps(_STEPS + (options.holdout is not None))
+    steps.start("reading images")
     inventories = take_inventory(folders_of(options), store, options, threads)
     collections = {name: item.collection for name, item in inventories.items()}
     subjects = {name: find_subjects_of(item, name, store, options) for name, item in inventories.items()}
     findings, usable = preflight(inventories, subjects, options)
+    steps.expect(_comparisons(collections, options.controls))
+    steps.start("preparing what images are compared by")
     tools, about = _tools(collections["real"], subjects["real"], store, config, threads)
+    tools = dataclasses.replace(tools, steps=steps)
     sides = _sides(collections, subjects, usable, store, tools, about["sha256"])
     complete = options.skip_unreadable or not any(item.unread or item.unread_parts for item in inventories.values())
     figures = examine(sides, findings, options, tools, store, complete=complete)
+    steps.start("writing the report")
     about |= {"seconds_of_audit": round(time.perf_counter() - started, 1)}
     report = AuditReport(sides, figures, inventories, config, about, store.salt())
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
     write_page(page, report, found, threads=threads)
-    logger.info("%s", found["verdict"]["sentence"])
     return found
 
 
@@ -167,7 +176,7 @@ def _tools(
 ) -> tuple[AuditTools, dict[str, Any]]:
     """Return what the audit works with, and what the report says of the encoder."""
     options = config.audit
-    reconstruct = _reconstruction(config)
+    reconstruct = reconstruction(config)
     if options.encoder is None and not options.thorough:
         about = {"source": PATTERNS, "sha256": "", "training_seconds": None}
         return AuditTools(embed_patterns, False, config.seed, threads, reconstruct), about
@@ -178,8 +187,6 @@ def _tools(
         weights, about = trained_encoder(real, subjects, store, config)
     else:
         weights, about = Path(options.encoder), {"source": "given", "training_seconds": None}
-        if not weights.is_file():
-            raise DataError(f"{options.encoder}: does not exist; name an existing encoder file")
     embed = _embedder(weights, config)
     return AuditTools(embed, True, config.seed, threads, reconstruct), about | {"sha256": file_checksum(weights)}
 
@@ -203,6 +210,12 @@ def _embedder(weights: Path, config: Config) -> Callable[[ImagePack], Embeddings
         )
 
     return embed
+
+
+def _comparisons(collections: dict[str, Collection], controls: int) -> int:
+    """Return how many images are compared with the training images, themselves and copies of them included."""
+    images = {name: len(item.pack.keys) for name, item in collections.items()}
+    return sum(images.values()) + min(controls, images["real"]) * len(DISTORTIONS)
 
 
 def _sides(
@@ -233,13 +246,32 @@ def _part(side: Side, chosen: np.ndarray) -> Side:
     return Side(ImagePack(side.pack.images[rows], keys), pick(side.pixel_hashes), pick(side.subjects), embeddings)
 
 
-def _reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:
-    """Return the round trip through the generator's autoencoder, where one is named."""
+def reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:
+    """Return the round trip through the generator's autoencoder, where one is named.
+
+    If it was trained on transposed images, images are transposed for it and back where that gives the better reconstruction.
+
+    Args:
+        config: of which `audit.autoencoder` and `device` are used.
+
+    Returns:
+        Function from images to their reconstructions, of the same size; None without an autoencoder.
+    """
     if config.audit.autoencoder is None:
         return None
     from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack  # MONAI is for this control only
     from deepssim.runtime.devices import resolve_device
+    from deepssim.runtime.weights import recorded_orientation
 
     network = load_autoencoder(config.audit.autoencoder)
     device = resolve_device(config.device)
-    return lambda pack: reconstruct_pack(network, pack, device=device)
+    ways = [Orientation.UPRIGHT]
+    if recorded_orientation(config.audit.autoencoder) is Orientation.TRANSPOSED:
+        # Original files are upright, but those that such a generator wrote beside its images are transposed already.
+        ways.append(Orientation.TRANSPOSED)
+
+    def reconstruct(pack: ImagePack) -> ImagePack:
+        found = [reconstruct_pack(network, pack, device=device, orientation=way) for way in ways]
+        return min(found, key=lambda decoded: float(np.abs(decoded.unit() - pack.unit()).mean()))
+
+    return reconstruct

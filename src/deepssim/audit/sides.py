@@ -4,9 +4,10 @@ Not here: reading folders (inventory.py), embedding (embeddings.py).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deepssim.images.packs import ImagePack
+from deepssim.runtime.progress import Steps
 from deepssim.similarity.embeddings import Embeddings
 
 
@@ -46,6 +47,7 @@ class AuditTools:
         seed: of all random choices.
         threads: processor threads.
         reconstruct: the generator's autoencoder, if there is one.
+        steps: where the audit says what it does.
     """
 
     embed: Callable[[ImagePack], Embeddings]
@@ -53,3 +55,4 @@ class AuditTools:
     seed: int
     threads: int = 1
     reconstruct: Callable[[ImagePack], ImagePack] | None = None
+    steps: Steps = field(default_factory=lambda: Steps(0))

@@ -11,12 +11,13 @@ from pathlib import Path, PurePosixPath
 
 from deepssim.datasets import subjects
 from deepssim.datasets.tables import read_csv
-from deepssim.errors import DataError
+from deepssim.errors import DataError, quoted
 from deepssim.images.dicom import SUBJECT_PREFIX
 from deepssim.images.files import format_of, stem_of
 from deepssim.images.folders import Collection
 from deepssim.images.listing import path_below
 
+_PATTERN = "audit.subject_pattern"
 # Words in names that count files; a letter or word that is not here could name a patient.
 _COUNTING = {
     "img", "image", "images", "im", "slice", "slices", "sample", "samples", "frame", "gen", "generated", "fake", "real", "train",
@@ -46,7 +47,7 @@ def find_subjects(
     files = list(dict.fromkeys(collection.files))
     relative = [path_below(root, path) for path in files]
     named = [subjects.NamedFile(path, name, name) for path, name in zip(files, relative, strict=True)]
-    found = subjects.find_subjects(named, pattern=pattern, setting="audit.subject_pattern", salt=salt, place=str(root))
+    found = subjects.find_subjects(named, pattern=pattern, setting=_PATTERN, salt=salt, place=str(root))
     of_file = dict(zip(files, found, strict=True))
     return [of_file[path] for path in collection.files]
 
@@ -96,7 +97,51 @@ def identifier_findings(collections: Mapping[str, Collection], subjects: Mapping
     return found
 
 
+def require_subjects(files: Sequence[Path], root: Path, *, table: str | None, pattern: str | None) -> None:
+    """Check, before any image is decoded, that a table or pattern fits the files of a folder at all.
+
+    Whether it names the subject of every image is known once they are decoded: a file without images needs no subject.
+
+    Args:
+        files: that may hold images.
+        root: the folder.
+        table, pattern: see `find_subjects`.
+
+    Raises:
+        ConfigError: if the pattern is not usable.
+        DataError: if it finds a subject for none of the files.
+    """
+    if table is not None:
+        known = _subject_of_path(Path(table), root)
+        if not any(_comparable(path) in known for path in files):
+            raise DataError(_absent(Path(table), root, [path_below(root, path) for path in files], len(files)))
+    elif pattern is not None:
+        find = subjects.subject_finder(pattern, _PATTERN)
+        relative = [path_below(root, path) for path in files]
+        if not any(find(name) for name in relative):
+            raise DataError(
+                f"{root}: no subject found by {_PATTERN} {quoted(pattern)} in the paths of {len(files)} of {len(files)} files, "
+                f"first {relative[0]}; change the pattern or the names"
+            )
+
+
 def _by_table(collection: Collection, root: Path, csv: Path) -> list[str]:
+    subject_of = _subject_of_path(csv, root)
+    found = [subject_of.get(_comparable(path)) for path in collection.files]
+    absent = [key for key, subject in zip(collection.pack.keys, found, strict=True) if subject is None]
+    if absent:
+        raise DataError(_absent(csv, root, absent, len(found)))
+    return [str(subject) for subject in found]
+
+
+def _absent(csv: Path, root: Path, absent: Sequence[str], count: int) -> str:
+    return (
+        f"{csv}: names no subject for {len(absent)} of {count} images of {root}, first {absent[0]!r}; add rows with image_path "
+        "(relative to the CSV or to the folder) and subject"
+    )
+
+
+def _subject_of_path(csv: Path, root: Path) -> dict[str, str]:
     rows = read_csv(csv, needs=("image_path", "subject"))
     subject_of: dict[str, str] = {}
     for name, subject in zip(rows["image_path"], rows["subject"], strict=True):
@@ -107,14 +152,7 @@ def _by_table(collection: Collection, root: Path, csv: Path) -> list[str]:
                     f"{csv}: names two subjects for one image, {name!r}: {subject_of[path]!r} and {str(subject)!r}; "
                     "keep one of the rows"
                 )
-    found = [subject_of.get(_comparable(path)) for path in collection.files]
-    absent = [key for key, subject in zip(collection.pack.keys, found, strict=True) if subject is None]
-    if absent:
-        raise DataError(
-            f"{csv}: names no subject for {len(absent)} of {len(found)} images of {root}, first {absent[0]!r}; add rows "
-            "with image_path (relative to the CSV or to the folder) and subject"
-        )
-    return [str(subject) for subject in found]
+    return subject_of
 
 
 def _comparable(path: Path) -> str:

@@ -1,14 +1,14 @@
 """Settings of an audit."""
 
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from deepssim.config.base import Percentile, Section, Side, Text
 from deepssim.config.choices import Axis
-from deepssim.config.dataset import PERCENTILES, SUBJECT_PATTERN, VolumesConfig, require_increasing
+from deepssim.config.dataset import PERCENTILES, SUBJECT_PATTERN, VolumesConfig, not_increasing
 from deepssim.config.distortions import DistortionConfig, distortions
-from deepssim.errors import ConfigError
 
 
 class AuditConfig(Section):
@@ -105,9 +105,8 @@ class AuditConfig(Section):
     def _all_axes(cls, given: Any) -> Any:
         return {"unoriented_axis": Axis.ALL} | given if isinstance(given, dict) else given
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """Yield a sentence for each group of settings that do not fit each other."""
         if (self.real is None) is not (self.synthetic is None):
-            raise ConfigError("audit.real and audit.synthetic belong together; set both or neither")
-        require_increasing("audit.intensity_percentiles", self.intensity_percentiles)
-        return self
+            yield "audit.real and audit.synthetic belong together; set both or neither"
+        yield from not_increasing("audit.intensity_percentiles", self.intensity_percentiles)

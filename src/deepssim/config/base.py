@@ -3,14 +3,14 @@
 Not here: reading settings from a file (settings.py), messages about unusable ones (reading.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from deepssim.config.reading import explain
+from deepssim.config.reading import CONTRADICTION, explain
 from deepssim.errors import ConfigError
 
 T = TypeVar("T")
@@ -22,6 +22,17 @@ class Section(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan
     The constructor is for code and takes typed values (enumeration members, tuples); a value that does not fit is a
     programming error and raises pydantic's ValidationError. Settings that a user wrote go through `parse_config`.
     """
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a sentence for each group of settings that do not fit each other, although each is usable by itself."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _require_consistent(self) -> Self:
+        found = list(self.contradictions())
+        if found:
+            raise PydanticCustomError(CONTRADICTION, "{text}", {"text": "; ".join(found), "sentences": found})
+        return self
 
     def with_changes(self, **changes: Any) -> Self:
         """Return a copy with some settings replaced by typed values, checked like any other.

@@ -1,12 +1,12 @@
 """Settings of the real images."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deepssim.config.base import Distinct, Fraction, Percentile, Section, Side, Text
-from deepssim.config.choices import Axis, Contrast, DatasetKind, DicomWindow, FourthAxis
-from deepssim.errors import ConfigError
+from deepssim.config.choices import Axis, Contrast, DatasetKind, DicomWindow, FourthAxis, Orientation
 
 SUBJECT_PATTERN = (
     "Regular expression that finds the subject in an image's path relative to the folder. Its one group in parentheses "
@@ -103,12 +103,18 @@ directory) and, if available, subject, split (train, valid or holdout) and covar
         + "With null, DICOM files belong to their patient (PatientID, stored only as a salted hash), and every other file is a "
         "subject of its own. A table's column subject takes precedence.",
     )
+    orientation: Orientation = Field(
+        Orientation.UPRIGHT,
+        description="upright: images as their files show them; transposed: rows and columns exchanged after decoding, as "
+        "MONAI's loader gives them and the reference code trained on them. All results then hold transposed images. Weights "
+        "of the autoencoder and of the diffusion model record it.",
+    )
     image_size: tuple[Side, ...] | None = Field(
         (48, 48),
         min_length=2,
         max_length=2,
-        description="Height and width. Images are padded with black to this shape, then resized; null keeps their "
-        "size.",
+        description="Height and width, after transposing if orientation says so. Images are padded with black to this "
+        "shape, then resized; null keeps their size.",
     )
     bit_depth: Literal[8, 16] = Field(8, description="bits per pixel of the stored images: 8 or 16")
     intensity_percentiles: tuple[Percentile, ...] = Field(
@@ -135,22 +141,21 @@ directory) and, if available, subject, split (train, valid or holdout) and covar
     )
     volumes: VolumesConfig = Field(default_factory=VolumesConfig, description="the slices of volumes, and DICOM images")
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """Yield a sentence for each group of settings that do not fit each other."""
         if self.kind is not DatasetKind.VIRTUAL_PATIENTS and not self.path:
-            raise ConfigError(
-                f"dataset.kind is {self.kind.value!r} but dataset.path is not set; name the folder or CSV file"
-            )
+            yield f"dataset.kind is {self.kind.value!r} but dataset.path is not set; name the folder or CSV file"
+        if self.kind is DatasetKind.VIRTUAL_PATIENTS and self.image_size is None:
+            yield "dataset.image_size is null, but virtual patients need a size; set it, for example [64, 64]"
         if self.valid_fraction + self.holdout_fraction >= 1:
-            raise ConfigError(
+            yield (
                 f"dataset.valid_fraction {self.valid_fraction} and dataset.holdout_fraction {self.holdout_fraction} "
                 "leave no subjects for training; their sum must be below 1"
             )
-        require_increasing("dataset.intensity_percentiles", self.intensity_percentiles)
-        return self
+        yield from not_increasing("dataset.intensity_percentiles", self.intensity_percentiles)
 
 
-def require_increasing(name: str, percentiles: tuple[float, ...]) -> None:
-    """Raise a ConfigError unless the first of two percentiles is below the second."""
+def not_increasing(name: str, percentiles: tuple[float, ...]) -> Iterator[str]:
+    """Yield a sentence unless the first of two percentiles is below the second."""
     if percentiles[0] >= percentiles[1]:
-        raise ConfigError(f"{name} is {list(percentiles)}; the first percentile must be below the second")
+        yield f"{name} is {list(percentiles)}; the first percentile must be below the second"

@@ -3,13 +3,12 @@
 Not here: applying them (images/augment.py).
 """
 
-from typing import Self
+from collections.abc import Iterator
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deepssim.config.base import Section
 from deepssim.config.choices import Distortion
-from deepssim.errors import ConfigError
 
 # An exponent of the intensities must stay positive, part of the image must remain, a blur has a window of bounded size.
 MOST_STRENGTH = {
@@ -45,15 +44,13 @@ largest distortion s; what happens to an image is drawn uniformly:
 - jpeg: quality from 100 down to 100 - 99 s""",
     )
 
-    @model_validator(mode="after")
-    def _check_strength(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """Yield a sentence if the strength is more than such a distortion can have."""
         most = MOST_STRENGTH.get(self.kind)
         if most is not None and self.strength > most:
-            raise ConfigError(
-                f"strength {self.strength:g} of distortion {self.kind.value!r} is too large; "
-                f"it must be at most {most:g}"
+            yield (
+                f"strength {self.strength:g} of distortion {self.kind.value!r} is too large; it must be at most {most:g}"
             )
-        return self
 
 
 def distortions(**probability_and_strength: tuple[float, float]) -> tuple[DistortionConfig, ...]:

@@ -1,13 +1,12 @@
 """Settings of pairs, scores and their evaluation."""
 
-from typing import Self
+from collections.abc import Iterator
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deepssim.config.base import Distinct, Section
 from deepssim.config.choices import FsimVariant, Layout, MetricName, Precision
 from deepssim.config.distortions import DistortionConfig, distortions
-from deepssim.errors import ConfigError
 
 
 class PairsConfig(Section):
@@ -25,14 +24,13 @@ class PairsConfig(Section):
     valid_per_class: int = Field(300, ge=1, description="validation pairs of each class, at most")
     test_per_class: int = Field(300, ge=1, description="test pairs of each class, at most")
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """Yield a sentence for each group of settings that do not fit each other."""
         if self.valid_fraction + self.test_fraction >= 1:
-            raise ConfigError(
+            yield (
                 f"pairs.valid_fraction {self.valid_fraction} and pairs.test_fraction {self.test_fraction} "
                 "leave no subjects to train the encoder on; their sum must be below 1"
             )
-        return self
 
 
 class SimilarityConfig(Section):

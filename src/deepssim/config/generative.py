@@ -1,14 +1,12 @@
 """Settings of the generative model: autoencoder, diffusion model, sampling."""
 
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Iterable, Iterator
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deepssim.config.base import Count, Distinct, Section
 from deepssim.config.choices import Conditioning, Duplication, Intensity, Keep, Perceptual, Sampler
 from deepssim.config.training import BatchSize, Epochs, LearningRate, Passes, TrainingConfig
-from deepssim.errors import ConfigError
 
 
 class VaeConfig(TrainingConfig):
@@ -45,10 +43,30 @@ Term of the loss that keeps reconstructions sharp, in addition to the mean absol
     batch_size: BatchSize = 4
     learning_rate: LearningRate = 2e-3
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _check_groups("vae", self.channels, self.norm_groups)
-        return self
+    def contradictions(self) -> Iterator[str]:
+        """Yield a sentence for each group of settings that do not fit each other."""
+        yield from _undivided("vae", self.channels, self.norm_groups)
+
+    def refusals(self, size: tuple[int, ...]) -> Iterator[str]:
+        """Yield a sentence for each reason why the networks do not take images of some size.
+
+        Args:
+            size: height and width in pixels.
+        """
+        image = f"images of {size[0]}x{size[1]}"
+        factor = 2 ** (len(self.channels) - 1)
+        if any(side % factor for side in size):
+            yield (
+                f"{image} cannot be halved {len(self.channels) - 1} times by the autoencoder; set dataset.image_size to "
+                f"multiples of {factor} or give vae.channels fewer entries"
+            )
+        # Every layer of the discriminator halves the image, and each of the last two convolutions removes one pixel.
+        minimum = 3 * 2**self.discriminator_layers
+        if self.adversarial_weight and min(size) < minimum:
+            yield (
+                f"{image} are too small for a discriminator of {self.discriminator_layers} layers, which needs "
+                f"{minimum}x{minimum}; lower vae.discriminator_layers or set vae.adversarial_weight to 0"
+            )
 
 
 class MemorizationConfig(Section):
@@ -125,41 +143,37 @@ by `deepssim embed-captions`""",
         """Return the channels per attention head at a level: `head_channels`, or all channels where there are fewer."""
         return min(self.head_channels, self.channels[level])
 
-    @model_validator(mode="after")
-    def _check_network(self) -> Self:
-        _check_groups("ldm", self.channels, self.norm_groups)
-        if len(self.attention_levels) != len(self.channels):
-            raise ConfigError(
-                f"ldm.attention_levels has {len(self.attention_levels)} entries and ldm.channels {len(self.channels)}; "
-                "give one per level"
-            )
-        for level, (channels, attention) in enumerate(zip(self.channels, self.attention_levels, strict=True)):
-            if attention and channels % self.heads_at(level):
-                raise ConfigError(
-                    f"ldm.head_channels {self.head_channels} does not divide the {channels} channels of level {level}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _check_training(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """Yield a sentence for each group of settings that do not fit each other."""
+        yield from self._contradictions_of_network()
         if self.memorization.every % self.validate_every:
-            raise ConfigError(
+            yield (
                 f"ldm.memorization.every {self.memorization.every} is not a multiple of ldm.validate_every "
                 f"{self.validate_every}; copies are counted after validations"
             )
         if self.duplication_factor != 1 and self.duplication is not Duplication.FIXED:
-            raise ConfigError(
+            yield (
                 f"ldm.duplication_factor is {self.duplication_factor}, but ldm.duplication is "
                 f"{self.duplication.value!r}; set it to 'fixed'"
             )
         if self.condition_dropout and self.conditioning is Conditioning.NONE:
-            raise ConfigError(
+            yield (
                 f"ldm.condition_dropout is {self.condition_dropout}, but ldm.conditioning is 'none'; there is no "
                 "condition to leave out, so set it to 0"
             )
         if self.beta_start >= self.beta_end:
-            raise ConfigError(f"ldm.beta_start {self.beta_start} must be below ldm.beta_end {self.beta_end}")
-        return self
+            yield f"ldm.beta_start {self.beta_start} must be below ldm.beta_end {self.beta_end}"
+
+    def _contradictions_of_network(self) -> Iterator[str]:
+        yield from _undivided("ldm", self.channels, self.norm_groups)
+        if len(self.attention_levels) != len(self.channels):
+            yield (
+                f"ldm.attention_levels has {len(self.attention_levels)} entries and ldm.channels {len(self.channels)}; "
+                "give one per level"
+            )
+        for level, (channels, attention) in enumerate(zip(self.channels, self.attention_levels, strict=False)):
+            if attention and channels % self.heads_at(level):
+                yield f"ldm.head_channels {self.head_channels} does not divide the {channels} channels of level {level}"
 
 
 class SynthesisConfig(Section):
@@ -193,7 +207,7 @@ class SynthesisConfig(Section):
     )
 
 
-def _check_groups(section: str, channels: Iterable[int], groups: int) -> None:
-    for width in channels:
-        if width % groups:
-            raise ConfigError(f"{section}.norm_groups {groups} does not divide the entry {width} of {section}.channels")
+def _undivided(section: str, channels: Iterable[int], groups: int) -> Iterator[str]:
+    width = next((width for width in channels if width % groups), None)
+    if width is not None:
+        yield f"{section}.norm_groups {groups} does not divide the entry {width} of {section}.channels"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from deepssim.errors import ConfigError
+from deepssim.errors import ConfigError, joined, quoted
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -21,6 +21,7 @@ _MOST_ENTRIES = 10_000
 _DEEPEST = 20  # levels; the settings have four
 _LARGEST = 10**100  # Python refuses to print integers of more than 4300 digits
 _LONGEST = 200  # characters of a value that a message repeats
+CONTRADICTION = "contradiction"  # kind of error whose context holds finished sentences
 
 
 def read_section(section: type[M], settings: Any) -> M:
@@ -35,6 +36,40 @@ def read_section(section: type[M], settings: Any) -> M:
         return section.model_validate_json(text)
     except ValidationError as error:
         raise ConfigError(explain(error, section)) from None
+
+
+def read_usable(section: type[M], settings: Any) -> tuple[M, list[str]]:
+    """Build a section from those plain settings that can be used; the others take their defaults. For checks only.
+
+    Args:
+        section: to build.
+        settings: plain.
+
+    Returns:
+        The section, whose settings may contradict each other, and a sentence for each problem.
+
+    Raises:
+        ConfigError: if the settings are not plain.
+    """
+    found: list[str] = []
+    rest = json.loads(_json(settings))
+    while True:
+        try:
+            return section.model_validate_json(_json(rest)), found
+        except ValidationError as error:
+            found += [problem for problem in problems_in(error, section) if problem not in found]
+            places = {problem["loc"][:2] for problem in error.errors()}
+        if () in places or not isinstance(rest, dict):  # sections that are usable by themselves contradict each other
+            read = {name: read_setting(section, name, value) for name, value in dict(rest).items()}
+            defaults = {
+                name: setting.get_default(call_default_factory=True) for name, setting in section.model_fields.items()
+            }
+            return section.model_construct(**defaults | read), found
+        for first, *second in sorted(places, key=len):
+            if not second:
+                rest.pop(first, None)
+            elif first in rest:
+                rest[first].pop(second[0], None)
 
 
 def read_setting(config: type[BaseModel], name: str, value: Any) -> Any:
@@ -108,7 +143,14 @@ def require_plain(settings: Any, name: str = "") -> None:
 def explain(
     error: ValidationError, section: type[BaseModel], place: Sequence[str] = (), whole: str = "the config"
 ) -> str:
-    """Describe what pydantic found in one sentence that names the key and the remedy.
+    """Describe what pydantic found: its sentence, or a line with the number of problems and one for each; see `problems_in`."""
+    return joined(problems_in(error, section, place, whole), "settings are not usable")
+
+
+def problems_in(
+    error: ValidationError, section: type[BaseModel], place: Sequence[str] = (), whole: str = "the config"
+) -> list[str]:
+    """Return a sentence for each problem that pydantic found; it names the key and the remedy.
 
     Args:
         error: from the validation of `section`, or of the setting at `place` in it.
@@ -120,20 +162,23 @@ def explain(
     # pydantic does not count unusable entries, so a list of them also appears to be too short.
     inside = {problem["loc"][:-1] for problem in problems if problem["loc"]}
     problems = [found for found in problems if not (found["type"] == "too_short" and found["loc"] in inside)]
-    first = problems[0]
-    path = (*place, *first["loc"])
+    return [text for problem in problems for text in _sentences(problem, section, place, whole)]
+
+
+def _sentences(problem: Any, section: type[BaseModel], place: Sequence[str], whole: str) -> list[str]:
+    if problem["type"] == CONTRADICTION:
+        return list(problem["ctx"]["sentences"])
+    path = (*place, *problem["loc"])
     setting = _last_setting(section, path)
-    if first["type"] == "extra_forbidden":
+    if problem["type"] == "extra_forbidden":
         around = path[:-1]
         where = f"section {'.'.join(map(str, around))!r}" if around else whole
-        sentence = _unknown(str(path[-1]), section_in(setting) if around else section, where)
-    else:
-        name = ".".join(map(str, path)) or whole
-        requirement = _requirement(first)
-        if setting and type(None) in get_args(setting.annotation) and first["type"].endswith("_type"):
-            requirement += " or null"
-        sentence = f"{name} is {_shortened(first['input'])}; it must {requirement}"
-    return sentence + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+        return [_unknown(str(path[-1]), section_in(setting) if around else section, where)]
+    name = ".".join(map(str, path)) or whole
+    requirement = _requirement(problem)
+    if setting and type(None) in get_args(setting.annotation) and problem["type"].endswith("_type"):
+        requirement += " or null"
+    return [f"{name} is {_shortened(problem['input'])}; it must {requirement}"]
 
 
 def _json(settings: Any, name: str = "") -> str:
@@ -222,5 +267,5 @@ def _yaml_number(text: str) -> str:
 
 
 def _shortened(value: Any) -> str:
-    text = repr(value)
+    text = quoted(value) if isinstance(value, str) else repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"

@@ -6,12 +6,12 @@ The classes of this room are the one home of every key, default, range and descr
 Not here: the choices that a setting has (choices.py), the sections themselves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deepssim.config.audit import AuditConfig
 from deepssim.config.base import Section
@@ -83,14 +83,15 @@ class Config(Section):
         description="further logging of trainings beside CSV files and TensorBoard; changes no result",
     )
 
-    @model_validator(mode="after")
-    def _check_guidance(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """Yield a sentence for each group of settings of different sections that do not fit each other."""
         if self.synthesis.guidance_scale != 1 and not self.ldm.condition_dropout:
-            raise ConfigError(
+            yield (
                 f"synthesis.guidance_scale is {self.synthesis.guidance_scale}, but ldm.condition_dropout is 0; "
                 "guidance needs a model that was also trained without condition, so set the dropout to about 0.1"
             )
-        return self
+        if self.dataset.image_size is not None and self.audit.real is None:  # an audit trains no autoencoder
+            yield from self.vae.refusals(self.dataset.image_size)
 
 
 def parse_config(settings: Mapping[str, Any]) -> Config:
@@ -112,6 +113,19 @@ def load_config(path: str | Path) -> Config:
     Raises:
         ConfigError: naming the file, if it cannot be read or its settings are not usable.
     """
+    settings = load_settings(path)
+    try:
+        return parse_config(settings)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def load_settings(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file as plain settings, whether they are usable or not.
+
+    Raises:
+        ConfigError: naming the file, if it cannot be read or holds no settings.
+    """
     try:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -120,10 +134,7 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: contains no settings; see config/config.yaml for an example")
-    try:
-        return parse_config(settings)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    return settings
 
 
 def typed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from deepssim.config.choices import Contrast, DatasetKind
+from deepssim.config.choices import Contrast, DatasetKind, Orientation
 from deepssim.config.dataset import DatasetConfig
 from deepssim.datasets import virtual_patients
 from deepssim.datasets.subjects import NamedFile, find_subjects
 from deepssim.datasets.tables import CAPTION_COLUMN, Split, locate_files, read_csv, require_filled
-from deepssim.errors import ConfigError, DataError, NotAnImage
+from deepssim.errors import DataError, NotAnImage
 from deepssim.images.files import FORMATS, format_of, read_contents, stem_of
 from deepssim.images.folders import TreeSide, list_files
 from deepssim.images.keys import REAL_NAME
@@ -60,7 +60,12 @@ class Source:
 
 
 def find_sources(
-    options: DatasetConfig, seed: int, threads: int = 1, *, other_splits: Split | None = None
+    options: DatasetConfig,
+    seed: int,
+    threads: int = 1,
+    *,
+    side: TreeSide = TreeSide.REAL,
+    other_splits: Split | None = None,
 ) -> list[Source]:
     """Return the sources of a dataset in a fixed order.
 
@@ -68,6 +73,7 @@ def find_sources(
         options: section `dataset`.
         seed: the config's seed, for virtual patients.
         threads: files read at a time to find their subjects.
+        side: of a folder that is a reference tree, the images to use.
         other_splits: split of the rows of a table that name another than train, valid or holdout; None refuses them.
 
     Raises:
@@ -78,7 +84,7 @@ def find_sources(
         return _virtual_patients(options, seed)
     if options.kind is DatasetKind.TABLE:
         return _table(options, threads, other_splits)
-    return _folder(options, threads)
+    return _folder(options, threads, side)
 
 
 def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
@@ -86,17 +92,16 @@ def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
         population = options.virtual_patients
         patient = virtual_patients.make_patient(number, population, seed)
         size = options.image_size
-        if size is None:
-            raise ConfigError(
-                "dataset.image_size is null, but virtual patients need a size; set it, for example [64, 64]"
-            )
+        assert size is not None  # the settings say so
+        # Scanned as they are seen, whatever orientation they are then brought to.
+        height, width = size if options.orientation is Orientation.UPRIGHT else size[::-1]
         records = []
         contrasts = population.contrasts
         if not population.all_contrasts:
             contrasts = (contrasts[number % len(contrasts)],)
         for contrast in contrasts:
             for z_mm in population.slices_mm:
-                pixels, fractions = virtual_patients.scan(patient, contrast, z_mm, (size[0], size[1]), population.noise)
+                pixels, fractions = virtual_patients.scan(patient, contrast, z_mm, (height, width), population.noise)
                 covariates = {
                     "sequence": contrast.value,
                     "z_mm": z_mm,
@@ -123,13 +128,13 @@ def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
     ]
 
 
-def _folder(options: DatasetConfig, threads: int) -> list[Source]:
+def _folder(options: DatasetConfig, threads: int, side: TreeSide) -> list[Source]:
     """Return the image files of a folder; those that hold volumes if the kind is `volumes`."""
     root = Path(str(options.path))
     files = list_files(
         root,
         patterns=options.file_patterns,
-        side=TreeSide.REAL,
+        side=side,
         formats=[known for known in FORMATS if known.volume] if options.kind is DatasetKind.VOLUMES else FORMATS,
         advice="check dataset.path and dataset.file_patterns",
     )

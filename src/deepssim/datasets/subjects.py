@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepssim.errors import ConfigError, DataError
+from deepssim.errors import ConfigError, DataError, quoted
 from deepssim.images.dicom import hash_patient
 from deepssim.images.files import format_of, read_each
 
@@ -49,7 +49,14 @@ def find_subjects(
     """
     if pattern is not None:
         find = subject_finder(pattern, setting)
-        return [find(file.relative) for file in files]
+        named = [find(file.relative) for file in files]
+        absent = [file.relative for file, subject in zip(files, named, strict=True) if subject is None]
+        if absent:
+            raise DataError(
+                f"{place}: no subject found by {setting} {quoted(pattern)} in the paths of {len(absent)} of {len(files)} files, "
+                f"first {absent[0]}; change the pattern or the names"
+            )
+        return [str(subject) for subject in named]
     readers = {
         file.path: known.read_patient for file in files if (known := format_of(file.path)) and known.read_patient
     }
@@ -64,8 +71,8 @@ def find_subjects(
     return [names.get(file.path, file.name) for file in files]
 
 
-def subject_finder(pattern: str, setting: str) -> Callable[[str], str]:
-    """Return a function that finds the subject in a relative path.
+def subject_finder(pattern: str, setting: str) -> Callable[[str], str | None]:
+    """Return a function that finds the subject in a relative path; None where there is none.
 
     Args:
         pattern: regular expression with one group.
@@ -77,16 +84,14 @@ def subject_finder(pattern: str, setting: str) -> Callable[[str], str]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise ConfigError(f"{setting} {pattern!r} is not a regular expression ({error})") from None
+        raise ConfigError(f"{setting} {quoted(pattern)} is not a regular expression ({error})") from None
     if expression.groups != 1:
         raise ConfigError(
-            f"{setting} {pattern!r} has {expression.groups} groups; put one pair of parentheses around the subject"
+            f"{setting} {quoted(pattern)} has {expression.groups} groups; put one pair of parentheses around the subject"
         )
 
-    def find(path: str) -> str:
+    def find(path: str) -> str | None:
         match = expression.search(path)
-        if not match or not match[1]:
-            raise DataError(f"{path}: no subject found by {setting} {pattern!r}; change the pattern or the name")
-        return match[1]
+        return (match[1] or None) if match else None
 
     return find

@@ -14,14 +14,18 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deepssim.config.choices import Precision
-from deepssim.errors import DataError
+from deepssim.errors import ConfigError, DataError
 from deepssim.images.packs import ImagePack
 from deepssim.runtime.devices import computes_bfloat16
 
 logger = logging.getLogger(__name__)
 
 MAX_DEVIATION = 2e-3  # of cosines in bfloat16; thresholds of cosines are given to two digits
+MAX_BATCH = 256  # images at a time: larger batches are not faster, on a processor or a GPU, but need more memory
 _CHECKED = 64  # images embedded in both precisions
+# A smaller last batch is filled up to a multiple of this on a processor. On AVX-512, batches of 8, 16, 32 and 64 images gave
+# equal bits for ConvNeXts of 1 to 88 million weights, smaller ones a relative deviation of up to 6e-7.
+_CHUNK = 8
 
 
 @torch.inference_mode()
@@ -33,6 +37,7 @@ def extract(
     batch_size: int,
     precision: Precision = Precision.AUTO,
     check: bool = True,
+    batch_statistics: bool = False,
 ) -> np.ndarray:
     """Embed every image of a pack.
 
@@ -40,26 +45,34 @@ def extract(
         network: maps float32 (N, 1, H, W), 0 to 1, to (N, D).
         pack: images, in memory or open.
         device: where to compute.
-        batch_size: images at a time; a smaller last batch is padded to this size, so that an image's rounding errors do not
-            depend on the number of images.
+        batch_size: images at a time, 256 at most. A smaller last batch is filled up, on a processor to a multiple of 8 and on
+            a GPU, where this takes little time, to `batch_size`, so that an image's rounding errors do not depend on the
+            number of images.
         precision: `auto` uses bfloat16 where the hardware supports it; the log then reports how far the cosines of a sample
             deviate from those in float32.
         check: compare bfloat16 with float32 first, on 64 images.
+        batch_statistics: leave the network in training mode, where batch normalisation takes the statistics of each batch, so that
+            an embedding depends on the other images of its batch; the last batch is not padded then.
 
     Returns:
         float32 (N, D).
 
     Raises:
+        ConfigError: if the batch size is below 1.
         DataError: if an embedding is not finite, or cosines in bfloat16 deviate by more than 0.002. To continue in float32
             instead could compare embeddings of two precisions.
     """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}; at least one image has to be embedded at a time")
+    batch_size = min(batch_size, max(len(pack.keys), 1) if batch_statistics else MAX_BATCH)
     # Convolutions of both precisions are fastest in this memory layout.
-    network = network.to(device).eval()
+    network = network.to(device).train(batch_statistics)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     half = precision is Precision.BFLOAT16 or (precision is Precision.AUTO and computes_bfloat16(device))
     if half and check:
         _require_agreement(network, pack, device, batch_size)
-    values = np.concatenate(list(_batches(network, pack, device, batch_size, half)) or [np.zeros((0, 0), np.float32)])
+    batches = list(_batches(network, pack, device, batch_size, half, padded=not batch_statistics))
+    values = np.concatenate(batches or [np.zeros((0, 0), np.float32)])
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if bad.size:
         raise DataError(
@@ -70,13 +83,20 @@ def extract(
 
 
 def _batches(
-    network: nn.Module, pack: ImagePack, device: torch.device, batch_size: int, half: bool
+    network: nn.Module, pack: ImagePack, device: torch.device, batch_size: int, half: bool, *, padded: bool = True
 ) -> Iterator[np.ndarray]:
     for start in tqdm(range(0, len(pack.keys), batch_size), desc="embedding", unit="batch", disable=None):
         rows = slice(start, start + batch_size)
         images = torch.from_numpy(ImagePack(pack.images[rows], pack.keys[rows]).unit())[:, None]
-        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, batch_size - len(images)))
+        size = _filled_size(len(images), batch_size, device) if padded else len(images)
+        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, size - len(images)))
         yield _embed(network, filled.to(device), half)[: len(images)].float().cpu().numpy()
+
+
+def _filled_size(count: int, batch_size: int, device: torch.device) -> int:
+    """Return the size to which a batch of `count` images is filled up."""
+    chunk = _CHUNK if device.type == "cpu" else batch_size
+    return min(batch_size, -(-count // chunk) * chunk)
 
 
 def _embed(network: nn.Module, images: Tensor, half: bool) -> Tensor:

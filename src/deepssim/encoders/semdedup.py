@@ -21,7 +21,7 @@ from deepssim.encoders.published import embed_with, trusted_checksum
 from deepssim.encoders.vit import Vit, VitOptions
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
-from deepssim.runtime.hub import on_hub
+from deepssim.runtime.hub import download_open_clip, on_hub, open_clip_repository
 from deepssim.runtime.weights import read_state_dict
 from deepssim.similarity.embeddings import Embeddings
 
@@ -180,7 +180,8 @@ def embed(
     """Embed every image of a pack with a CLIP model.
 
     Args:
-        weights: open_clip checkpoint, folder of a CLIP model of transformers, or its name on the hub.
+        weights: open_clip checkpoint, folder of a CLIP model of transformers, or the name of either on the hub, that of
+            open_clip's with `hf-hub:` before it.
         pack: images.
         device: where to compute.
         batch_size: images at a time.
@@ -194,6 +195,9 @@ def embed(
         DataError: if the weights are unusable; see `published.embed_with`.
         ConfigError: if they are not trusted.
     """
+    repository = open_clip_repository(weights)
+    if repository:
+        weights = download_open_clip(repository)
     whole_model = Path(weights).is_dir() or on_hub(weights)
     tower, checksum = load_transformers(weights) if whole_model else load_open_clip(weights, trust)
     return embed_with(ClipEncoder(tower), pack, MetricName.SEMDEDUP, checksum, device=device, batch_size=batch_size,

@@ -248,19 +248,9 @@ def check_size(size: tuple[int, ...], options: VaeConfig) -> None:
     Raises:
         ConfigError: if the autoencoder cannot halve the size often enough, or the image is too small for the discriminator.
     """
-    factor = 2 ** (len(options.channels) - 1)
-    if any(side % factor for side in size):
-        raise ConfigError(
-            f"images of {size[0]}x{size[1]} cannot be halved {len(options.channels) - 1} times by the autoencoder; "
-            f"set dataset.image_size to multiples of {factor} or give vae.channels fewer entries"
-        )
-    # Every layer of the discriminator halves the image, and each of the last two convolutions removes one pixel.
-    minimum = 3 * 2**options.discriminator_layers
-    if options.adversarial_weight and min(size) < minimum:
-        raise ConfigError(
-            f"images of {size[0]}x{size[1]} are too small for a discriminator of {options.discriminator_layers} layers, "
-            f"which needs {minimum}x{minimum}; lower vae.discriminator_layers or set vae.adversarial_weight to 0"
-        )
+    refusal = next(options.refusals(size), None)
+    if refusal is not None:
+        raise ConfigError(refusal)
 
 
 def _as_list(value: Any) -> list[Any]:

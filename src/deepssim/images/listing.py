@@ -16,7 +16,7 @@ from pathlib import Path
 
 from wcmatch import glob
 
-from deepssim.errors import DataError
+from deepssim.errors import DataError, quoted
 from deepssim.images.files import Format, format_of
 from deepssim.images.texts import why_not_text
 
@@ -84,7 +84,7 @@ def list_folder(
     """
     if not root.is_dir():
         raise DataError(f"{root}: is not a folder")
-    _require_patterns(root, [*patterns, *include, *exclude])
+    require_patterns([*patterns, *include, *exclude], str(root))
     every = tuple(patterns) == ALL_FILES and not include
 
     def wanted(entry: Entry) -> bool:
@@ -223,9 +223,18 @@ def _entry(root: Path, path: Path, status: Status, reason: str = "") -> Entry:
     return Entry(path, path_below(root, path) or ".", status, reason)
 
 
-def _require_patterns(root: Path, patterns: Sequence[str]) -> None:
+def require_patterns(patterns: Sequence[str], place: str) -> None:
+    """Check that glob patterns are relative to a folder.
+
+    Args:
+        patterns: to check.
+        place: the folder, for messages.
+
+    Raises:
+        DataError: naming the first that is empty or absolute.
+    """
     for pattern in patterns:
         if not pattern or pattern.startswith("/"):
             raise DataError(
-                f"{root}: cannot be searched for {pattern!r}; patterns are relative to the folder, for example '**/*_T1*'"
+                f"{place}: cannot be searched for {quoted(pattern)}; patterns are relative to the folder, for example '**/*_T1*'"
             )

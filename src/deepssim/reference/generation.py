@@ -6,6 +6,7 @@ Each makes the same files as the reference's script, and calls the stages that t
 import dataclasses
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,27 @@ import torch
 from tqdm import tqdm
 
 from deepssim.config.base import as_settings
-from deepssim.config.choices import DatasetKind
+from deepssim.config.choices import DatasetKind, Orientation
 from deepssim.config.dataset import DatasetConfig
-from deepssim.config.generative import SynthesisConfig
 from deepssim.config.paper import PAPER_LDM, PAPER_VAE
 from deepssim.config.settings import Config, load_config, parse_config
 from deepssim.datasets import prepare
 from deepssim.datasets.tables import Split, keys_of, read_images
 from deepssim.errors import ConfigError, DataError
 from deepssim.generative import sampling
-from deepssim.generative.autoencoder import encode, load_autoencoder, save_autoencoder
+from deepssim.generative.autoencoder import encode, load_autoencoder, require_same_orientation, save_autoencoder
 from deepssim.generative.checkpoints import load_any_autoencoder, load_any_unet, to_generative
 from deepssim.generative.conditioning import read_conditions
 from deepssim.generative.diffusion import condition_features, load_unet, size_divisor, trained_scale
 from deepssim.generative.latents import Latents, padding, read_latents
 from deepssim.generative.losses import perceptual_loss
-from deepssim.images.keys import real_key, split_key, synthetic_key
-from deepssim.images.tree import image_path, is_whole_png, write_tree
+from deepssim.images.keys import split_key, synthetic_key
+from deepssim.images.tree import write_tree
+from deepssim.reference.continued_tree import divide, is_complete
 from deepssim.reference.training_files import AutoencoderFiles, DiffusionFiles, write_rows_used
 from deepssim.runtime.devices import resolve_device
 from deepssim.runtime.outputs import atomic_outputs, require_writable
+from deepssim.runtime.weights import recorded_orientation
 from deepssim.stages.dataset import prepare_dataset
 from deepssim.stages.latents import encode_latents
 from deepssim.stages.ldm import train_ldm
@@ -40,7 +42,6 @@ from deepssim.stages.vae import train_vae
 
 logger = logging.getLogger(__name__)
 
-_IMAGES_AT_A_TIME = 128  # generated before they are written
 _SECONDS_BETWEEN_MESSAGES = 60
 
 
@@ -56,9 +57,16 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
         config: config file or None.
         dataset_csv: table with image_uid, image_path and split.
         changes: settings by section, the empty one for those outside of sections; None leaves a setting as it is.
+
+    Returns:
+        The settings; `dataset.orientation` is transposed, as in the reference, unless the config file or `changes` say otherwise.
     """
     base = base_settings(config)
     dataset = base.dataset if config else DatasetConfig(image_size=None)
+    chosen = changes.get("dataset", {}).get("orientation")
+    if chosen is None:  # the reference's, unless the file says otherwise
+        chosen = dataset.orientation if "orientation" in dataset.model_fields_set else Orientation.TRANSPOSED
+    dataset = _turned(dataset, Orientation(chosen))
     dataset = dataset.with_changes(kind=DatasetKind.TABLE, path=dataset_csv, valid_fraction=0.0, holdout_fraction=0.0)
     settings = as_settings(base.with_changes(dataset=dataset))
     for section, values in changes.items():
@@ -68,7 +76,7 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
 
 
 def ldm_train_vae(*, dataset_csv: str, output_dir: str, config: Config, threads: int = 1) -> None:
-    """Train the autoencoder.
+    """Train the autoencoder, on transposed images unless `dataset.orientation` says otherwise.
 
     Args:
         dataset_csv: table with `image_uid`, `image_path` and `split`; the settings name it too.
@@ -93,9 +101,11 @@ def ldm_train_vae(*, dataset_csv: str, output_dir: str, config: Config, threads:
     with atomic_outputs(outputs) as files:
         exported = files.pop("exported")
         arguments: dict[str, Any] = {"images": images, "pack": pack, "vae": config.vae, **files}
-        observers = [AutoencoderFiles(place, config.vae, to_generative)]
-        train_vae(**arguments, observers=observers, **_hardware(config))
-        torch.save(to_generative(load_autoencoder(files["weights"])), exported)
+        orientation = config.dataset.orientation
+        convert = partial(to_generative, orientation=orientation)
+        observers = [AutoencoderFiles(place, config.vae, convert)]
+        train_vae(**arguments, orientation=orientation, observers=observers, **_hardware(config))
+        torch.save(convert(load_autoencoder(files["weights"])), exported)
 
 
 def ldm_train_diff(
@@ -109,7 +119,7 @@ def ldm_train_diff(
     config: Config,
     threads: int = 1,
 ) -> None:
-    """Train the diffusion model.
+    """Train the diffusion model, on images of the orientation that the autoencoder was trained on (`_following`).
 
     Args:
         dataset_csv: as for `ldm_train_vae`, with the columns that the conditioning needs.
@@ -120,9 +130,12 @@ def ldm_train_diff(
         latent_shape, vae_space_shape: expected shapes, which are checked; None to skip the check.
         config: all settings.
         threads: processor threads.
+
+    Raises:
+        DataError: if the two checkpoints were trained on images of different orientations.
     """
     require_writable(output_dir, "--output_dir")
-    place = Path(output_dir)
+    place, config = Path(output_dir), _following(config, aekl_ckpt, diff_ckpt)
     images, pack = _dataset(place, config, threads)
     autoencoder, latents = _latents(place, images, pack, aekl_ckpt, config, latent_shape, vae_space_shape)
     outputs = {
@@ -139,7 +152,8 @@ def ldm_train_diff(
             "images": images, "pack": pack, "latents": latents, "autoencoder": autoencoder, "initial": diff_ckpt,
             "ldm": config.ldm, **files,
         }  # fmt: skip
-        observers = [DiffusionFiles(place, to_generative)]
+        convert = partial(to_generative, orientation=config.dataset.orientation)
+        observers = [DiffusionFiles(place, convert)]
         train_ldm(**arguments, observers=observers, **_hardware(config))
         write_rows_used(rows_used, dataset_csv, files["train_used"])
         scale = trained_scale(files["weights"]) or 1.0
@@ -148,7 +162,7 @@ def ldm_train_diff(
                 "the model was trained on latents multiplied by %.6g (ldm.scale_latents), which no .pth file records; generate "
                 "with %s", scale, outputs["weights"],
             )  # fmt: skip
-        torch.save(to_generative(load_unet(files["weights"])[0]), exported)
+        torch.save(convert(load_unet(files["weights"])[0]), exported)
 
 
 def ldm_generate(
@@ -164,33 +178,39 @@ def ldm_generate(
 ) -> None:
     """Generate images for every record of the table: `<image_uid>/training.png` and `<image_uid>/gen-<i>.png`.
 
-    Records that have all their images are skipped, so an interrupted run continues where it stopped.
+    Records that have all their images are skipped, so an interrupted run continues where it stopped. All images have the
+    orientation that the autoencoder was trained on (`_following`): with the reference's checkpoints they are transposed,
+    `training.png` too, as the reference writes them.
 
     Args:
         dataset_csv, aekl_ckpt, latent_shape, vae_space_shape, config, threads: see `ldm_train_diff`.
         output_path: folder of the image tree.
         diff_ckpt: diffusion model.
+
+    Raises:
+        DataError: if the two checkpoints were trained on images of different orientations.
     """
     require_writable(output_path, "--output_path")
-    place, device = Path(output_path), resolve_device(config.device)
+    place, config = Path(output_path), _following(config, aekl_ckpt, diff_ckpt)
+    device = resolve_device(config.device)
     # In memory only: the reference takes every file of the tree for an image, and a killed run leaves no patients behind.
     table, real = prepare.prepare_dataset(config.dataset, seed=config.seed, threads=threads, splits_as_given=True)
     decoder = load_any_autoencoder(aekl_ckpt, config.vae)[0]
     conditions = read_conditions(table, config.ldm.conditioning, config.ldm.condition_columns, source=dataset_csv)
     latents = Latents(encode(decoder, real, device=device), real.keys, 1.0, conditions)
-    _check_shapes(latents, config, latent_shape, vae_space_shape)
+    _check_shapes(latents, config, aekl_ckpt, latent_shape, vae_space_shape)
     unet, options = load_any_unet(diff_ckpt, config.ldm, latents.shape[0], condition_features(latents, config.ldm))
     # The scale belongs to the model's training images; state dicts of other programs were trained without one.
     latents = dataclasses.replace(latents, scale=trained_scale(diff_ckpt) or 1.0)
     condition_features(latents, options)  # weights of this program know their conditioning
     count = config.synthesis.images_per_record
     records = [split_key(key)[0] for key in real.keys]
-    wanted = [record for record in records if not _is_complete(place, record, count)]
+    wanted = [record for record in records if not is_complete(place, record, count)]
     done = len(records) - len(wanted)
     if done:
         logger.info("%d of %d records already have all their images", done, len(records))
     told = time.monotonic()
-    at_a_time, options_of_batch = _parts(len(records), count, config.synthesis)
+    at_a_time, options_of_batch = divide(len(records), count, config.synthesis)
     for start in tqdm(range(0, len(wanted), at_a_time), desc="records", unit="part", disable=None):
         part = wanted[start : start + at_a_time]
         generated = sampling.generate(
@@ -211,23 +231,28 @@ def ldm_generate(
             logger.info("%d of %d records have their images", done, len(records))
 
 
-def _is_complete(place: Path, record: str, count: int) -> bool:
-    """Return whether a record's images are all in the tree; an interruption may have left an unfinished one."""
-    keys = [real_key(record), *(synthetic_key(record, number) for number in range(count))]
-    return all(is_whole_png(image_path(place, key)) for key in keys)
+def _following(config: Config, autoencoder: str, unet: str | None) -> Config:
+    """Return settings whose orientation is that of an autoencoder; a file that records none has that of the settings.
 
+    The reference's own checkpoints record none; they were trained on transposed images, the default of these commands.
 
-def _parts(records: int, count: int, options: SynthesisConfig) -> tuple[int, SynthesisConfig]:
-    """Divide the images of all records into parts and batches of about equal size, so that hardly any batch is padded.
-
-    The sizes do not depend on how many records are done already, so that a resumed run rounds as an uninterrupted one does.
-
-    Returns:
-        Records per part, and the options with their batch size.
+    Raises:
+        DataError: if the diffusion model was trained on images of the other orientation.
     """
-    at_a_time = -(-records // -(-records // max(1, _IMAGES_AT_A_TIME // count)))
-    images = at_a_time * count
-    return at_a_time, options.with_changes(batch_size=-(-images // -(-images // options.batch_size)))
+    assumed = config.dataset.orientation
+    if unet is not None:
+        require_same_orientation(autoencoder, unet, otherwise=assumed)
+    orientation = recorded_orientation(autoencoder) or assumed
+    logger.info("%s: %s images", autoencoder, orientation.value)
+    return config.with_changes(dataset=_turned(config.dataset, orientation))
+
+
+def _turned(dataset: DatasetConfig, orientation: Orientation) -> DatasetConfig:
+    """Return settings for images of an orientation: height and width change places with rows and columns."""
+    if dataset.orientation is orientation:
+        return dataset
+    size = None if dataset.image_size is None else dataset.image_size[::-1]
+    return dataset.with_changes(orientation=orientation, image_size=size)
 
 
 def _hardware(config: Config) -> dict[str, Any]:
@@ -264,21 +289,24 @@ def _latents(
     network, options = load_any_autoencoder(checkpoint, config.vae)
     files = {"weights": place / "models" / "autoencoder.safetensors", "latents": place / "latents.h5"}
     with atomic_outputs(files) as outputs:
-        save_autoencoder(outputs["weights"], network, options)
+        save_autoencoder(outputs["weights"], network, options, config.dataset.orientation)
         encode_latents(
             images=images,
             pack=pack,
+            orientation=config.dataset.orientation,
             device=config.device,
             conditioning=config.ldm.conditioning,
             condition_columns=config.ldm.condition_columns,
             scale_latents=config.ldm.scale_latents,
             **outputs,
         )
-        _check_shapes(read_latents(outputs["latents"]), config, latent_shape, vae_space_shape)
+        _check_shapes(read_latents(outputs["latents"]), config, checkpoint, latent_shape, vae_space_shape)
     return str(files["weights"]), str(files["latents"])
 
 
-def _check_shapes(latents: Latents, config: Config, latent_shape: str | None, vae_space_shape: str | None) -> None:
+def _check_shapes(
+    latents: Latents, config: Config, checkpoint: str, latent_shape: str | None, vae_space_shape: str | None
+) -> None:
     """Compare the shapes given on the command line with those that networks and images give."""
     left, right, top, bottom = padding(latents.shape[1:], size_divisor(config.ldm))
     channels, height, width = latents.shape
@@ -288,7 +316,20 @@ def _check_shapes(latents: Latents, config: Config, latent_shape: str | None, va
     }
     for name, given in (("vae_space_shape", vae_space_shape), ("latent_shape", latent_shape)):
         text = "x".join(map(str, found[name]))
-        if given is not None and given != text:
-            raise ConfigError(
-                f"--{name} is {given}, but these images and networks give {text}; leave the option out; it is computed"
-            )
+        if given is None or given == text:
+            continue
+        channels, height, width = found[name]
+        if given == f"{channels}x{width}x{height}":
+            raise ConfigError(_other_orientation(name, given, text, checkpoint, config.dataset.orientation))
+        raise ConfigError(
+            f"--{name} is {given}, but these images and networks give {text}; leave the option out; it is computed"
+        )
+
+
+def _other_orientation(name: str, given: str, text: str, checkpoint: str, orientation: Orientation) -> str:
+    """Return the message about a shape that images of the other orientation have."""
+    other = Orientation.UPRIGHT if orientation is Orientation.TRANSPOSED else Orientation.TRANSPOSED
+    problem = f"--{name} is {given}, which {other} images have, but {orientation} ones, as used here, {text}"
+    if recorded_orientation(checkpoint) is None:
+        return f"{problem}; give --orientation {other} if the networks were trained on such images"
+    return f"{problem}; {checkpoint} records that it was trained on those, so that --orientation does not apply"

@@ -7,7 +7,7 @@ import argparse
 import re
 from typing import Any
 
-from deepssim.config.choices import Conditioning, Device, Duplication, Perceptual
+from deepssim.config.choices import Conditioning, Device, Duplication, Orientation, Perceptual
 from deepssim.errors import ConfigError
 from deepssim.reference.options import Option, add_option, at_least
 from deepssim.runtime.threads import available_threads, set_threads
@@ -37,11 +37,18 @@ _CONDITIONING = Option(
     choices=tuple(Conditioning),
     setting="ldm.conditioning",
 )
+_ORIENTATION = Option(
+    help="of the images that networks are trained on, or were, where their files do not record it (default: transposed, as "
+    "the reference's)",
+    choices=tuple(Orientation),
+    setting="dataset.orientation",
+)
 _SHAPES = {
     "vae_space_shape": Option(help="of latents, for example 3x34x28; computed unless given", kind=_shape),
     "latent_shape": Option(help="of padded latents, for example 3x36x28; computed unless given", kind=_shape),
 }
 _COMMON = {
+    "orientation": _ORIENTATION,
     "config": Option(help="config file; without one, the paper's networks and schedules"),
     "seed": Option(help="of all random numbers", kind=int, setting=".seed"),
     "device": Option(help="where to compute", choices=tuple(Device), setting=".device"),

@@ -47,6 +47,7 @@ def compute_matrix(
     indices_dir: str,
     augment: bool,
     batch_size: int,
+    evaluation_mode: bool,
     use_gpu: bool,
     trust: list[str],
     seed: int,
@@ -60,10 +61,11 @@ def compute_matrix(
         model_path: weights of its encoder.
         dataset_images_dir: image tree.
         embeddings_dir: folder for `<metric>/<key>.npz`.
-        matrices_dir: folder for `<metric>.npz`.
-        indices_dir: folder for `real.npz` and `synth.npz`.
+        matrices_dir, indices_dir: folders for `<metric>.npz`, and for `real.npz` and `synth.npz`.
         augment: misalign every image first.
         batch_size: images at a time.
+        evaluation_mode: use published weights of Dar with the statistics of their training; otherwise batch normalisation takes
+            those of each batch of all images in the order of their keys, as in the reference, where files come in any order.
         use_gpu: use a GPU if there is one.
         trust: SHA-256 of files that may be loaded though they can run code.
         seed, threads, max_memory_gb: of the misalignment; processor threads; memory limit of the scores.
@@ -79,7 +81,8 @@ def compute_matrix(
         pack = misalign_pack(pack, EvaluationConfig().misalignment, seed)
     device = _device(use_gpu)
     embed: Any = METRICS[name].embed
-    embeddings = embed(model_path, pack, device, batch_size, Precision.FLOAT32, trust)
+    options = {"batch_statistics": not evaluation_mode} if name is MetricName.DAR else {}
+    embeddings = embed(model_path, pack, device, batch_size, Precision.FLOAT32, trust, **options)
     place = pack.index
     sides = [
         dataclasses.replace(embeddings, values=embeddings.values[[place[key] for key in keys]], keys=keys)
@@ -304,7 +307,7 @@ def _show_results(
     low, high = METRICS[name].score_range
     results |= {"metric": name.value, "range": [low, high], "direction": "higher is more similar"}
     text = json.dumps(results, indent=2)
-    print(*reference_lines(results), text, sep="\n")
-    if path:
+    if path:  # before the results are printed, which fails if nobody reads on, as in `deepssim eval ... | head`
         with atomic_outputs({"results": path}) as files:
             Path(files["results"]).write_text(f"{text}\n", encoding="utf-8")
+    print(*reference_lines(results), text, sep="\n")

@@ -17,6 +17,10 @@ from deepssim.runtime.processes import is_first_worker, is_worker
 
 logger = logging.getLogger("deepssim")
 
+# Not writable or readable, or a file where a folder is needed and the reverse.
+_REFUSED = (
+    errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
 _FULL_DISK = re.compile(rf"(os error |errno = ){errno.ENOSPC}\b")
 _DAMAGED = re.compile(r"Can't (synchronously )?read data")  # h5py's message for a file that opened without error
 
@@ -78,13 +82,11 @@ def _advice(error: BaseException) -> str | None:
             f"no space is left on the disk of {Path.cwd()} or of the outputs; free some space and rerun the same "
             "command: finished results are kept, and training continues from its last checkpoint"
         )
-    refused = next(
-        (one for one in chain if getattr(one, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM)), None
-    )
+    refused = next((one for one in chain if getattr(one, "errno", None) in _REFUSED), None)
     if refused is not None:
         return (
             f"{getattr(refused, 'filename', None) or 'a file'} cannot be written or read ({os.strerror(refused.errno)}); "  # type: ignore[attr-defined]
-            "change its permissions, or name another folder with --directory"
+            "change its permissions, or name another file or folder"
         )
     damaged = next((one for one in chain if _DAMAGED.search(str(one))), None)
     if damaged is not None:

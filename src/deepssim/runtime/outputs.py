@@ -18,6 +18,9 @@ def atomic_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
 
     Args:
         paths: final files or folders by name.
+
+    Raises:
+        ConfigError: if a folder is where a file is to be written.
     """
     final = {name: Path(path) for name, path in paths.items()}
     temporary = {name: path.with_name(f".part-{os.getpid()}-{path.name}") for name, path in final.items()}
@@ -28,6 +31,8 @@ def atomic_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
         yield {name: str(path) for name, path in temporary.items()}
         for name, path in temporary.items():
             if final[name].is_dir():
+                if path.is_file():  # a folder named by mistake, with files that nobody offered
+                    raise ConfigError(f"{final[name]}: is a folder; name a file to write")
                 shutil.rmtree(final[name])
             path.replace(final[name])
     finally:

@@ -1,10 +1,14 @@
 """The stage that audits folders of images."""
 
+import logging
+
 from deepssim.audit.run import run_audit
 from deepssim.config.audit import AuditConfig
 from deepssim.config.choices import Device
 from deepssim.config.encoders import EncoderConfig, PublishedConfig
 from deepssim.config.settings import Config
+
+logger = logging.getLogger(__name__)
 
 
 def audit(
@@ -32,7 +36,8 @@ def audit(
         threads: processor threads.
     """
     config = Config(audit=audit, encoder=encoder, published=published, seed=seed, device=device)
-    run_audit(
+    found = run_audit(
         page=page, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop, cache=cache, config=config,
         threads=threads,
     )  # fmt: skip
+    logger.info("%s: %s", found["verdict"]["result"], found["verdict"]["sentence"])
