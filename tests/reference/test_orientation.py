@@ -77,7 +77,7 @@ def generate(tree, table, vae, unet, config, *options):
 
 
 @pytest.mark.parametrize("size", [(32, 24), (24, 24)])
-def test_a_copy_lies_as_the_image_that_was_copied(tmp_path, published, small, random, size):
+def test_a_copy_lies_as_the_image_that_was_copied(tmp_path, published, small, random, size, capsys):
     """The reference trained on files that its loader transposed; its generator copies the first of these exactly."""
     as_trained = remembered(*size)
     others = [random.integers(0, 256, size[::-1], dtype=np.uint8) for _ in range(3)]
@@ -90,6 +90,14 @@ def test_a_copy_lies_as_the_image_that_was_copied(tmp_path, published, small, ra
         training, copy = generate(tmp_path / "upright", table, *published, small, "--orientation", "upright")
         np.testing.assert_array_equal(copy, training.T)  # as it was read before: no copy would be found
         assert not np.array_equal(copy, training)
+    again = ["ldm-generate", "--dataset_csv", table, "--aekl_ckpt", published[0], "--diff_ckpt", published[1],
+             "--output_path", str(tmp_path / "tree"), "--n_gen_per_record", "1", "--config", small]  # fmt: skip
+    main(again)  # all images are there
+    fails(
+        [*again, "--orientation", "upright"],
+        "tree: 4 of 4 real images are not those of the table, or were written",
+        capsys,
+    )
 
 
 @pytest.fixture(scope="module")

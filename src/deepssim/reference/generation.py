@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.networks.nets.autoencoderkl import AutoencoderKL
+from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from tqdm import tqdm
 
 from deepssim.config.base import as_settings
 from deepssim.config.choices import DatasetKind, Orientation
 from deepssim.config.dataset import DatasetConfig
+from deepssim.config.generative import LdmConfig
 from deepssim.config.paper import PAPER_LDM, PAPER_VAE
 from deepssim.config.settings import Config, load_config, parse_config
 from deepssim.datasets import prepare
@@ -29,8 +32,9 @@ from deepssim.generative.diffusion import condition_features, load_unet, size_di
 from deepssim.generative.latents import Latents, padding, read_latents
 from deepssim.generative.losses import perceptual_loss
 from deepssim.images.keys import split_key, synthetic_key
+from deepssim.images.packs import ImagePack
 from deepssim.images.tree import write_tree
-from deepssim.reference.continued_tree import divide, is_complete
+from deepssim.reference.continued_tree import divide, is_complete, require_same_images
 from deepssim.reference.training_files import AutoencoderFiles, DiffusionFiles, write_rows_used
 from deepssim.runtime.devices import resolve_device
 from deepssim.runtime.outputs import atomic_outputs, require_writable
@@ -62,7 +66,7 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
         The settings; `dataset.orientation` is transposed, as in the reference, unless the config file or `changes` say otherwise.
     """
     base = base_settings(config)
-    dataset = base.dataset if config else DatasetConfig(image_size=None)
+    dataset = base.dataset if config else DatasetConfig(kind=DatasetKind.TABLE, path=dataset_csv, image_size=None)
     chosen = changes.get("dataset", {}).get("orientation")
     if chosen is None:  # the reference's, unless the file says otherwise
         chosen = dataset.orientation if "orientation" in dataset.model_fields_set else Orientation.TRANSPOSED
@@ -188,27 +192,40 @@ def ldm_generate(
         diff_ckpt: diffusion model.
 
     Raises:
-        DataError: if the two checkpoints were trained on images of different orientations.
+        DataError: if the two checkpoints were trained on images of different orientations, or the tree holds other real images.
     """
     require_writable(output_path, "--output_path")
     place, config = Path(output_path), _following(config, aekl_ckpt, diff_ckpt)
-    device = resolve_device(config.device)
     # In memory only: the reference takes every file of the tree for an image, and a killed run leaves no patients behind.
     table, real = prepare.prepare_dataset(config.dataset, seed=config.seed, threads=threads, splits_as_given=True)
     decoder = load_any_autoencoder(aekl_ckpt, config.vae)[0]
     conditions = read_conditions(table, config.ldm.conditioning, config.ldm.condition_columns, source=dataset_csv)
-    latents = Latents(encode(decoder, real, device=device), real.keys, 1.0, conditions)
+    latents = Latents(encode(decoder, real, device=resolve_device(config.device)), real.keys, 1.0, conditions)
     _check_shapes(latents, config, aekl_ckpt, latent_shape, vae_space_shape)
     unet, options = load_any_unet(diff_ckpt, config.ldm, latents.shape[0], condition_features(latents, config.ldm))
     # The scale belongs to the model's training images; state dicts of other programs were trained without one.
     latents = dataclasses.replace(latents, scale=trained_scale(diff_ckpt) or 1.0)
     condition_features(latents, options)  # weights of this program know their conditioning
+    _fill_tree(place, real, unet, decoder, latents, options, config)
+
+
+def _fill_tree(
+    place: Path,
+    real: ImagePack,
+    unet: DiffusionModelUNet,
+    decoder: AutoencoderKL,
+    latents: Latents,
+    options: LdmConfig,
+    config: Config,
+) -> None:
+    """Generate the images of the records that do not have all of theirs yet."""
     count = config.synthesis.images_per_record
     records = [split_key(key)[0] for key in real.keys]
     wanted = [record for record in records if not is_complete(place, record, count)]
     done = len(records) - len(wanted)
     if done:
         logger.info("%d of %d records already have all their images", done, len(records))
+        require_same_images(place, real, sorted(set(records) - set(wanted)))
     told = time.monotonic()
     at_a_time, options_of_batch = divide(len(records), count, config.synthesis)
     for start in tqdm(range(0, len(wanted), at_a_time), desc="records", unit="part", disable=None):
@@ -221,7 +238,7 @@ def ldm_generate(
             ldm=options,
             options=options_of_batch,
             seed=config.seed,
-            device=device,
+            device=resolve_device(config.device),
             bit_depth=config.dataset.bit_depth,
         )
         write_tree(place, real, generated)

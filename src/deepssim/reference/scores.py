@@ -83,9 +83,8 @@ def compute_matrix(
     embed: Any = METRICS[name].embed
     options = {"batch_statistics": not evaluation_mode} if name is MetricName.DAR else {}
     embeddings = embed(model_path, pack, device, batch_size, Precision.FLOAT32, trust, **options)
-    place = pack.index
     sides = [
-        dataclasses.replace(embeddings, values=embeddings.values[[place[key] for key in keys]], keys=keys)
+        dataclasses.replace(embeddings, values=embeddings.values[[pack.index[key] for key in keys]], keys=keys)
         for keys in (real, synthetic)
     ]
     scores = all_scores(METRICS[name].compare(*sides, threads, device), max_memory_gb=max_memory_gb)
