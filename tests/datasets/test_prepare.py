@@ -305,7 +305,7 @@ def test_a_table_may_name_files_below_the_working_directory(tmp_path, random, mo
 @pytest.mark.parametrize("kind", ["folder", "table"])
 def test_images_are_transposed_before_they_are_brought_to_a_size(tmp_path, random, kind):
     """As MONAI's loader gives them: the size is that of the transposed images, so nothing is padded here."""
-    images = [random.integers(0, 256, (20, 16), dtype=np.uint8) for _ in range(3)]
+    images = [random.integers(0, 256, (24, 16), dtype=np.uint8) for _ in range(3)]
     for number, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
     table = pd.DataFrame({"image_uid": list("012"), "image_path": [f"{number}.png" for number in range(3)]})
@@ -315,7 +315,7 @@ def test_images_are_transposed_before_they_are_brought_to_a_size(tmp_path, rando
         "path": str(tmp_path / "own.csv" if kind == "table" else tmp_path),
         "file_patterns": ["*.png"],
     }
-    for size in (None, [16, 20]):
+    for size in (None, [16, 24]):
         _, pack = prepare(**place, orientation="transposed", image_size=size)
         for image, number in zip(pack.images, range(3), strict=True):
             np.testing.assert_array_equal(image, LoadImage()(tmp_path / f"{number}.png").numpy())

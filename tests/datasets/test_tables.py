@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import pandas as pd
@@ -69,18 +68,19 @@ def test_files_lie_beside_the_table_or_below_the_working_directory(place):
     assert [path.resolve() for path in locate_files(["a.png"], Path("data/dataset.csv"))] == [place / "data" / "a.png"]
 
 
-def test_of_two_files_of_one_name_that_beside_the_table_is_read(place, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("deepssim"), "propagate", True)
+def test_of_two_files_of_one_name_that_beside_the_table_is_read(place, monkeypatch):
+    messages = []
+    monkeypatch.setattr("deepssim.datasets.tables.logger.warning", lambda text, *values: messages.append(text % values))
     for name in ("a.png", "b.png", "data/a.png", "data/b.png"):
         (place / name).touch()
     table = Path("data/dataset.csv")
     assert locate_files(["a.png", "b.png"], table) == [Path("data/a.png"), Path("data/b.png")]
-    assert [record.getMessage().split(";")[1] for record in caplog.records] == [" those beside the table are read"]
-    caplog.clear()
+    assert len(messages) == 1
+    assert "2 of 2 files exist both beside the table and below the working directory, first a.png" in messages[0]
     (place / "a.png").unlink()
     (place / "a.png").symlink_to(place / "data" / "a.png")  # one file under two names is no reason for a message
     assert locate_files(["a.png"], table) == [Path("data/a.png")]
-    assert not caplog.records
+    assert len(messages) == 1
 
 
 def test_a_missing_file_is_named_in_both_places(place):

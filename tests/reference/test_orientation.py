@@ -49,7 +49,9 @@ def small(tmp_path):
     vae = {"channels": [8, 8], "latent_channels": 2, "residual_blocks": 1, "norm_groups": 4}
     ldm = vae | {"attention_levels": [False, False], "head_channels": 8}
     del ldm["latent_channels"]
-    return write_config(tmp_path / "small.yaml", vae=vae, ldm=ldm, dataset={"image_size": None})
+    return write_config(
+        tmp_path / "small.yaml", vae=vae, ldm=ldm, dataset={"kind": "table", "path": "x.csv", "image_size": None}
+    )
 
 
 @pytest.fixture
@@ -110,7 +112,9 @@ def brain(tmp_path_factory):
            "adversarial_weight": 0.0}  # fmt: skip
     ldm = {"channels": [8, 8, 8], "residual_blocks": 1, "norm_groups": 4, "attention_levels": [False, False, False],
            "scale_latents": False, "memorization": {"every": 0}}  # fmt: skip
-    config = write_config(folder / "narrow.yaml", vae=vae, ldm=ldm, dataset={"image_size": None})
+    config = write_config(
+        folder / "narrow.yaml", vae=vae, ldm=ldm, dataset={"kind": "table", "path": "x.csv", "image_size": None}
+    )
     main(["ldm-train-vae", "--dataset_csv", table, "--output_dir", str(folder / "vae"), "--config", config, "--n_epochs",
           "1", "--batch_size", "4"])  # fmt: skip
     return folder, table, config
@@ -168,7 +172,11 @@ def test_shapes_of_the_other_orientation_are_explained(brain, tmp_path, capsys):
                "--vae_space_shape", "3x28x34", "--aekl_ckpt"]  # fmt: skip
     problem = "--vae_space_shape is 3x28x34, which upright images have, but transposed ones, as used here, 3x34x28; "
     fails([*command, str(plain)], f"{problem}give --orientation upright", capsys)
-    fails([*command, str(recorded)], f"{problem}{recorded} records that it was trained on those", capsys)
+    fails(
+        [*command, str(recorded)],
+        f"{problem}{recorded} records that it was trained on transposed images, leave --vae_space_shape out",
+        capsys,
+    )
     command[command.index("3x28x34")] = "3x34x28"
     problem = "--vae_space_shape is 3x34x28, which transposed images have, but upright ones, as used here, 3x28x34; "
     fails([*command, str(plain), "--orientation", "upright"], f"{problem}give --orientation transposed", capsys)
@@ -196,6 +204,7 @@ def test_the_orientation_is_that_of_the_autoencoder(tmp_path, published, small, 
     train = ["ldm-train-diff", "--dataset_csv", table, "--output_dir", str(tmp_path / "y"), "--config", small]
     mixed = ["--aekl_ckpt", published[0], "--diff_ckpt", str(tmp_path / "unet.safetensors")]
     fails([*train, *mixed], "was trained on latents of upright images", capsys)
+    fails([*train, *mixed], f"or give --orientation, since {published[0]} does not record one", capsys)
 
 
 def test_sizes_change_places_with_the_orientation(tmp_path):
