@@ -57,11 +57,28 @@ def test_a_folder_replaces_the_one_before(tmp_path):
     assert [path.name for path in (tmp_path / "tree").iterdir()] == ["sub"]
 
 
-def test_an_unusable_output_folder_is_named(tmp_path, monkeypatch):
-    require_writable(tmp_path / "a" / "b", "--out")  # may be made later
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"--out is .*file/x', but .*/file is a file"):
-        require_writable(tmp_path / "file" / "x", "--out")
+def test_a_folder_in_the_place_of_a_file_is_kept(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "kept.txt").write_text("x")
+    with (
+        pytest.raises(ConfigError, match="results: is a folder; name a file to write"),
+        atomic_outputs({"x": tmp_path / "results"}) as files,
+    ):
+        Path(files["x"]).write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+    assert (tmp_path / "results" / "kept.txt").read_text() == "x"
+
+
+def test_where_nothing_can_be_written_is_found_out_first(tmp_path):
+    require_writable(tmp_path / "new" / "newer", "--out")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("x")
+    for path in ("file", "file/below"):
+        with pytest.raises(ConfigError, match=r"--out is '.*file.*', but .*file is a file; name a folder"):
+            require_writable(tmp_path / path, "--out")
+
+
+def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(ConfigError, match=f"{tmp_path} cannot be written to"):
         require_writable(tmp_path / "a", "--out")
