@@ -16,7 +16,7 @@ NETWORKS = {"torch", "lightning", "monai", "transformers", "kornia"}
 # Rules that compute without networks, and those that also need no plots.
 TABLES = (
     "prepare_dataset", "export_images", "gather_matrix", "sample_pairs", "verify_copies", "fit_thresholds", "evaluate",
-    "compare_metrics", "summarize", "report",
+    "compare_metrics", "summarize", "report", "pack",
 )  # fmt: skip
 PLOTS = ("plot_metric", "plot_benchmark", "plot_evaluation", "plot_summary", "plot_copies")
 SCORES = (
