@@ -92,6 +92,14 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_planted(self) -> Self:
+        if self.pairs.planted and not self.verification.controls:
+            raise ConfigError(
+                "pairs.planted is true, but verification.controls is 0, so that no copies are planted; set it to about 40"
+            )
+        return self
+
 
 def parse_config(settings: Mapping[str, Any]) -> Config:
     """Check plain settings, each for itself and against the others, and build the typed config.
