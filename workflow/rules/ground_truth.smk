@@ -48,11 +48,11 @@ rule plant_copies:
         ENVIRONMENT
     threads: 1
     resources:
-        gpu=GPU,
+        gpu=0,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        config=settings("seed", "device", "verification.controls"),
+        config=settings("seed", "verification.controls"),
         version=STAGE_VERSIONS["plant_copies"],
     script:
         "../scripts/stage.py"
@@ -73,11 +73,11 @@ rule score_pairs:
         ENVIRONMENT
     threads: 1
     resources:
-        gpu=GPU,
+        gpu=0,
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        config=settings("device", "similarity"),
+        config=settings("similarity"),
         version=STAGE_VERSIONS["score_pairs"],
     script:
         "../scripts/stage.py"

@@ -84,13 +84,16 @@ def planted_note(evaluations: Sequence[Mapping[str, Any]]) -> str:
     Args:
         evaluations: results of `evaluate`.
     """
-    counts = [item["planted"]["planted_copies"] for item in evaluations if item.get("planted")]
-    if not counts:
+    planted = [item["planted"] for item in evaluations if item.get("planted")]
+    if not planted:
         return ""
-    return (
-        f"Metrics were also tested on {counts[0]} planted copies in place of duplicates. These are mildly changed training images, which "
-        "the model did not generate; such results are marked as planted."
+    text = (
+        f"Metrics were also tested on {planted[0]['planted_pairs']} planted images, {planted[0]['planted_copies']} of them in place of "
+        "duplicates: training images of the test subjects that were changed mildly or deformed. The model did not generate them; "
+        "such results are marked as planted."
     )
+    fitted = dict.fromkeys(item["metric"] for item in evaluations if "planted" in item["thresholds"]["source"])
+    return f"{text} The thresholds of {', '.join(fitted)} were fitted with planted images." if fitted else text
 
 
 def _read_json(path: str | Path) -> dict[str, Any]:

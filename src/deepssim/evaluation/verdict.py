@@ -21,7 +21,7 @@ from deepssim.ground_truth.tables import AUTOENCODER
 
 LEAST_SENSITIVITY = 0.5  # fraction of planted copies found without which nothing is cleared
 MOST_ERROR = 0.025  # probability of finding copies by chance
-HELD_OUT = "held-out images"
+HELD_OUT = "real images that the model was not trained on"
 OTHER_SUBJECTS = "training images compared with other subjects"
 
 
@@ -203,7 +203,7 @@ def _reservations(controls: Judged | None, planted: Mapping[str, Interval], *, e
         )
     elif controls.kind == OTHER_SUBJECTS:
         found.append(
-            "There are no held-out images; training images, each compared with other subjects only, show what SSIM is usual."
+            "All real images trained the model; training images, each compared with other subjects only, show what SSIM is usual."
         )
     if planted:
         found.append(

@@ -1,4 +1,4 @@
-"""Planted copies: training images after mild changes, which stand in for copies that a generator makes.
+"""Planted copies: training images after mild changes, which stand in for copies that a generator makes, and deformed ones.
 
 They test whether copies would be found and, if wanted, the metrics where the generator copies nothing. They are never counted as
 synthetic images.
@@ -18,15 +18,17 @@ from deepssim.images.keys import planted_key, split_key
 from deepssim.images.packs import ImagePack
 from deepssim.registration.exact import exact_ssim
 
-CHANGES = (AUTOENCODER, "soft", "noise 0.01", "JPEG 70")
-"""What planted copies go through: the generator's autoencoder, and the mild changes of the audit's protocol."""
+MILD = (AUTOENCODER, "soft", "noise 0.01", "JPEG 70")
+"""What planted copies go through: the generator's autoencoder, and mild changes of the audit's protocol."""
+DEFORMED = ("warp 3 of 256 px", "warp 6 of 256 px")
+"""Changes that make a similar image of a copy; these stand in for similar pairs only, and need not be found."""
 PLANTED_COLUMNS = (*TEST_COLUMNS, "split", "change")
 
 
 def plant_copies(
     originals: ImagePack, splits: Sequence[str], reconstruct: Callable[[ImagePack], ImagePack], seed: int
 ) -> tuple[ImagePack, pd.DataFrame]:
-    """Copy images with each of `CHANGES`.
+    """Copy images with each of `MILD` and `DEFORMED`.
 
     Args:
         originals: training images.
@@ -39,7 +41,7 @@ def plant_copies(
         their SSIM and their class by it.
     """
     images, rows = [], []
-    for number, change in enumerate(CHANGES):
+    for number, change in enumerate((*MILD, *DEFORMED)):
         changed = reconstruct(originals) if change == AUTOENCODER else distort(originals, change, seed)
         for key, split, original, copy in zip(originals.keys, splits, originals.images, changed.images, strict=True):
             if np.ptp(copy):

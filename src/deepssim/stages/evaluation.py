@@ -39,7 +39,7 @@ def fit_thresholds(*, matrix: str, valid: str, thresholds: str, metric: MetricNa
     if planted and Label.DUPLICATE not in labels:
         copies = _planted(planted, Split.VALID)
         scores, labels = np.append(scores, copies["score"]), np.append(labels, _labels(copies))
-        source += f", and {len(copies)} planted copies, since no valid pair is a duplicate"
+        source += f", and {len(copies)} planted copies (some deformed), since no valid pair is a duplicate"
     duplicates = int((labels == Label.DUPLICATE).sum())
     if not 0 < duplicates < len(labels) or len(np.unique(scores)) < 2:
         reason = f"thresholds could not be fitted, since {duplicates} of {len(labels)} valid pairs are duplicates"
@@ -111,7 +111,7 @@ def _on_planted(
     used: SourcedThresholds,
     sampling: labelled_pairs.Sampling,
 ) -> dict[str, Any]:
-    """Evaluate a metric on the test pairs that are no duplicates and on planted copies in place of these."""
+    """Evaluate a metric on the test pairs that are no duplicates, and on planted copies and deformed ones."""
     others = test[test["label"] != Label.DUPLICATE]
     values = np.append(_pair_scores(scores, others), planted["score"].to_numpy())
     table = pd.concat([others, planted], ignore_index=True)
@@ -120,7 +120,7 @@ def _on_planted(
         values, _labels(table), _subjects(images, table), used.thresholds, sampling
     )
     result["judged"] = labelled_pairs.with_reasons(judged, result["undefined"])
-    return result | {"planted_copies": len(planted)}
+    return result | {"planted_copies": int((planted["label"] == Label.DUPLICATE).sum()), "planted_pairs": len(planted)}
 
 
 def _thresholds(metric: MetricName, path: str | None) -> SourcedThresholds:

@@ -7,7 +7,7 @@ import pandas as pd
 from deepssim.config.evaluation import PairsConfig
 from deepssim.datasets.tables import read_images, read_train_used, write_csv
 from deepssim.ground_truth import pairs as labelled
-from deepssim.ground_truth.labels import class_names
+from deepssim.ground_truth.labels import Label, class_names
 from deepssim.similarity.matrices import read_scores
 
 logger = logging.getLogger(__name__)
@@ -46,9 +46,11 @@ def sample_pairs(
     write_csv(split, pd.DataFrame({"key": keys, "subject": subjects, "split": of_images}))
     logger.info("%d train, %d valid and %d test pairs", len(sampled.train), len(sampled.valid), len(sampled.test))
     for name, missing in sampled.missing.items():
-        if missing:
+        if len(missing) == len(Label):
+            logger.warning("there are no %s pairs; the report says what this leaves undefined", name.value)
+        elif missing:
             logger.warning(
-                "no %s pair is %s, because the synthetic images offer none; the report says what this leaves undefined",
+                "no %s pair is of class %s, since the synthetic images offer none; the report says what this leaves undefined",
                 name.value,
                 class_names(missing),
             )

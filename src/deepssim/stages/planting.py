@@ -2,14 +2,14 @@
 
 import logging
 
+import torch
+
 from deepssim.audit.controls import choose_controls
-from deepssim.config.choices import Device
 from deepssim.datasets.tables import read_csv, read_train_used, write_csv
 from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack
 from deepssim.ground_truth import planted as planting
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.packs import read_pack, write_pack
-from deepssim.runtime.devices import resolve_device
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ def plant_copies(
     pairs: str,
     controls: int,
     seed: int,
-    device: Device,
 ) -> None:
     """Copy some training images, of as many subjects as possible, with mild changes; see `ground_truth.planted`.
 
@@ -34,14 +33,14 @@ def plant_copies(
         real: image pack.
         autoencoder: of the generator.
         pack, pairs: image pack of the copies, and the table of these and their originals, to write.
-        controls, seed, device: settings.
+        controls, seed: settings.
     """
     table = read_csv(split, needs=("key", "subject", "split")).set_index("key").loc[read_train_used(train_used)]
     chosen = table.iloc[choose_controls(table["subject"].astype(str).tolist(), controls, seed)]
-    network, where = load_autoencoder(autoencoder), resolve_device(device)
+    network = load_autoencoder(autoencoder)
     copies, planted = planting.plant_copies(
         read_pack(real).select(chosen.index.tolist()), chosen["split"].tolist(),
-        lambda originals: reconstruct_pack(network, originals, device=where), seed,
+        lambda originals: reconstruct_pack(network, originals, device=torch.device("cpu")), seed,
     )  # fmt: skip
     write_pack(pack, copies)
     write_csv(pairs, planted)

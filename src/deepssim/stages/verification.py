@@ -16,6 +16,7 @@ from deepssim.evaluation.intervals import Interval
 from deepssim.evaluation.verdict import HELD_OUT, OTHER_SUBJECTS, Judged, judge
 from deepssim.evaluation.verification import judged_images, verified_pairs
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
+from deepssim.ground_truth.planted import MILD
 from deepssim.ground_truth.tables import read_planted
 from deepssim.images.packs import ImagePack, join_packs, read_pack
 from deepssim.runtime.json_files import as_json, write_json
@@ -87,7 +88,7 @@ def verify_copies(
     )  # fmt: skip
     write_csv(verified, pairs)
     rates = registered_copy_rates(scores, train_keys, pairs, subject_of)
-    controls = _negative_controls(compared, pack, keys_of(table, Split.HOLDOUT))
+    controls = _negative_controls(compared, pack, keys_of(table, Split.HOLDOUT, Split.VALID))
     found = {}
     if planted and planted_pairs:
         others = read_embeddings(planted_embeddings) if planted_embeddings else None
@@ -116,7 +117,10 @@ def _judged_synthetic(
 
 
 def _negative_controls(compared: _Compared, pack: ImagePack, held_out: Sequence[str]) -> Judged | None:
-    """Judge held-out images or, without any, training images among those of other subjects, as if they were synthetic."""
+    """Judge real images that the model was not trained on or, without any, training images among those of other subjects.
+
+    Those of the valid split may have chosen among epochs, which copies nothing of them.
+    """
     keys, kind = (held_out, HELD_OUT) if held_out else (compared.train.keys, OTHER_SUBJECTS)
     subjects = [compared.subject_of[key] for key in keys]
     train_subjects = [compared.subject_of[key] for key in compared.train.keys]
@@ -134,10 +138,12 @@ def _planted_found(
     compared: _Compared, pack: ImagePack, table: pd.DataFrame, embeddings: Embeddings | None
 ) -> dict[str, Interval]:
     """Return the fraction of planted copies that are found and traced to their subject, by change."""
+    table = table[table["change"].isin(MILD)]
     pairs = verified_pairs(
-        compared.train, pack, compared.candidates, seed=compared.seed, embeddings=compared.with_others(embeddings),
-        threads=compared.threads, progress="comparing planted copies",
-    ).merge(table[["synth_key", "real_key", "change"]], on="synth_key", suffixes=("", "_planted"))  # fmt: skip
+        compared.train, pack.select(table["synth_key"].tolist()), compared.candidates, seed=compared.seed,
+        embeddings=compared.with_others(embeddings), threads=compared.threads, progress="comparing planted copies",
+    )  # fmt: skip
+    pairs = pairs.merge(table[["synth_key", "real_key", "change"]], on="synth_key", suffixes=("", "_planted"))
     subjects = pairs["real_key_planted"].map(compared.subject_of)
     found = (pairs["registered_ssim"] > SSIM_THRESHOLDS.high) & (pairs["real_key"].map(compared.subject_of) == subjects)
     by_change = {}
