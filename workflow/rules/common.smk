@@ -126,7 +126,9 @@ def planted_sides(wildcards):
         folders = ["results/dataset", "results/synthetic"]
     else:
         folders = [f"results/embeddings/{wildcards.metric}"] * 2
-    files = [f"{folder}/{name}{wildcards.variant}.h5" for folder, name in zip(folders, ["real", "planted"], strict=True)]
+    files = [
+        f"{folder}/{name}{wildcards.variant}.h5" for folder, name in zip(folders, ["real", "planted"], strict=True)
+    ]
     return dict(zip(["real", "synthetic"], files, strict=True))
 
 

@@ -46,8 +46,7 @@ def train_deepssim(
 ) -> None:
     """Train the encoder so that cosine similarity predicts SSIM.
 
-    Duplicates are not needed: reconstructions and random variations of real images cover the range of SSIM. Where there are no
-    train or valid pairs at all, pairs of real images and their variations take their place.
+    Duplicates are not needed: reconstructions and variations of real images cover the range of SSIM, and replace missing pairs.
 
     Args:
         images: image table.

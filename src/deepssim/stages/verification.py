@@ -87,19 +87,13 @@ def verify_copies(
         embeddings=compared.with_others(join_embeddings(synthetic_embeddings) if real_embeddings else None),
     )  # fmt: skip
     write_csv(verified, pairs)
-    rates = registered_copy_rates(scores, train_keys, pairs, subject_of)
     controls = _negative_controls(compared, pack, keys_of(table, Split.HOLDOUT, Split.VALID))
+    judged = _judged_synthetic(scores, train_keys, pairs, subject_of)
     found = {}
     if planted and planted_pairs:
-        others = read_embeddings(planted_embeddings) if planted_embeddings else None
-        found = _planted_found(compared, read_pack(planted), read_planted(planted_pairs), others)
-    verdict = judge(
-        _judged_synthetic(scores, train_keys, pairs, subject_of),
-        controls,
-        found,
-        encoder=embeddings is not None,
-        seed=seed,
-    )
+        found = _planted_found(compared, planted, planted_pairs, planted_embeddings)
+    verdict = judge(judged, controls, found, encoder=embeddings is not None, seed=seed)
+    rates = registered_copy_rates(scores, train_keys, pairs, subject_of)
     content = {
         "ssim_above": SSIM_THRESHOLDS.high, "copies": rates, "controls": _described(controls), "planted": found,
         "verdict": as_json(verdict),
@@ -135,10 +129,12 @@ def _negative_controls(compared: _Compared, pack: ImagePack, held_out: Sequence[
 
 
 def _planted_found(
-    compared: _Compared, pack: ImagePack, table: pd.DataFrame, embeddings: Embeddings | None
+    compared: _Compared, planted: str, planted_pairs: str, planted_embeddings: str | None
 ) -> dict[str, Interval]:
     """Return the fraction of planted copies that are found and traced to their subject, by change."""
+    table, pack = read_planted(planted_pairs), read_pack(planted)
     table = table[table["change"].isin(MILD)]
+    embeddings = read_embeddings(planted_embeddings) if planted_embeddings else None
     pairs = verified_pairs(
         compared.train, pack.select(table["synth_key"].tolist()), compared.candidates, seed=compared.seed,
         embeddings=compared.with_others(embeddings), threads=compared.threads, progress="comparing planted copies",
