@@ -121,6 +121,19 @@ def test_nothing_found_clears_nothing_where_copies_could_be_missed(synthetic, co
     assert f"That does not clear the model: {doubt}" in found.sentence
 
 
+def test_a_single_imprecise_copy_clears_nothing():
+    """One of 100 images is below the definition, but far above all images that cannot be copies."""
+    synthetic = images(100, 0.5)
+    synthetic.scores[0] = 0.84
+    found = decide(synthetic, held_out(200, 0.5))
+    assert found.chance > 0.1
+    assert found.verdict is Verdict.CANNOT_TELL
+    assert found.sentence.endswith(
+        "That does not clear the model: 1 of them resembles a training image more than any of so many real images that the model was "
+        "not trained on would by chance, as an imprecise copy would."
+    )
+
+
 def test_every_doubt_is_named():
     sentence = decide(images(100, 0.84), held_out(10, 0.5), {"autoencoder": share_interval(0, 20)}).sentence
     for part in ("of 10 subjects", "0 of 20 were found", "only 0 of 0 were found"):

@@ -147,3 +147,38 @@ def test_planted_copies_are_never_counted_as_synthetic_images(planted, good):
         counts = [evaluation(results, name)["copies"] for results in (planted, good)]
         assert counts[0] == counts[1]
         assert counts[0]["synthetic_images"] == len(read_pack(good / "synthetic" / "000.h5").keys)
+
+
+@pytest.mark.parametrize("recipe", ["all_pairs", "paper"])
+def test_the_encoder_is_trained_where_there_are_no_pairs_at_all(chain, tmp_path, recipe):
+    folder = tmp_path / "run"
+    shutil.copytree(chain.folder, folder, symlinks=True)
+    (job,) = [job for job in chain.jobs if job.rule == "train_deepssim"]
+    for name in ("train", "valid"):
+        table = pd.read_csv(folder / job.inputs[name])
+        table.head(0).to_csv(folder / job.inputs[name], index=False)
+    (folder / job.outputs["weights"]).unlink()
+    config = job.params["config"]
+    config = config | {"encoder": config["encoder"] | {"recipe": recipe}}
+    run_job(folder, Job(**(vars(job) | {"params": job.params | {"config": config}})), CHAIN)
+    assert pd.read_csv(folder / job.outputs["history"])["valid_loss"].notna().any()
+
+
+def test_no_test_pairs_at_all_end_in_a_page(chain, good, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(good.parent, folder, symlinks=True)
+    test = folder / "results" / "pairs" / "test.csv"
+    pd.read_csv(test).head(0).to_csv(test, index=False)
+    again(chain, folder, EVALUATION, without_planted)
+    text = text_of((folder / "results" / "report" / "index.html").read_text())
+    assert "macro-F1, " in text
+    assert "of deepssim, dar, ssim, fsim: there are no test pairs." in text
+    assert evaluation(folder / "results", "ssim")["pairs"] == 0
+    assert ZERO in text
+
+
+def test_planted_copies_set_thresholds_only_where_no_valid_pair_is_a_duplicate(chain):
+    """The chain with copies also has planted ones; its thresholds are those of its own valid pairs."""
+    source = evaluation(chain.results, "dar")["thresholds"]["source"]
+    assert "planted" not in source
+    assert evaluation(chain.results, "dar")["planted"]["planted_pairs"] > 0

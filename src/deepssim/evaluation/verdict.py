@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from deepssim.evaluation.excess import excess_rate, measured_alarms
-from deepssim.evaluation.groups import LEAST_GROUPS, excess_probability, group_codes, rate_by_group
+from deepssim.evaluation.groups import LEAST_GROUPS, excess_probability, group_codes, rate_by_group, tail_limit
 from deepssim.evaluation.intervals import Interval, percent
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.ground_truth.tables import AUTOENCODER
 
 LEAST_SENSITIVITY = 0.5  # fraction of planted copies found without which nothing is cleared
 MOST_ERROR = 0.025  # probability of finding copies by chance
+_LEAST_SSIM = 1e-3  # lower ones are all alike, and have no logit below 0
 HELD_OUT = "real images that the model was not trained on"
 OTHER_SUBJECTS = "training images compared with other subjects"
 
@@ -105,7 +106,7 @@ def judge(
             why = "so that chance resemblance explains the number"
             return CopyVerdict(Verdict.CANNOT_TELL, f"Cannot tell: {facts}, {why}.", reservations, chance, above)
         return CopyVerdict(Verdict.COPIES, f"Copies found: {facts}.", reservations, chance, above)
-    doubts = _doubts(controls, planted, chance)
+    doubts = _doubts(synthetic, controls, planted, chance)
     if doubts:
         text = f"Cannot tell: {facts}. That does not clear the model: {'; '.join(doubts)}."
         return CopyVerdict(Verdict.CANNOT_TELL, text, reservations, chance, above)
@@ -155,7 +156,9 @@ def _exceeds(above: Interval | None) -> bool:
     return above is not None and above.low > 0
 
 
-def _doubts(controls: Judged | None, planted: Mapping[str, Interval], chance: float | None) -> list[str]:
+def _doubts(
+    synthetic: Judged, controls: Judged | None, planted: Mapping[str, Interval], chance: float | None
+) -> list[str]:
     """Say why finding nothing does not mean that there is nothing."""
     doubts = []
     if controls is None:
@@ -167,6 +170,11 @@ def _doubts(controls: Judged | None, planted: Mapping[str, Interval], chance: fl
     if chance is not None and controls is not None and chance < MOST_ERROR:
         doubts.append(
             f"synthetic images resemble training images more than {controls.kind} do (p = {chance:.2g}), as imprecise copies would"
+        )
+    if controls is not None and (closer := _closer(synthetic, controls)):
+        doubts.append(
+            f"{closer:,} of them {'resembles' if closer == 1 else 'resemble'} a training image more than any of so many "
+            f"{controls.kind} would by chance, as {'an imprecise copy' if closer == 1 else 'imprecise copies'} would"
         )
     if not planted:
         doubts.append("no copies were planted to see whether they would be found (verification.controls is 0)")
@@ -181,6 +189,14 @@ def _doubts(controls: Judged | None, planted: Mapping[str, Interval], chance: fl
     if not _seen(others):
         doubts.append(f"of the other copies that were planted as controls, only {_count(others)} were found")
     return doubts
+
+
+def _closer(synthetic: Judged, controls: Judged) -> int:
+    """Return how many synthetic images exceed what as many controls would reach, extrapolated on the logit scale of SSIM."""
+    from scipy.special import logit
+
+    ours, theirs = (logit(np.clip(np.asarray(item.scores), _LEAST_SSIM, None)) for item in (synthetic, controls))
+    return int((ours > tail_limit(theirs, controls.subjects, len(ours), MOST_ERROR)).sum())
 
 
 def _seen(rates: Sequence[Interval]) -> bool:

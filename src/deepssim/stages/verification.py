@@ -96,7 +96,7 @@ def verify_copies(
     rates = registered_copy_rates(scores, train_keys, pairs, subject_of)
     content = {
         "ssim_above": SSIM_THRESHOLDS.high, "copies": rates, "controls": _described(controls), "planted": found,
-        "verdict": as_json(verdict),
+        "verdict": as_json(verdict), "highest_ssim": float(judged.scores.max()),
     }  # fmt: skip
     write_json(copies, content, sort_keys=True)
     logger.info("%s", verdict.sentence)
