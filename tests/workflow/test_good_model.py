@@ -9,13 +9,13 @@ from tests.reporting.test_reporting import text_of
 from tests.workflow.plans import CHAIN
 from tests.workflow.running import snakemake
 
-GOOD = {name: value for name, value in CHAIN.items() if name not in ("tracking", "pairs")}
+GOOD = {name: value for name, value in CHAIN.items() if name not in ("tracking", "evaluation")}
 
 
 def run_with(folder, config):
     path = folder / "own.json"
     path.write_text(json.dumps(config))
-    run = snakemake(folder, "--configfile", str(path))
+    run = snakemake(folder, "--configfile", str(path), timeout=1200)
     assert run.returncode == 0, run.stdout[-4000:]
     return run.stdout
 
@@ -45,7 +45,7 @@ def test_planted_copies_give_f1_that_is_marked_as_planted(good, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(good.parent, folder)
     config = json.loads((folder / "own.json").read_text())
-    log = run_with(folder, config | {"pairs": {"planted": True}})
+    log = run_with(folder, config | {"evaluation": {"planted": True}})
     assert "rule train_deepssim:" not in log
     assert "rule verify_copies:" not in log
     truth = json.loads((folder / "results" / "eval" / "ssim.json").read_text())

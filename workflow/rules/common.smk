@@ -136,7 +136,7 @@ def planted_scores(wildcards):
     """Return the scores of planted copies as an input if the metrics are tested on these; thresholds are of aligned images."""
     variant = getattr(wildcards, "variant", "")
     name = f"results/pairs/planted/{wildcards.metric}{variant}.csv"
-    return {"planted": name} if config["pairs"]["planted"] else {}
+    return {"planted": name} if config["evaluation"]["planted"] else {}
 
 
 def labelled_pairs(wildcards):

@@ -24,11 +24,6 @@ class PairsConfig(Section):
     )
     valid_per_class: int = Field(300, ge=1, description="validation pairs of each class, at most")
     test_per_class: int = Field(300, ge=1, description="test pairs of each class, at most")
-    planted: bool = Field(
-        False,
-        description="Test the metrics also on planted copies (verification.controls) in place of duplicates, for a generator "
-        "that copies nothing. All results of planted copies are marked as such.",
-    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -85,6 +80,11 @@ class EvaluationConfig(Section):
         distortions(flip=(0.8, 1.0), rotation=(0.8, 10.0), gamma=(0.8, 0.5)),  # those of arXiv:2509.16582
         description="Random distortions of the misaligned evaluation, drawn once for each image. The default is the "
         "paper's.",
+    )
+    planted: bool = Field(
+        False,
+        description="Test the metrics also on planted copies (verification.controls) in place of duplicates, for a generator "
+        "that copies nothing. All results of planted copies are marked as such.",
     )
 
 

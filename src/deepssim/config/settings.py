@@ -94,9 +94,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_planted(self) -> Self:
-        if self.pairs.planted and not self.verification.controls:
+        if self.evaluation.planted and not self.verification.controls:
             raise ConfigError(
-                "pairs.planted is true, but verification.controls is 0, so that no copies are planted; set it to about 40"
+                "evaluation.planted is true, but verification.controls is 0, so that no copies are planted; set it to about 40"
             )
         return self
 

@@ -68,11 +68,11 @@ def not_evaluated(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     by_reason: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for item in evaluations:
-        for name, reason in item.get("undefined", {}).items():
-            if name in _RESULTS:
-                results, metrics = by_reason.setdefault(reason, ({}, {}))
-                results[_RESULTS[name]] = None
-                metrics[item["metric"]] = None
+        reasons = item.get("undefined", {})
+        for name in (name for name in _RESULTS if name in reasons):
+            results, metrics = by_reason.setdefault(reasons[name], ({}, {}))
+            results[_RESULTS[name]] = None
+            metrics[item["metric"]] = None
     return [
         f"{', '.join(results)} of {', '.join(metrics)}: {reason}." for reason, (results, metrics) in by_reason.items()
     ]
