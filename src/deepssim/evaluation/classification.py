@@ -112,7 +112,8 @@ def _no_class(pairs: int) -> dict[str, Any]:
 
 def _undefined(reason: str, absent: Sequence[Label]) -> dict[str, str]:
     found = dict.fromkeys(("macro_f1", "weighted_f1"), reason) if reason else {}
-    found |= {f"f1_{NAMES[label]}": f"no test pair is of class {NAMES[label]}" for label in absent}
+    nothing = reason if len(absent) == len(Label) else ""
+    found |= {f"f1_{NAMES[label]}": nothing or f"no test pair is of class {NAMES[label]}" for label in absent}
     if Label.DUPLICATE in absent or len(absent) == len(Label) - 1:
         ranking = (
             found[f"f1_{NAMES[Label.DUPLICATE]}"] if Label.DUPLICATE in absent else "all test pairs are duplicates"
