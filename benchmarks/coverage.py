@@ -23,7 +23,7 @@ from benchmarks.audit import insert
 from deepssim.audit import leakage
 from deepssim.audit.calibration import calibrated_rule
 from deepssim.audit.evidence import Best
-from deepssim.audit.examination import _MOST_ERROR, Verdict, _verdict
+from deepssim.audit.examination import Verdict, _verdict
 from deepssim.audit.membership import membership_inference
 from deepssim.evaluation import excess
 from deepssim.evaluation.excess import alarms_of_limit, excess_rate, rate_with_missed
@@ -31,6 +31,7 @@ from deepssim.evaluation.groups import conformal_limit, excess_probability, rate
 from deepssim.evaluation.intervals import Interval
 from deepssim.evaluation.labelled_pairs import Sampling, compare_metrics, evaluate_labelled, macro_f1
 from deepssim.evaluation.ranking import ranking_samples
+from deepssim.evaluation.verdict import MOST_ERROR
 from deepssim.ground_truth.labels import Label, Thresholds
 from deepssim.seeds import numpy_generator
 
@@ -240,7 +241,7 @@ def audit_verdict(design: tuple[int, int, float, int], repetition: int) -> tuple
     synthetic = _best(random.normal(size=count), [str(row) for row in range(count)])
     rule = calibrated_rule(held_out, held_out=True, rate=FALSE_POSITIVES, confidence=0.95, seed=repetition)
     copies = leakage.find_copies(synthetic, rule, ["t"], synthetic.subjects)
-    above = max(rule.threshold, tail_limit(held_out.scores, held_out.subjects, count, _MOST_ERROR))
+    above = max(rule.threshold, tail_limit(held_out.scores, held_out.subjects, count, MOST_ERROR))
     chance = excess_probability(synthetic.scores, synthetic.subjects, held_out.scores, held_out.subjects, repetition)
     verdict = _verdict(copies, copies.scores > above, chance, rule, complete=True)
     return verdict, float(copies.flagged.mean()), float(rule.promised_rate or 0)

@@ -33,7 +33,7 @@ ALLOWED = {
     **{name: {"pandas", "numba", "scipy"} for name in SCORES},
     "misalign": {"torch", "kornia"},
     "audit": {"torch", "kornia", "pandas", "matplotlib", "numba", "scipy"},
-    **{name: set(HEAVY) - {"lightning", "kornia"} for name in ("encode_latents", "generate")},
+    **{name: set(HEAVY) - {"lightning", "kornia"} for name in ("encode_latents", "generate", "plant_copies")},
 }
 TRAININGS = ("train_vae", "train_ldm", "train_deepssim", "train_dar")  # Lightning alone brings most of them
 

@@ -1,11 +1,18 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from deepssim.errors import DataError
-from deepssim.evaluation.classification import classification_report, copy_rates, evaluate
-from deepssim.ground_truth.labels import SSIM_THRESHOLDS
+from deepssim.evaluation.classification import NAMES, classification_report, copy_rates, evaluate
+from deepssim.evaluation.fitting import PUBLISHED, SourcedThresholds
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, UNKNOWN
+from deepssim.runtime.json_files import as_json
 from deepssim.similarity.scores import ScoreMatrix
+
+USED = SourcedThresholds(SSIM_THRESHOLDS, PUBLISHED)
+NONE = SourcedThresholds(UNKNOWN, "could not be fitted")
 
 
 def test_figures_match_a_hand_calculation():
@@ -50,8 +57,31 @@ def test_copies_are_counted_among_training_images_only(matrix):
 def test_evaluation_joins_by_key(matrix):
     test_set = pd.DataFrame([("b", "z", 0.84, 2), ("a", "x", 0.9, 1), ("a", "z", 0.2, 0)],
                             columns=["real_key", "synth_key", "ssim", "label"])  # fmt: skip
-    figures = evaluate(matrix, test_set, ["a", "b"], SSIM_THRESHOLDS)
+    figures = evaluate(matrix, test_set, ["a", "b"], USED)
     assert figures["macro_f1"] == 1
     assert figures["mean_absolute_difference_to_ssim"] == pytest.approx(0.1 / 3, abs=1e-6)
     with pytest.raises(DataError, match="1 of 3 real images are not among the scores, first 'b'"):
-        evaluate(ScoreMatrix(["a"], matrix.synth_keys, "ssim", matrix.scores[:1]), test_set, ["a"], SSIM_THRESHOLDS)
+        evaluate(ScoreMatrix(["a"], matrix.synth_keys, "ssim", matrix.scores[:1]), test_set, ["a"], USED)
+
+
+@pytest.mark.parametrize(
+    ("rows", "used", "reason"),
+    [
+        ([("a", "z", 0.2, 0), ("b", "z", 0.84, 2)], USED, "no test pair is of class duplicate"),
+        ([("a", "z", 0.2, 0)], USED, "no test pair is of class duplicate or similar"),
+        ([], USED, "there are no test pairs"),
+        ([("a", "x", 0.9, 1), ("a", "z", 0.2, 0), ("b", "z", 0.84, 2)], NONE, "could not be fitted"),
+    ],
+)
+def test_what_is_undefined_is_null_and_says_why(matrix, rows, used, reason):
+    test_set = pd.DataFrame(rows, columns=["real_key", "synth_key", "ssim", "label"])
+    figures = evaluate(matrix, test_set, ["a", "b"], used)
+    assert figures["macro_f1"] is figures["weighted_f1"] is None
+    assert figures["undefined"]["macro_f1"] == figures["undefined"]["weighted_f1"] == reason
+    assert (figures["copies"] is None) == (used is NONE) == ("copies" in figures["undefined"])
+    absent = {"different", "similar", "duplicate"} - {NAMES[row[3]] for row in rows}
+    for name, part in figures["per_class"].items():
+        assert (part["f1"] is None) == (name in absent or used is NONE)
+        assert (f"f1_{name}" in figures["undefined"]) == (name in absent)
+    assert ("auroc" in figures["undefined"]) == ("duplicate" in absent)
+    assert json.loads(json.dumps(as_json(figures)))["thresholds"]["source"] == used.source

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from deepssim.config.evaluation import PairsConfig, SimilarityConfig
-from deepssim.errors import DataError
+from deepssim.datasets.tables import write_csv
 from deepssim.ground_truth.labels import Label
-from deepssim.ground_truth.pairs import sample_pairs
+from deepssim.ground_truth.pairs import PAIR_SPLITS, sample_pairs
+from deepssim.ground_truth.tables import read_pairs
 from deepssim.similarity.matrices import read_scores, write_top
 from deepssim.similarity.scores import ScoreMatrix, TopScores
 from tests.similarity.given import Given
@@ -77,17 +78,45 @@ def test_the_seed_decides(world):
     assert not first.equals(other)
 
 
-@pytest.mark.parametrize(("highest", "missing"), [(0.84, "duplicate"), (0.5, "duplicate, similar")])
-def test_a_missing_class_is_named(world, highest, missing):
+@pytest.mark.parametrize(
+    ("highest", "missing"), [(0.84, [Label.DUPLICATE]), (0.5, [Label.DUPLICATE, Label.SIMILAR]), (1.0, [])]
+)
+def test_a_missing_class_is_named_and_the_others_are_sampled(world, highest, missing):
     scores, real, synth, subjects = world
-    with pytest.raises(DataError, match=rf"the test set has no pair of class {missing} .*train the generator longer"):
-        sample_pairs(matrix_of(np.minimum(scores, highest), real, synth), real, subjects, OPTIONS, seed=0)
+    sampled = sample_pairs(matrix_of(np.minimum(scores, highest), real, synth), real, subjects, OPTIONS, seed=0)
+    assert sampled.missing == dict.fromkeys(PAIR_SPLITS, missing)
+    assert set(sampled.test["label"]) == set(Label) - set(missing)
+    assert len(sampled.train) > 0
+    assert sampled.train["ssim"].max() <= highest
 
 
-def test_too_few_subjects_are_refused(world):
+def test_a_generator_that_repeats_one_image_leaves_sets_without_pairs(world):
+    """All synthetic images resemble the same training image most, so they belong to the set of its subject."""
+    scores, real, synth, subjects = world
+    scores = np.full_like(scores, 0.2)
+    scores[0] = 0.9
+    sampled = sample_pairs(matrix_of(scores, real, synth), real, subjects, OPTIONS, seed=0)
+    home = sampled.split_of_subject[subjects[0]]
+    tables = {"train": sampled.train, "valid": sampled.valid, "test": sampled.test}
+    assert [name for name, table in tables.items() if len(table)] == [home.value]
+    assert sampled.missing[home] == [Label.SIMILAR]
+    assert all(sampled.missing[split] == list(Label) for split in PAIR_SPLITS if split is not home)
+
+
+def test_an_empty_set_is_written_and_read(world, tmp_path):
     scores, real, synth, _ = world
-    with pytest.raises(DataError, match="2 training subjects cannot be divided"):
-        sample_pairs(matrix_of(scores, real, synth), real[:4], ["a", "a", "b", "b"], OPTIONS, seed=0)
+    sampled = sample_pairs(matrix_of(scores[:2], real[:2], synth), real[:2], ["a", "b"], OPTIONS, seed=0)
+    assert sampled.valid.empty
+    write_csv(tmp_path / "valid.csv", sampled.valid)
+    assert read_pairs(tmp_path / "valid.csv").empty
+
+
+@pytest.mark.parametrize(("subjects", "expected"), [(["a", "a"], ["test"]), (["a", "b"], ["test", "train"])])
+def test_of_few_subjects_the_first_are_tested(world, subjects, expected):
+    scores, real, synth, _ = world
+    sampled = sample_pairs(matrix_of(scores[:2], real[:2], synth), real[:2], subjects, OPTIONS, seed=0)
+    assert sorted(split.value for split in sampled.split_of_subject.values()) == expected
+    assert len(sampled.test) > 0
 
 
 def test_three_subjects_are_enough(world):

@@ -20,7 +20,7 @@ from deepssim.reporting.page import write_report
 from deepssim.reporting.pictures import save_nearest
 from deepssim.reporting.plots import plot_f1, plot_histograms
 from deepssim.similarity.scores import ScoreMatrix
-from tests.evaluation.test_summary import copy_rates, figures
+from tests.evaluation.test_summary import figures, planted, registered, undefined
 
 METRIC = METRICS[MetricName.DEEPSSIM]
 USED = SourcedThresholds(SSIM_THRESHOLDS, "fitted on 3 pairs")
@@ -111,7 +111,10 @@ def page_arguments(tmp_path, scores):
     save_sheet(tmp_path / "x.png", ImagePack(np.zeros((2, 8, 8), np.uint8), ["a", "b"]))
     plot_histograms([tmp_path / "x.svg"], *scores, METRIC, USED)
     versions = {"config_sha256": "c" * 64, "versions": {"torch": "2"}}
-    truth = figures("ssim", False, 1.0) | {"thresholds": {"duplicate_above": 0.85}, "provenance": versions}
+    truth = figures("ssim", False, 1.0) | {
+        "thresholds": {"duplicate_above": 0.85, "source": "published"},
+        "provenance": versions,
+    }
     return {
         "images": pd.DataFrame({"key": list("abc"), "subject": list("xxy"), "split": ["train", "train", "holdout"]}),
         "evaluations": [truth, figures("deepssim", False, 0.9)],
@@ -135,8 +138,8 @@ def test_the_report_needs_nothing_else(tmp_path, page_arguments):
 
 def test_the_report_gives_both_rates_of_copies_with_intervals(tmp_path, page_arguments):
     pages = []
-    for registered in (None, copy_rates(3, 0.125, 0.707)):
-        write_report(tmp_path / "index.html", **page_arguments, registered=registered)
+    for found in (None, registered(3, 0.125, 0.707)):
+        write_report(tmp_path / "index.html", **page_arguments, registered=found)
         pages.append(" ".join((tmp_path / "index.html").read_text().split()))
     for page in pages:
         assert "(2 of 8; 95 % interval 8.1 to 55.5 %)" in page
@@ -148,6 +151,46 @@ def test_the_report_gives_both_rates_of_copies_with_intervals(tmp_path, page_arg
         "37.5 %</b> copy one as it is, or flipped, rotated or shifted (3 of 8; 95 % interval 12.5 to 70.7 %)"
         in pages[1]
     )
+
+
+def text_of(page):
+    """Return the words of a page."""
+    page = re.sub(r"<style>.*?</style>|</?b>", "", page, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", page).split())
+
+
+def test_the_report_begins_with_the_verdict_and_names_its_reservations(tmp_path, page_arguments):
+    write_report(tmp_path / "index.html", **page_arguments, registered=registered(3, 0.125, 0.707))
+    text = text_of((tmp_path / "index.html").read_text())
+    assert text.startswith("deepssim report Does the model copy its training images? Copies found: some.")
+    for part in (
+        "A reservation.", "0.0 % of held-out images, which cannot be copies, do so by chance (0 of 30, 28 subjects; 95 %",
+        "planted copies, found again (soft) 30", "The highest SSIM that held-out images reach is 0.712; synthetic images reach 0.970.",
+    ):  # fmt: skip
+        assert part in text
+    write_report(tmp_path / "index.html", **page_arguments)
+    assert "training images? Cannot tell: 2 of 8 synthetic images" in text_of((tmp_path / "index.html").read_text())
+
+
+def test_the_report_says_what_is_undefined_and_marks_planted_copies(tmp_path, page_arguments):
+    truth = page_arguments["evaluations"][0]
+    items = [undefined("deepssim", misaligned) | {"planted": planted(0.75)} for misaligned in (False, True)]
+    page_arguments["evaluations"] = [truth | undefined("ssim", False) | {"provenance": truth["provenance"]}, *items]
+    write_report(tmp_path / "index.html", **page_arguments, registered=registered(0, 0, 0.527))
+    text = text_of((tmp_path / "index.html").read_text())
+    start = text.index("Not evaluated:")
+    assert start < text.index("of synthetic images copy")
+    assert text[start:].startswith(
+        "Not evaluated: macro-F1, AUROC, AUPRC of ssim, deepssim: no test pair is of class duplicate."
+    )
+    assert "undefined macro-F1 of DeepSSIM on 90 test pairs, images misaligned" in text
+    assert "0.750 macro-F1 of DeepSSIM on planted copies in place of duplicates, images misaligned" in text
+    assert "deepssim, planted misaligned 0.750" in text
+
+
+def test_f1_that_is_undefined_is_said_and_not_drawn_as_zero(tmp_path):
+    plot_f1(tmp_path / "f1.svg", summary_table([figures("ssim", False, 1.0), undefined("ssim", True)]))
+    assert "undefined" in (tmp_path / "f1.svg").read_text()
 
 
 def test_the_report_needs_the_truth(tmp_path, page_arguments):

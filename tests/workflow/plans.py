@@ -60,6 +60,7 @@ CHAIN: dict[str, Any] = {
     "encoder": {"patch_size": 2, "widths": [8, 8, 16, 16], "hidden_features": 16, "embedding_features": 64, "epochs": 1, "passes": 1},
     "dar": {"width": 4, "embedding_features": 8, "epochs": 1, "passes": 1},
     "verification": {"candidates": 2},
+    "evaluation": {"planted": True},
 }  # fmt: skip
 LISTS = {"similarity": {"dense_limit": 20, "top_k": 3}}  # the best scores of each image in place of all
 VAE, AUDIT = "results/vae/autoencoder.safetensors", "results/report/index.html"
@@ -79,6 +80,8 @@ REQUESTS = {
     "chain": Request(config=CHAIN),
     "lists": Request(config=CHAIN | LISTS),
     "no verification": Request(config={"verification": {"candidates": 0}}),
+    "no controls": Request(config={"verification": {"controls": 0}}),
+    "planted copies": Request(config={"evaluation": {"planted": True}}),
 }
 
 

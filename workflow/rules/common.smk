@@ -87,7 +87,7 @@ wildcard_constraints:
     metric="|".join(PIXEL_METRICS + EMBEDDING_METRICS),
     variant="|_misaligned",
     shard=r"\d{3}",
-    part=r"real|\d{3}",
+    part=r"real|planted|\d{3}",
 
 
 def settings(*names):
@@ -132,6 +132,35 @@ def registered_copies(wildcards):
     """Return the rate of copies after registration as an input if it is asked for."""
     wanted = config["verification"]["candidates"] > 0
     return {"registered_copies": "results/eval/registered_copies.json"} if wanted else {}
+
+
+def planted_controls(wildcards):
+    """Return planted copies, misaligned, as inputs if verification has to find some."""
+    if not config["verification"]["controls"]:
+        return {}
+    found = {"planted": "results/synthetic/planted_misaligned.h5", "planted_pairs": "results/pairs/planted.csv"}
+    if MetricName.DEEPSSIM in METRICS:
+        found["planted_embeddings"] = "results/embeddings/deepssim/planted_misaligned.h5"
+    return found
+
+
+def planted_sides(wildcards):
+    """Return the real images and the planted copies, as packs or as embeddings, whichever the metric compares."""
+    if wildcards.metric in PIXEL_METRICS:
+        folders = ["results/dataset", "results/synthetic"]
+    else:
+        folders = [f"results/embeddings/{wildcards.metric}"] * 2
+    files = [
+        f"{folder}/{name}{wildcards.variant}.h5" for folder, name in zip(folders, ["real", "planted"], strict=True)
+    ]
+    return dict(zip(["real", "synthetic"], files, strict=True))
+
+
+def planted_scores(wildcards):
+    """Return the scores of planted copies as an input if the metrics are tested on these; thresholds are of aligned images."""
+    variant = getattr(wildcards, "variant", "")
+    name = f"results/pairs/planted/{wildcards.metric}{variant}.csv"
+    return {"planted": name} if config["evaluation"]["planted"] else {}
 
 
 def labelled_pairs(wildcards):

@@ -7,6 +7,7 @@ rule train_deepssim:
         images="results/dataset/images.csv",
         train="results/pairs/train.csv",
         valid="results/pairs/valid.csv",
+        split="results/pairs/split.csv",
         real="results/dataset/real.h5",
         synthetic=expand("results/synthetic/{shard}.h5", shard=SHARDS),
         autoencoder="results/vae/autoencoder.safetensors",

@@ -4,6 +4,7 @@
 rule fit_thresholds:
     """Fit thresholds to the validation pairs, which share no subject with the test pairs."""
     input:
+        unpack(planted_scores),
         matrix="results/matrices/{metric}.h5",
         valid="results/pairs/valid.csv",
     output:
@@ -29,6 +30,7 @@ rule evaluate:
     """Evaluate one metric on the labelled test pairs."""
     input:
         unpack(fitted_thresholds),
+        unpack(planted_scores),
         matrix="results/matrices/{metric}{variant}.h5",
         test="results/pairs/test.csv",
         train_used="results/ldm/train_used.csv",
@@ -58,6 +60,7 @@ rule verify_copies:
     """Register each synthetic image to the training image that it resembles most, and count copies by exact SSIM."""
     input:
         unpack(deepssim_embeddings),
+        unpack(planted_controls),
         matrix="results/matrices/ssim.h5",
         train_used="results/ldm/train_used.csv",
         images="results/dataset/images.csv",

@@ -15,12 +15,12 @@ from deepssim.detection.score import Score
 from deepssim.detection.search import Found
 from deepssim.evaluation.groups import rate_by_group
 from deepssim.evaluation.intervals import Interval
+from deepssim.ground_truth.tables import AUTOENCODER
 from deepssim.images.distort import DISTORTIONS, UNCHANGED, distort
 from deepssim.images.folders import pixel_hashes
 from deepssim.images.packs import ImagePack
 from deepssim.seeds import numpy_generator
 
-AUTOENCODER = "autoencoder"
 _TEACHING = 1 / 3  # of the copied images, whose subjects are apart from the others
 _LEAST_SUBJECTS = 6  # to divide
 

@@ -5,7 +5,6 @@ Not here: reading and embedding images (run.py), how it is shown (tables.py, pag
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -27,21 +26,11 @@ from deepssim.detection.gallery import single_threaded_libraries
 from deepssim.detection.score import Score, learn_score
 from deepssim.detection.search import Found
 from deepssim.evaluation.groups import LEAST_GROUPS, conformal_limit, excess_probability, tail_limit
+from deepssim.evaluation.verdict import LEAST_SENSITIVITY, MOST_ERROR, Verdict
 from deepssim.images.distort import UNCHANGED
 from deepssim.seeds import derive_seed
 
-LEAST_SENSITIVITY = 0.5  # fraction of positive controls found without which an audit clears nothing
 _MOST_SUSPICIOUS = 0.1  # fraction of training images that may be left out of what is usual
-_MOST_ERROR = 0.025  # of each of the two ways to find copies by chance: one confirmed image, or too many candidates
-
-
-class Verdict(StrEnum):
-    """What an audit found."""
-
-    COPIES = "copies found"
-    CANDIDATES = "candidates to check by eye"
-    NONE = "no copies found"
-    CANNOT_TELL = "cannot tell"
 
 
 @dataclass(frozen=True)
@@ -128,7 +117,7 @@ def examine(
     rule = _rule(sides, negative, options, seed)
     best = best_of(evidence.synthetic, score.of(evidence.synthetic), sides.synthetic.subjects)
     copies = leakage.find_copies(best, rule, sides.train.pixel_hashes, sides.synthetic.pixel_hashes)
-    confirmed_above = max(rule.threshold, tail_limit(negative.scores, negative.subjects, len(best.scores), _MOST_ERROR))
+    confirmed_above = max(rule.threshold, tail_limit(negative.scores, negative.subjects, len(best.scores), MOST_ERROR))
     confirmed = (copies.scores > confirmed_above) & ~copies.identical
     chance = excess_probability(best.scores, best.subjects, negative.scores, negative.subjects, seed)
     found = leakage.leakage_figures(
@@ -254,7 +243,7 @@ def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float, rule:
         return Verdict.COPIES
     if rule.limit is None or rule.limit.groups < LEAST_GROUPS:
         return Verdict.CANNOT_TELL  # a limit that few people set says little, and could be too high for any copy
-    if chance < _MOST_ERROR:
+    if chance < MOST_ERROR:
         return Verdict.COPIES
     if not complete:
         return Verdict.CANNOT_TELL  # what was not looked at, or would not have been seen, cannot be cleared

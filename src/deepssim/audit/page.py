@@ -10,12 +10,12 @@ import jinja2
 import numpy as np
 import yaml
 
-from deepssim.audit.examination import Verdict
 from deepssim.audit.gallery import data_uri, gallery
 from deepssim.audit.plots import controls_svg, scores_svg, shares_svg
 from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, subjects
 from deepssim.audit.wording import SIDE_NAMES, percent
 from deepssim.evaluation.intervals import Interval
+from deepssim.evaluation.verdict import Verdict
 
 _CLASSES = {Verdict.COPIES: "found", Verdict.CANDIDATES: "unsure", Verdict.NONE: "none", Verdict.CANNOT_TELL: "unsure"}
 

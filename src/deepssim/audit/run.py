@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepssim.audit.cache import AuditCache
-from deepssim.audit.examination import Verdict, examine
+from deepssim.audit.examination import examine
 from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory
 from deepssim.audit.page import write_page
 from deepssim.audit.preflight import preflight
@@ -24,6 +24,7 @@ from deepssim.config.choices import MetricName, Orientation, Precision
 from deepssim.config.settings import Config, parse_config
 from deepssim.detection.pattern import SIDE as PATTERN_SIDE
 from deepssim.detection.pattern import pattern
+from deepssim.evaluation.verdict import Verdict
 from deepssim.images.distort import DISTORTIONS
 from deepssim.images.folders import Collection
 from deepssim.images.packs import ImagePack

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from deepssim.audit.comparability import SIDE_NAMES
-from deepssim.audit.examination import AuditFigures, Verdict
+from deepssim.audit.examination import AuditFigures
 from deepssim.audit.inventory import Inventory, parts_in_words
 from deepssim.config.audit import AuditConfig
 from deepssim.evaluation.groups import LEAST_GROUPS
-
-_LEAST_PERCENT = 0.001  # smaller rates are of no use to a reader
+from deepssim.evaluation.intervals import percent
+from deepssim.evaluation.verdict import Verdict
 
 HIDDEN = "(left out: de-identified)"
 
@@ -108,11 +108,3 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
         f"held-out images of at least {LEAST_GROUPS} subjects, or of {round(1 / options.false_positive_rate) - 1:,} "
         f"for a rate of {percent(options.false_positive_rate)}."
     )
-
-
-def percent(share: float) -> str:
-    """Return a share in per cent with as many digits as it needs."""
-    value = 100 * share
-    if 0 < value < _LEAST_PERCENT:
-        return f"<{_LEAST_PERCENT:g} %"
-    return f"{value:.0f} %" if value >= 99.95 or value == 0 else f"{value:.1f} %" if value >= 1 else f"{value:.2g} %"

@@ -79,6 +79,11 @@ class EvaluationConfig(Section):
         description="Random distortions of the misaligned evaluation, drawn once for each image. The default is the "
         "paper's.",
     )
+    planted: bool = Field(
+        False,
+        description="Test the metrics also on planted copies (verification.controls) in place of duplicates, for a generator "
+        "that copies nothing. All results of planted copies are marked as such.",
+    )
 
 
 class VerificationConfig(Section):
@@ -90,4 +95,10 @@ class VerificationConfig(Section):
         description="training images that each source of candidates (keypoints at two levels of detail, coarse pattern, "
         "DeepSSIM) names for a synthetic image; the most promising are registered. 0 skips this step, and the report then "
         "counts no copies that are flipped, rotated or shifted.",
+    )
+    controls: int = Field(
+        40,
+        ge=0,
+        description="training images of which copies are planted (through the autoencoder, softened, with noise, by JPEG; then "
+        "misaligned), to see whether copies would be found. Without them, a report never says that there are no copies.",
     )

@@ -92,6 +92,10 @@ class Config(Section):
             )
         if self.dataset.image_size is not None and self.audit.real is None:  # an audit trains no autoencoder
             yield from self.vae.refusals(self.dataset.image_size)
+        if self.evaluation.planted and not self.verification.controls:
+            yield (
+                "evaluation.planted is true, but verification.controls is 0, so that no copies are planted; set it to about 40"
+            )
 
 
 def parse_config(settings: Mapping[str, Any]) -> Config:

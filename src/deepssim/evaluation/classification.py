@@ -3,15 +3,16 @@
 Not here: labels and thresholds (ground_truth/labels.py), intervals (labelled_pairs.py), plots (reporting/).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from deepssim.evaluation.fitting import SourcedThresholds
 from deepssim.evaluation.groups import rate_by_group
 from deepssim.evaluation.silhouette import silhouette
-from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label, Thresholds
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label, Thresholds, absent_classes, class_names
 from deepssim.images.keys import REAL_NAME, SEPARATOR
 from deepssim.similarity.scores import Scores
 
@@ -56,6 +57,69 @@ def classification_report(scores: np.ndarray, labels: np.ndarray, thresholds: Th
         "silhouette": silhouette(scores, labels) if 1 < groups < len(labels) else None,
         "thresholds": {"different_up_to": thresholds.low, "duplicate_above": thresholds.high},
     }
+
+
+def pair_results(scores: np.ndarray, labels: np.ndarray, ssim: np.ndarray, used: SourcedThresholds) -> dict[str, Any]:
+    """Return `classification_report` with null for each result that is undefined, and why it is.
+
+    Args:
+        scores: float64 (N,); N may be 0.
+        labels: int (N,), codes of `Label`; classes may be absent.
+        ssim: of the same pairs, float (N,).
+        used: thresholds, which may be unknown.
+
+    Returns:
+        As `classification_report`, with the mean absolute difference of scores and SSIM, and `undefined`: reasons by name of the
+        result. F1 over fewer than all classes is another quantity, so F1 of all classes is undefined if one is absent.
+    """
+    absent = absent_classes(labels)
+    report: dict[str, Any] = {
+        "pairs": len(labels), "classes": list(NAMES.values()), "macro_f1": None, "weighted_f1": None,
+        "per_class": {name: _no_class(int((labels == label).sum())) for label, name in NAMES.items()},
+        "confusion": None, "silhouette": None,
+        "thresholds": {"different_up_to": used.thresholds.low, "duplicate_above": used.thresholds.high},
+    }  # fmt: skip
+    if len(labels) and used.thresholds.known:
+        report |= classification_report(scores, labels, used.thresholds)
+        for label in absent:
+            report["per_class"][NAMES[label]] |= {"recall": None, "f1": None}
+    reason = why_undefined(absent, used)
+    if reason:
+        report |= {"macro_f1": None, "weighted_f1": None}
+    report["thresholds"]["source"] = used.source
+    report["mean_absolute_difference_to_ssim"] = float(np.abs(scores - ssim).mean()) if len(labels) else None
+    report["undefined"] = _undefined(reason, absent)
+    return report
+
+
+def why_undefined(absent: Sequence[Label], used: SourcedThresholds) -> str:
+    """Say why F1 of all classes cannot be computed from test pairs; empty if it can.
+
+    Args:
+        absent: classes that no test pair has.
+        used: thresholds.
+    """
+    if len(absent) == len(Label):
+        return "there are no test pairs"
+    if absent:
+        return f"no test pair is of class {class_names(absent)}"
+    return "" if used.thresholds.known else used.source
+
+
+def _no_class(pairs: int) -> dict[str, Any]:
+    return {"precision": None, "recall": None, "f1": None, "pairs": pairs, "predicted": None}
+
+
+def _undefined(reason: str, absent: Sequence[Label]) -> dict[str, str]:
+    found = dict.fromkeys(("macro_f1", "weighted_f1"), reason) if reason else {}
+    nothing = reason if len(absent) == len(Label) else ""
+    found |= {f"f1_{NAMES[label]}": nothing or f"no test pair is of class {NAMES[label]}" for label in absent}
+    if Label.DUPLICATE in absent or len(absent) == len(Label) - 1:
+        ranking = (
+            found[f"f1_{NAMES[Label.DUPLICATE]}"] if Label.DUPLICATE in absent else "all test pairs are duplicates"
+        )
+        found |= dict.fromkeys(("auroc", "auprc", "precision_at_recall", "fpr_at_recall"), ranking)
+    return found
 
 
 def copy_rates(
@@ -105,6 +169,17 @@ def _copies(matrix: Scores, train_keys: list[str], thresholds: Thresholds) -> tu
     return copied, copying
 
 
+def synthetic_subjects(synth_keys: Sequence[str], subject_of: Mapping[str, str]) -> list[str]:
+    """Return the subject of each synthetic image, that of the record it was generated from.
+
+    Args:
+        synth_keys: keys of synthetic images.
+        subject_of: subject of each real image by key; every other record is its own subject.
+    """
+    records = [key.rpartition(SEPARATOR)[0] or key for key in synth_keys]
+    return [subject_of.get(f"{record}{SEPARATOR}{REAL_NAME}", record) for record in records]
+
+
 def _rates(
     copying: np.ndarray,
     copied: np.ndarray,
@@ -119,8 +194,6 @@ def _rates(
         `synthetic_interval` and `training_interval`, 95 % by subject. Synthetic images belong to their record's subject.
     """
     named = subject_of or {}
-    records = [key.rpartition(SEPARATOR)[0] or key for key in synth_keys]
-    synthetic_subjects = [named.get(f"{record}{SEPARATOR}{REAL_NAME}", record) for record in records]
     return {
         "synthetic_images": int(copying.size),
         "training_images": int(copied.size),
@@ -128,7 +201,7 @@ def _rates(
         "training_copied": int(copied.sum()),
         "share_of_synthetic_that_copy": float(copying.mean()),
         "share_of_training_copied": float(copied.mean()),
-        "synthetic_interval": rate_by_group(copying, synthetic_subjects),
+        "synthetic_interval": rate_by_group(copying, synthetic_subjects(synth_keys, named)),
         "training_interval": rate_by_group(copied, [named.get(key, key) for key in train_keys]),
     }
 
@@ -137,7 +210,7 @@ def evaluate(
     matrix: Scores,
     test_set: pd.DataFrame,
     train_keys: list[str],
-    thresholds: Thresholds,
+    used: SourcedThresholds,
     subject_of: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Evaluate one metric on the labelled test pairs and count the copies it finds among all pairs.
@@ -146,13 +219,17 @@ def evaluate(
         matrix: scores of the metric, on aligned or misaligned images; must include the test pairs.
         test_set: columns `real_key`, `synth_key`, `ssim`, `label`.
         train_keys: images that the generator was trained on.
-        thresholds: thresholds of the metric.
+        used: thresholds of the metric; unknown ones leave `copies` null.
         subject_of: subject of each real image by key, for intervals of the copy rates.
 
     Raises:
         DataError: if a pair is not in the matrix.
     """
     scores = matrix.pair_scores(test_set["real_key"].tolist(), test_set["synth_key"].tolist())
-    report = classification_report(scores, test_set["label"].to_numpy(dtype=np.int64), thresholds)
-    report["mean_absolute_difference_to_ssim"] = float(np.abs(scores - test_set["ssim"].to_numpy()).mean())
-    return {"metric": matrix.metric, **report, "copies": copy_rates(matrix, train_keys, thresholds, subject_of)}
+    report = pair_results(scores, test_set["label"].to_numpy(dtype=np.int64), test_set["ssim"].to_numpy(), used)
+    copies = None
+    if used.thresholds.known:
+        copies = copy_rates(matrix, train_keys, used.thresholds, subject_of)
+    else:
+        report["undefined"]["copies"] = used.source
+    return {"metric": matrix.metric, **report, "copies": copies}

@@ -4,13 +4,16 @@ Not here: published thresholds (metrics.py), choosing the labelled pairs (ground
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deepssim.errors import DataError
-from deepssim.ground_truth.labels import Label, Thresholds
+from deepssim.ground_truth.labels import UNKNOWN, Label, Thresholds
+from deepssim.runtime.json_files import write_json
 
 PUBLISHED = "published"
 _CANDIDATES = 400  # thresholds tried for each of the two
@@ -18,7 +21,7 @@ _CANDIDATES = 400  # thresholds tried for each of the two
 
 @dataclass(frozen=True)
 class SourcedThresholds:
-    """Thresholds with a description of their source: published, or the pairs they were fitted on."""
+    """Thresholds with their source: published, the pairs they were fitted on, or why there are none."""
 
     thresholds: Thresholds
     source: str
@@ -94,11 +97,24 @@ def _f1(hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray
     return 2 * hits / np.maximum(predicted + true, 1)
 
 
+def thresholds_in(found: Mapping[str, Any]) -> Thresholds:
+    """Return the thresholds of a result; null stands for unknown ones.
+
+    Args:
+        found: with `different_up_to` and `duplicate_above`.
+
+    Raises:
+        KeyError, TypeError, ValueError: if there are no such numbers.
+    """
+    low, high = found["different_up_to"], found["duplicate_above"]
+    return UNKNOWN if low is None and high is None else Thresholds(float(low), float(high))
+
+
 def write_thresholds(path: str | Path, fitted: SourcedThresholds, metric: str) -> None:
     """Write fitted thresholds as JSON.
 
     Args:
-        path: file to write.
+        path: file to write; unknown thresholds become null.
         fitted: thresholds and their source.
         metric: name of the metric.
     """
@@ -108,7 +124,7 @@ def write_thresholds(path: str | Path, fitted: SourcedThresholds, metric: str) -
         "duplicate_above": fitted.thresholds.high,
         "source": fitted.source,
     }
-    Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(path, content)
 
 
 def read_thresholds(path: str | Path, metric: str) -> SourcedThresholds:
@@ -124,7 +140,7 @@ def read_thresholds(path: str | Path, metric: str) -> SourcedThresholds:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         found, source = content["metric"], content["source"]
-        thresholds = Thresholds(float(content["different_up_to"]), float(content["duplicate_above"]))
+        thresholds = thresholds_in(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: does not hold thresholds ({error!r}); rerun the step that fits them") from None
     if found != metric:

@@ -10,6 +10,8 @@ import numpy as np
 
 from deepssim.seeds import numpy_generator
 
+_LEAST_PERCENT = 0.001  # smaller rates are of no use to a reader
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -130,3 +132,11 @@ def widened_percentiles(
 def _require_share(count: int, total: int) -> None:
     if not 0 <= count <= total:
         raise ValueError(f"a share of {count} of {total} is none; the count must be 0 to the total")
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent with as many digits as it needs."""
+    value = 100 * share
+    if 0 < value < _LEAST_PERCENT:
+        return f"<{_LEAST_PERCENT:g} %"
+    return f"{value:.0f} %" if value >= 99.95 or value == 0 else f"{value:.1f} %" if value >= 1 else f"{value:.2g} %"

@@ -15,7 +15,7 @@ from deepssim.evaluation.fitting import fit_thresholds
 from deepssim.evaluation.intervals import Interval, bootstrap_weights, widened_percentiles
 from deepssim.evaluation.jackknife import difference_interval, jackknife_interval, leave_one_out
 from deepssim.evaluation.ranking import ranking_samples
-from deepssim.ground_truth.labels import LABELS_BY_SCORE, Label, Thresholds
+from deepssim.ground_truth.labels import LABELS_BY_SCORE, Label, Thresholds, absent_classes
 from deepssim.seeds import numpy_generator
 
 _CLASSES = len(Label)
@@ -90,13 +90,16 @@ def evaluate_labelled(
         scores: float64 (N,), higher is more similar.
         labels: int (N,), codes of `Label`.
         subjects: subject of the real image of each pair.
-        thresholds: published thresholds.
+        thresholds: thresholds of the metric, which may be unknown.
         sampling: of the intervals.
 
     Returns:
         `macro_f1` by published and `macro_f1_fitted` by fitted thresholds; `auroc`, `auprc`, `precision_at_recall` and
-        `fpr_at_recall` (at 95 % recall) of duplicates against all others; `fitted_thresholds`; `subjects`.
+        `fpr_at_recall` (at 95 % recall) of duplicates against all others; `fitted_thresholds`; `subjects`. NaN with the reason
+        where a result is undefined: without pairs, thresholds, duplicates or others.
     """
+    if not len(labels):
+        return _nothing("there are no pairs")
     weights = _samples(subjects, sampling)
     fewest = _fewest(labels, subjects)
     duplicates = labels == Label.DUPLICATE
@@ -106,10 +109,11 @@ def evaluate_labelled(
         return jackknife_interval(float(samples[0]), samples[1:], fewest, sampling.confidence)
 
     curves = ranking_samples(scores, duplicates, weights)
+    known, unknown = thresholds.known, Interval(float("nan"), float("nan"), float("nan"), "no thresholds")
     predicted, fitted = fitted_classes(scores, labels, subjects, sampling.seed)
     at_recall = _at_recall(scores, duplicates, subjects, sampling, fewest_sides)
     return {
-        "macro_f1": interval(macro_f1(labels, thresholds.classify(scores), weights), fewest),
+        "macro_f1": interval(macro_f1(labels, thresholds.classify(scores), weights), fewest) if known else unknown,
         "macro_f1_fitted": interval(macro_f1(labels, predicted, weights), fewest) if fitted else None,
         "fitted_thresholds": [{"different_up_to": item.low, "duplicate_above": item.high} for item in fitted],
         "auroc": interval(curves["auroc"], fewest_sides),
@@ -119,6 +123,26 @@ def evaluate_labelled(
         "recall": _RECALL,
         "subjects": len(set(subjects)),
     }
+
+
+def with_reasons(judged: dict[str, Any], undefined: Mapping[str, str]) -> dict[str, Any]:
+    """Return the results of `evaluate_labelled` without those that are undefined, each with its reason as the method.
+
+    Args:
+        judged: of `evaluate_labelled`, which averages F1 over the classes present.
+        undefined: reasons by name of the result, of `classification.pair_results`.
+    """
+    nan = float("nan")
+    reasons = {name: Interval(nan, nan, nan, text) for name, text in undefined.items() if name in judged}
+    return judged | reasons | ({"macro_f1_fitted": None} if "macro_f1" in reasons else {})
+
+
+def _nothing(reason: str) -> dict[str, Any]:
+    """Return the results of no pairs."""
+    nan = float("nan")
+    names = ("macro_f1", "auroc", "auprc", "precision_at_recall", "fpr_at_recall")
+    empty = {name: Interval(nan, nan, nan, reason) for name in names}
+    return {**empty, "macro_f1_fitted": None, "fitted_thresholds": [], "recall": _RECALL, "subjects": 0}
 
 
 def _samples(subjects: Sequence[str], sampling: Sampling) -> np.ndarray:
@@ -174,22 +198,29 @@ def compare_metrics(
 
     Args:
         scores: float64 (N,) by metric.
-        thresholds: published thresholds by metric.
+        thresholds: thresholds by metric, which may be unknown.
         labels, subjects, sampling: as for `evaluate_labelled`.
 
     Returns:
         For each pair of metrics: the difference (first minus second) of macro-F1 and of AUROC with intervals, and the
-        fraction of pairs that both assign to the same class.
+        fraction of pairs that both assign to the same class. NaN and None where a result is undefined: F1 needs pairs of all
+        classes and the thresholds of both metrics, AUROC duplicates and others.
     """
+    if not len(labels):
+        return []
     weights = _samples(subjects, sampling)
     duplicates = labels == Label.DUPLICATE
     fewest = {
         "macro_f1": _fewest(labels, subjects),
         "auroc": min(_people(subjects, duplicates), _people(subjects, ~duplicates)),
     }
-    classes = {name: thresholds[name].classify(values) for name, values in scores.items()}
+    classes = {name: thresholds[name].classify(values) for name, values in scores.items() if thresholds[name].known}
+    complete, unknown = not absent_classes(labels), np.full(len(weights), np.nan)
     samples = {
-        "macro_f1": {name: macro_f1(labels, predicted, weights) for name, predicted in classes.items()},
+        "macro_f1": {
+            name: macro_f1(labels, classes[name], weights) if complete and name in classes else unknown
+            for name in scores
+        },
         "auroc": {name: ranking_samples(values, duplicates, weights)["auroc"] for name, values in scores.items()},
     }
     intervals = {
@@ -203,7 +234,7 @@ def compare_metrics(
         {
             "first": first,
             "second": second,
-            "agreement": float((classes[first] == classes[second]).mean()),
+            "agreement": float((classes[first] == classes[second]).mean()) if {first, second} <= set(classes) else None,
             **{
                 f"{statistic}_difference": difference_interval(
                     intervals[statistic][first], intervals[statistic][second], each[first][1:], each[second][1:]
@@ -222,6 +253,8 @@ def agreement_matrix(classes: Mapping[str, np.ndarray]) -> pd.DataFrame:
         classes: codes of `Label` by metric, int (N,).
     """
     names = list(classes)
+    if not names or not len(classes[names[0]]):
+        return pd.DataFrame()
     agreement = [[float((classes[row] == classes[column]).mean()) for column in names] for row in names]
     return pd.DataFrame(agreement, index=names, columns=names)
 
@@ -239,6 +272,8 @@ def disagreements(
     Returns:
         The columns of `pairs`, then score and class by each metric.
     """
+    if not classes or not len(pairs):
+        return pairs[["real_key", "synth_key", "label"]].head(0)
     rank = np.array([LABELS_BY_SCORE.index(label) for label in Label])
     ranks = np.stack([rank[values] for values in classes.values()])
     apart = ranks.max(axis=0) - ranks.min(axis=0)

@@ -14,8 +14,7 @@ import pandas as pd
 
 from deepssim.config.evaluation import PairsConfig
 from deepssim.datasets.tables import Split
-from deepssim.errors import DataError
-from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label, absent_classes
 from deepssim.ground_truth.tables import PAIR_COLUMNS, TEST_COLUMNS
 from deepssim.seeds import numpy_generator
 from deepssim.similarity.scores import PairBlock, Scores
@@ -25,17 +24,25 @@ PAIR_SPLITS = (Split.TRAIN, Split.VALID, Split.TEST)
 
 @dataclass(frozen=True)
 class SampledPairs:
-    """Pair tables: `train` and `valid` with `PAIR_COLUMNS`, `test` with `TEST_COLUMNS`."""
+    """Pair tables: `train` and `valid` with `PAIR_COLUMNS`, `test` with `TEST_COLUMNS`; any of them may be empty.
+
+    Attributes:
+        train, valid, test: pairs.
+        split_of_subject: the pairs that each subject's real images belong to.
+        missing: classes without a pair, by split.
+    """
 
     train: pd.DataFrame
     valid: pd.DataFrame
     test: pd.DataFrame
+    split_of_subject: dict[str, Split]
+    missing: dict[Split, list[Label]]
 
 
 def sample_pairs(
     scores: Scores, real_keys: list[str], subjects: list[str], options: PairsConfig, *, seed: int
 ) -> SampledPairs:
-    """Sample pairs of all classes, as balanced as the data allows.
+    """Sample pairs of all classes, as balanced as the data allows. A generator that copies nothing leaves no duplicates.
 
     Args:
         scores: SSIM of aligned images, either all scores or the best of each image and some others.
@@ -43,9 +50,6 @@ def sample_pairs(
         subjects: subject of each of these images.
         options: section `pairs`.
         seed: the config's seed.
-
-    Raises:
-        DataError: if there are too few subjects, or a class is missing among the test pairs.
     """
     duplicates = np.zeros(len(real_keys), np.int64)
     for block in scores.blocks(real_keys):
@@ -53,7 +57,7 @@ def sample_pairs(
         duplicates += np.bincount(copied, minlength=len(real_keys))
     split_of_subject = _divide_subjects(duplicates, subjects, options, seed)
     row_split = np.array([split_of_subject[subject].value for subject in subjects])
-    of_rows, of_columns = scores.best(real_keys)
+    _, of_columns = scores.best(real_keys)
     column_split = row_split[of_columns.partners[:, 0]]
     limits = {
         Split.TRAIN: options.train_per_class,
@@ -75,12 +79,12 @@ def sample_pairs(
                 "label": SSIM_THRESHOLDS.classify(values),
             }
         )
-    for split in PAIR_SPLITS:
-        _require_classes(tables[split], split, of_rows.scores[row_split == split.value, 0])
     return SampledPairs(
         train=tables[Split.TRAIN][list(PAIR_COLUMNS)],
         valid=tables[Split.VALID][list(PAIR_COLUMNS)],
         test=tables[Split.TEST][list(TEST_COLUMNS)],
+        split_of_subject=split_of_subject,
+        missing={split: absent_classes(table["label"].to_numpy()) for split, table in tables.items()},
     )
 
 
@@ -89,14 +93,10 @@ def _divide_subjects(
 ) -> dict[str, Split]:
     """Assign subjects to splits, each split getting its fraction of the copied subjects, which are rare.
 
-    Subjects are assigned in order of their number of duplicates, each to the split that is furthest below its fraction.
+    Subjects are assigned in order of their number of duplicates, each to the split that is furthest below its fraction. Of
+    fewer than three subjects, the first goes to the test pairs, the second to the train pairs.
     """
     names = sorted(set(subjects))
-    if len(names) < len(PAIR_SPLITS):
-        raise DataError(
-            f"pairs: {len(names)} training subjects cannot be divided into train, valid and test pairs; "
-            f"at least {len(PAIR_SPLITS)} are needed, so add subjects or lower dataset.valid_fraction and holdout_fraction"
-        )
     numpy_generator(seed, "pair subjects").shuffle(names)
     duplicates = dict.fromkeys(names, 0)
     for subject, count in zip(subjects, duplicates_of_image.tolist(), strict=True):
@@ -113,7 +113,7 @@ def _divide_subjects(
         split = max(fraction, key=lambda candidate: fraction[candidate] * number - taken[candidate])
         # The last subjects go to splits that are still empty, however small their fraction.
         empty = [candidate for candidate in fraction if not taken[candidate]]
-        if empty and len(names) - number < len(empty):
+        if empty and (len(names) < len(PAIR_SPLITS) or len(names) - number < len(empty)):
             split = empty[0]
         split_of[name] = split
         taken[split] += 1
@@ -147,18 +147,3 @@ def _choose(
     chosen = PairBlock(*(np.concatenate(parts) for parts in zip(*(part for part, _ in kept.values()), strict=True)))
     order = np.lexsort((chosen.columns, chosen.rows))
     return PairBlock(*(values[order] for values in chosen))
-
-
-def _require_classes(table: pd.DataFrame, split: Split, scores: np.ndarray) -> None:
-    present = set(table["label"])
-    # Training and validation work with the classes present; a test set must have all of them.
-    missing = [label for label in Label if label not in present] if split is Split.TEST else []
-    if table.empty:
-        missing = list(Label)
-    if missing:
-        names = ", ".join(label.name.lower() for label in missing)
-        best = f"; the highest SSIM of its {len(scores)} real images is {scores.max():.3f}" if scores.size else ""
-        raise DataError(
-            f"pairs: the {split} set has no pair of class {names} (duplicate is SSIM above {SSIM_THRESHOLDS.high}, different at most "
-            f"{SSIM_THRESHOLDS.low}){best}; train the generator longer, generate more images per record or add subjects"
-        )

@@ -14,6 +14,7 @@ from deepssim.errors import DataError
 
 PAIR_COLUMNS = ("real_key", "synth_key", "ssim", "split")
 TEST_COLUMNS = ("real_key", "synth_key", "ssim", "label")
+AUTOENCODER = "autoencoder"  # the change of a planted copy that went through the generator's autoencoder
 
 
 def read_pairs(path: str | Path, splits: Collection[str] | None = None) -> pd.DataFrame:
@@ -32,6 +33,17 @@ def read_pairs(path: str | Path, splits: Collection[str] | None = None) -> pd.Da
 def read_test_set(path: str | Path) -> pd.DataFrame:
     """Read a labelled test set, columns `TEST_COLUMNS`; labels are codes of `Label`."""
     return _require_numbers(read_csv(path, needs=TEST_COLUMNS), path, "ssim", "label")
+
+
+def read_planted(path: str | Path, *more: str) -> pd.DataFrame:
+    """Read a table of planted copies, columns `TEST_COLUMNS`, `split` and `change`.
+
+    Args:
+        path: CSV file.
+        more: further columns of numbers, such as `score`.
+    """
+    table = read_csv(path, needs=(*TEST_COLUMNS, "split", "change", *more))
+    return _require_numbers(table, path, "ssim", "label", *more)
 
 
 def _require_numbers(table: pd.DataFrame, path: str | Path, *names: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from deepssim.errors import DataError
 SEPARATOR = "___"
 REAL_NAME = "training"
 SYNTHETIC_NAME = "gen-{index}"
+PLANTED_NAME = "planted-{index}"
 
 _UNSAFE = re.compile(r"[/\\\x00-\x1f]|___|^\.{1,2}$|^$")
 
@@ -28,6 +29,16 @@ def synthetic_key(image_uid: str, index: int) -> str:
         index: number of the image among those of the record, from 0.
     """
     return f"{checked_uid(image_uid)}{SEPARATOR}{SYNTHETIC_NAME.format(index=index)}"
+
+
+def planted_key(image_uid: str, index: int) -> str:
+    """Return the key of a planted copy.
+
+    Args:
+        image_uid: record of the image that it copies.
+        index: number of the copy among those of the record, from 0.
+    """
+    return f"{checked_uid(image_uid)}{SEPARATOR}{PLANTED_NAME.format(index=index)}"
 
 
 def split_key(key: str) -> tuple[str, str]:

@@ -46,7 +46,7 @@ def plot_benchmark(paths: Sequence[str | Path], columns: Sequence[MetricScores],
         for panel, kind in zip(panels[:, place], kinds, strict=True):
             draw_classes(panel, column.scores[kind], labels, edges, column.used.thresholds)
             panel.set_yticks([])  # only heights within a panel can be compared
-        source = "published" if column.used.source == PUBLISHED else "fitted"
+        source = "published" if column.used.source == PUBLISHED else "fitted" if column.used.thresholds.known else "no"
         low, high = column.metric.score_range
         panels[0, place].set_title(f"{column.metric.title}\n{source} thresholds", fontsize=9)
         panels[-1, place].set_xlabel(f"score, {low:g} to {high:g}", fontsize=9)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deepssim.ground_truth.labels import Label
@@ -35,7 +36,10 @@ def plot_ranking(paths: Sequence[str | Path], scores: ByPanel, labels: np.ndarra
     figure = Figure(figsize=(8.4, 3.7 * len(scores)), layout="constrained")
     axes = figure.subplots(len(scores), 2, squeeze=False)
     for (roc, curve), (kind, by_metric) in zip(axes, scores.items(), strict=True):
-        for (metric, values), colour, style in zip(by_metric.items(), _COLOURS, _STYLES, strict=False):
+        if not 0 < duplicate.sum() < len(labels):
+            for axis in (roc, curve):
+                write_reason(axis, f"undefined: {int(duplicate.sum())} of {len(labels)} test pairs are duplicates")
+        for (metric, values), colour, style in _drawn(by_metric, 0 < duplicate.sum() < len(labels)):
             fpr, tpr, _ = roc_curve(duplicate, values)
             precision, recall, _ = precision_recall_curve(duplicate, values)
             line: dict[str, Any] = {"color": colour, "linestyle": style}
@@ -46,7 +50,8 @@ def plot_ranking(paths: Sequence[str | Path], scores: ByPanel, labels: np.ndarra
         curve.set(title=f"Precision and recall, {kind} images", xlabel="recall", ylabel="precision")
         for axis in (roc, curve):
             axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
-            axis.legend(frameon=False, fontsize=8, loc="lower right" if axis is roc else "lower left")
+            if axis.lines:
+                axis.legend(frameon=False, fontsize=8, loc="lower right" if axis is roc else "lower left")
             axis.spines[["top", "right"]].set_visible(False)
     save_figure(figure, paths)
 
@@ -63,7 +68,9 @@ def plot_calibration(paths: Sequence[str | Path], scores: ByPanel, ssim: np.ndar
     axes = figure.subplots(1, len(scores), squeeze=False)[0]
     for axis, (kind, by_metric) in zip(axes, scores.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
-        for (metric, values), colour, style in zip(by_metric.items(), _COLOURS, _STYLES, strict=False):
+        if not len(ssim):
+            write_reason(axis, "undefined: there are no test pairs")
+        for (metric, values), colour, style in _drawn(by_metric, len(ssim) > 0):
             order = np.argsort(values, kind="stable")
             parts = [part for part in np.array_split(order, _BINS) if len(part)]
             means = [[values[part].mean(), ssim[part].mean(), ssim[part].std()] for part in parts]
@@ -75,7 +82,8 @@ def plot_calibration(paths: Sequence[str | Path], scores: ByPanel, ssim: np.ndar
             xlabel="score, mean of a tenth of the pairs",
             ylabel="SSIM (mean, standard deviation)",
         )
-        axis.legend(frameon=False, fontsize=8)
+        if len(ssim):
+            axis.legend(frameon=False, fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     save_figure(figure, paths)
 
@@ -94,6 +102,10 @@ def plot_confusion(paths: Sequence[str | Path], evaluations: Sequence[Mapping[st
     for axis in axes[len(evaluations) :]:
         axis.set_visible(False)
     for axis, item in zip(axes, evaluations, strict=False):
+        axis.set(title=_title(item), xlabel="class by score", ylabel="class by SSIM")
+        if item["confusion"] is None:
+            write_reason(axis, "undefined: no test pairs, or no thresholds")
+            continue
         counts = np.array(item["confusion"])
         fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axis.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
@@ -102,7 +114,6 @@ def plot_confusion(paths: Sequence[str | Path], evaluations: Sequence[Mapping[st
             axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
         axis.set_xticks(range(len(counts)), item["classes"], fontsize=8)
         axis.set_yticks(range(len(counts)), item["classes"], fontsize=8)
-        axis.set(title=_title(item), xlabel="class by score", ylabel="class by SSIM")
     save_figure(figure, paths)
 
 
@@ -120,17 +131,36 @@ def plot_copy_rate(paths: Sequence[str | Path], evaluations: Sequence[Mapping[st
         ("training images copied", "training_interval", "s", 0.12),
     )
     for (label, name, marker, offset), colour in zip(parts, _COLOURS, strict=False):
-        rates = [item["copies"][name] for item in evaluations]  # null where one subject allows no interval
-        values = 100 * np.array([[rate[end] for end in ("value", "low", "high")] for rate in rates], dtype=np.float64)
+        # Null where one subject allows no interval; no rate where there are no thresholds.
+        rates = [(item["copies"] or {}).get(name, {}) for item in evaluations]
+        ends = [[rate.get(end) for end in ("value", "low", "high")] for rate in rates]
+        values = 100 * np.array(ends, dtype=np.float64)
         errors = np.nan_to_num(np.abs(values[:, 1:] - values[:, :1]).T)
         axis.errorbar(values[:, 0], np.arange(len(evaluations)) + offset, xerr=errors, linestyle="", marker=marker,
                       markersize=5, color=colour, label=label)  # fmt: skip
-    axis.set_yticks(range(len(evaluations)), [_title(item) for item in evaluations])
+    axis.set_yticks(
+        range(len(evaluations)), [_title(item) + ("" if item["copies"] else " (no thresholds)") for item in evaluations]
+    )
     axis.invert_yaxis()
     axis.set(xlabel="%, with 95 % interval", xlim=(-2, 102))
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside upper center")
     save_figure(figure, paths)
+
+
+def write_reason(axis: Axes, reason: str) -> None:
+    """Write into an empty panel why there is nothing to draw.
+
+    Args:
+        axis: the panel.
+        reason: one short sentence.
+    """
+    axis.text(0.5, 0.5, reason, ha="center", va="center", fontsize=8, wrap=True, transform=axis.transAxes)
+
+
+def _drawn(by_metric: Mapping[str, np.ndarray], defined: bool) -> list[tuple[tuple[str, np.ndarray], str, Any]]:
+    """Return the scores of each metric with its colour and line style; nothing if no curve is defined."""
+    return list(zip(by_metric.items(), _COLOURS, _STYLES, strict=False)) if defined else []
 
 
 def _title(item: Mapping[str, Any]) -> str:

@@ -13,7 +13,11 @@ import pandas as pd
 
 from deepssim.config.choices import MetricName
 from deepssim.errors import DataError
+from deepssim.evaluation.intervals import percent
+from deepssim.evaluation.summary import f1_text, not_evaluated, planted_note, verdict_of
+from deepssim.evaluation.verdict import Verdict
 
+_CLASSES = {Verdict.COPIES: "found", Verdict.NONE: "none", Verdict.CANNOT_TELL: "unsure"}
 _MIME = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
@@ -38,7 +42,7 @@ def write_report(
         summary_plot: F1 of all metrics.
         copies: picture of synthetic images and their nearest training images.
         pictures: further pictures by title.
-        registered: copy rates that include flipped, rotated and shifted copies, if these were sought.
+        registered: what `verify_copies` found, from `evaluation.summary.read_registered_copies`; None if it did not run.
 
     Raises:
         DataError: if exact SSIM, which defines what a copy is, was not evaluated.
@@ -47,12 +51,18 @@ def write_report(
     if not truth:
         raise DataError("the report needs the evaluation of ssim; add 'ssim' to evaluation.metrics")
     subjects = images.groupby("split", sort=False).agg(images=("key", "size"), subjects=("subject", "nunique"))
-    template = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deepssim.reporting"), autoescape=True, undefined=jinja2.StrictUndefined
-    ).get_template("report.html")
-    page = template.render(
+    )
+    environment.filters |= {"percent": percent, "f1": f1_text, "number": _number}
+    verdict = verdict_of(registered, truth[0])
+    page = environment.get_template("report.html").render(
         truth=truth[0],
         registered=registered,
+        verdict=verdict,
+        verdict_class=_CLASSES[verdict["verdict"]],
+        not_evaluated=not_evaluated(evaluations),
+        planted_note=planted_note(evaluations),
         evaluations=evaluations,
         splits=subjects.reset_index().to_dict("records"),
         histograms=[_embedded(item) for item in histograms],
@@ -61,6 +71,10 @@ def write_report(
         pictures={title: _embedded(item) for title, item in pictures.items()},
     )
     Path(path).write_text(page, encoding="utf-8")
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
 
 
 def _embedded(path: str | Path) -> str:

@@ -82,7 +82,11 @@ def bin_edges(scores: Sequence[np.ndarray], thresholds: Thresholds) -> np.ndarra
         float64 (61,), ascending.
     """
     values = np.concatenate(scores)
-    return np.linspace(values.min(), max(values.max(), thresholds.high), _BINS + 1)
+    if not values.size:  # no pairs, but perhaps thresholds to show
+        values = np.array([0.0, 1.0])
+    return np.linspace(
+        values.min(), max(values.max(), thresholds.high) if thresholds.known else values.max(), _BINS + 1
+    )
 
 
 def draw_classes(
@@ -101,7 +105,7 @@ def draw_classes(
         chosen = scores[labels == label]
         name = f"{label.name.lower()} ({len(chosen)} pairs)"
         panel.hist(chosen, bins=edges.tolist(), color=COLOURS[label], alpha=0.6, label=name)
-    for threshold in dict.fromkeys((thresholds.low, thresholds.high)):
+    for threshold in dict.fromkeys((thresholds.low, thresholds.high)) if thresholds.known else ():
         panel.axvline(threshold, color="black", linestyle="--", linewidth=1)
         panel.annotate(f"{threshold:.4g}", (threshold, 1), xycoords=("data", "axes fraction"), fontsize=8,
                        xytext=(2, -9), textcoords="offset points")  # fmt: skip
@@ -121,7 +125,7 @@ def name_classes(figure: Figure, panel: Axes) -> None:
 
 
 def plot_f1(path: str | Path, summary: pd.DataFrame) -> None:
-    """Draw macro-F1 of each metric, aligned beside misaligned, as bars with their values.
+    """Draw macro-F1 of each metric, aligned beside misaligned, as bars with their values, or "undefined".
 
     Args:
         path: file to write; the ending decides the format.
@@ -131,9 +135,12 @@ def plot_f1(path: str | Path, summary: pd.DataFrame) -> None:
     panel = figure.subplots()
     metrics = list(dict.fromkeys(summary["metric"]))
     for offset, (kind, colour) in enumerate((("aligned", "#0072B2"), ("misaligned", "#D55E00"))):
-        rows = summary[summary["images"] == kind].set_index("metric")["macro_f1"]
-        bars = panel.bar(np.arange(len(metrics)) + 0.38 * offset, rows.loc[metrics], 0.36, color=colour, label=kind)
-        panel.bar_label(bars, fmt="%.2f", fontsize=8)
+        values = (
+            summary[summary["images"] == kind].set_index("metric")["macro_f1"].loc[metrics].astype(float).to_numpy()
+        )
+        bars = panel.bar(np.arange(len(metrics)) + 0.38 * offset, np.nan_to_num(values), 0.36, color=colour, label=kind)
+        names = [f"{value:.2f}" if np.isfinite(value) else "undefined" for value in values]
+        panel.bar_label(bars, names, fontsize=8, rotation=0 if np.isfinite(values).all() else 90)
     panel.set_xticks(np.arange(len(metrics)) + 0.19, metrics)
     panel.set_ylim(0, 1.08)
     panel.set_ylabel("macro-F1")

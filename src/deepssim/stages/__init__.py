@@ -25,6 +25,7 @@ MODULES = {
     "train_deepssim": "encoders",
     "train_dar": "dar",
     "embed": "embeddings",
+    "plant_copies": "planting",
     "verify_copies": "verification",
     "fit_thresholds": "evaluation",
     "evaluate": "evaluation",

@@ -1,5 +1,6 @@
 """The stage that trains the DeepSSIM encoder."""
 
+import logging
 from collections.abc import Sequence
 
 import pandas as pd
@@ -9,16 +10,18 @@ from deepssim.config.base import as_settings
 from deepssim.config.choices import Device, Orientation, Recipe
 from deepssim.config.encoders import EncoderConfig
 from deepssim.config.training import TrackingConfig
-from deepssim.datasets.tables import Split, keys_of, read_images
+from deepssim.datasets.tables import Split, keys_of, read_csv, read_images
 from deepssim.encoders import recipes
 from deepssim.encoders.deepssim import save_encoder
-from deepssim.encoders.families import Families, copies_in_pairs
+from deepssim.encoders.families import Families, copies_in_pairs, example_pairs
 from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack, require_orientation
 from deepssim.ground_truth.tables import read_pairs
 from deepssim.images.packs import ImagePack, join_packs, read_pack
 from deepssim.runtime.devices import resolve_device
 from deepssim.runtime.processes import Processes
 from deepssim.runtime.provenance import state_folder
+
+logger = logging.getLogger(__name__)
 
 LATENT_NOISE = (0.0, 0.1, 0.2, 0.3, 0.45)  # of the autoencoder's round trips, see `autoencoder.reconstruct`
 
@@ -28,6 +31,7 @@ def train_deepssim(
     images: str,
     train: str,
     valid: str,
+    split: str,
     real: str,
     synthetic: Sequence[str],
     autoencoder: str,
@@ -43,9 +47,12 @@ def train_deepssim(
 ) -> None:
     """Train the encoder so that cosine similarity predicts SSIM.
 
+    Duplicates are not needed: reconstructions and variations of real images cover the range of SSIM, and replace missing pairs.
+
     Args:
         images: image table.
         train, valid: pair tables.
+        split: CSV with the set of pairs that each training image belongs to.
         real, synthetic: image packs.
         autoencoder: of the generator, whose reconstructions are further images to learn from.
         weights: encoder to write.
@@ -58,16 +65,19 @@ def train_deepssim(
     """
     require_orientation(autoencoder, orientation)
     pairs, packs = read_pairs(train), (read_pack(real), join_packs(synthetic))
+    # The generator never saw the valid split, so its patients are in no pair, least of all in a test pair.
+    unpaired = keys_of(read_images(images), Split.VALID)
+    anchors = list(dict.fromkeys([*pairs["real_key"], *unpaired]))
+    if len(anchors) < 2 or (pairs.empty and encoder.recipe is not Recipe.ALL_PAIRS):
+        anchors = list(dict.fromkeys([*anchors, *_members(split, Split.TRAIN)]))
     data: Families | recipes.PairImages
     if encoder.recipe is Recipe.ALL_PAIRS:
-        # The generator never saw the valid split, so its patients are in no pair, least of all in a test pair.
-        unpaired = keys_of(read_images(images), Split.VALID)
-        data = _families(pairs, *packs, unpaired, autoencoder, seed, resolve_device(device))
+        data = _families(pairs, packs[0].select(anchors), packs[1], autoencoder, seed, resolve_device(device))
     else:
-        data = recipes.PairImages(pairs, *packs)
+        data = _pair_images(pairs, packs, anchors, seed)
     network, trained = recipes.train_deepssim(
         data,
-        recipes.PairImages(read_pairs(valid), *packs),
+        _pair_images(read_pairs(valid), packs, _members(split, Split.VALID) or unpaired or anchors, seed),
         encoder,
         seed=seed,
         device=device,
@@ -75,7 +85,7 @@ def train_deepssim(
             "train_deepssim",
             weights,
             [as_settings(encoder), seed, device, devices, nodes],
-            [images, train, valid, real, *synthetic, autoencoder],
+            [images, train, valid, split, real, *synthetic, autoencoder],
         ),
         tracking=tracking,
         processes=Processes(devices, nodes),
@@ -84,17 +94,28 @@ def train_deepssim(
     save_encoder(weights, network)
 
 
+def _members(split: str, name: Split) -> list[str]:
+    """Return the training images that belong to one set of pairs."""
+    table = read_csv(split, needs=("key", "split"))
+    return table.loc[table["split"] == name.value, "key"].tolist()
+
+
+def _pair_images(
+    pairs: pd.DataFrame, packs: tuple[ImagePack, ImagePack], anchors: Sequence[str], seed: int
+) -> recipes.PairImages:
+    """Return the images of pairs or, without any, variations of some real images beside these."""
+    if len(pairs):
+        return recipes.PairImages(pairs, *packs)
+    real = packs[0].select(anchors)
+    logger.warning("there are no pairs of synthetic images; variations of %d real images replace them", len(anchors))
+    table, varied = example_pairs(real, seed=seed, threads=torch.get_num_threads())
+    return recipes.PairImages(table, real, varied)
+
+
 def _families(
-    pairs: pd.DataFrame,
-    real: ImagePack,
-    synthetic: ImagePack,
-    unpaired: Sequence[str],
-    autoencoder: str,
-    seed: int,
-    device: torch.device,
+    pairs: pd.DataFrame, anchors: ImagePack, synthetic: ImagePack, autoencoder: str, seed: int, device: torch.device
 ) -> Families:
     """Put real images together with their copies among the synthetic images and their reconstructions."""
-    anchors = real.select(list(dict.fromkeys([*pairs["real_key"], *unpaired])))
     copies = [copies_in_pairs(pairs, synthetic)]
     network = load_autoencoder(autoencoder)
     for noise in LATENT_NOISE:

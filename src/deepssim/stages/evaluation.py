@@ -7,33 +7,46 @@ import numpy as np
 import pandas as pd
 
 from deepssim.config.choices import MetricName
-from deepssim.datasets.tables import read_images, read_train_used, write_csv
+from deepssim.datasets.tables import Split, read_images, read_train_used, write_csv
 from deepssim.errors import ConfigError, DataError
 from deepssim.evaluation import classification, fitting, labelled_pairs
 from deepssim.evaluation.fitting import SourcedThresholds
 from deepssim.evaluation.summary import read_evaluation, summary_table
-from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
-from deepssim.ground_truth.tables import read_pairs, read_test_set
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS, UNKNOWN, Label
+from deepssim.ground_truth.tables import read_pairs, read_planted, read_test_set
 from deepssim.metrics import METRICS, needs_fit
 from deepssim.runtime.json_files import as_json, write_json
 from deepssim.runtime.provenance import versions
 from deepssim.similarity.matrices import read_scores
+from deepssim.similarity.scores import Scores
 
 
-def fit_thresholds(*, matrix: str, valid: str, thresholds: str, metric: MetricName) -> None:
+def fit_thresholds(*, matrix: str, valid: str, thresholds: str, metric: MetricName, planted: str | None = None) -> None:
     """Fit a metric's thresholds to the valid pairs, which share no subject with the test pairs.
+
+    Without duplicates, or nothing but duplicates, there is nothing to fit a limit of duplicates to; the thresholds are then null.
 
     Args:
         matrix: score matrix of aligned images.
         valid: pair table.
         thresholds: JSON to write.
         metric: whose scores these are.
+        planted: scores of planted copies, which stand in where no valid pair is a duplicate.
     """
     table = read_pairs(valid)
-    scores = read_scores(matrix).pair_scores(table["real_key"].tolist(), table["synth_key"].tolist())
-    fitted = fitting.fit_thresholds(scores, SSIM_THRESHOLDS.classify(table["ssim"].to_numpy()))
+    scores, labels = _pair_scores(read_scores(matrix), table), SSIM_THRESHOLDS.classify(table["ssim"].to_numpy())
     source = f"fitted on {len(table)} valid pairs, whose subjects are in no test pair"
-    fitting.write_thresholds(thresholds, SourcedThresholds(fitted, source), metric.value)
+    if planted and Label.DUPLICATE not in labels:
+        copies = _planted(planted, Split.VALID)
+        scores, labels = np.append(scores, copies["score"]), np.append(labels, _labels(copies))
+        source += f", and {len(copies)} planted copies (some deformed), since no valid pair is a duplicate"
+    duplicates = int((labels == Label.DUPLICATE).sum())
+    if not 0 < duplicates < len(labels) or len(np.unique(scores)) < 2:
+        reason = f"thresholds could not be fitted, since {duplicates} of {len(labels)} valid pairs are duplicates"
+        fitted = SourcedThresholds(UNKNOWN, reason)
+    else:
+        fitted = SourcedThresholds(fitting.fit_thresholds(scores, labels), source)
+    fitting.write_thresholds(thresholds, fitted, metric.value)
 
 
 def evaluate(
@@ -47,6 +60,7 @@ def evaluate(
     seed: int,
     config_hash: str,
     thresholds: str | None = None,
+    planted: str | None = None,
     misaligned: bool = False,
 ) -> None:
     """Evaluate one metric on the labelled test pairs and count the copies it sees; intervals are by subject.
@@ -61,6 +75,7 @@ def evaluate(
         seed: of the bootstrap.
         config_hash: SHA-256 of the settings, kept in the result.
         thresholds: fitted thresholds; the published ones unless given.
+        planted: scores of planted copies; the metric is then tested on these, too, in place of duplicates.
         misaligned: whether the images were misaligned.
 
     Raises:
@@ -69,17 +84,43 @@ def evaluate(
     used = _thresholds(metric, thresholds)
     scores, table = read_scores(matrix), read_test_set(test)
     subject_of = read_images(images).set_index("key")["subject"].astype(str).to_dict()
-    result = classification.evaluate(scores, table, read_train_used(train_used), used.thresholds, subject_of)
-    result["thresholds"]["source"] = used.source
-    result["judged"] = labelled_pairs.evaluate_labelled(
-        _pair_scores(scores, table),
-        _labels(table),
-        _subjects(images, table),
-        used.thresholds,
-        labelled_pairs.Sampling(seed=seed),
+    result = classification.evaluate(scores, table, read_train_used(train_used), used, subject_of)
+    sampling = labelled_pairs.Sampling(seed=seed)
+    judged = labelled_pairs.evaluate_labelled(
+        _pair_scores(scores, table), _labels(table), _subjects(images, table), used.thresholds, sampling
+    )
+    result["judged"] = labelled_pairs.with_reasons(judged, result["undefined"])
+    result["planted"] = (
+        _on_planted(scores, table, _planted(planted, Split.TEST), images, used, sampling) if planted else None
     )
     result |= {"misaligned": misaligned, "provenance": {"config_sha256": config_hash, "versions": versions()}}
     write_json(evaluation, result, sort_keys=True)
+
+
+def _planted(path: str, split: Split) -> pd.DataFrame:
+    """Return the planted copies of one set of pairs with their scores."""
+    table = read_planted(path, "score")
+    return table[table["split"] == split.value]
+
+
+def _on_planted(
+    scores: Scores,
+    test: pd.DataFrame,
+    planted: pd.DataFrame,
+    images: str,
+    used: SourcedThresholds,
+    sampling: labelled_pairs.Sampling,
+) -> dict[str, Any]:
+    """Evaluate a metric on the test pairs that are no duplicates, and on planted copies and deformed ones."""
+    others = test[test["label"] != Label.DUPLICATE]
+    values = np.append(_pair_scores(scores, others), planted["score"].to_numpy())
+    table = pd.concat([others, planted], ignore_index=True)
+    result = classification.pair_results(values, _labels(table), table["ssim"].to_numpy(), used)
+    judged = labelled_pairs.evaluate_labelled(
+        values, _labels(table), _subjects(images, table), used.thresholds, sampling
+    )
+    result["judged"] = labelled_pairs.with_reasons(judged, result["undefined"])
+    return result | {"planted_copies": int((planted["label"] == Label.DUPLICATE).sum()), "planted_pairs": len(planted)}
 
 
 def _thresholds(metric: MetricName, path: str | None) -> SourcedThresholds:
@@ -106,6 +147,8 @@ def compare_metrics(
 ) -> None:
     """Compare metrics on the same test pairs: paired differences, agreement, and the pairs on which they disagree.
 
+    What a missing class leaves undefined is null, with the reason under `undefined`.
+
     Args:
         matrices: score matrices of aligned images.
         evaluations: results of `evaluate` on them.
@@ -116,15 +159,16 @@ def compare_metrics(
         seed: of the bootstrap.
     """
     table = read_test_set(test)
-    scores = {found.metric: _pair_scores(found, table) for found in map(read_scores, matrices)}
-    used = {item["metric"]: item["thresholds"] for item in map(read_evaluation, evaluations)}
+    scores = {matrix.metric: _pair_scores(matrix, table) for matrix in map(read_scores, matrices)}
+    found = [read_evaluation(path) for path in evaluations]
+    used = {item["metric"]: item["thresholds"] for item in found}
     absent = [name for name in scores if name not in used]
     if absent:
         raise DataError(
             f"{len(absent)} of {len(scores)} metrics have no evaluation, first {absent[0]!r}; evaluate them"
         )
-    thresholds = {name: Thresholds(used[name]["different_up_to"], used[name]["duplicate_above"]) for name in scores}
-    classes = {name: thresholds[name].classify(values) for name, values in scores.items()}
+    thresholds = {name: fitting.thresholds_in(used[name]) for name in scores}
+    classes = {name: thresholds[name].classify(values) for name, values in scores.items() if thresholds[name].known}
     rows = labelled_pairs.compare_metrics(
         scores, thresholds, _labels(table), _subjects(images, table), labelled_pairs.Sampling(seed=seed)
     )
@@ -132,6 +176,12 @@ def compare_metrics(
         "pairs": len(table),
         "agreement": labelled_pairs.agreement_matrix(classes).to_dict(),
         "differences": as_json(rows),
+        "undefined": {
+            f"{item['metric']}.{name}": reason
+            for item in found
+            for name, reason in item["undefined"].items()
+            if name in ("macro_f1", "auroc", "copies")
+        },
     }
     write_json(comparison, content)
     write_csv(disagreements, labelled_pairs.disagreements(table, scores, classes))
@@ -147,7 +197,7 @@ def summarize(*, evaluations: Sequence[str], summary: str) -> None:
     write_csv(summary, summary_table([read_evaluation(path) for path in evaluations]))
 
 
-def _pair_scores(scores: Any, table: pd.DataFrame) -> np.ndarray:
+def _pair_scores(scores: Scores, table: pd.DataFrame) -> np.ndarray:
     return scores.pair_scores(table["real_key"].tolist(), table["synth_key"].tolist())
 
 

@@ -154,8 +154,8 @@ def score_pairs(
     synthetic: str,
     scores: str,
     metric: MetricName,
-    device: Device,
     similarity: SimilarityConfig,
+    device: Device = Device.CPU,
     threads: int = 1,
 ) -> None:
     """Score the pairs of a table, without the matrix.
@@ -165,7 +165,7 @@ def score_pairs(
         real, synthetic: image packs, or embeddings for a metric that compares these.
         scores: CSV to write, the table with a column `score`.
         metric: which score.
-        device, similarity: settings.
+        similarity, device: settings; the CPU unless given, which is enough for a list.
         threads: processor threads.
     """
     table = read_csv(pairs, needs=("real_key", "synth_key"))

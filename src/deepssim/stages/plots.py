@@ -8,9 +8,8 @@ import pandas as pd
 from deepssim.config.choices import MetricName
 from deepssim.datasets.tables import read_csv, read_train_used
 from deepssim.errors import DataError
-from deepssim.evaluation.fitting import SourcedThresholds
-from deepssim.evaluation.summary import SUMMARY_COLUMNS, read_evaluation
-from deepssim.ground_truth.labels import Thresholds
+from deepssim.evaluation.fitting import SourcedThresholds, thresholds_in
+from deepssim.evaluation.summary import read_evaluation
 from deepssim.ground_truth.tables import read_test_set
 from deepssim.images.packs import join_packs, read_pack
 from deepssim.metrics import METRICS
@@ -96,7 +95,7 @@ def plot_summary(*, summary: str, svg: str) -> None:
         summary: table of `summarize`.
         svg: plot to write.
     """
-    plot_f1(svg, read_csv(summary, needs=SUMMARY_COLUMNS))
+    plot_f1(svg, read_csv(summary, needs=("metric", "images")))  # F1 may be undefined
 
 
 def plot_copies(*, matrix: str, train_used: str, real: str, synthetic: Sequence[str], png: str) -> None:
@@ -133,4 +132,4 @@ def _by_metric(matrices: Sequence[str], table: pd.DataFrame) -> dict[str, np.nda
 def _used_thresholds(evaluation: str) -> SourcedThresholds:
     """Return the thresholds that an evaluation used."""
     found = read_evaluation(evaluation)["thresholds"]
-    return SourcedThresholds(Thresholds(found["different_up_to"], found["duplicate_above"]), found["source"])
+    return SourcedThresholds(thresholds_in(found), found["source"])
