@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from deepssim.audit.command import add_audit_command
 from deepssim.reference.generation_commands import add_reference_commands
 from deepssim.reference.score_commands import add_score_commands
+from deepssim.runtime.interrupts import exit_on_signals
 from deepssim.runtime.messages import log_to, short_errors
 from deepssim.stages.commands import add_stage_commands
 
@@ -17,7 +18,7 @@ from deepssim.stages.commands import add_stage_commands
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and run one subcommand."""
     options = _parser().parse_args(arguments)
-    with log_to(None), short_errors():
+    with log_to(None), exit_on_signals(), short_errors():
         options.call(options)
 
 
@@ -29,12 +30,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_audit_command(commands)
-    show = commands.add_parser("show", help="print the paths of a run's results and its main numbers")
-    show.add_argument("results", nargs="?", default="results", metavar="DIR", help="results folder (default: results)")
+    show = commands.add_parser(
+        "show", help="print the paths of a run's results and its main numbers, or an audit's verdict"
+    )
+    show.add_argument(
+        "results",
+        nargs="?",
+        default="results",
+        metavar="DIR",
+        help="results folder, or an audit's report (default: results)",
+    )
     show.set_defaults(call=_show)
     verify = commands.add_parser("verify", help="compare the checksums of results with their provenance records")
     verify.add_argument(
-        "results", nargs="?", default="results", metavar="DIR", help="results folder (default: results)"
+        "results",
+        nargs="?",
+        default="results",
+        metavar="DIR",
+        help="results folder, or an audit's report (default: results)",
     )
     verify.set_defaults(call=_verify)
     check = commands.add_parser("check-config", help="check a config file")
@@ -73,9 +86,14 @@ def _add_weights_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from deepssim.evaluation.summary import headline
+    from deepssim.audit.headline import audit_headline
 
-    print(headline(options.results))
+    found = audit_headline(options.results)
+    if found is None:
+        from deepssim.evaluation.summary import headline  # imports pandas
+
+        found = headline(options.results)
+    print(found)
 
 
 def _verify(options: argparse.Namespace) -> None:

@@ -65,7 +65,12 @@ def add_audit_command(commands: Any) -> None:
         help=f"exit with {COPIES_FOUND} if copies were found and their rate in SYNTH is above RATE, 0 to 1 (default: "
         f"%(default)g), and with {CANNOT_TELL} if the audit cannot tell",
     )  # fmt: skip
-    command.add_argument("--cache", metavar="DIR", help="for later runs (default: .deepssim-cache beside the report)")
+    command.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="folder of what the next audit need not compute again (default: in the user's cache, readable by its owner only)",
+    )
+    command.add_argument("--force", action="store_true", help="replace the report that DIR holds")
     command.add_argument("--config", metavar="FILE", help="config file with sections audit and encoder")
     command.add_argument("--seed", type=int, help="of all random numbers")
     command.add_argument("--device", type=Device, choices=list(Device), help="where networks run")
@@ -93,7 +98,9 @@ def _run(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in _IN_SECTION}
     settings["audit"] |= {name: value for name, value in given.items() if value is not None}
     settings |= {name: getattr(options, name) for name in ("seed", "device") if getattr(options, name) is not None}
-    found = audit_folder(options.out, config=parse_config(settings), cache=options.cache, threads=options.threads)
+    found = audit_folder(
+        options.out, config=parse_config(settings), cache=options.cache, threads=options.threads, force=options.force
+    )
     print(f"{found['verdict']['result']}: {found['verdict']['sentence']}\nreport: {options.out}/index.html")
     if above_limit(found, options.fail_above):
         raise SystemExit(COPIES_FOUND)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from deepssim.errors import DataError, readable
+from deepssim.runtime.private import obey_umask
 from deepssim.runtime.provenance import versions
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -34,6 +35,7 @@ def save_weights(path: str | Path, network: nn.Module, kind: str, options: dict[
     metadata = json.dumps({"kind": kind, "options": options, "versions": versions()}, sort_keys=True)
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, path, metadata={_ENTRY: metadata})
+    obey_umask(path)
 
 
 def load_weights(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
