@@ -10,8 +10,10 @@ from scipy.stats import binom
 
 from deepssim.audit.preflight import Finding
 from deepssim.audit.retrieval import Neighbours
+from deepssim.audit.same_scans import unusual
+from deepssim.detection.score import transformed_similarities
 
-_LEAST_HELD_OUT = 20  # images, to say what unrelated images reach
+SWAPPED = "folders may be swapped"  # kind of the finding
 _MOST_ERROR = 0.01  # probability that folders in the right place are called swapped
 
 
@@ -20,33 +22,28 @@ def swapped_findings(
 ) -> list[Finding]:
     """Say if synthetic images resemble held-out subjects as no unrelated image does, more often than training subjects.
 
-    Only synthetic images count whose best score exceeds that of every held-out image with a training image. Each names one
-    subject, so that many images of one subject count once. If none of them is a copy, they name held-out subjects as often as
-    there are held-out images among all real images.
+    Only synthetic images count whose best score exceeds what unrelated images reach, extrapolated from the scores of held-out
+    with training images. Each names one subject, so that many images of one subject count once. Without copies of held-out
+    images they name held-out subjects no more often than there are held-out images among all real images.
 
     Args:
         neighbours: nearest images by embedding.
         train_subjects, holdout_subjects: of the T training and H held-out images.
         usable: held-out images that show no scan of a training image, bool (H,).
     """
-    unrelated = neighbours.holdout.scores[:, 0][usable]
-    if len(unrelated) < _LEAST_HELD_OUT:
-        return []
+    limit = unusual(transformed_similarities(neighbours.holdout.scores[usable, 0]))
     to_train, to_holdout = neighbours.synthetic, neighbours.synthetic_holdout
-    first, second = to_train.scores[:, 0], to_holdout.scores[:, 0]
-    like_holdout = (second > unrelated.max()) & (second > first)
-    like_train = (first > unrelated.max()) & (first >= second)
+    first, second = (transformed_similarities(side.scores[:, 0]) for side in (to_train, to_holdout))
+    like_holdout = (second > limit) & (second > first)
+    like_train = (first > limit) & (first >= second)
     named = len({holdout_subjects[row] for row in to_holdout.partners[like_holdout, 0].tolist()})
     others = len({train_subjects[row] for row in to_train.partners[like_train, 0].tolist()})
     expected = len(holdout_subjects) / (len(holdout_subjects) + len(train_subjects))
-    if binom.sf(named - 1, named + others, expected) >= _MOST_ERROR:
+    if not named or binom.sf(named - 1, named + others, expected) >= _MOST_ERROR:
         return []
     message = (
-        f"{int(like_holdout.sum()):,} of {len(first):,} synthetic images resemble held-out images of {named:,} subjects more than any "
-        f"two unrelated images resemble each other, and {int(like_train.sum()):,} resemble training images of {others:,} subjects so; "
-        "if training images and holdout were swapped, or the generator has seen the holdout, name the right folders"
+        f"{int(like_holdout.sum()):,} of {len(first):,} synthetic images are more like held-out images (of {named:,} subjects) than any "
+        f"unrelated images are like each other, and {int(like_train.sum()):,} are so like training images (of {others:,} subjects); "
+        "if the training images and the holdout were swapped, or the generator has seen the holdout, name the right folders"
     )
     return [Finding(SWAPPED, message, [], True)]
-
-
-SWAPPED = "folders may be swapped"
