@@ -36,7 +36,8 @@ def require_different_folders(folders: Mapping[str, Path], out: Path | None = No
         DataError: naming both.
     """
     for first, second in combinations(folders, 2):
-        if folders[first].resolve() == folders[second].resolve():
+        # A folder that does not exist is named as such where its files are listed.
+        if folders[first].exists() and folders[first].resolve() == folders[second].resolve():
             raise DataError(
                 f"{folders[second]} is given as the folder of {SIDE_NAMES[second]} images and, as {folders[first]}, as that of "
                 f"{SIDE_NAMES[first]} images, but every image is like itself; name a folder of {_WANTED[second]}"

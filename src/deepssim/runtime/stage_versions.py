@@ -32,5 +32,5 @@ STAGE_VERSIONS = {
     "plot_summary": 1,
     "plot_copies": 1,
     "report": 2,
-    "audit": 14,
+    "audit": 15,
 }
