@@ -92,7 +92,7 @@ def judge(folder: Path, encoder: str | None, rate: float, repetition: int, threa
     place, planted = plant(folder, rate, repetition)
     found = deepssim.audit(
         folder / "real", place, folder / f"report-{place.name}", holdout=folder / f"holdout-{repetition}", encoder=encoder,
-        subject_pattern="^([0-9]+)_", false_positive_rate=FALSE_POSITIVES, cache=folder / "cache", threads=threads,
+        subject_pattern="^([0-9]+)_", false_positive_rate=FALSE_POSITIVES, cache=folder / "cache", threads=threads, force=True,
     )  # fmt: skip
     dropped = set((folder / f"report-{place.name}" / "drop.txt").read_text().split())
     images = len(list(place.iterdir()))
@@ -183,7 +183,7 @@ def measure_size(folder: Path, encoder: str | None, threads: int) -> str:
     report = folder / "report-many"
     command = [
         sys.executable, "-m", "deepssim.cli", "audit", str(folder / "many-real"), str(folder / "many-synthetic"),
-        "--out", str(report), "--threads", str(threads), "--cache", str(folder / f"cache-{time.time_ns()}"), "--fail-above", "1",
+        "--out", str(report), "--force", "--threads", str(threads), "--cache", str(folder / f"cache-{time.time_ns()}"), "--fail-above", "1",
         *(("--encoder", encoder) if encoder else ()),
     ]  # fmt: skip
     used = run_measured(command)

@@ -1,6 +1,8 @@
 """Fixtures that all tests share: real images where they are at hand, small packs made here; and which tests take long."""
 
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from benchmarks import REAL_DATA, ROOT
 from deepssim.images.keys import real_key, synthetic_key
 from deepssim.images.packs import ImagePack
+from deepssim.runtime.private import VARIABLE
 from tests.workflow.plans import REQUESTS, Plan, plan_all
 
 # What `make check` leaves to `make test`, by file or folder; what the marks mean is in pyproject.toml.
@@ -33,6 +36,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             mark = MARKS.get(place.relative_to(tests).as_posix()) if place.is_relative_to(tests) else None
             if mark:
                 item.add_marker(mark)
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_the_user(tmp_path_factory) -> Iterator[None]:
+    """Keep the audits of larger fixtures out of the user's cache, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(tmp_path_factory.getbasetemp() / "user cache"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def user_cache(monkeypatch, tmp_path_factory) -> Path:
+    """Folder of the user's caches, a new one for each test."""
+    place = tmp_path_factory.getbasetemp() / f"user cache {next(_NUMBERS)}"
+    monkeypatch.setenv(VARIABLE, str(place))
+    return place
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from deepssim.audit.command import add_audit_command
 from deepssim.reference.generation_commands import add_reference_commands
 from deepssim.reference.score_commands import add_score_commands
 from deepssim.reference.script_names import command_of
+from deepssim.runtime.interrupts import exit_on_signals
 from deepssim.runtime.messages import log_to, short_errors
 from deepssim.stages.commands import add_stage_commands
 
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and run one subcommand."""
     with _quiet_pipe():
         options = _parse(list(sys.argv[1:] if arguments is None else arguments))
-    with log_to(None), short_errors(), _quiet_pipe():
+    with log_to(None), exit_on_signals(), short_errors(), _quiet_pipe():
         options.call(options)
 
 
@@ -152,7 +153,11 @@ def _add_results_commands(commands: Any) -> None:
     verify = _add(commands, "verify", "compare the checksums of results with their provenance records", _verify)
     for command in (show, verify):
         command.add_argument(
-            "results", nargs="?", default="results", metavar="DIR", help="results folder (default: results)"
+            "results",
+            nargs="?",
+            default="results",
+            metavar="DIR",
+            help="results folder, or an audit's report (default: results)",
         )
 
 
@@ -194,9 +199,14 @@ def _add_weights_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from deepssim.evaluation.summary import headline
+    from deepssim.audit.headline import audit_headline
 
-    print(headline(options.results))
+    found = audit_headline(options.results)
+    if found is None:
+        from deepssim.evaluation.summary import headline  # imports pandas
+
+        found = headline(options.results)
+    print(found)
 
 
 def _verify(options: argparse.Namespace) -> None:

@@ -53,6 +53,16 @@ def make_folders(root: Path, *, real: int = 24, synthetic: int = 30, holdout: in
     return root
 
 
+def gather(folder: Path) -> Path:
+    """Replace the pictures of a folder by one array, whose images are then all taken for those of one patient."""
+    paths = sorted(folder.iterdir())
+    images = [np.asarray(Image.open(path)) for path in paths]
+    for path in paths:
+        path.unlink()
+    np.save(folder / "all.npy", np.stack(images))
+    return folder / "all.npy"
+
+
 def tiny_encoder(path: Path) -> Path:
     """Write an encoder that nothing has trained; equal images still have equal embeddings.
 

@@ -19,7 +19,7 @@ def folders(tmp_path):
 
 
 def test_one_image_cannot_train_an_encoder(tmp_path):
-    root = make_folders(tmp_path / "data", real=1, synthetic=1)
+    root = make_folders(tmp_path / "data", real=1, synthetic=1, copies=0)
     with pytest.raises(DataError, match="1 subjects are too few to train an encoder.*--encoder"):
         run(root, tmp_path / "report", thorough=True)
     assert not (tmp_path / "report" / "index.html").exists()

@@ -19,7 +19,7 @@ from deepssim.audit.subjects import numbered
 from deepssim.cli import main
 from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError
-from tests.audit.folders import make_folders, picture, texture, write
+from tests.audit.folders import gather, make_folders, picture, texture, write
 from tests.audit.test_run import QUICK, run
 
 
@@ -93,7 +93,8 @@ def test_copies_are_no_chance_where_chance_is_not_known(tmp_path, folders, cache
     for number in range(3):  # not equal in every pixel, and too few subjects to be confirmed
         with Image.open(folders / "real" / f"p0{number}_0.png") as image:
             write(folders / "synthetic" / f"s0{number}.png", np.clip(np.asarray(image), 1, 254))
-    found = run(folders, tmp_path / "a", cache, subject_pattern="^(p)")["verdict"]  # takes all for one patient
+    gather(folders / "real")
+    found = run(folders, tmp_path / "a", cache, subject_pattern=None)["verdict"]
     assert found["result"] == Verdict.CANNOT_TELL
     assert "There are no images of other subjects" in found["sentence"]
 
@@ -120,7 +121,7 @@ def test_the_exit_status_follows_the_verdict(tmp_path, folders, cache, capsys):
     config.write_text(json.dumps({"audit": QUICK}))
     arguments = ["audit", str(folders / "real"), str(folders / "synthetic"), "--out", str(tmp_path / "report")]
     arguments += ["--cache", str(cache), "--holdout", str(folders / "holdout"), "--config", str(config)]
-    arguments += ["--subject-pattern", r"^([a-z]\d+)"]
+    arguments += ["--subject-pattern", r"^([a-z]\d+)", "--force"]
     main(arguments)  # no copies: 0
     (folders / "synthetic" / "bad.png").write_bytes(b"")
     with pytest.raises(SystemExit) as stop:
@@ -151,9 +152,8 @@ def test_one_folder_in_another_is_named_before_any_work(tmp_path, folders, cache
     else:
         shutil.rmtree(folders / "synthetic")
     (folders / "synthetic").symlink_to(inner)
-    with pytest.raises(DataError, match=rf"have {12 if inside else 24} files in common"):
+    with pytest.raises(DataError, match="have 12 files in common" if inside else "is given as the folder of synthetic"):
         run(folders, tmp_path / "report", cache)
-    assert not (tmp_path / ".deepssim-cache").exists()
 
 
 def test_names_of_any_kind_reach_the_report(tmp_path, folders, cache):
@@ -266,7 +266,7 @@ def test_a_de_identified_report_quotes_no_name_of_a_file(tmp_path, folders, cach
     (folders / "real" / "doe_jane.png").symlink_to("doe_jim.png")
     (folders / "holdout" / "doe.xyz").write_bytes(b"\0\1")
     run(folders, tmp_path / "report", cache, holdout=folders / "holdout", de_identified=True)
-    for path in (tmp_path / "report").iterdir():
+    for path in (path for path in (tmp_path / "report").rglob("*") if path.is_file()):
         text = path.read_text(encoding="utf-8").lower()
         assert not [name for name in ("doe_", "doe.") if name in text]
     assert "1 of 25 training files" in (tmp_path / "report" / "index.html").read_text()

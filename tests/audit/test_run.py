@@ -20,7 +20,7 @@ from deepssim.config.settings import Config
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
 from deepssim.registration.proof import CUES
-from tests.audit.folders import drawing, make_folders, texture, write
+from tests.audit.folders import drawing, gather, make_folders, texture, write
 from tests.generative.given import make_remember, remembered
 
 QUICK = {"compared_at": 64, "controls": 1, "gallery": 3, "borderline": 4, "bootstrap": 50}
@@ -51,7 +51,7 @@ def test_planted_copies_are_found_and_listed(tmp_path, folders, cache):
     assert found["figures"]["subjects_copied"]["total"] == 12
     out = tmp_path / "report"
     assert sorted(path.name for path in out.iterdir()) == [
-        "drop.txt", "files.csv", "index.html", "keep.txt", "pairs.csv", "summary.json",
+        "drop.txt", "files.csv", "index.html", "keep.txt", "pairs.csv", "provenance", "summary.json",
     ]  # fmt: skip
     assert json.loads((out / "summary.json").read_text()) == json.loads(json.dumps(found))
     drop, keep = ((out / name).read_text().split() for name in ("drop.txt", "keep.txt"))
@@ -168,20 +168,24 @@ def test_without_a_holdout_training_images_of_other_subjects_set_the_limit(tmp_p
 
 def test_one_subject_without_a_holdout_tells_nothing_unless_a_copy_is_identical(tmp_path):
     root = make_folders(tmp_path / "data", real=8, synthetic=6, holdout=0, copies=0)
-    found = run(root, tmp_path / "a", tmp_path / "cache", subject_pattern="^(p)")
+    image = np.asarray(Image.open(root / "real" / "p03_0.png"))
+    gather(root / "real")
+    found = run(root, tmp_path / "a", tmp_path / "cache", subject_pattern=None)
     assert found["verdict"]["result"] == Verdict.CANNOT_TELL
     assert "no images of other subjects" in found["verdict"]["sentence"]
     assert found["verdict"]["probability_by_chance"] is None
     assert (found["rule"]["score_above"], found["rule"]["subjects"]) == (None, 0)
-    shutil.copy(root / "real" / "p03_0.png", root / "synthetic" / "copy.png")
-    found = run(root, tmp_path / "b", tmp_path / "cache", subject_pattern="^(p)")
+    write(root / "synthetic" / "copy.png", image)
+    found = run(root, tmp_path / "b", tmp_path / "cache", subject_pattern=None)
     assert found["verdict"]["result"] == Verdict.COPIES
     assert (tmp_path / "b" / "drop.txt").read_text() == "copy.png\n"
 
 
-def test_real_equal_to_synthetic(tmp_path, folders, cache):
+def test_all_training_images_among_the_synthetic_ones(tmp_path, folders, cache):
     shutil.rmtree(folders / "synthetic")
     shutil.copytree(folders / "real", folders / "synthetic")
+    with Image.open(folders / "real" / "p00_0.png") as image:  # the same pixels, but not the same file
+        image.save(folders / "synthetic" / "p00_0.png", compress_level=0)
     found = run(folders, tmp_path / "report", cache)
     assert found["figures"]["identical"] == 24
     assert found["figures"]["training_copied"]["value"] == found["figures"]["subjects_copied"]["value"] == 1
@@ -222,7 +226,8 @@ def test_a_holdout_that_overlaps_qualifies_the_verdict(tmp_path, folders, cache)
     assert found["data"]["holdout"]["used"] == 20
     clean = run(make_folders(tmp_path / "clean"), tmp_path / "other", cache, holdout=tmp_path / "clean" / "holdout")
     assert found["rule"] == clean["rule"]  # the training image in the holdout did not set the limit
-    shutil.copytree(folders / "real", folders / "again")
+    for name in ("p03_8.png", "p04_8.png"):
+        write(folders / "again" / name, drawing(np.random.default_rng(6)))
     everything = run(folders, tmp_path / "all", cache, holdout=folders / "again")
     assert any("no held-out image is left" in text for text in everything["verdict"]["reservations"])
     assert everything["rule"]["calibrated_on"] == OTHER_SUBJECTS
@@ -270,7 +275,9 @@ def test_nobody_is_named_in_a_de_identified_report(tmp_path, folders, cache):
     found = run(folders, tmp_path / "report", cache, holdout=folders / "holdout", de_identified=True)
     names = [path.name for folder in ("real", "synthetic", "holdout") for path in (folders / folder).iterdir()]
     patients = {f">{name[:3]}<" for name in names} | {f",{name[:3]}," for name in names}
-    for path in (tmp_path / "report").iterdir():
+    written = [path for path in (tmp_path / "report").rglob("*") if path.is_file()]
+    assert len(written) == 12
+    for path in written:
         text = path.read_text()
         assert not [name for name in (*names, *patients, str(tmp_path), PATTERN) if name in text], path
     drop = (tmp_path / "report" / "drop.txt").read_text().split()
@@ -281,7 +288,7 @@ def test_nobody_is_named_in_a_de_identified_report(tmp_path, folders, cache):
 
 def test_claims_that_no_audit_can_make_are_not_made(tmp_path, folders, cache):
     run(folders, tmp_path / "report", cache, holdout=folders / "holdout")
-    for path in (tmp_path / "report").iterdir():
+    for path in (tmp_path / "report").glob("*.*"):
         assert not {"private", "anonymous", "anonymized"} & set(path.read_text().lower().split())
 
 
@@ -303,10 +310,10 @@ def test_the_command_fails_above_a_rate(tmp_path, folders, cache, capsys):
         "audit", str(folders / "real"), str(folders / "synthetic"), "--holdout", str(folders / "holdout"),
         "--subject-pattern", PATTERN, "--out", str(tmp_path / "report"), "--config", str(config), "--cache", str(cache),
     ]  # fmt: skip
-    main([*arguments, "--fail-above", "0.9"])
+    main([*arguments, "--fail-above", "0.9", "--force"])
     assert "copies found" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
-        main([*arguments, "--fail-above", "0.02"])
+        main([*arguments, "--fail-above", "0.02", "--force"])
     assert stop.value.code == 3
     with pytest.raises(SystemExit):
         main([*arguments, "--fail-above", "2"])

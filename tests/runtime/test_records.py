@@ -63,7 +63,8 @@ def test_unchanged_results_match(results, capsys):
     assert re.fullmatch(rf"{results}: .*\b3\b.*\n", capsys.readouterr().out)
     (results / "vae" / "state" / "x").mkdir(parents=True)
     (results / "vae" / "state" / "x" / "last.ckpt").touch()  # no result
-    assert verify(results) == (3, [])
+    found = verify(results)
+    assert (found.results, found.problems) == (3, [])
 
 
 def test_what_changed_and_what_was_made_from_it_is_named(results, capsys):
@@ -71,8 +72,9 @@ def test_what_changed_and_what_was_made_from_it_is_named(results, capsys):
         file.truncate(1000)
     (results / "dataset" / "images.csv").unlink()
     (results / "dataset" / "strange.csv").touch()
-    count, problems = verify(results)
-    assert count == 4
+    found = verify(results)
+    problems = found.problems
+    assert found.results == 4
     named = ["images.csv", "real.h5", "real_misaligned.h5", "strange.csv"]
     assert [problem.split(": ")[0] for problem in problems] == [f"{results}/dataset/{name}" for name in named]
     facts = ["missing", "changed", f"{results}/dataset/real.h5", "no provenance record"]
@@ -95,7 +97,7 @@ def test_what_changed_and_what_was_made_from_it_is_named(results, capsys):
 def test_a_changed_record_is_found(results, change, finding):
     file = results / "provenance" / "dataset" / "images.csv.json"
     file.write_text(json.dumps(change(json.loads(file.read_text()))))
-    assert any(finding in problem for problem in verify(results)[1])
+    assert any(finding in problem for problem in verify(results).problems)
 
 
 def test_a_folder_without_records_is_one_sentence(tmp_path):

@@ -25,7 +25,7 @@ rule audit:
         runtime=720,
     params:
         config=settings("seed", "device", "encoder", "published", "audit"),
-        cache="results/audit",
+        cache="results/cache",
         version=STAGE_VERSIONS["audit"],
     script:
         "../scripts/stage.py"

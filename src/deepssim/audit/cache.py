@@ -1,7 +1,9 @@
 """What an audit keeps for the next one: decoded images by file content, embeddings by pixels and encoder, candidates.
 
-Every run adds files and changes none, so an interrupted run leaves nothing half done. Images of patients are in here: the
-folder stays where the images may be, and no part of it goes into a report.
+Every run adds files and changes none, so an interrupted run leaves nothing half done. Images of patients are in here: only
+the owner can read the files, and no part of them goes into a report.
+
+Not here: where the cache lies (runtime/private.py).
 """
 
 import json
@@ -25,6 +27,7 @@ from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import Geometry
 from deepssim.runtime.hdf5 import dataset, open_hdf5, read_keys, write_keys
 from deepssim.runtime.outputs import atomic_outputs
+from deepssim.runtime.private import close_to_others, owner_only
 from deepssim.runtime.provenance import fingerprint
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
 from deepssim.similarity.embeddings import Embeddings, read_embeddings, write_embeddings
@@ -34,22 +37,24 @@ logger = logging.getLogger(__name__)
 _GEOMETRY = (
     Geometry.SQUASH
 )  # an affine map takes back what squashing did; padding would add edges that all images share
+_PARTS = ("images", "embeddings", "candidates", "encoders")  # subfolders
 _CANDIDATES = tuple(item.name for item in fields(Found))
 
 
 class AuditCache:
-    """The cache of one folder."""
+    """The cache of one folder, whose content only its owner can read."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        for part in _PARTS:  # caches of earlier versions were open to all
+            close_to_others(root / part)
 
     def salt(self) -> bytes:
         """Return the salt of patient hashes: random, made once for this folder."""
         path = self.root / "salt"
         if not path.exists():
             # By rename: another audit at the same time would read an empty one, with which anybody can hash.
-            with atomic_outputs({"salt": path}) as outputs:
-                Path(outputs["salt"]).touch(mode=0o600)
+            with owner_only(), atomic_outputs({"salt": path}) as outputs:
                 Path(outputs["salt"]).write_bytes(secrets.token_bytes(32))
         return path.read_bytes()
 
@@ -124,7 +129,7 @@ class AuditCache:
             part = embed(ImagePack(pack.images[sorted(rows.values())], sorted(rows, key=lambda key: rows[key])))
             known.update(zip(part.keys, part.values, strict=True))
             encoder = part.encoder
-            with atomic_outputs({"part": folder / f"{fingerprint(part.keys)[:16]}.h5"}) as outputs:
+            with owner_only(), atomic_outputs({"part": folder / f"{fingerprint(part.keys)[:16]}.h5"}) as outputs:
                 write_embeddings(outputs["part"], part)
         self._log("images", "embedded", len(content), len(rows), len(wanted) - len(rows))
         return Embeddings(np.stack([known[key] for key in content]), pack.keys, encoder, checksum)
@@ -152,6 +157,7 @@ class AuditCache:
             keys = sorted(rows, key=lambda key: rows[key])
             known |= {key: (new, row) for row, key in enumerate(keys)}
             with (
+                owner_only(),
                 atomic_outputs({"part": folder / f"{fingerprint(keys)[:16]}.h5"}) as outputs,
                 h5py.File(outputs["part"], "w") as file,
             ):
@@ -196,6 +202,7 @@ class AuditCache:
     def _write_decoded(self, folder: Path, names: list[str], decoded: Sequence[Decoded]) -> None:
 
         with (
+            owner_only(),
             atomic_outputs({"part": folder / f"{fingerprint(names)[:16]}.h5"}) as outputs,
             h5py.File(outputs["part"], "w") as file,
         ):

@@ -69,7 +69,12 @@ def add_audit_command(commands: Any) -> None:
         "--trust", action="append", default=[], metavar="SHA256",
         help="SHA-256 of an encoder file that may be loaded though it can run code (the first run shows it)",
     )  # fmt: skip
-    command.add_argument("--cache", metavar="DIR", help="for later runs (default: .deepssim-cache beside the report)")
+    command.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="folder of what the next audit need not compute again (default: in the user's cache, readable by its owner only)",
+    )
+    command.add_argument("--force", action="store_true", help="replace the report that DIR holds")
     command.add_argument("--config", metavar="FILE", help="config file with sections audit and encoder")
     command.add_argument("--seed", type=int, help="of all random numbers")
     command.add_argument("--device", choices=[device.value for device in Device], help="where networks run")
@@ -98,7 +103,9 @@ def _run(options: argparse.Namespace) -> None:
     settings["audit"] |= {name: value for name, value in given.items() if value is not None}
     settings["published"]["trust"] = list(dict.fromkeys([*settings["published"]["trust"], *options.trust]))
     settings |= {name: getattr(options, name) for name in ("seed", "device") if getattr(options, name) is not None}
-    found = audit_folder(options.out, config=parse_config(settings), cache=options.cache, threads=options.threads)
+    found = audit_folder(
+        options.out, config=parse_config(settings), cache=options.cache, threads=options.threads, force=options.force
+    )
     print(f"{found['verdict']['result']}: {found['verdict']['sentence']}\nreport: {options.out}/index.html")
     if above_limit(found, options.fail_above):
         raise SystemExit(COPIES_FOUND)

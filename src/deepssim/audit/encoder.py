@@ -23,6 +23,7 @@ from deepssim.images.folders import Collection
 from deepssim.images.keys import real_key
 from deepssim.images.packs import ImagePack
 from deepssim.runtime.outputs import atomic_outputs
+from deepssim.runtime.private import owner_only
 from deepssim.runtime.provenance import fingerprint
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
 
@@ -90,11 +91,12 @@ def _train(path: Path, real: Collection, subjects: Sequence[str], options: Encod
     )
     logger.info("training an encoder on %d images; name one by --encoder to save this time", len(train.keys))
     started = time.perf_counter()
-    network, _ = train_on_images(
-        train, valid, options, seed=config.seed, device=config.device, state=path.parent / f"state-{path.stem}"
-    )
-    seconds = time.perf_counter() - started
-    with atomic_outputs({"weights": path}) as outputs:
-        save_encoder(outputs["weights"], network)
+    with owner_only():
+        network, _ = train_on_images(
+            train, valid, options, seed=config.seed, device=config.device, state=path.parent / f"state-{path.stem}"
+        )
+        seconds = time.perf_counter() - started
+        with atomic_outputs({"weights": path}) as outputs:
+            save_encoder(outputs["weights"], network)
     logger.info("training the encoder took %.0f seconds", seconds)
     return seconds

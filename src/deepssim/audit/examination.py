@@ -21,6 +21,7 @@ from deepssim.audit.preflight import Finding
 from deepssim.audit.retrieval import Neighbours, find_neighbours, nearest_two_ratios
 from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings, without_subjects
 from deepssim.audit.sides import AuditTools, Sides
+from deepssim.audit.swapped import swapped_findings
 from deepssim.config.audit import AuditConfig
 from deepssim.detection.gallery import single_threaded_libraries
 from deepssim.detection.score import Score, learn_score
@@ -110,7 +111,7 @@ def examine(
     """
     confidence, seed = options.confidence, tools.seed
     bootstrap = {"confidence": confidence, "repetitions": options.bootstrap, "seed": seed}
-    evidence = _gather(sides, options, tools, store)
+    evidence, neighbours = _gather(sides, options, tools, store), _neighbours(sides, tools)
     taught = teaching(evidence.copied, sides.train.subjects, seed)
     score = _learn(sides, evidence, taught)
     negative = _negative(sides, evidence, score)
@@ -130,8 +131,8 @@ def examine(
     sensitivity = float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
     partial_copies = find_partial_copies(copies, sides, tools.threads)
     doubtful = _doubtful(sides, evidence, score, best, rule, options)
-    neighbours = _neighbours(sides, tools)
-    seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful
+    swapped = _swapped(sides, evidence, neighbours)
+    seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not swapped
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance, rule, complete=seen),
         doubtful=doubtful,
@@ -147,7 +148,7 @@ def examine(
         negative=negative,
         controls=controls,
         membership=_membership(sides, neighbours, bootstrap),
-        findings=[*findings, *_findings(sides, evidence, partial_copies), *_unlike(neighbours)],
+        findings=[*findings, *_findings(sides, evidence, partial_copies), *_unlike(neighbours), *swapped],
         borderline=_borderline(copies, rule, options.borderline),
     )
 
@@ -229,6 +230,12 @@ def _neighbours(sides: Sides, tools: AuditTools) -> Neighbours | None:
         return None
     embeddings = (side.embeddings for side in (sides.train, sides.synthetic, sides.holdout))
     return find_neighbours(*embeddings, threads=tools.threads)
+
+
+def _swapped(sides: Sides, evidence: _Evidence, neighbours: Neighbours | None) -> list[Finding]:
+    if sides.holdout is None or evidence.holdout is None or neighbours is None:
+        return []
+    return swapped_findings(neighbours, sides.train.subjects, sides.holdout.subjects, ~evidence.holdout[1].proved)
 
 
 def _unlike(neighbours: Neighbours | None) -> list[Finding]:

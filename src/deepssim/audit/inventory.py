@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.refusals import require_different_files, require_different_folders, require_several_in_names
 from deepssim.audit.subjects import find_subjects, numbered, require_subjects, volumes_of
 from deepssim.config.audit import AuditConfig
 from deepssim.errors import ConfigError, DataError, NotAnImage
@@ -100,11 +101,14 @@ def take_inventory(
     Raises:
         DataError: if a folder has no image that can be read, or one file belongs to two sides.
     """
+    require_different_folders(folders)
     entries = {name: _list(root, name, options) for name, root in folders.items()}
     require_apart(folders, entries)
     for name in [name for name in folders if name != "synthetic"]:
         files = [entry.path for entry in entries[name] if entry.status is Status.READ]
         require_subjects(files, folders[name], table=options.subjects, pattern=options.subject_pattern)
+    require_several_in_names(folders, entries, options.subject_pattern)
+    require_different_files(folders, entries, threads)
     return {name: _read(name, root, entries[name], store, options, threads) for name, root in folders.items()}
 
 

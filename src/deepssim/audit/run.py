@@ -17,6 +17,13 @@ from deepssim.audit.examination import examine
 from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory
 from deepssim.audit.page import write_page
 from deepssim.audit.preflight import preflight
+from deepssim.audit.refusals import (
+    require_different_folders,
+    require_large_images,
+    require_several_subjects,
+    require_sides_apart,
+)
+from deepssim.audit.report_folder import report_folder
 from deepssim.audit.requirements import require_usable
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.tables import AuditReport, write_tables
@@ -30,21 +37,13 @@ from deepssim.images.folders import Collection
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import resized
 from deepssim.metrics import METRICS
-from deepssim.runtime.outputs import atomic_outputs
+from deepssim.runtime.private import cache_folder
 from deepssim.runtime.progress import Steps
 from deepssim.runtime.provenance import file_checksum
 from deepssim.similarity.embeddings import Embeddings
 
 logger = logging.getLogger(__name__)
 
-OUTPUTS = {
-    "page": "index.html",
-    "summary": "summary.json",
-    "pairs": "pairs.csv",
-    "files": "files.csv",
-    "keep": "keep.txt",
-    "drop": "drop.txt",
-}
 _STEPS = 6  # of an audit without held-out images
 _BATCH = 256  # images embedded at a time
 PATTERNS = "none: coarse patterns, which need no training"
@@ -80,11 +79,14 @@ def run_audit(
     started = time.perf_counter()
     options, store = config.audit, AuditCache(Path(cache))
     require_usable(options, config.published.trust)
+    require_large_images(config)
     steps = Steps(_STEPS + (options.holdout is not None))
     steps.start("reading images")
     inventories = take_inventory(folders_of(options), store, options, threads)
     collections = {name: item.collection for name, item in inventories.items()}
     subjects = {name: find_subjects_of(item, name, store, options) for name, item in inventories.items()}
+    require_several_subjects(collections, subjects, options.subjects)
+    require_sides_apart(collections, folders_of(options))
     findings, usable = preflight(inventories, subjects, options)
     steps.expect(_comparisons(collections, options.controls))
     steps.start("preparing what images are compared by")
@@ -102,24 +104,23 @@ def run_audit(
 
 
 def audit_folder(
-    out: str | Path, *, config: Config, cache: str | Path | None = None, threads: int = 1
+    out: str | Path, *, config: Config, cache: str | Path | None = None, threads: int = 1, force: bool = False
 ) -> dict[str, Any]:
     """Audit and write all files into one folder; they appear together or not at all.
 
     Args:
         out: folder of the report; other files in it stay as they are.
         config: all settings.
-        cache: folder of the cache; `.deepssim-cache` beside the report unless given.
+        cache: folder of the cache; in the user's cache unless given, see `private.cache_folder`.
         threads: processor threads.
+        force: replace a report that is there.
 
     Returns:
         What `summary.json` holds.
     """
-    place = Path(out)
-    with atomic_outputs({name: place / file for name, file in OUTPUTS.items()}) as outputs:
-        return run_audit(
-            **outputs, cache=str(cache or place.parent / ".deepssim-cache"), config=config, threads=threads
-        )
+    require_different_folders(folders_of(config.audit), Path(out))
+    with cache_folder("audit", cache) as place, report_folder(out, config, force=force) as outputs:
+        return run_audit(**outputs, cache=str(place), config=config, threads=threads)
 
 
 def audit_images(
@@ -132,6 +133,7 @@ def audit_images(
     device: str = "auto",
     cache: str | Path | None = None,
     threads: int = 2,
+    force: bool = False,
     **settings: Any,
 ) -> dict[str, Any]:
     """Find out which synthetic images copy training images, and write the report: `deepssim.audit` in a notebook.
@@ -140,7 +142,7 @@ def audit_images(
         real, synthetic: folders of images.
         out: folder of the report.
         encoder_settings: section `encoder` of the config, for an encoder that is trained here.
-        seed, device, cache, threads: as of `deepssim audit`.
+        seed, device, cache, threads, force: as of `deepssim audit`.
         settings: keys of the config's section `audit`, for example `holdout`, `encoder` or `false_positive_rate`.
 
     Returns:
@@ -158,7 +160,7 @@ def audit_images(
             "audit": chosen | {"real": str(real), "synthetic": str(synthetic)},
         }
     )
-    return audit_folder(out, config=config, cache=cache, threads=threads)
+    return audit_folder(out, config=config, cache=cache, threads=threads, force=force)
 
 
 def above_limit(found: dict[str, Any], rate: float) -> bool:

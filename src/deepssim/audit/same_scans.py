@@ -55,18 +55,18 @@ def find_same_scans(found: Found) -> SameScans:
     values = transformed(found.cues)
     keypoints = np.where(known, values[..., :2].mean(axis=2), -np.inf)
     similar = [np.where(known, values[..., column], -np.inf) for column in (_PATTERN, _REGISTERED)]
-    proved = keypoints.max(axis=1) > max(_LEAST_KEYPOINTS, _unusual(keypoints.max(axis=1)))
+    proved = keypoints.max(axis=1) > max(_LEAST_KEYPOINTS, unusual(keypoints.max(axis=1)))
     # A registered SSIM that no unrelated pair reaches proves as much where an image has few keypoints; both cues must agree.
     best = [part.max(axis=1) for part in similar]
-    proved |= np.all([part > _unusual(part) for part in best], axis=0)
+    proved |= np.all([part > unusual(part) for part in best], axis=0)
     # Stripes spoil SSIM and keypoints, saturation spoils the pattern, and such a scan would set a limit that hides copies.
-    proved |= np.any([part > _unusual(part, times=_ALONE) for part in best], axis=0)
+    proved |= np.any([part > unusual(part, times=_ALONE) for part in best], axis=0)
     suspicious = ~proved & (keypoints.max(axis=1) > _LEAST_KEYPOINTS)
     rows = np.arange(count)
     return SameScans(proved, suspicious, found.partners[rows, keypoints.argmax(axis=1)])
 
 
-def _unusual(values: np.ndarray, *, times: float = 1.0) -> float:
+def unusual(values: np.ndarray, *, times: float = 1.0) -> float:
     """Return what fewer than 0.2 of all unrelated images reach, by the exponential tail between the quartiles.
 
     Args:

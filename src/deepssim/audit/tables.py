@@ -194,11 +194,6 @@ def summarise(report: AuditReport) -> dict[str, Any]:
     """Return all figures as plain values."""
     figures, options = report.figures, report.config.audit
     rule = figures.rule
-    settings = {name: as_settings(getattr(report.config, name)) for name in ("audit", "encoder", "seed", "device")}
-    given = {name: value for name in _PATHS if (value := settings["audit"][name]) is not None}
-    settings["audit"] |= {name: printable(value) for name, value in given.items()}
-    if options.de_identified:
-        settings["audit"] |= {name: HIDDEN for name in _PATHS if settings["audit"][name] is not None}
     return as_json(
         {
             "verdict": {
@@ -230,12 +225,21 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             "subjects": subjects(report).head(MOST_SUBJECTS).to_dict("records"),
             "data": _data(report),
             "encoder": dict(report.encoder),
-            "settings": settings,
+            "settings": shown_settings(report.config),
             "settings_sha256": fingerprint(as_settings(report.config)),
             "images_sha256": fingerprint([side.pixel_hashes for side in (report.train, report.synthetic, report.holdout) if side]),
             "versions": versions(),
         }
     )  # fmt: skip
+
+
+def shown_settings(config: Config) -> dict[str, Any]:
+    """Return the settings of an audit as plain values, without paths and patterns if it is de-identified."""
+    settings = {name: as_settings(getattr(config, name)) for name in ("audit", "encoder", "seed", "device")}
+    given = {name: value for name in _PATHS if (value := settings["audit"][name]) is not None}
+    hidden = config.audit.de_identified
+    settings["audit"] |= {name: HIDDEN if hidden else printable(value) for name, value in given.items()}
+    return settings
 
 
 def _rule(report: AuditReport) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from deepssim.audit.comparability import SIDE_NAMES
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.inventory import Inventory, parts_in_words
+from deepssim.audit.swapped import SWAPPED
 from deepssim.config.audit import AuditConfig
 from deepssim.evaluation.groups import LEAST_GROUPS
 from deepssim.evaluation.intervals import percent
@@ -82,6 +83,11 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
         return (
             f"Of the synthetic images that were read, {above} scored above the limit. Restore or replace these files, "
             "leave them out with --exclude, or judge without them with --skip-unreadable."
+        )
+    if any(item.kind == SWAPPED for item in figures.findings) and limit is not None and limit.groups >= LEAST_GROUPS:
+        return (
+            f"Synthetic images copy held-out images rather than training images, as if the two folders were swapped; {flagged:,} of "
+            f"{total:,} are above the limit. Name the generator's training images first, and as holdout images that it has not seen."
         )
     if figures.doubtful and limit is not None and limit.groups >= LEAST_GROUPS:
         return (

@@ -94,8 +94,12 @@ def transformed(cues: np.ndarray) -> np.ndarray:
         float64, shape (..., C).
     """
     values = np.asarray(cues, np.float64)
-    similarities = -np.log(np.clip(1 - values[..., _COUNTS:], _LEAST_DIFFERENCE, 2))
-    return np.concatenate([values[..., :_COUNTS], similarities], axis=-1)
+    return np.concatenate([values[..., :_COUNTS], transformed_similarities(values[..., _COUNTS:])], axis=-1)
+
+
+def transformed_similarities(values: np.ndarray) -> np.ndarray:
+    """Return similarities from -1 to 1 on a scale on which the tail of unrelated images is about exponential; float64, same shape."""
+    return -np.log(np.clip(1 - np.asarray(values, np.float64), _LEAST_DIFFERENCE, 2))
 
 
 def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.ndarray) -> Score:

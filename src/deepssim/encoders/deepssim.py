@@ -4,6 +4,7 @@ Not here: its training (recipes.py), the backbone (backbones.py), pose estimatio
 approximate SSIM (ssim_features.py), the files of embeddings (similarity/embeddings.py).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from deepssim.encoders.backbones import Backbone, architecture, build_backbone, 
 from deepssim.encoders.canonical import Canonicalizer, PoseEstimate
 from deepssim.encoders.extraction import extract
 from deepssim.encoders.ssim_features import SsimFeatures
-from deepssim.errors import DataError
+from deepssim.errors import ConfigError, DataError
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import zscore_batch
 from deepssim.runtime.devices import resolve_device
@@ -133,6 +134,24 @@ def load_encoder(path: str | Path) -> DeepSSIM:
     return rebuild(path, weights, layers, lambda: DeepSSIM(options, known and rebuild_backbone(known)))
 
 
+def require_size(backbone: Backbone, size: Sequence[int], advice: str) -> None:
+    """Check that images are large enough for a backbone.
+
+    Args:
+        backbone: of an encoder.
+        size: height and width of the images.
+        advice: what the user can do.
+
+    Raises:
+        ConfigError: if they are too small.
+    """
+    if min(size) < backbone.min_side:
+        raise ConfigError(
+            f"images of {size[0]}x{size[1]} are too small for the encoder, which needs {backbone.min_side}x{backbone.min_side}; "
+            f"{advice}"
+        )
+
+
 def embed(
     path: str | Path,
     pack: ImagePack,
@@ -154,9 +173,10 @@ def embed(
         Embeddings with the keys of the pack and the checksum of the encoder file.
 
     Raises:
+        ConfigError: if the images are too small for the encoder.
         DataError: if the encoder cannot be read or an embedding is not finite.
     """
-    values = extract(
-        load_encoder(path), pack, device=resolve_device(device), batch_size=batch_size, precision=precision
-    )
+    network = load_encoder(path)
+    require_size(network.features, pack.images.shape[1:], "provide larger images")
+    values = extract(network, pack, device=resolve_device(device), batch_size=batch_size, precision=precision)
     return Embeddings(values, pack.keys, NAME, file_checksum(path))

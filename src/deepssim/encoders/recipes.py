@@ -20,10 +20,10 @@ from deepssim.config.choices import Device, Recipe
 from deepssim.config.encoders import EncoderConfig
 from deepssim.config.training import TrackingConfig
 from deepssim.encoders.canonical import PoseEstimate
-from deepssim.encoders.deepssim import DeepSSIM
+from deepssim.encoders.deepssim import DeepSSIM, require_size
 from deepssim.encoders.families import MEMBERS, Families, example_pairs
 from deepssim.encoders.ssim_features import MIN_FEATURES
-from deepssim.errors import ConfigError, DataError
+from deepssim.errors import DataError
 from deepssim.images import augment
 from deepssim.images.misalignment import Misalignment
 from deepssim.images.packs import ImagePack
@@ -34,6 +34,7 @@ from deepssim.training.driver import Trained, train, with_decay
 
 logger = logging.getLogger(__name__)
 
+_LARGER = "lower encoder.patch_size or raise dataset.image_size (of an audit, --compared-at)"
 # Loss weights: most pairs of a batch are unrelated images. Chosen by macro-F1 on chest X-rays; see docs/encoder.md.
 _CLOSE_PAIR_WEIGHT = 4.0  # of pairs with high SSIM; unrelated pairs have 1, and the weight rises linearly between
 _SLOPE = (0.4, 0.8)  # SSIM at which the weight begins and ends to rise
@@ -208,7 +209,7 @@ def train_deepssim(
     torch.manual_seed(seed)  # initial weights
     module = DeepSSIMTraining(options, families)
     pack = train_data.pack if isinstance(train_data, Families) else train_data.real
-    _require_size(pack.images.shape[1:], module.network.features.min_side)
+    require_size(module.network.features, pack.images.shape[1:], _LARGER)
     trained = train(
         module,
         train_data,
@@ -253,11 +254,3 @@ def train_on_images(
         data = PairImages(table, train_images, varied)
     table, varied = example_pairs(valid_images, seed=seed, threads=threads)
     return train_deepssim(data, PairImages(table, valid_images, varied), options, seed=seed, device=device, state=state)
-
-
-def _require_size(size: tuple[int, ...], minimum: int) -> None:
-    if min(size) < minimum:
-        raise ConfigError(
-            f"images of {size[0]}x{size[1]} are too small for the encoder, which needs {minimum}x{minimum}; "
-            "lower encoder.patch_size or raise dataset.image_size"
-        )

@@ -3,7 +3,7 @@
 Not here: the stages (stages/).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from deepssim.config.settings import typed_settings
 from deepssim.runtime.gpus import reserve_gpus
 from deepssim.runtime.locks import job_in_run
 from deepssim.runtime.messages import log_to, short_errors
-from deepssim.runtime.outputs import atomic_outputs, remove_path
+from deepssim.runtime.outputs import atomic_outputs, remove_leftovers
 from deepssim.runtime.processes import is_worker
 from deepssim.runtime.records import Origin, write_records
 from deepssim.runtime.threads import set_threads
@@ -60,7 +60,7 @@ def job(snakemake: Any) -> Iterator[Run]:
         reserve_gpus(0 if is_worker() else int(snakemake.resources.get("gpu", 0))),
         atomic_outputs(final) as outputs,
     ):
-        _remove_leftovers(final, outputs)
+        remove_leftovers(final, outputs)
         # Tracking changes no result; as a param of the rule, a change of it would trigger a rerun.
         settings = typed_settings(declared | {"tracking": snakemake.config["tracking"]})
         params = {name: value for name, value in snakemake.params.items() if name not in ("config", "version")}
@@ -78,11 +78,3 @@ def _typed_wildcards(wildcards: Any) -> dict[str, Any]:
     }
     found = {name: text for name, text in wildcards.items() if name in kinds}
     return {kinds[name][0]: kinds[name][1](text) for name, text in found.items()}
-
-
-def _remove_leftovers(final: Mapping[str, str], outputs: Mapping[str, str]) -> None:
-    """Remove temporary outputs of an earlier attempt that was killed; no two jobs of a run write the same output."""
-    for name, path in final.items():
-        for left in Path(path).parent.glob(f".part-*-{Path(path).name}"):
-            if left != Path(outputs[name]):
-                remove_path(left)

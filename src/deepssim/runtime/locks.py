@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deepssim.errors import DataError
+from deepssim.runtime.outputs import used_folders
+
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
@@ -60,6 +63,28 @@ def hold_lock(path: Path, waiting: str) -> Iterator[int]:
         yield place
     finally:
         os.close(place)
+
+
+@contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Create a folder that no other process uses in this way while the block runs; if it is left empty, remove it.
+
+    Args:
+        folder: folder of the results of one command, which is locked itself, so that no file of the lock is left.
+
+    Raises:
+        DataError: if another process uses it.
+    """
+    with used_folders([folder]):
+        place = try_lock(folder.resolve())
+        if place is None:
+            raise DataError(
+                f"{folder}: another process is writing its results there; wait for it, or name another folder"
+            )
+        try:
+            yield
+        finally:
+            os.close(place)
 
 
 def _wait(path: Path, waiting: str, *, shared: bool = False) -> int:

@@ -99,7 +99,7 @@ def _advice(error: BaseException) -> str | None:
         )
     damaged = next((one for one in chain if _DAMAGED.search(str(one))), None)
     if damaged is not None:
-        return f"an input file is damaged ({damaged}); `deepssim verify` names it; remove it and run snakemake again"
+        return f"an input file is damaged ({damaged}); `deepssim verify` names it; remove it and repeat the step that writes it"
     if any(type(one).__name__ == "OutOfMemoryError" for one in chain):  # torch's, without importing it
         return (
             f"out of GPU memory ({' '.join(str(error).split())[:120]}); lower batch_size, and for training raise accumulate "

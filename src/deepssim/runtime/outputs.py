@@ -5,7 +5,7 @@ Not here: the jobs that write them (jobs.py).
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,20 +24,34 @@ def atomic_outputs(paths: Mapping[str, str | Path]) -> Iterator[dict[str, str]]:
     """
     final = {name: Path(path) for name, path in paths.items()}
     temporary = {name: path.with_name(f".part-{os.getpid()}-{path.name}") for name, path in final.items()}
-    new = {folder for path in final.values() for folder in path.parents if not folder.exists()}
-    for path in final.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with used_folders(path.parent for path in final.values()):
+        try:
+            yield {name: str(path) for name, path in temporary.items()}
+            for name, path in temporary.items():
+                if final[name].is_dir():
+                    if path.is_file():  # a folder named by mistake, with files that nobody offered
+                        raise ConfigError(f"{final[name]}: is a folder; name a file to write")
+                    shutil.rmtree(final[name])
+                path.replace(final[name])
+        finally:
+            for path in temporary.values():
+                remove_path(path)
+
+
+@contextmanager
+def used_folders(folders: Iterable[Path]) -> Iterator[None]:
+    """Create folders, and remove at the end those that are new and empty.
+
+    Args:
+        folders: with their parents.
+    """
+    wanted = list(folders)
+    new = {place for folder in wanted for place in (folder, *folder.parents) if not place.exists()}
+    for folder in wanted:
+        folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield {name: str(path) for name, path in temporary.items()}
-        for name, path in temporary.items():
-            if final[name].is_dir():
-                if path.is_file():  # a folder named by mistake, with files that nobody offered
-                    raise ConfigError(f"{final[name]}: is a folder; name a file to write")
-                shutil.rmtree(final[name])
-            path.replace(final[name])
+        yield
     finally:
-        for path in temporary.values():
-            remove_path(path)
         for folder in sorted(new, key=lambda folder: len(folder.parts), reverse=True):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
@@ -60,6 +74,18 @@ def require_writable(folder: str | Path, option: str) -> None:
         raise ConfigError(
             f"{option} is {str(folder)!r}, but {existing} cannot be written to; change its permissions or name another folder"
         )
+
+
+def remove_leftovers(final: Mapping[str, str | Path], outputs: Mapping[str, str]) -> None:
+    """Remove temporary outputs of an earlier attempt that was killed; no other process may write the same outputs.
+
+    Args:
+        final, outputs: final and temporary paths by name, see `atomic_outputs`.
+    """
+    for name, path in final.items():
+        for left in Path(path).parent.glob(f".part-*-{Path(path).name}"):
+            if left != Path(outputs[name]):
+                remove_path(left)
 
 
 def remove_path(path: Path) -> None:

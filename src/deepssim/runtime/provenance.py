@@ -13,6 +13,7 @@ from typing import Any
 
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
 
+_MARKER = ".snakemake_timestamp"  # Snakemake adds it to a folder that a job has written, after the job's record
 _PACKAGES = ("numpy", "opencv-python-headless", "scikit-learn", "torch", "monai", "lightning", "transformers", "kornia")
 
 
@@ -45,11 +46,11 @@ def file_checksum(path: str | Path) -> str:
 
 
 def checksum(path: str | Path) -> str:
-    """Return the SHA-256 of a file, or of the names and contents of all files in a folder."""
+    """Return the SHA-256 of a file, or of the names and contents of all files in a folder, without Snakemake's marker."""
     place = Path(path)
     if not place.is_dir():
         return file_checksum(place)
-    files = sorted(file for file in place.rglob("*") if file.is_file())
+    files = sorted(file for file in place.rglob("*") if file.name != _MARKER and file.is_file())
     return fingerprint({file.relative_to(place).as_posix(): file_checksum(file) for file in files})
 
 

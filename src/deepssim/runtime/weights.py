@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from deepssim.config.choices import Orientation
 from deepssim.errors import DataError, readable
+from deepssim.runtime.private import obey_umask
 from deepssim.runtime.provenance import versions
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -44,6 +45,7 @@ def save_weights(
     metadata = json.dumps(entries, sort_keys=True)
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, path, metadata={_ENTRY: metadata})
+    obey_umask(path)
 
 
 def load_weights(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
