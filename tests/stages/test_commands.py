@@ -82,20 +82,27 @@ def test_a_command_fits_the_function_of_its_stage(name):
     """Every option reaches an argument, and every argument without a default has an option."""
     record = COMMANDS[name]
     arguments = inspect.signature(stage_function(name.replace("-", "_"))).parameters
-    options = {*record.inputs, *record.optional, *record.outputs, *record.flags, *(["shard"] if record.sharded else [])}
+    options = {*record.inputs, *record.optional, *record.outputs, *record.flags, *record.choices}
+    options |= {"shard"} if record.sharded else set()
     settings = {setting.rpartition(".")[2] for setting in record.settings}
     assert options | settings <= set(arguments)
     needed = {name for name, one in arguments.items() if one.default is inspect.Parameter.empty}
-    assert needed <= options | settings | {"metric", "threads", "config_hash"}
+    assert needed <= options | settings | {"threads", "config_hash"} | ({"metric"} if record.metrics else set())
     assert {name for name in record.optional if arguments[name].default is not None} == set()
 
 
+def required(record):
+    """Return what a command needs, with a value that its parser takes."""
+    chosen = {name: values[0] for name, (values, _) in record.choices.items()}
+    metric = {"metric": record.metrics[0].value} if record.metrics else {}
+    return {**metric, **chosen, **dict.fromkeys((*record.inputs, *record.outputs), "x")}
+
+
 @pytest.mark.parametrize(
-    ("name", "left_out"), [(name, left) for name, record in COMMANDS.items() for left in ("metric", *record.inputs, *record.outputs)]
-)  # fmt: skip
+    ("name", "left_out"), [(name, left) for name, record in COMMANDS.items() for left in required(record)]
+)
 def test_a_file_that_is_not_named_is_asked_for(name, left_out, capsys):
-    record = COMMANDS[name]
-    named = {"metric": "ssim", **dict.fromkeys((*record.inputs, *record.outputs), "x")}
+    named = required(COMMANDS[name])
     del named[left_out]
     with pytest.raises(SystemExit) as stop:
         main([name, *as_options(named)])
@@ -224,10 +231,7 @@ def test_evaluate_with_fitted_thresholds_where_not_all_scores_are_kept(world, tm
 @pytest.mark.parametrize(
     ("name", "metric", "change", "message"),
     [
-        ("embed", "ssim", {}, "score-images"),
         ("embed", "deepssim", {"weights": "none.pt"}, "none.pt"),
-        ("score-images", "deepssim", {}, "score-embeddings"),
-        ("score-embeddings", "ssim", {}, "score-images"),
         ("score-images", "ssim", {"real": "none.h5"}, "none.h5"),
         ("score-pairs", "ssim", {"pairs": "none.csv"}, "none.csv"),
         ("gather-matrix", "ssim", {"shards": "none.h5"}, "none.h5"),
@@ -247,6 +251,17 @@ def test_wrong_input_is_one_sentence(world, tmp_path, monkeypatch, capsys, name,
     assert message in error[-1]
     assert not any("Traceback" in line for line in error)
     assert list(tmp_path.iterdir()) == []  # nothing half made is left
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "offered"),
+    [("embed", "ssim", "'deepssim', 'chen', 'dar', 'semdedup'"), ("score-images", "deepssim", "'ssim', 'fsim'")],
+)
+def test_a_metric_that_the_stage_cannot_take_is_not_offered(name, metric, offered, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, *as_options(required(COMMANDS[name]) | {"metric": metric})])
+    assert stop.value.code == 2
+    assert f"invalid choice: '{metric}' (choose from {offered})" in capsys.readouterr().err
 
 
 def test_another_metrics_shard_is_refused(world, tmp_path, capsys):
