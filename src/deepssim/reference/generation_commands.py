@@ -31,7 +31,7 @@ _SHAPES = {
     "vae_space_shape": Option(help="of latents, for example 3x34x28; computed unless given", kind=_shape),
     "latent_shape": Option(help="of padded latents, for example 3x36x28; computed unless given", kind=_shape),
 }
-_COMMON = {
+COMMON = {
     "config": Option(help="config file; without one, the paper's networks and schedules"),
     "seed": Option(help="of all random numbers", kind=int, setting=".seed"),
     "device": Option(help="where to compute", choices=tuple(Device), setting=".device"),
@@ -87,7 +87,7 @@ def add_reference_commands(commands: Any) -> None:
     """Add the subcommands to a parser."""
     for name, (purpose, options) in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
-        for option, record in (options | _COMMON).items():
+        for option, record in (options | COMMON).items():
             add_option(command, option, record)
         command.set_defaults(call=_run, command=name)
 
@@ -97,7 +97,7 @@ def _run(options: argparse.Namespace) -> None:
     from deepssim.reference import generation as reference
 
     given = {name: getattr(options, name) for name in COMMANDS[options.command][1]}
-    changes = _changes(given, COMMANDS[options.command][1] | _COMMON, options)
+    changes = _changes(given, COMMANDS[options.command][1] | COMMON, options)
     config = reference.settings_for(options.config, given["dataset_csv"], **changes)
     used = {name: value for name, value in given.items() if COMMANDS[options.command][1][name].setting is None}
     for name in ("batch_size", "max_batch_size", "duplication"):
