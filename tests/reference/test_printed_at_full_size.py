@@ -46,11 +46,11 @@ def test_training_the_latent_diffusion_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_data(tmp_path, 3, (32, 32))
     values = {"dataset_csv": "data_brain/dataset.csv", "output_dir": "vae"}
-    main(arguments(README["ldm_train_vae"], values) + ["--n_epochs", "1", "--perceptual", "gradient"])
+    main([*arguments(README["ldm_train_vae"], values), "--n_epochs", "1", "--perceptual", "gradient"])
     their_autoencoder(PAPER_VAE).load_state_dict(torch.load("vae/models/autoencoder-ep-0.pth", weights_only=True))
     values |= {"output_dir": "ldm", "aekl_ckpt": "vae/models/autoencoder-ep-0.pth", "latent_shape": "3x8x8"}
     values |= {"conditioning": "none", "duplication": "low", "vae_space_shape": "3x8x8"}
-    main(arguments(README["ldm_train_diff"], values) + ["--n_epochs", "1"])
+    main([*arguments(README["ldm_train_diff"], values), "--n_epochs", "1"])
     weights = torch.load("ldm/models/unet-ep-0.pth", weights_only=True)
     with torch.device("meta"):
         network = their_unet(PAPER_LDM, 0)

@@ -66,7 +66,7 @@ def study(request, tmp_path_factory):
     (place / "narrow.yaml").write_text(yaml.safe_dump(narrow | {"dataset": dataset, "device": "cpu"}))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        main(arguments(README["ldm_train_vae"], values) + ["--n_epochs", "1", "--config", "narrow.yaml"])
+        main([*arguments(README["ldm_train_vae"], values), "--n_epochs", "1", "--config", "narrow.yaml"])
     latent_shape, vae_space_shape = SHAPES[request.param]
     return place, request.param, values | {
         "latent_shape": latent_shape, "vae_space_shape": vae_space_shape, "aekl_ckpt": "vae/models/autoencoder-ep-0.pth",
@@ -88,7 +88,7 @@ def test_the_diffusion_model_and_its_images(study, conditioning, duplication, mo
     place, name, values = study
     monkeypatch.chdir(place)
     values |= {"output_dir": f"ldm-{conditioning}", "conditioning": conditioning, "duplication": duplication}
-    main(arguments(README["ldm_train_diff"], values) + ["--n_epochs", "1", "--config", "narrow.yaml"])
+    main([*arguments(README["ldm_train_diff"], values), "--n_epochs", "1", "--config", "narrow.yaml"])
     made = place / f"ldm-{conditioning}"
     used = pd.read_csv(made / "train-used.csv")["image_uid"].value_counts()
     assert sorted(used.index) == ["a", "b"]
