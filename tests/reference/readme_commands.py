@@ -111,7 +111,8 @@ def arguments(line: str, values: Mapping[str, object]) -> list[str]:
             assert value in re.findall(r"\w+", match[2]), value
         return f"--{match[1]} {shlex.quote(value)}"
 
-    python, script, *options = shlex.split(_PLACEHOLDER.sub(filled, line))
+    one_line = line.replace("\\\n", " ")
+    python, script, *options = shlex.split(_PLACEHOLDER.sub(filled, one_line))
     name = _SCRIPT.match(f"{python} {script}")
     assert name is not None, line
     return [name[1], *options]
