@@ -26,6 +26,7 @@ THEIRS = {
     "train": {
         "use_gpu": False, "exp_name": REQUIRED, "dataset_csv": REQUIRED, "dataset_images_dir": REQUIRED, "num_workers": CORES,
         "emb_dim": 256, "epochs": 40, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 1e-3, "dropout_prob": 0.33,
+        "emb_dir": None,  # in the first README only
     },
     "compute-matrix": {
         "augment": False, "use_gpu": False, "metric_name": REQUIRED, "model_path": REQUIRED, "dataset_images_dir": REQUIRED,

@@ -23,11 +23,11 @@ SCRIPTS = {
 
 # Options that the reference's script does not have.
 ADDED = {
-    "ldm-train-vae": ("perceptual", "config", "seed", "device"),
-    "ldm-train-diff": ("config", "seed", "device"),
-    "ldm-generate": ("config", "seed", "device", "n_workers"),
+    "ldm-train-vae": ("perceptual", "orientation", "config", "seed", "device"),
+    "ldm-train-diff": ("orientation", "config", "seed", "device"),
+    "ldm-generate": ("orientation", "config", "seed", "device", "n_workers"),
     "train": ("config", "seed"),
-    "compute-matrix": ("max_memory_gb", "trust", "seed"),
+    "compute-matrix": ("evaluation_mode", "max_memory_gb", "trust", "seed"),
     "compute-ssim": ("max_memory_gb",),
     "compute-fsim": ("max_memory_gb", "ssim_tmp_dir", "variant"),
     "eval": ("low_threshold", "upper_threshold", "subjects", "json_path", "seed"),
@@ -59,10 +59,15 @@ CHANGED = {
         "vae_space_shape": _SHAPE,
     },
     "ldm-generate": {"conditioning": _CONDITIONING, "latent_shape": _SHAPE, "vae_space_shape": _SHAPE},
-    "train": {"num_workers": _CORES},
+    "train": {
+        "num_workers": _CORES,
+        "dataset_csv": "`--testset_csv`, its name in the first version, is accepted too",
+        "emb_dir": "accepted and not needed; only the first README names it",
+    },
     "compute-matrix": {
         "num_workers": _CORES,
         "augment": _AUGMENT,
+        "batch_size": "256 at most, except for published weights of `dar`, whose scores depend on it",
         "model_path": "TorchScript and state dicts are loaded once --trust gives their SHA-256; safetensors of this program "
         "need none",
     },
