@@ -21,7 +21,13 @@ SIZES = {"brain": (112, 136), "chest": (128, 128)}  # height and width of the pu
 RECORDS = ("a", "b", "c")
 NARROW = {
     "vae": {"channels": [4, 8, 8], "norm_groups": 4, "perceptual": "gradient", "discriminator_channels": 2},
-    "ldm": {"channels": [8, 16, 24], "norm_groups": 4, "head_channels": 24, "memorization": {"every": 0}},
+    "ldm": {
+        "channels": [8, 16, 24],
+        "norm_groups": 4,
+        "head_channels": 24,
+        "memorization": {"every": 0},
+        "validate_every": 1,
+    },
     "synthesis": {"sampler_steps": 4, "batch_size": 2},
 }
 
