@@ -61,7 +61,7 @@ def check_tree(tree, study, count):
     assert np.array(Image.open(tree / "a" / "gen-0.png")).shape == SIZES[study][::-1]
 
 
-@pytest.fixture(scope="module", params=SIZES)
+@pytest.fixture(scope="module")
 def study(request, tmp_path_factory):
     """A study's working directory, and the autoencoder trained in it by the README's line."""
     place = tmp_path_factory.mktemp(request.param)
@@ -79,6 +79,7 @@ def study(request, tmp_path_factory):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("study", SIZES, indirect=True)
 def test_the_autoencoder_and_its_files(study):
     place, _, _ = study
     for name in ("autoencoder-ep-0.pth", "discriminator-ep-0.pth"):
@@ -88,7 +89,9 @@ def test_the_autoencoder_and_its_files(study):
 
 
 @pytest.mark.parametrize(
-    ("conditioning", "duplication"), [("none", "none"), ("variables", "low"), ("conditioning", "high")]
+    ("study", "conditioning", "duplication"),
+    [("brain", "variables", "low"), ("brain", "conditioning", "high"), ("chest", "none", "none")],
+    indirect=["study"],
 )
 def test_the_diffusion_model_and_its_images(study, conditioning, duplication, monkeypatch):
     place, name, values = study
