@@ -83,7 +83,7 @@ def options_of(command: str) -> dict[str, Option]:
     """Return the options of a command by name, with underscores."""
     if command in score_commands.COMMANDS:
         return score_commands.COMMANDS[command].options
-    return generation_commands.COMMANDS[command][1] | generation_commands.COMMON
+    return generation_commands.options_of(command)
 
 
 def options_page() -> str:

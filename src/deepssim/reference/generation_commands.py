@@ -7,7 +7,7 @@ import argparse
 import re
 from typing import Any
 
-from deepssim.config.choices import Conditioning, Device, Duplication, Perceptual
+from deepssim.config.choices import Conditioning, Device, Duplication, Orientation, Perceptual
 from deepssim.errors import ConfigError
 from deepssim.reference.options import Option, add_option
 from deepssim.runtime.threads import set_threads
@@ -27,11 +27,18 @@ _AEKL = Option(
     help="autoencoder: safetensors of this program, or a state dict of MONAI or monai-generative", required=True
 )
 _CONDITIONING = Option(help="what the model is conditioned on", choices=tuple(Conditioning), setting="ldm.conditioning")
+_ORIENTATION = Option(
+    help="of the images that networks are trained on, or were, where their files do not record it (default: transposed, as "
+    "the reference's)",
+    choices=tuple(Orientation),
+    setting="dataset.orientation",
+)
 _SHAPES = {
     "vae_space_shape": Option(help="of latents, for example 3x34x28; computed unless given", kind=_shape),
     "latent_shape": Option(help="of padded latents, for example 3x36x28; computed unless given", kind=_shape),
 }
-COMMON = {
+_COMMON = {
+    "orientation": _ORIENTATION,
     "config": Option(help="config file; without one, the paper's networks and schedules"),
     "seed": Option(help="of all random numbers", kind=int, setting=".seed"),
     "device": Option(help="where to compute", choices=tuple(Device), setting=".device"),
@@ -87,7 +94,7 @@ def add_reference_commands(commands: Any) -> None:
     """Add the subcommands to a parser."""
     for name, (purpose, options) in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
-        for option, record in (options | COMMON).items():
+        for option, record in (options | _COMMON).items():
             add_option(command, option, record)
         command.set_defaults(call=_run, command=name)
 
@@ -97,7 +104,7 @@ def _run(options: argparse.Namespace) -> None:
     from deepssim.reference import generation as reference
 
     given = {name: getattr(options, name) for name in COMMANDS[options.command][1]}
-    changes = _changes(given, COMMANDS[options.command][1] | COMMON, options)
+    changes = _changes(given, COMMANDS[options.command][1] | _COMMON, options)
     config = reference.settings_for(options.config, given["dataset_csv"], **changes)
     used = {name: value for name, value in given.items() if COMMANDS[options.command][1][name].setting is None}
     for name in ("batch_size", "max_batch_size", "duplication"):
@@ -131,3 +138,8 @@ def _duplication(text: str) -> dict[str, Any]:
     if text not in (Duplication.NONE, Duplication.LOW, Duplication.HIGH):
         raise ConfigError(f"--duplication is {text!r}; give none, low, high or a number of copies")
     return {"duplication": text}
+
+
+def options_of(command: str) -> dict[str, Option]:
+    """Return all options of a command by name, with underscores."""
+    return COMMANDS[command][1] | _COMMON
