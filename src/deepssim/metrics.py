@@ -41,7 +41,8 @@ class Metric:
         trained_here: whether the workflow trains the encoder where no weights are given.
         advice: where to get published weights, for messages.
         thresholds: published ones; None where there are none.
-        of_weights: whether the thresholds hold for the published weights only; an encoder trained here needs its own.
+        of_reference: whether the thresholds hold only for scores that the reference code computes, as `compute-matrix` does, since
+            it uses the encoder in another way than the workflow.
         score_range: lowest and highest possible score.
     """
 
@@ -53,7 +54,7 @@ class Metric:
     trained_here: bool = False
     advice: str = ""
     thresholds: Thresholds | None
-    of_weights: bool = False
+    of_reference: bool = False
     score_range: tuple[float, float]
 
     @property
@@ -122,15 +123,14 @@ def chosen_metrics(listed: list[str], published: dict[str, Any]) -> list[str]:
     return [name.value for name in METRICS if name in listed or published.get(name.value)]
 
 
-def needs_fit(name: MetricName, weights: str | None) -> bool:
-    """Return whether thresholds must be fitted on labelled pairs, because none are published for these weights.
+def needs_fit(name: MetricName) -> bool:
+    """Return whether the workflow must fit thresholds on labelled pairs, because none are published for its scores.
 
     Args:
         name: of the metric.
-        weights: published weights, None for an encoder that is trained here.
     """
     metric = METRICS[name]
-    return metric.thresholds is None or (metric.of_weights and weights is None)
+    return metric.thresholds is None or metric.of_reference
 
 
 def _ssim(real, synthetic, threads, device, options=None):  # type: ignore[no-untyped-def]
@@ -188,10 +188,10 @@ def _embed_chen(*arguments):  # type: ignore[no-untyped-def]
     return embed_chen(*arguments)
 
 
-def _embed_dar(*arguments):  # type: ignore[no-untyped-def]
+def _embed_dar(*arguments, **options):  # type: ignore[no-untyped-def]
     from deepssim.encoders.dar import embed
 
-    return embed(*arguments)
+    return embed(*arguments, **options)
 
 
 def _embed_semdedup(*arguments):  # type: ignore[no-untyped-def]
@@ -227,7 +227,6 @@ METRICS = {
             embed=_embed_chen,
             advice="download a TorchScript file of SSCD from github.com/facebookresearch/sscd-copy-detection",
             thresholds=Thresholds(low=0.40, high=0.60),
-            of_weights=True,
             score_range=(-1.0, 1.0),
         ),
         Metric(  # arXiv:2402.01054; it tells duplicates from the rest only
@@ -239,7 +238,7 @@ METRICS = {
             trained_here=True,
             advice="download the state dict from huggingface.co/antonioscardace/deepssim",
             thresholds=Thresholds(low=0.8030425, high=0.8030425),
-            of_weights=True,
+            of_reference=True,  # BatchNorm in training mode, see encoders/dar.py
             score_range=(-1.0, 1.0),
         ),
         Metric(
@@ -253,7 +252,6 @@ METRICS = {
                 "or take a CLIP model of transformers,"
             ),
             thresholds=Thresholds(low=_below(0.97), high=_below(0.99905)),
-            of_weights=True,
             score_range=(-1.0, 1.0),
         ),
         Metric(

@@ -32,6 +32,7 @@ CHANGES = {
     "cropped": lambda wide: resized(wide[16:64, 14:62], DRAWN, DRAWN),
     "mirrored": lambda wide: wide[INNER, INNER][:, ::-1],
     "turned": lambda wide: np.rot90(wide[INNER, INNER]),
+    "transposed": lambda wide: wide[INNER, INNER].T,
     "negative": lambda wide: 255 - wide[INNER, INNER],
 }
 

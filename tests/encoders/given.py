@@ -106,15 +106,18 @@ def filled(shapes):
     return weights
 
 
-def resnet(weights, images):
-    """Compute a ResNet of bottlenecks layer by layer: the stride is that of the 3x3 convolution, as in torchvision."""
+def resnet(weights, images, training=False):
+    """Compute a ResNet of bottlenecks layer by layer: the stride is that of the 3x3 convolution, as in torchvision.
+
+    In training mode the statistics of normalisation are those of the batch.
+    """
 
     def conv(x, name, stride=1, padding=0):
         return F.conv2d(x, weights[f"{name}.weight"], stride=stride, padding=padding)
 
     def norm(x, name):
         parts = [weights[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
-        return F.batch_norm(x, *parts, eps=1e-5)
+        return F.batch_norm(x, *(part.clone() for part in parts), training=training, eps=1e-5)
 
     x = F.relu(norm(conv(images, "model.conv1", 2, 3), "model.bn1"))
     x = F.max_pool2d(x, 3, 2, 1)

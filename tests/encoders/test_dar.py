@@ -83,6 +83,25 @@ def test_the_file_rebuilds_the_network(tmp_path, bottleneck):
             assert torch.equal(other(image), network(image))
 
 
+def test_the_mode_of_the_reference_is_for_published_weights_only(tmp_path, pack):
+    """Weights trained here give each image one embedding, whatever else is in its batch."""
+    network = Dar(TINY).eval()
+    save_encoder(tmp_path / "dar.safetensors", network)
+    save_file(network.state_dict(), tmp_path / "published.safetensors")
+    found = {
+        (name, mode): embed(str(tmp_path / name), pack, Device.CPU, 6, Precision.FLOAT32, batch_statistics=mode).values
+        for name in ("dar.safetensors", "published.safetensors")
+        for mode in (False, True)
+    }
+    np.testing.assert_array_equal(found["dar.safetensors", True], found["dar.safetensors", False])
+    assert np.abs(found["published.safetensors", True] - found["published.safetensors", False]).max() > 0.01
+    alone = pack.select(pack.keys[:1])
+    with pytest.raises(
+        DataError, match=r"the encoder of dar does not accept images of 24x24 \(Expected more than 1 value"
+    ):
+        embed(str(tmp_path / "published.safetensors"), alone, Device.CPU, 6, Precision.FLOAT32, batch_statistics=True)
+
+
 def test_one_image_is_refused(tmp_path, pack):
     with pytest.raises(DataError, match="dar: 1 images to train on; add images, at least two"):
         train_dar(pack.select(pack.keys[:1]), None, TINY, seed=0, device=Device.CPU, state=tmp_path)

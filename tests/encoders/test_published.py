@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from scipy.ndimage import rotate
+from scipy.spatial.distance import cdist
 
 from deepssim.cli import main
 from deepssim.config.choices import Device, Precision
@@ -103,15 +104,49 @@ def test_dar_as_state_dict(tmp_path, tree, pickled):
     else:
         path = tmp_path / "dar.safetensors"  # which needs no trust
         save_file(weights, path)
-    values = grey(images)
-    low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
-    expected = given.resnet(weights, (values - low) / (high - low)).numpy()
+    expected = given.resnet(weights, dar_input(images)).numpy()
     trust = ["--trust", file_checksum(path)] if pickled else []
-    matrix, real, synth, embeddings = matrix_of(tmp_path, root, "dar", path, *trust)
+    matrix, real, synth, embeddings = matrix_of(tmp_path, root, "dar", path, "--evaluation_mode", *trust)
     for key, row in zip(images, expected, strict=True):
         np.testing.assert_allclose(embeddings[key], row, atol=2e-4)
     correlations = np.corrcoef([embeddings[key] for key in [*real, *synth]])[: len(real), len(real) :]
     np.testing.assert_allclose(matrix, correlations, atol=1e-3)
+
+
+def dar_input(images):
+    """Scale each image by its own minimum and maximum and transpose it, as MONAI's loader does."""
+    values = grey(images).transpose(2, 3)
+    low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
+    return (values - low) / (high - low)
+
+
+def loaded_by_monai(root, key):
+    """Read an image as the reference's pipeline for Dar does."""
+    from monai.transforms import Compose, EnsureChannelFirst, LoadImage, ScaleIntensity
+
+    record, name = key.split("___")
+    return Compose([LoadImage(), EnsureChannelFirst(), ScaleIntensity()])(root / record / f"{name}.png").as_tensor()
+
+
+@pytest.mark.parametrize("batch_size", [4, 5, 32])
+def test_dar_as_the_reference_uses_it(tmp_path, tree, batch_size):
+    """In training mode, batch by batch in the order of sorted keys; a smaller last batch has statistics of its own."""
+    root, images = tree
+    weights = given.filled(given.resnet_entries(width=4, features=16))
+    save_file(weights, tmp_path / "dar.safetensors")
+    ordered = sorted(images)
+    batches = torch.stack([loaded_by_monai(root, key) for key in ordered]).split(batch_size)
+    expected = torch.cat([given.resnet(weights, batch, training=True) for batch in batches]).numpy()
+    rows = dict(zip(ordered, expected, strict=True))
+    matrix, real, synth, embeddings = matrix_of(
+        tmp_path, root, "dar", tmp_path / "dar.safetensors", "--batch_size", str(batch_size)
+    )
+    for key, row in rows.items():
+        np.testing.assert_allclose(embeddings[key], row, atol=2e-4)
+    correlations = 1 - cdist([rows[key] for key in real], [rows[key] for key in synth], metric="correlation")
+    np.testing.assert_allclose(matrix, correlations, atol=1e-3)
+    steady = matrix_of(tmp_path, root, "dar", tmp_path / "dar.safetensors", "--evaluation_mode")[0]
+    assert np.abs(matrix.astype(float) - steady).max() > 0.1
 
 
 def clip_input(images, side):

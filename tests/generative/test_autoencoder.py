@@ -3,7 +3,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from deepssim.config.choices import Device, Perceptual
+from deepssim.config.choices import Device, Orientation, Perceptual
 from deepssim.config.generative import VaeConfig
 from deepssim.config.settings import Config, load_config
 from deepssim.errors import ConfigError, DataError
@@ -12,6 +12,7 @@ from deepssim.generative.autoencoder import (
     encode,
     load_autoencoder,
     reconstruct,
+    reconstruct_pack,
     save_autoencoder,
     to_tensor,
 )
@@ -166,3 +167,15 @@ def test_other_weights_are_refused(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"no")
     with pytest.raises(DataError, match="cannot be read as safetensors"):
         load_autoencoder(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_a_network_of_transposed_images_gets_and_gives_them_transposed(packs, noise):
+    real, _ = packs
+    network = build_autoencoder(TINY).eval()
+    turned = ImagePack(real.images.swapaxes(1, 2), real.keys)
+    found = reconstruct_pack(network, real, device=CPU, noise=noise, orientation=Orientation.TRANSPOSED)
+    expected = reconstruct_pack(network, turned, device=CPU, noise=noise)
+    np.testing.assert_array_equal(found.images, expected.images.swapaxes(1, 2))
+    assert found.images.shape == real.images.shape
+    assert np.abs(found.unit() - reconstruct_pack(network, real, device=CPU, noise=noise).unit()).max() > 0.01

@@ -5,13 +5,20 @@ import warnings
 import pytest
 import torch
 
-from deepssim.config.choices import Conditioning
+from deepssim.config.choices import Conditioning, Orientation
 from deepssim.config.generative import LdmConfig, VaeConfig
 from deepssim.config.paper import PAPER_LDM, PAPER_VAE
 from deepssim.errors import DataError
-from deepssim.generative.autoencoder import build_autoencoder, save_autoencoder
-from deepssim.generative.checkpoints import load_any_autoencoder, load_any_unet, read_state_dict, to_generative
+from deepssim.generative.autoencoder import build_autoencoder, require_orientation, save_autoencoder
+from deepssim.generative.checkpoints import (
+    export_weights,
+    load_any_autoencoder,
+    load_any_unet,
+    read_state_dict,
+    to_generative,
+)
 from deepssim.generative.diffusion import build_unet, save_unet
+from deepssim.runtime.weights import recorded_orientation, save_weights
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -65,7 +72,7 @@ def test_the_autoencoder_of_the_paper_loads_and_agrees(tmp_path):
     assert largest_difference(ours.reconstruct, old.reconstruct, images) < 1e-5
     assert largest_difference(ours.encode, old.encode, images) < 1e-5
     again = their_autoencoder(PAPER_VAE)
-    again.load_state_dict(to_generative(ours))
+    again.load_state_dict(to_generative(ours, Orientation.TRANSPOSED))
     assert largest_difference(again.reconstruct, old.reconstruct, images) == 0
 
 
@@ -82,7 +89,7 @@ def test_the_noise_predictor_loads_and_agrees(tmp_path, options, features):
     latents, steps = torch.randn(1, 3, 36, 28), torch.tensor([700])
     context = torch.randn(1, 1, features) if features else None
     assert largest_difference(ours, old, latents, timesteps=steps, context=context) < 1e-5
-    again.load_state_dict(to_generative(ours), assign=True)
+    again.load_state_dict(to_generative(ours, Orientation.TRANSPOSED), assign=True)
     assert largest_difference(again, old, latents, timesteps=steps, context=context) < 1e-5
 
 
@@ -138,3 +145,49 @@ def test_unusable_files_are_one_sentence_and_run_no_code(tmp_path, content, mess
     with pytest.raises(DataError, match=rf"x\.pth: {message}"):
         read_state_dict(path)
     assert "run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("orientation", [*Orientation, None])
+def test_the_orientation_travels_with_the_state_dict_and_disturbs_nobody(tmp_path, orientation):
+    options = VaeConfig(channels=(8, 8), latent_channels=3, residual_blocks=2, norm_groups=4)
+    network = build_autoencoder(options).eval()
+    path = tmp_path / "autoencoder.pth"
+    torch.save(to_generative(network, orientation), path)
+    assert recorded_orientation(path) is orientation
+    theirs_again = their_autoencoder(options)
+    theirs_again.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    images = torch.rand(1, 1, 16, 16)
+    assert largest_difference(theirs_again.reconstruct, network.reconstruct, images) < 1e-6
+    torch.save(theirs_again.state_dict(), path)  # their own files say nothing
+    assert recorded_orientation(path) is None
+
+
+def test_own_files_record_the_orientation_and_are_upright_if_they_are_older(tmp_path):
+    path, options = tmp_path / "vae.safetensors", VaeConfig(channels=(8, 8), latent_channels=2, norm_groups=4)
+    network = build_autoencoder(options)
+    for orientation in Orientation:
+        save_autoencoder(path, network, options, orientation)
+        assert recorded_orientation(path) is orientation
+        export_weights(weights=str(path), output=str(tmp_path / "exported.pth"))
+        assert recorded_orientation(tmp_path / "exported.pth") is orientation
+        require_orientation(path, orientation)
+    with pytest.raises(
+        DataError, match=r"vae\.safetensors: was trained on transposed images, but dataset\.orientation is upright"
+    ):
+        require_orientation(path, Orientation.UPRIGHT)
+    save_weights(path, network, "autoencoder", {})
+    assert recorded_orientation(path) is Orientation.UPRIGHT
+
+
+def test_an_unusable_record_is_one_sentence(tmp_path):
+    weights = to_generative(build_autoencoder(VaeConfig(channels=(8, 8), norm_groups=4)), None)
+    weights._metadata = {"deepssim": {"orientation": "sideways"}}
+    torch.save(weights, tmp_path / "x.pth")
+    with pytest.raises(DataError, match=r"x\.pth: records the orientation 'sideways'; expected upright or transposed"):
+        recorded_orientation(tmp_path / "x.pth")
+    weights._metadata = {"deepssim": 7}
+    torch.save(weights, tmp_path / "x.pth")
+    with pytest.raises(DataError, match=r"x\.pth: cannot be read as a state dict"):
+        recorded_orientation(tmp_path / "x.pth")
+    with pytest.raises(DataError, match=r"none\.pth: does not exist"):
+        recorded_orientation(tmp_path / "none.pth")

@@ -5,8 +5,8 @@ Settings are complete there, since a changed default is a changed setting, which
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def train_again(name: str, golden: Golden, folder: Path) -> Golden:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        settings = typed_settings({training.section: golden["settings"]})
+        settings = typed_settings({training.section: golden["settings"], **training.settings})
         stage_function(stage_of(name))(**inputs, **written, **settings, seed=_SEED, device=Device.CPU)
         outputs = training.probe(written["weights"], files)
     finally:
@@ -127,12 +127,14 @@ def differences(golden: Golden, found: Golden) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Training:
-    """A stage: its section of the config, inputs, outputs beside weights and history, and what to compare of its network."""
+    """A stage: its section of the config, inputs, what to compare of its network, outputs beside weights and history, and
+    settings of other sections."""
 
     section: str
     inputs: tuple[str, ...]
     probe: Callable[[str, dict[str, str]], np.ndarray]
     outputs: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def _shown(files: dict[str, str]) -> ImagePack:
@@ -171,9 +173,12 @@ def _quadrants(maps: np.ndarray) -> np.ndarray:
     return maps.reshape(len(maps), 2, rows, 2, columns).mean(axis=(2, 4))
 
 
+_UPRIGHT = {"dataset.orientation": "upright"}
 _TRAININGS = {
-    "train_vae": _Training("vae", ("images", "pack"), _reconstructions, ("reconstructions",)),
+    "train_vae": _Training("vae", ("images", "pack"), _reconstructions, ("reconstructions",), _UPRIGHT),
     "train_ldm": _Training("ldm", ("images", "pack", "latents", "autoencoder"), _noise, ("samples", "train_used")),
     "train_dar": _Training("dar", ("images", "real"), _correlations),
-    "train_deepssim": _Training("encoder", ("images", "train", "valid", "real", "synthetic", "autoencoder"), _cosines),
+    "train_deepssim": _Training(
+        "encoder", ("images", "train", "valid", "real", "synthetic", "autoencoder"), _cosines, settings=_UPRIGHT
+    ),
 }

@@ -27,12 +27,12 @@ def test_the_settings_of_the_paper_have_one_meaning(name):
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Six records of 34x28 pixels, which no halving divides evenly, with all columns of the reference's table."""
+    """Six records, 68 wide and 56 high, whose latents no halving divides evenly, with all columns of the reference's table."""
     folder = tmp_path_factory.mktemp("dataset")
     random = np.random.default_rng(0)
     rows = []
     for number in range(6):
-        smooth = np.cumsum(np.cumsum(random.normal(size=(68, 56)), axis=0), axis=1)
+        smooth = np.cumsum(np.cumsum(random.normal(size=(56, 68)), axis=0), axis=1)
         pixels = (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
         np.savez(folder / f"{number}.npz", data=random.normal(size=512).astype(np.float32))
@@ -172,4 +172,4 @@ def test_captions_become_a_table(dataset, tmp_path):
     assert values[0].shape == (8,)
     np.testing.assert_allclose(values[0], values[2], atol=1e-6)
     assert not np.allclose(values[0], values[1])
-    assert Image.open(tmp_path / "out" / made["image_path"][0]).size == (56, 68)
+    assert Image.open(tmp_path / "out" / made["image_path"][0]).size == (68, 56)

@@ -91,7 +91,7 @@ def pack_of(wildcards):
 
 def is_fitted(metric):
     """Say whether a metric's thresholds are fitted here."""
-    return needs_fit(MetricName(metric), config["published"].get(metric))
+    return needs_fit(MetricName(metric))
 
 
 def fitted_thresholds(wildcards):

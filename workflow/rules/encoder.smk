@@ -25,7 +25,7 @@ rule train_deepssim:
         mem_mb=growing(16000),
         runtime=growing(1440),
     params:
-        config=settings(*HARDWARE, "seed", "encoder"),
+        config=settings(*HARDWARE, "seed", "encoder", "dataset.orientation"),
         version=STAGE_VERSIONS["train_deepssim"],
     script:
         "../scripts/stage.py"

@@ -24,7 +24,7 @@ rule train_vae:
         mem_mb=growing(16000),
         runtime=growing(1440),
     params:
-        config=settings(*HARDWARE, "seed", "vae"),
+        config=settings(*HARDWARE, "seed", "vae", "dataset.orientation"),
         version=STAGE_VERSIONS["train_vae"],
     script:
         "../scripts/stage.py"
@@ -50,7 +50,9 @@ rule encode_latents:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        config=settings("device", "ldm.conditioning", "ldm.condition_columns", "ldm.scale_latents"),
+        config=settings(
+            "device", "dataset.orientation", "ldm.conditioning", "ldm.condition_columns", "ldm.scale_latents"
+        ),
         version=STAGE_VERSIONS["encode_latents"],
     script:
         "../scripts/stage.py"

@@ -20,7 +20,7 @@ from deepssim.audit.preflight import preflight
 from deepssim.audit.requirements import require_usable
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.tables import AuditReport, write_tables
-from deepssim.config.choices import MetricName, Precision
+from deepssim.config.choices import MetricName, Orientation, Precision
 from deepssim.config.settings import Config, parse_config
 from deepssim.detection.pattern import SIDE as PATTERN_SIDE
 from deepssim.detection.pattern import pattern
@@ -176,7 +176,7 @@ def _tools(
 ) -> tuple[AuditTools, dict[str, Any]]:
     """Return what the audit works with, and what the report says of the encoder."""
     options = config.audit
-    reconstruct = _reconstruction(config)
+    reconstruct = reconstruction(config)
     if options.encoder is None and not options.thorough:
         about = {"source": PATTERNS, "sha256": "", "training_seconds": None}
         return AuditTools(embed_patterns, False, config.seed, threads, reconstruct), about
@@ -246,13 +246,32 @@ def _part(side: Side, chosen: np.ndarray) -> Side:
     return Side(ImagePack(side.pack.images[rows], keys), pick(side.pixel_hashes), pick(side.subjects), embeddings)
 
 
-def _reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:
-    """Return the round trip through the generator's autoencoder, where one is named."""
+def reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:
+    """Return the round trip through the generator's autoencoder, where one is named.
+
+    If it was trained on transposed images, images are transposed for it and back where that gives the better reconstruction.
+
+    Args:
+        config: of which `audit.autoencoder` and `device` are used.
+
+    Returns:
+        Function from images to their reconstructions, of the same size; None without an autoencoder.
+    """
     if config.audit.autoencoder is None:
         return None
     from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack  # MONAI is for this control only
     from deepssim.runtime.devices import resolve_device
+    from deepssim.runtime.weights import recorded_orientation
 
     network = load_autoencoder(config.audit.autoencoder)
     device = resolve_device(config.device)
-    return lambda pack: reconstruct_pack(network, pack, device=device)
+    ways = [Orientation.UPRIGHT]
+    if recorded_orientation(config.audit.autoencoder) is Orientation.TRANSPOSED:
+        # Original files are upright, but those that such a generator wrote beside its images are transposed already.
+        ways.append(Orientation.TRANSPOSED)
+
+    def reconstruct(pack: ImagePack) -> ImagePack:
+        found = [reconstruct_pack(network, pack, device=device, orientation=way) for way in ways]
+        return min(found, key=lambda decoded: float(np.abs(decoded.unit() - pack.unit()).mean()))
+
+    return reconstruct

@@ -24,6 +24,16 @@ class Axis(StrEnum):
     ALL = "all"
 
 
+class Orientation(StrEnum):
+    """How images lie in memory: rows from top to bottom as files show them, or rows and columns exchanged.
+
+    MONAI's loader gives pictures as [width, height], so networks that were trained with it know `transposed` images only.
+    """
+
+    UPRIGHT = "upright"
+    TRANSPOSED = "transposed"
+
+
 class FourthAxis(StrEnum):
     """Which volumes of a 4D file are used: all, the first, the middle one, or their mean."""
 

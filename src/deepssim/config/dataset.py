@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deepssim.config.base import Distinct, Fraction, Percentile, Section, Side, Text
-from deepssim.config.choices import Axis, Contrast, DatasetKind, DicomWindow, FourthAxis
+from deepssim.config.choices import Axis, Contrast, DatasetKind, DicomWindow, FourthAxis, Orientation
 
 SUBJECT_PATTERN = (
     "Regular expression that finds the subject in an image's path relative to the folder. Its one group in parentheses "
@@ -103,12 +103,18 @@ split (train, valid or holdout) and covariates; files as for folder
         + "With null, DICOM files belong to their patient (PatientID, stored only as a salted hash), and every other file is a "
         "subject of its own. A table's column subject takes precedence.",
     )
+    orientation: Orientation = Field(
+        Orientation.UPRIGHT,
+        description="upright: images as their files show them; transposed: rows and columns exchanged after decoding, as "
+        "MONAI's loader gives them and the reference code trained on them. All results then hold transposed images. Weights "
+        "of the autoencoder and of the diffusion model record it.",
+    )
     image_size: tuple[Side, ...] | None = Field(
         (48, 48),
         min_length=2,
         max_length=2,
-        description="Height and width. Images are padded with black to this shape, then resized; null keeps their "
-        "size.",
+        description="Height and width, after transposing if orientation says so. Images are padded with black to this "
+        "shape, then resized; null keeps their size.",
     )
     bit_depth: Literal[8, 16] = Field(8, description="bits per pixel of the stored images: 8 or 16")
     intensity_percentiles: tuple[Percentile, ...] = Field(

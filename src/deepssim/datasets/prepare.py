@@ -19,7 +19,7 @@ from deepssim.errors import DataError
 from deepssim.images.files import read_each
 from deepssim.images.keys import real_key, require_unique
 from deepssim.images.packs import ImagePack
-from deepssim.images.standardize import fit, quantise
+from deepssim.images.standardize import fit, oriented, quantise
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> t
             role = Role.HOLDOUT if split is Split.HOLDOUT else Role.REAL
             identity = (real_key(item.image_uid), source.path, role.value, source.subject, split.value)
             rows.append({**dict(zip(IMAGE_COLUMNS, identity, strict=True)), **item.covariates})
-            images.append(item.pixels)
+            images.append(oriented(item.pixels, options.orientation))
     if not images:
         raise DataError(
             f"{place}: none of {len(sources)} files has an image with enough foreground; lower dataset.volumes.min_foreground"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from deepssim.config.choices import Contrast, DatasetKind
+from deepssim.config.choices import Contrast, DatasetKind, Orientation
 from deepssim.config.dataset import DatasetConfig
 from deepssim.datasets import virtual_patients
 from deepssim.datasets.subjects import NamedFile, find_subjects
@@ -84,13 +84,15 @@ def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
         patient = virtual_patients.make_patient(number, population, seed)
         size = options.image_size
         assert size is not None  # the settings say so
+        # Scanned as they are seen, whatever orientation they are then brought to.
+        height, width = size if options.orientation is Orientation.UPRIGHT else size[::-1]
         records = []
         contrasts = population.contrasts
         if not population.all_contrasts:
             contrasts = (contrasts[number % len(contrasts)],)
         for contrast in contrasts:
             for z_mm in population.slices_mm:
-                pixels, fractions = virtual_patients.scan(patient, contrast, z_mm, (size[0], size[1]), population.noise)
+                pixels, fractions = virtual_patients.scan(patient, contrast, z_mm, (height, width), population.noise)
                 covariates = {
                     "sequence": contrast.value,
                     "z_mm": z_mm,

@@ -53,6 +53,22 @@ class Dar(nn.Module):
         return F.normalize(self.model((images - low) / (high - low).clamp_min(1e-6)).float())
 
 
+class PublishedDar(nn.Module):
+    """Adapter for a published encoder, which knows images as MONAI's loader gives them, transposed.
+
+    Args:
+        network: encoder with the published weights.
+    """
+
+    def __init__(self, network: Dar) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embeddings of upright images of shape (N, 1, H, W)."""
+        return self.network(images.transpose(2, 3))
+
+
 def save_encoder(path: str | Path, network: Dar) -> None:
     """Write the weights of a network, and the options to rebuild it, to a safetensors file.
 
@@ -77,7 +93,7 @@ def load_encoder(path: str | Path, trust: Sequence[str] = ()) -> tuple[Dar, str]
         DataError: if the file is damaged or of another network.
         ConfigError: if it is a pickle file and not trusted.
     """
-    if read_metadata(path).get("kind") == NAME:
+    if _is_own(path):
         weights, options = load_weights(path, NAME)
         network, checksum = Dar(parse_config({"dar": options}).dar), file_checksum(path)
     else:
@@ -90,6 +106,11 @@ def load_encoder(path: str | Path, trust: Sequence[str] = ()) -> tuple[Dar, str]
     except RuntimeError as error:
         raise DataError(f"{path}: does not fit a ResNet ({' '.join(str(error).split())[:300]})") from None
     return network.eval(), checksum
+
+
+def _is_own(path: str | Path) -> bool:
+    """Return whether a weight file was trained by this program; any other is a published state dict."""
+    return read_metadata(path).get("kind") == NAME
 
 
 def _options_of(weights: Mapping[str, Tensor], path: str | Path) -> DarConfig:
@@ -114,9 +135,20 @@ def _options_of(weights: Mapping[str, Tensor], path: str | Path) -> DarConfig:
 
 
 def embed(
-    weights: str, pack: ImagePack, device: Device, batch_size: int, precision: Precision, trust: Sequence[str] = ()
+    weights: str,
+    pack: ImagePack,
+    device: Device,
+    batch_size: int,
+    precision: Precision,
+    trust: Sequence[str] = (),
+    *,
+    batch_statistics: bool = False,
 ) -> Embeddings:
     """Embed every image of a pack.
+
+    The reference code leaves the published network in training mode: batch normalisation takes the statistics of each batch, so
+    that scores depend on which images share a batch and on `batch_size`. Its published threshold belongs to such scores. Batches
+    follow the order of the pack, in `compute-matrix` that of the sorted keys; in the reference, that of the file system.
 
     Args:
         weights: weight file, see `load_encoder`.
@@ -125,6 +157,7 @@ def embed(
         batch_size: images at a time.
         precision: see `extraction.extract`.
         trust: see `published.trusted_checksum`.
+        batch_statistics: embed with published weights as the reference code does; without effect on weights trained here.
 
     Returns:
         Embeddings with the keys of the pack.
@@ -134,6 +167,8 @@ def embed(
         ConfigError: if they are not trusted.
     """
     network, checksum = load_encoder(weights, trust)
+    own = _is_own(weights)
     return embed_with(
-        network, pack, MetricName.DAR, checksum, device=device, batch_size=batch_size, precision=precision
-    )
+        network if own else PublishedDar(network), pack, MetricName.DAR, checksum, device=device, batch_size=batch_size,
+        precision=precision, batch_statistics=batch_statistics and not own,
+    )  # fmt: skip

@@ -37,6 +37,7 @@ def extract(
     batch_size: int,
     precision: Precision = Precision.AUTO,
     check: bool = True,
+    batch_statistics: bool = False,
 ) -> np.ndarray:
     """Embed every image of a pack.
 
@@ -50,6 +51,8 @@ def extract(
         precision: `auto` uses bfloat16 where the hardware supports it; the log then reports how far the cosines of a sample
             deviate from those in float32.
         check: compare bfloat16 with float32 first, on 64 images.
+        batch_statistics: leave the network in training mode, where batch normalisation takes the statistics of each batch, so that
+            an embedding depends on the other images of its batch; the last batch is not padded then.
 
     Returns:
         float32 (N, D).
@@ -61,14 +64,15 @@ def extract(
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; at least one image has to be embedded at a time")
-    batch_size = min(batch_size, MAX_BATCH)
+    batch_size = min(batch_size, max(len(pack.keys), 1) if batch_statistics else MAX_BATCH)
     # Convolutions of both precisions are fastest in this memory layout.
-    network = network.to(device).eval()
+    network = network.to(device).train(batch_statistics)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     half = precision is Precision.BFLOAT16 or (precision is Precision.AUTO and computes_bfloat16(device))
     if half and check:
         _require_agreement(network, pack, device, batch_size)
-    values = np.concatenate(list(_batches(network, pack, device, batch_size, half)) or [np.zeros((0, 0), np.float32)])
+    batches = list(_batches(network, pack, device, batch_size, half, padded=not batch_statistics))
+    values = np.concatenate(batches or [np.zeros((0, 0), np.float32)])
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if bad.size:
         raise DataError(
@@ -79,12 +83,13 @@ def extract(
 
 
 def _batches(
-    network: nn.Module, pack: ImagePack, device: torch.device, batch_size: int, half: bool
+    network: nn.Module, pack: ImagePack, device: torch.device, batch_size: int, half: bool, *, padded: bool = True
 ) -> Iterator[np.ndarray]:
     for start in tqdm(range(0, len(pack.keys), batch_size), desc="embedding", unit="batch", disable=None):
         rows = slice(start, start + batch_size)
         images = torch.from_numpy(ImagePack(pack.images[rows], pack.keys[rows]).unit())[:, None]
-        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, _filled_size(len(images), batch_size, device) - len(images)))
+        size = _filled_size(len(images), batch_size, device) if padded else len(images)
+        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, size - len(images)))
         yield _embed(network, filled.to(device), half)[: len(images)].float().cpu().numpy()
 
 

@@ -63,6 +63,7 @@ def embed_with(
     device: Device,
     batch_size: int,
     precision: Precision,
+    batch_statistics: bool = False,
 ) -> Embeddings:
     """Embed every image of a pack with a network that was trained elsewhere.
 
@@ -73,7 +74,7 @@ def embed_with(
         checksum: SHA-256 of the network's weights.
         device: where to compute.
         batch_size: images at a time.
-        precision: see `extraction.extract`.
+        precision, batch_statistics: see `extraction.extract`.
 
     Returns:
         Embeddings with the keys of the pack.
@@ -82,8 +83,13 @@ def embed_with(
         DataError: if the network does not accept images of this size, or its output is not one vector per image.
     """
     try:
-        values = extract(network, pack, device=resolve_device(device), batch_size=batch_size, precision=precision)
-    except (RuntimeError, torch.jit.Error) as error:
+        values = extract(network, pack, device=resolve_device(device), batch_size=batch_size, precision=precision,
+                         batch_statistics=batch_statistics)  # fmt: skip
+    except (
+        RuntimeError,
+        ValueError,
+        torch.jit.Error,
+    ) as error:  # torch raises a ValueError for statistics of one value
         if type(error).__name__ == "OutOfMemoryError":
             raise
         raise DataError(

@@ -11,11 +11,13 @@ from monai.networks.nets.autoencoderkl import AutoencoderKL
 from torch import Tensor
 
 from deepssim.config.base import as_settings
+from deepssim.config.choices import Orientation
 from deepssim.config.generative import VaeConfig
 from deepssim.config.settings import parse_config
+from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
-from deepssim.images.standardize import quantise
-from deepssim.runtime.weights import load_weights, rebuild, save_weights
+from deepssim.images.standardize import oriented, quantise
+from deepssim.runtime.weights import load_weights, rebuild, recorded_orientation, save_weights
 from deepssim.seeds import torch_generator
 
 KIND = "autoencoder"
@@ -38,15 +40,18 @@ def build_autoencoder(options: VaeConfig) -> AutoencoderKL:
     )
 
 
-def save_autoencoder(path: str | Path, network: AutoencoderKL, options: VaeConfig) -> None:
+def save_autoencoder(
+    path: str | Path, network: AutoencoderKL, options: VaeConfig, orientation: Orientation = Orientation.UPRIGHT
+) -> None:
     """Write the weights of an autoencoder to a safetensors file.
 
     Args:
         path: file to write.
         network: autoencoder.
         options: section `vae`, stored to rebuild the network.
+        orientation: of the images that it was trained on.
     """
-    save_weights(path, network, KIND, as_settings(options))
+    save_weights(path, network, KIND, as_settings(options), orientation)
 
 
 def load_autoencoder(path: str | Path) -> AutoencoderKL:
@@ -64,6 +69,44 @@ def load_autoencoder_with_options(path: str | Path) -> tuple[AutoencoderKL, VaeC
     options = parse_config({"vae": settings}).vae
     layers = options.residual_blocks * len(options.channels)
     return rebuild(path, weights, layers, lambda: build_autoencoder(options)), options
+
+
+def require_orientation(path: str | Path, orientation: Orientation) -> None:
+    """Check that a network of a generator was trained on images of an orientation.
+
+    Args:
+        path: autoencoder or diffusion model.
+        orientation: of the images that it meets, `dataset.orientation`.
+
+    Raises:
+        DataError: if it was trained on images of the other orientation.
+    """
+    found = recorded_orientation(path)
+    if found not in (orientation, None):
+        raise DataError(
+            f"{path}: was trained on {found} images, but dataset.orientation is {orientation.value}; "
+            "set it to that of the weights, or train them anew"
+        )
+
+
+def require_same_orientation(
+    autoencoder: str | Path, unet: str | Path, *, otherwise: Orientation | None = None
+) -> None:
+    """Check that the two networks of a generator were trained on images of one orientation.
+
+    Args:
+        autoencoder, unet: weight files.
+        otherwise: orientation of a file that does not record one; None to accept any.
+
+    Raises:
+        DataError: if they were not.
+    """
+    of_autoencoder, of_unet = (recorded_orientation(path) or otherwise for path in (autoencoder, unet))
+    if None not in (of_autoencoder, of_unet) and of_autoencoder is not of_unet:
+        raise DataError(
+            f"{unet}: was trained on latents of {of_unet} images, but {autoencoder} on {of_autoencoder} images; use the "
+            "autoencoder that the diffusion model was trained with"
+        )
 
 
 def to_tensor(pack: ImagePack) -> Tensor:
@@ -90,7 +133,13 @@ def encode(network: AutoencoderKL, pack: ImagePack, *, device: torch.device, bat
 
 
 def reconstruct_pack(
-    network: AutoencoderKL, pack: ImagePack, *, device: torch.device, noise: float = 0.0, seed: int = 0
+    network: AutoencoderKL,
+    pack: ImagePack,
+    *,
+    device: torch.device,
+    noise: float = 0.0,
+    seed: int = 0,
+    orientation: Orientation = Orientation.UPRIGHT,
 ) -> ImagePack:
     """Return a pack after encoding and decoding, with the same keys and bit depth.
 
@@ -100,9 +149,11 @@ def reconstruct_pack(
         device: where to compute.
         noise: see `reconstruct`.
         seed: the config's seed.
+        orientation: that the network's images have and those of the pack do not: they are transposed for it, and back.
     """
-    decoded = reconstruct(network, pack, device=device, noise=noise, seed=seed)
-    return ImagePack(quantise(decoded, pack.bit_depth), pack.keys)
+    turned = ImagePack(oriented(pack.images, orientation), pack.keys)
+    decoded = reconstruct(network, turned, device=device, noise=noise, seed=seed)
+    return ImagePack(quantise(oriented(decoded, orientation), pack.bit_depth), pack.keys)
 
 
 @torch.inference_mode()

@@ -9,6 +9,7 @@ Not here: this package's own weight files (runtime/weights.py).
 import contextlib
 import io
 import logging
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from monai.networks.nets.autoencoderkl import AutoencoderKL
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor
 
+from deepssim.config.choices import Orientation
 from deepssim.config.generative import LdmConfig, VaeConfig
 from deepssim.errors import DataError, readable
 from deepssim.generative.autoencoder import KIND as AUTOENCODER
@@ -24,7 +26,7 @@ from deepssim.generative.diffusion import KIND as DIFFUSION
 from deepssim.generative.diffusion import build_unet, condition_features, load_unet, trained_scale
 from deepssim.generative.latents import Latents
 from deepssim.runtime.outputs import atomic_outputs
-from deepssim.runtime.weights import read_metadata, read_state_dict
+from deepssim.runtime.weights import read_metadata, read_state_dict, recorded_orientation, with_orientation
 
 logger = logging.getLogger(__name__)
 
@@ -159,17 +161,23 @@ def export_weights(*, weights: str, output: str) -> None:
                 weights, trained_scale(weights),
             )  # fmt: skip
     with atomic_outputs({"exported": output}) as files:
-        torch.save(to_generative(network), files["exported"])
+        torch.save(to_generative(network, recorded_orientation(weights)), files["exported"])
 
 
-def to_generative(network: AutoencoderKL | DiffusionModelUNet) -> dict[str, Tensor]:
+def to_generative(
+    network: AutoencoderKL | DiffusionModelUNet, orientation: Orientation | None
+) -> OrderedDict[str, Tensor]:
     """Return the state dict of the same network in monai-generative 0.2.3.
 
     There, attention without conditioning has an additional projection, which is never applied; it becomes the identity.
+
+    Args:
+        network: autoencoder or noise predictor.
+        orientation: of the images that it was trained on, which the state dict records; None if it is not known.
     """
     weights = {_old_name(name): value.detach().cpu() for name, value in network.state_dict().items()}
     for name, value in list(weights.items()):
         projection = name.replace(".to_q.", ".proj_attn.")
         if ".to_q." in name and _CROSS_ATTENTION not in name and projection not in weights:
             weights[projection] = torch.eye(len(value)) if value.ndim == 2 else torch.zeros_like(value)
-    return weights
+    return OrderedDict(weights) if orientation is None else with_orientation(weights, orientation)

@@ -8,7 +8,7 @@ from pathlib import Path
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 
 from deepssim.config.base import as_settings
-from deepssim.config.choices import Conditioning
+from deepssim.config.choices import Conditioning, Orientation
 from deepssim.config.generative import LdmConfig
 from deepssim.config.settings import parse_config
 from deepssim.errors import DataError, readable
@@ -80,7 +80,13 @@ def condition_features(latents: Latents, options: LdmConfig) -> int:
     return features
 
 
-def save_unet(path: str | Path, network: DiffusionModelUNet, options: LdmConfig, scale: float) -> None:
+def save_unet(
+    path: str | Path,
+    network: DiffusionModelUNet,
+    options: LdmConfig,
+    scale: float,
+    orientation: Orientation = Orientation.UPRIGHT,
+) -> None:
     """Write the weights of a noise predictor to a safetensors file.
 
     Args:
@@ -88,9 +94,10 @@ def save_unet(path: str | Path, network: DiffusionModelUNet, options: LdmConfig,
         network: noise predictor.
         options: section `ldm`, stored to rebuild the network.
         scale: factor of the latents that it was trained on.
+        orientation: of the images whose latents it was trained on.
     """
     extra = dict(zip(_EXTRA_OPTIONS, (network.in_channels, condition_width(network), scale), strict=True))
-    save_weights(path, network, KIND, as_settings(options) | extra)
+    save_weights(path, network, KIND, as_settings(options) | extra, orientation)
 
 
 def trained_scale(path: str | Path) -> float | None:

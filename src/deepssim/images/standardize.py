@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from deepssim.config.choices import Orientation
 from deepssim.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,6 +38,19 @@ def window(values: np.ndarray, percentiles: Sequence[float]) -> np.ndarray:
     if not high > low:
         return np.zeros(values.shape, np.float32)
     return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def oriented(images: np.ndarray, orientation: Orientation) -> np.ndarray:
+    """Bring upright images to an orientation, or images of that orientation back upright: transposing undoes itself.
+
+    Args:
+        images: shape (..., H, W), any type.
+        orientation: wanted or present one.
+
+    Returns:
+        Same type: the array itself if upright, else a contiguous one of shape (..., W, H).
+    """
+    return images if orientation is Orientation.UPRIGHT else np.ascontiguousarray(np.swapaxes(images, -2, -1))
 
 
 class Geometry(StrEnum):

@@ -12,13 +12,13 @@ import torch
 from tqdm import tqdm
 
 from deepssim.config.base import as_settings
-from deepssim.config.choices import DatasetKind
+from deepssim.config.choices import DatasetKind, Orientation
 from deepssim.config.dataset import DatasetConfig
 from deepssim.config.paper import PAPER_LDM, PAPER_VAE
 from deepssim.config.settings import Config, load_config, parse_config
 from deepssim.errors import ConfigError
 from deepssim.generative import sampling
-from deepssim.generative.autoencoder import load_autoencoder, save_autoencoder
+from deepssim.generative.autoencoder import load_autoencoder, require_same_orientation, save_autoencoder
 from deepssim.generative.checkpoints import load_any_autoencoder, load_any_unet, to_generative
 from deepssim.generative.diffusion import condition_features, load_unet, size_divisor, trained_scale
 from deepssim.generative.latents import Latents, padding, read_latents
@@ -27,6 +27,7 @@ from deepssim.images.packs import read_pack
 from deepssim.images.tree import image_path, write_tree
 from deepssim.runtime.devices import resolve_device
 from deepssim.runtime.outputs import atomic_outputs
+from deepssim.runtime.weights import recorded_orientation
 from deepssim.stages.dataset import prepare_dataset
 from deepssim.stages.latents import encode_latents
 from deepssim.stages.ldm import train_ldm
@@ -44,9 +45,16 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
         config: config file or None.
         dataset_csv: table with image_uid, image_path and split.
         changes: settings by section, the empty one for those outside of sections; None leaves a setting as it is.
+
+    Returns:
+        The settings; `dataset.orientation` is transposed, as in the reference, unless the config file or `changes` say otherwise.
     """
     base = load_config(config) if config else Config(vae=PAPER_VAE, ldm=PAPER_LDM)
     dataset = base.dataset if config else DatasetConfig(image_size=None)
+    chosen = changes.get("dataset", {}).get("orientation")
+    if chosen is None:  # the reference's, unless the file says otherwise
+        chosen = dataset.orientation if "orientation" in dataset.model_fields_set else Orientation.TRANSPOSED
+    dataset = _turned(dataset, Orientation(chosen))
     dataset = dataset.with_changes(kind=DatasetKind.TABLE, path=dataset_csv, valid_fraction=0.0, holdout_fraction=0.0)
     settings = as_settings(base.with_changes(dataset=dataset))
     for section, values in changes.items():
@@ -56,7 +64,7 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
 
 
 def ldm_train_vae(*, dataset_csv: str, output_dir: str, config: Config, threads: int = 1) -> None:
-    """Train the autoencoder.
+    """Train the autoencoder, on transposed images unless `dataset.orientation` says otherwise.
 
     Args:
         dataset_csv: table with `image_uid`, `image_path` and `split`; the settings name it too.
@@ -75,8 +83,9 @@ def ldm_train_vae(*, dataset_csv: str, output_dir: str, config: Config, threads:
     with atomic_outputs(outputs) as files:
         exported = files.pop("exported")
         arguments: dict[str, Any] = {"images": images, "pack": pack, "vae": config.vae, **files}
-        train_vae(**arguments, **_hardware(config))
-        torch.save(to_generative(load_autoencoder(files["weights"])), exported)
+        orientation = config.dataset.orientation
+        train_vae(**arguments, orientation=orientation, **_hardware(config))
+        torch.save(to_generative(load_autoencoder(files["weights"]), orientation), exported)
 
 
 def ldm_train_diff(
@@ -90,7 +99,7 @@ def ldm_train_diff(
     config: Config,
     threads: int = 1,
 ) -> None:
-    """Train the diffusion model.
+    """Train the diffusion model, on images of the orientation that the autoencoder was trained on (`_following`).
 
     Args:
         dataset_csv: as for `ldm_train_vae`, with the columns that the conditioning needs.
@@ -100,8 +109,11 @@ def ldm_train_diff(
         latent_shape, vae_space_shape: expected shapes, which are checked; None to skip the check.
         config: all settings.
         threads: processor threads.
+
+    Raises:
+        DataError: if the two checkpoints were trained on images of different orientations.
     """
-    place = Path(output_dir)
+    place, config = Path(output_dir), _following(config, aekl_ckpt, diff_ckpt)
     images, pack = _dataset(place, config, threads)
     autoencoder, latents = _latents(place, images, pack, aekl_ckpt, config, latent_shape, vae_space_shape)
     outputs = {
@@ -118,7 +130,7 @@ def ldm_train_diff(
             "ldm": config.ldm, **files,
         }  # fmt: skip
         train_ldm(**arguments, **_hardware(config))
-        torch.save(to_generative(load_unet(files["weights"])[0]), exported)
+        torch.save(to_generative(load_unet(files["weights"])[0], config.dataset.orientation), exported)
 
 
 def ldm_generate(
@@ -134,14 +146,19 @@ def ldm_generate(
 ) -> None:
     """Generate images for every record of the table: `<image_uid>/training.png` and `<image_uid>/gen-<i>.png`.
 
-    Records that have all their images are skipped, so an interrupted run continues where it stopped.
+    Records that have all their images are skipped, so an interrupted run continues where it stopped. All images have the
+    orientation that the autoencoder was trained on (`_following`): with the reference's checkpoints they are transposed,
+    `training.png` too, as the reference writes them.
 
     Args:
         dataset_csv, aekl_ckpt, latent_shape, vae_space_shape, config, threads: see `ldm_train_diff`.
         output_path: folder of the image tree.
         diff_ckpt: diffusion model.
+
+    Raises:
+        DataError: if the two checkpoints were trained on images of different orientations.
     """
-    place = Path(output_path)
+    place, config = Path(output_path), _following(config, aekl_ckpt, diff_ckpt)
     working = place / ".deepssim"  # no record can have this name
     images, pack = _dataset(working, config, threads)
     autoencoder, latents_file = _latents(working, images, pack, aekl_ckpt, config, latent_shape, vae_space_shape)
@@ -173,6 +190,30 @@ def ldm_generate(
         write_tree(place, real, generated)
 
 
+def _following(config: Config, autoencoder: str, unet: str | None) -> Config:
+    """Return settings whose orientation is that of an autoencoder; a file that records none has that of the settings.
+
+    The reference's own checkpoints record none; they were trained on transposed images, the default of these commands.
+
+    Raises:
+        DataError: if the diffusion model was trained on images of the other orientation.
+    """
+    assumed = config.dataset.orientation
+    if unet is not None:
+        require_same_orientation(autoencoder, unet, otherwise=assumed)
+    orientation = recorded_orientation(autoencoder) or assumed
+    logger.info("%s: %s images", autoencoder, orientation.value)
+    return config.with_changes(dataset=_turned(config.dataset, orientation))
+
+
+def _turned(dataset: DatasetConfig, orientation: Orientation) -> DatasetConfig:
+    """Return settings for images of an orientation: height and width change places with rows and columns."""
+    if dataset.orientation is orientation:
+        return dataset
+    size = None if dataset.image_size is None else dataset.image_size[::-1]
+    return dataset.with_changes(orientation=orientation, image_size=size)
+
+
 def _hardware(config: Config) -> dict[str, Any]:
     """Return what every training takes beside its own section."""
     return {name: getattr(config, name) for name in ("seed", "device", "devices", "nodes", "tracking")}
@@ -199,21 +240,24 @@ def _latents(
     network, options = load_any_autoencoder(checkpoint, config.vae)
     files = {"weights": place / "models" / "autoencoder.safetensors", "latents": place / "latents.h5"}
     with atomic_outputs(files) as outputs:
-        save_autoencoder(outputs["weights"], network, options)
+        save_autoencoder(outputs["weights"], network, options, config.dataset.orientation)
         encode_latents(
             images=images,
             pack=pack,
+            orientation=config.dataset.orientation,
             device=config.device,
             conditioning=config.ldm.conditioning,
             condition_columns=config.ldm.condition_columns,
             scale_latents=config.ldm.scale_latents,
             **outputs,
         )
-        _check_shapes(read_latents(outputs["latents"]), config, latent_shape, vae_space_shape)
+        _check_shapes(read_latents(outputs["latents"]), config, checkpoint, latent_shape, vae_space_shape)
     return str(files["weights"]), str(files["latents"])
 
 
-def _check_shapes(latents: Latents, config: Config, latent_shape: str | None, vae_space_shape: str | None) -> None:
+def _check_shapes(
+    latents: Latents, config: Config, checkpoint: str, latent_shape: str | None, vae_space_shape: str | None
+) -> None:
     """Compare the shapes given on the command line with those that networks and images give."""
     left, right, top, bottom = padding(latents.shape[1:], size_divisor(config.ldm))
     channels, height, width = latents.shape
@@ -223,7 +267,20 @@ def _check_shapes(latents: Latents, config: Config, latent_shape: str | None, va
     }
     for name, given in (("vae_space_shape", vae_space_shape), ("latent_shape", latent_shape)):
         text = "x".join(map(str, found[name]))
-        if given is not None and given != text:
-            raise ConfigError(
-                f"--{name} is {given}, but these images and networks give {text}; leave the option out; it is computed"
-            )
+        if given is None or given == text:
+            continue
+        channels, height, width = found[name]
+        if given == f"{channels}x{width}x{height}":
+            raise ConfigError(_other_orientation(name, given, text, checkpoint, config.dataset.orientation))
+        raise ConfigError(
+            f"--{name} is {given}, but these images and networks give {text}; leave the option out; it is computed"
+        )
+
+
+def _other_orientation(name: str, given: str, text: str, checkpoint: str, orientation: Orientation) -> str:
+    """Return the message about a shape that images of the other orientation have."""
+    other = Orientation.UPRIGHT if orientation is Orientation.TRANSPOSED else Orientation.TRANSPOSED
+    problem = f"--{name} is {given}, which {other} images have, but {orientation} ones, as used here, {text}"
+    if recorded_orientation(checkpoint) is None:
+        return f"{problem}; give --orientation {other} if the networks were trained on such images"
+    return f"{problem}; {checkpoint} records that it was trained on those, so that --orientation does not apply"

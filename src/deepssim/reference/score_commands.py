@@ -85,7 +85,11 @@ COMMANDS = {
             "matrices_dir": Option(help="folder for <metric>.npz", default="data/matrices", makes="folder"),
             "indices_dir": Option(help="folder for real.npz and synth.npz", default="data/indices", makes="folder"),
             "augment": _AUGMENT,
-            "batch_size": Option(help="images at a time, 256 at most (default: 32)", kind=at_least(1), default=32),
+            "batch_size": Option(help="images at a time (default: 32)", kind=at_least(1), default=32),
+            "evaluation_mode": Option(
+                help="with published weights of dar, normalise by the statistics of their training instead of those of each "
+                "batch, which the reference uses and the published threshold needs", flag=True,
+            ),
             "num_workers": _WORKERS,
             "max_memory_gb": _MEMORY,
             "use_gpu": _GPU,

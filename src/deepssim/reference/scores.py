@@ -47,6 +47,7 @@ def compute_matrix(
     indices_dir: str,
     augment: bool,
     batch_size: int,
+    evaluation_mode: bool,
     use_gpu: bool,
     trust: list[str],
     seed: int,
@@ -64,6 +65,10 @@ def compute_matrix(
         indices_dir: folder for `real.npz` and `synth.npz`.
         augment: misalign every image first.
         batch_size: images at a time.
+        evaluation_mode: use published weights of Dar with the statistics of their training. Otherwise, as in the reference, batch
+            normalisation takes those of each batch: `batch_size` images in the order of their sorted keys, real and synthetic
+            ones together, the last batch as it is left. The published threshold belongs to that, up to the order of files,
+            which in the reference is that of the file system.
         use_gpu: use a GPU if there is one.
         trust: SHA-256 of files that may be loaded though they can run code.
         seed, threads, max_memory_gb: of the misalignment; processor threads; memory limit of the scores.
@@ -79,7 +84,8 @@ def compute_matrix(
         pack = misalign_pack(pack, EvaluationConfig().misalignment, seed)
     device = _device(use_gpu)
     embed: Any = METRICS[name].embed
-    embeddings = embed(model_path, pack, device, batch_size, Precision.FLOAT32, trust)
+    options = {"batch_statistics": not evaluation_mode} if name is MetricName.DAR else {}
+    embeddings = embed(model_path, pack, device, batch_size, Precision.FLOAT32, trust, **options)
     place = pack.index
     sides = [
         dataclasses.replace(embeddings, values=embeddings.values[[place[key] for key in keys]], keys=keys)

@@ -20,7 +20,7 @@ STAGE_VERSIONS = {
     "sample_pairs": 1,
     "train_deepssim": 7,
     "train_dar": 1,
-    "embed": 3,
+    "embed": 4,
     "verify_copies": 2,
     "fit_thresholds": 2,
     "evaluate": 4,

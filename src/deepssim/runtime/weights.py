@@ -5,6 +5,7 @@ Not here: building networks from options (generative/, encoders/).
 
 import json
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,15 +15,20 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from deepssim.config.choices import Orientation
 from deepssim.errors import DataError, readable
 from deepssim.runtime.provenance import versions
 
 Network = TypeVar("Network", bound=nn.Module)
 
 _ENTRY = "deepssim"  # one entry: safetensors writes several in random order, which would change the checksum
+_ORIENTATION = "orientation"
+_ADVICE = "save `network.state_dict()`"
 
 
-def save_weights(path: str | Path, network: nn.Module, kind: str, options: dict[str, Any]) -> None:
+def save_weights(
+    path: str | Path, network: nn.Module, kind: str, options: dict[str, Any], orientation: Orientation | None = None
+) -> None:
     """Write a network's weights with the metadata needed to rebuild it.
 
     Args:
@@ -30,8 +36,12 @@ def save_weights(path: str | Path, network: nn.Module, kind: str, options: dict[
         network: network whose state dict is written.
         kind: name of the architecture, checked on loading.
         options: plain values from which the architecture is built.
+        orientation: of the images that the network was trained on, where it matters: for those of a generator.
     """
-    metadata = json.dumps({"kind": kind, "options": options, "versions": versions()}, sort_keys=True)
+    entries = {"kind": kind, "options": options, "versions": versions()}
+    if orientation is not None:
+        entries[_ORIENTATION] = orientation.value
+    metadata = json.dumps(entries, sort_keys=True)
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, path, metadata={_ENTRY: metadata})
 
@@ -100,6 +110,49 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         return {}
 
 
+def with_orientation(weights: Mapping[str, Tensor], orientation: Orientation) -> OrderedDict[str, Tensor]:
+    """Return a state dict that records the orientation of the images that its network was trained on.
+
+    The record is an entry of the attribute `_metadata`, in which torch keeps the versions of modules: `torch.save` writes it, and
+    `load_state_dict` looks up the entries of modules only, so that other programs load the weights as before.
+
+    Args:
+        weights: tensors of any shape and dtype by name.
+        orientation: of the training images.
+    """
+    content = OrderedDict(weights)
+    content._metadata = OrderedDict({_ENTRY: {_ORIENTATION: orientation.value}})  # type: ignore[attr-defined]
+    return content
+
+
+def recorded_orientation(path: str | Path) -> Orientation | None:
+    """Return the orientation of the images that a generator's network was trained on, if its file records it.
+
+    Args:
+        path: weight file of this project, or a state dict.
+
+    Returns:
+        The orientation; upright for files of this project from before it was recorded; None for state dicts that do not say.
+
+    Raises:
+        DataError: if the file does not exist, is neither, or records something else.
+    """
+    metadata = read_metadata(path)
+    if metadata:
+        recorded = metadata.get(_ORIENTATION, Orientation.UPRIGHT.value)
+    elif Path(path).suffix == ".safetensors":
+        _require_existing(path)
+        return None
+    else:
+        with readable(path, "a state dict of tensors", _ADVICE):
+            entries = getattr(_read_torch(path, mmap=True), "_metadata", {})
+            recorded = entries.get(_ENTRY, {}).get(_ORIENTATION)
+    try:
+        return None if recorded is None else Orientation(recorded)
+    except ValueError:
+        raise DataError(f"{path}: records the orientation {recorded!r}; expected {' or '.join(Orientation)}") from None
+
+
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict from a torch or safetensors file; no code in the file is executed.
 
@@ -109,18 +162,29 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         DataError: if the file is neither, or holds anything but tensors.
     """
-    if not Path(path).exists():
-        raise DataError(f"{path}: does not exist; name an existing checkpoint")
-    with readable(path, "a state dict of tensors", "save `network.state_dict()`"):
-        if Path(path).suffix == ".safetensors":
+    if Path(path).suffix == ".safetensors":
+        _require_existing(path)
+        with readable(path, "a state dict of tensors", _ADVICE):
             return load_file(path)
+    return {str(name).removeprefix("module."): value for name, value in _read_torch(path).items()}
+
+
+def _read_torch(path: str | Path, *, mmap: bool = False) -> Mapping[str, Tensor]:
+    """Read the state dict of a torch file as it is; with `mmap`, tensors are read from disk only when they are used."""
+    _require_existing(path)
+    with readable(path, "a state dict of tensors", _ADVICE):
         require_not_packed(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise DataError(f"{path}: does not hold a state dict; save `network.state_dict()`")
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
+        raise DataError(f"{path}: does not hold a state dict; {_ADVICE}")
+    return content
+
+
+def _require_existing(path: str | Path) -> None:
+    if not Path(path).exists():
+        raise DataError(f"{path}: does not exist; name an existing checkpoint")
 
 
 def require_not_packed(path: str | Path) -> None:

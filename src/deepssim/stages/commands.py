@@ -87,7 +87,7 @@ COMMANDS = {
             "train_used": "CSV with the keys of the generator's training images",
             "images": "image table (CSV with key, path, role, subject, split), for intervals by subject",
         },
-        optional={"thresholds": "fitted thresholds (JSON; default: the published ones)"},
+        optional={"thresholds": "fitted thresholds (JSON; default: the published ones, if they apply)"},
         outputs={"evaluation": "JSON to write"},
         settings=("seed",),
         flags={"misaligned": "mark the result as that of misaligned images"},

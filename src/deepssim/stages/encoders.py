@@ -6,14 +6,14 @@ import pandas as pd
 import torch
 
 from deepssim.config.base import as_settings
-from deepssim.config.choices import Device, Recipe
+from deepssim.config.choices import Device, Orientation, Recipe
 from deepssim.config.encoders import EncoderConfig
 from deepssim.config.training import TrackingConfig
 from deepssim.datasets.tables import Split, keys_of, read_images
 from deepssim.encoders import recipes
 from deepssim.encoders.deepssim import save_encoder
 from deepssim.encoders.families import Families, copies_in_pairs
-from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack
+from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack, require_orientation
 from deepssim.ground_truth.tables import read_pairs
 from deepssim.images.packs import ImagePack, join_packs, read_pack
 from deepssim.runtime.devices import resolve_device
@@ -34,6 +34,7 @@ def train_deepssim(
     weights: str,
     history: str,
     encoder: EncoderConfig,
+    orientation: Orientation,
     seed: int,
     device: Device,
     devices: int = 1,
@@ -49,8 +50,13 @@ def train_deepssim(
         autoencoder: of the generator, whose reconstructions are further images to learn from.
         weights: encoder to write.
         history: CSV to write, one row per validated epoch.
+        orientation: of the images of the packs.
         encoder, seed, device, devices, nodes, tracking: settings.
+
+    Raises:
+        DataError: if the autoencoder was trained on images of the other orientation.
     """
+    require_orientation(autoencoder, orientation)
     pairs, packs = read_pairs(train), (read_pack(real), join_packs(synthetic))
     data: Families | recipes.PairImages
     if encoder.recipe is Recipe.ALL_PAIRS:

@@ -14,7 +14,7 @@ from deepssim.evaluation.fitting import SourcedThresholds
 from deepssim.evaluation.summary import read_evaluation, summary_table
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
 from deepssim.ground_truth.tables import read_pairs, read_test_set
-from deepssim.metrics import METRICS
+from deepssim.metrics import METRICS, needs_fit
 from deepssim.runtime.json_files import as_json, write_json
 from deepssim.runtime.provenance import versions
 from deepssim.similarity.matrices import read_scores
@@ -64,7 +64,7 @@ def evaluate(
         misaligned: whether the images were misaligned.
 
     Raises:
-        ConfigError: if the metric has no published thresholds and none are given.
+        ConfigError: if no published thresholds apply to the metric's scores and none are given.
     """
     used = _thresholds(metric, thresholds)
     scores, table = read_scores(matrix), read_test_set(test)
@@ -86,10 +86,10 @@ def _thresholds(metric: MetricName, path: str | None) -> SourcedThresholds:
     if path:
         return fitting.read_thresholds(path, metric.value)
     published = METRICS[metric].thresholds
-    if published is None:
+    if published is None or needs_fit(metric):
         raise ConfigError(
-            f"{metric.value} has no published thresholds; fit some (`snakemake results/eval/thresholds/{metric.value}.json`) "
-            "and name the file by --thresholds"
+            f"{metric.value} has no published thresholds for scores of the workflow; fit some "
+            f"(`snakemake results/eval/thresholds/{metric.value}.json`) and name the file by --thresholds"
         )
     return SourcedThresholds(published, fitting.PUBLISHED)
 

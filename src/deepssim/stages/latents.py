@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from deepssim.config.choices import Conditioning, Device
+from deepssim.config.choices import Conditioning, Device, Orientation
 from deepssim.datasets.tables import Split, keys_of, read_images
-from deepssim.generative.autoencoder import encode, load_autoencoder
+from deepssim.generative.autoencoder import encode, load_autoencoder, require_orientation
 from deepssim.generative.conditioning import read_conditions
 from deepssim.generative.latents import Latents, write_latents
 from deepssim.images.packs import read_pack
@@ -17,6 +17,7 @@ def encode_latents(
     pack: str,
     weights: str,
     latents: str,
+    orientation: Orientation,
     device: Device,
     conditioning: Conditioning,
     condition_columns: Sequence[str],
@@ -28,8 +29,13 @@ def encode_latents(
         images, pack: image table and pack of the real images.
         weights: autoencoder.
         latents: latents to write, with conditions and scale.
+        orientation: of the images of the pack.
         device, conditioning, condition_columns, scale_latents: settings.
+
+    Raises:
+        DataError: if the autoencoder was trained on images of the other orientation.
     """
+    require_orientation(weights, orientation)
     table, content = read_images(images), read_pack(pack)
     in_pack_order = table.set_index("key", drop=False).loc[content.keys]
     conditions = read_conditions(in_pack_order, conditioning, condition_columns, source=images)

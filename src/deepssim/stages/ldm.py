@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from deepssim.config.base import as_settings
-from deepssim.config.choices import Device
+from deepssim.config.choices import Device, Orientation
 from deepssim.config.generative import LdmConfig, SynthesisConfig
 from deepssim.config.training import TrackingConfig
 from deepssim.datasets.tables import Split, keys_of, read_images, write_csv
@@ -21,6 +21,7 @@ from deepssim.images.sheets import save_sheet
 from deepssim.runtime.devices import resolve_device
 from deepssim.runtime.processes import Processes
 from deepssim.runtime.provenance import state_folder
+from deepssim.runtime.weights import recorded_orientation
 
 _SAMPLES = 12  # images in the picture of samples
 
@@ -81,4 +82,4 @@ def train_ldm(
     save_sheet(samples, preview)
     trained.write_history(history)
     write_csv(train_used, pd.DataFrame({"key": train_keys, "copies": draw_copies(train_keys, ldm, seed)}))
-    save_unet(weights, network, ldm, content.scale)
+    save_unet(weights, network, ldm, content.scale, recorded_orientation(autoencoder) or Orientation.UPRIGHT)

@@ -5,7 +5,7 @@ from deepssim.config.generative import SynthesisConfig
 from deepssim.datasets.tables import read_train_used
 from deepssim.errors import ConfigError
 from deepssim.generative import sampling
-from deepssim.generative.autoencoder import load_autoencoder
+from deepssim.generative.autoencoder import load_autoencoder, require_same_orientation
 from deepssim.generative.diffusion import load_unet
 from deepssim.generative.latents import read_latents
 from deepssim.images.keys import split_key, synthetic_key
@@ -38,7 +38,9 @@ def generate(
 
     Raises:
         ConfigError: if there are more shards than images.
+        DataError: if the networks were trained on images of different orientations.
     """
+    require_same_orientation(autoencoder, unet)
     records = [split_key(key)[0] for key in read_train_used(train_used)]
     count = synthesis.images_per_record
     wanted = [synthetic_key(record, number) for record in records for number in range(count)]

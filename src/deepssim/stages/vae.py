@@ -1,7 +1,7 @@
 """The stage that trains the autoencoder."""
 
 from deepssim.config.base import as_settings
-from deepssim.config.choices import Device
+from deepssim.config.choices import Device, Orientation
 from deepssim.config.generative import VaeConfig
 from deepssim.config.training import TrackingConfig
 from deepssim.datasets.tables import Split, keys_of, read_images
@@ -23,6 +23,7 @@ def train_vae(
     history: str,
     reconstructions: str,
     vae: VaeConfig,
+    orientation: Orientation,
     seed: int,
     device: Device,
     devices: int = 1,
@@ -36,6 +37,7 @@ def train_vae(
         weights: autoencoder to write.
         history: CSV to write, one row per validated epoch.
         reconstructions: PNG to write, some training images above their reconstructions.
+        orientation: of the images of the pack, which the weights record.
         vae, seed, device, devices, nodes, tracking: settings.
     """
     table, content = read_images(images), read_pack(pack)
@@ -53,4 +55,4 @@ def train_vae(
     shown = train_images.select(train_images.keys[:_SHOWN])
     save_reconstructions(reconstructions, shown, reconstruct_pack(network, shown, device=resolve_device(device)))
     trained.write_history(history)
-    save_autoencoder(weights, network, vae)
+    save_autoencoder(weights, network, vae, orientation)
