@@ -2,21 +2,20 @@
 
 import argparse
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from deepssim.cli import _parser, main
+from deepssim.cli import GROUPS, _parse, _parser, main
+from deepssim.config.choices import MetricName
 from deepssim.reference import generation_commands, score_commands
 from deepssim.stages import commands
 from tests.conftest import ROOT
 
-OWN = ("audit", "show", "verify", "check-config", "schema", "export", "embed-captions")
-STAGES = ("embed", "score-images", "score-embeddings", "score-pairs", "gather-matrix", "evaluate")
-REFERENCE = (
-    "ldm-train-vae", "ldm-train-diff", "ldm-generate", "compute-matrix", "compute-ssim", "compute-fsim", "eval", "eval-ssim",
-    "plot-reports", "train",
-)  # fmt: skip
+STAGES = GROUPS["single stages of the workflow, on files of your own"]
+REFERENCE = GROUPS["commands of the reference code, under the names of its scripts"]
+ALL = [name for names in GROUPS.values() for name in names]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("[cr]*/README.md"))]
 
 
@@ -26,27 +25,90 @@ def subcommands() -> dict[str, argparse.ArgumentParser]:
     return dict(found.choices)
 
 
-def test_help_lists_the_commands_in_groups(capsys):
+def test_help_lists_every_command_once_in_groups(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     assert stop.value.code == 0
-    listed = re.findall(r"^ {4}([a-z][a-z-]+)(?:\s|$)", capsys.readouterr().out, re.MULTILINE)
-    assert listed == [*OWN, *STAGES, *REFERENCE]
+    lines = capsys.readouterr().out.splitlines()
+    listed = [match[1] for line in lines if (match := re.match(r"^  ([a-z][a-z-]+)\s{2,}\S", line))]
+    assert listed == ALL
+    assert [line[:-1] for line in lines if line[:-1] in GROUPS] == list(GROUPS)
+    assert sorted(subcommands()) == sorted(ALL)
     assert tuple(commands.COMMANDS) == STAGES
-    assert (*generation_commands.COMMANDS, *score_commands.COMMANDS) == REFERENCE
+    assert sorted((*generation_commands.COMMANDS, *score_commands.COMMANDS)) == sorted(REFERENCE)
+    assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_help_ends_with_an_example_that_can_be_parsed(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: deepssim {name} ")
+    example = shown.split("example:\n  deepssim ")[1]
+    words = shlex.split(example.split(">")[0])
+    assert words[0] == name
+    assert _parse(words).call
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert re.fullmatch(r"deepssim \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+def test_options_may_have_underscores_and_values_keep_theirs():
+    words = [
+        "audit",
+        "my_real",
+        "my_synthetic",
+        "--out=my_out",
+        "--subject_pattern",
+        "^(a_b)",
+        "--false_positive_rate=0.05",
+    ]
+    options = _parse(words)
+    assert (options.real, options.out, options.subject_pattern) == ("my_real", "my_out", "^(a_b)")
+    assert options.false_positive_rate == 0.05
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("adit", "audit"), ("score-image", "score-images"), ("chek_config", "check-config")]
+)
+def test_a_misspelt_command_gets_a_suggestion(word, meant, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([word])
+    assert stop.value.code == 2
+    assert (
+        f"there is no command '{word}'; did you mean '{meant}'? `deepssim --help` lists all" in capsys.readouterr().err
+    )
+
+
+def test_a_stage_offers_only_metrics_that_it_takes():
+    offered = {name: _choices(name, "metric") for name in STAGES if name != "pack"}
+    assert offered["score-images"] == ["ssim", "fsim"]
+    assert offered["embed"] == offered["score-embeddings"] == ["deepssim", "chen", "dar", "semdedup"]
+    assert (
+        offered["score-pairs"] == offered["gather-matrix"] == offered["evaluate"] == [name.value for name in MetricName]
+    )
+
+
+def _choices(command, dest):
+    return next(action.choices for action in subcommands()[command]._actions if action.dest == dest)
 
 
 def test_the_pages_name_no_command_that_does_not_exist():
     text = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
     named = set(re.findall(r"(?:^|[`$/] ?)deepssim ([a-z][a-z-]+)", text, re.MULTILINE))
     assert {"audit", "show", "verify", "eval"} <= named
-    assert named - {*OWN, *STAGES, *REFERENCE} == set()
+    assert named - set(ALL) == set()
 
 
 def test_every_option_is_explained():
     for name, parser in subcommands().items():
         for action in parser._actions:
-            assert action.help or action.dest == "config", (name, action.dest)  # `check-config FILE` says it all
+            assert action.help, (name, action.dest)
 
 
 def test_no_option_has_a_silent_default_path():

@@ -6,9 +6,13 @@
 import argparse
 import difflib
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
+from importlib.metadata import version
+from typing import Any
 
 from deepssim.audit.command import add_audit_command
 from deepssim.reference.generation_commands import add_reference_commands
@@ -18,6 +22,52 @@ from deepssim.runtime.messages import log_to, short_errors
 from deepssim.stages.commands import add_stage_commands
 
 _BROKEN_PIPE = 141  # what a shell reports of a program that the signal SIGPIPE ends
+_OPTION = re.compile(r"--[a-z][a-z0-9_-]*")
+
+GROUPS = {
+    "judge images": ("audit",),
+    "results of a run or of an audit": ("show", "verify"),
+    "settings": ("check-config", "schema"),
+    "single stages of the workflow, on files of your own": (
+        "pack", "embed", "score-images", "score-embeddings", "score-pairs", "gather-matrix", "evaluate",
+    ),
+    "networks and captions": ("export", "embed-captions"),
+    "commands of the reference code, under the names of its scripts": (
+        "train", "compute-matrix", "compute-ssim", "compute-fsim", "eval", "eval-ssim", "plot-reports", "ldm-train-vae",
+        "ldm-train-diff", "ldm-generate",
+    ),
+}  # fmt: skip
+
+EXAMPLES = {
+    "audit": "real/ synthetic/ --holdout other_patients/ --out report/",
+    "show": "results",
+    "verify": "report/",
+    "check-config": "my.yaml --directory my_study",
+    "schema": "> config.schema.yaml",
+    "pack": "--folder slices/ --role real --image-size 128 128 --pack real.h5 --images real.csv",
+    "embed": "--metric deepssim --pack real.h5 --weights results/encoders/deepssim.safetensors --embeddings real_embeddings.h5",
+    "score-images": "--metric ssim --real real.h5 --synthetic synthetic.h5 --matrix scores.h5",
+    "score-embeddings": "--metric deepssim --real real_embeddings.h5 --synthetic synthetic_embeddings.h5 --matrix scores.h5",
+    "score-pairs": "--metric ssim --pairs pairs.csv --real real.h5 --synthetic synthetic.h5 --scores scored.csv",
+    "gather-matrix": "--metric ssim --shards scores_000.h5 scores_001.h5 --matrix scores.h5",
+    "evaluate": "--metric ssim --matrix scores.h5 --test test.csv --train-used train_used.csv --images images.csv "
+    "--evaluation ssim.json",
+    "export": "results/vae/autoencoder.safetensors autoencoder.pth",
+    "embed-captions": "--dataset-csv data/dataset.csv --model models/biomedclip --output-dir data/text",
+    "train": "--exp_name first --dataset_images_dir data/images --dataset_csv data/dataset.csv",
+    "compute-matrix": "--metric_name deepssim --model_path models/best_model.safetensors --dataset_images_dir data/images",
+    "compute-ssim": "--dataset_images_dir data/images --output_matrix_path data/matrices/ssim.npz",
+    "compute-fsim": "--dataset_images_dir data/images --output_matrix_path data/matrices/fsim.npz --variant simplified",
+    "eval": "--metric_name deepssim --matrix_path data/matrices/deepssim.npz --testset_csv data/test_set.csv",
+    "eval-ssim": "--dataset_images_dir data/images --testset_csv data/test_set.csv",
+    "plot-reports": "--matrix_path data/matrices/deepssim.npz --output_path deepssim.png --exp_title DeepSSIM --low_threshold 0.60 "
+    "--upper_threshold 0.85",
+    "ldm-train-vae": "--dataset_csv data_brain/dataset.csv --output_dir vae",
+    "ldm-train-diff": "--dataset_csv data_brain/dataset.csv --output_dir ldm --aekl_ckpt vae/models/autoencoder.pth "
+    "--conditioning none --duplication high",
+    "ldm-generate": "--dataset_csv data_brain/dataset.csv --output_path images --aekl_ckpt vae/models/autoencoder.pth "
+    "--diff_ckpt ldm/models/unet.pth --conditioning none",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,73 +92,105 @@ def _quiet_pipe() -> Iterator[None]:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    """Parse the command line, on which a command may have the name of a script of the reference."""
+    """Parse the command line; commands may have the names of the reference's scripts, options underscores for dashes."""
     parser = _parser()
     (commands,) = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     if words and not words[0].startswith("-") and words[0] not in commands:
         name = command_of(words[0])
         if name not in commands:
-            near = "".join(f"; did you mean {found!r}" for found in difflib.get_close_matches(name, commands, n=1))
-            parser.error(f"there is no command {words[0]!r}{near}; `deepssim --help` lists all")
+            near = "".join(f"did you mean {found!r}? " for found in difflib.get_close_matches(name, commands, n=1))
+            parser.error(f"there is no command {words[0]!r}; {near}`deepssim --help` lists all")
         words = [name, *words[1:]]
-    return parser.parse_args(words)
+    return parser.parse_args([_with_dashes(word) for word in words])
+
+
+def _with_dashes(word: str) -> str:
+    """Return an option with dashes for underscores, its value as it is; any other word unchanged."""
+    name, equals, value = word.partition("=")
+    return f"{name.replace('_', '-')}{equals}{value}" if _OPTION.fullmatch(name) else word
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deepssim",
-        description="Find out whether a generative model of medical images has memorized patients. "
-        "`snakemake --cores 8 --resources gpu=1` runs the whole workflow; these commands work without it.",
+        usage="deepssim [--help] [--version] COMMAND ...",
+        description="Find out whether a generative model of medical images has memorized patients. `deepssim COMMAND --help`\n"
+        "explains a command. The whole workflow is run by `snakemake --cores 8 --resources gpu=1`.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.add_argument(
+        "--version", action="version", version=f"deepssim {version('deepssim')}", help="print the version"
+    )
+    commands = parser.add_subparsers(prog="deepssim", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
     add_audit_command(commands)
-    show = commands.add_parser("show", help="print the paths of a run's results and its main numbers")
-    show.add_argument("results", nargs="?", default="results", metavar="DIR", help="results folder (default: results)")
-    show.set_defaults(call=_show)
-    verify = commands.add_parser("verify", help="compare the checksums of results with their provenance records")
-    verify.add_argument(
-        "results", nargs="?", default="results", metavar="DIR", help="results folder (default: results)"
-    )
-    verify.set_defaults(call=_verify)
-    check = commands.add_parser(
-        "check-config",
-        help="check everything that would stop a run with a config file",
-        description="Check everything that would stop a run with a config file: settings, paths, tables, weights, packages. "
-        "Lists the files of the data set and decodes the first one.",
-    )
-    check.add_argument("config", metavar="FILE", help="YAML file")
-    check.add_argument("--directory", "-d", metavar="DIR", help="as of snakemake: paths in the file are relative to it")
-    check.set_defaults(call=_check)
-    schema = commands.add_parser("schema", help="print the JSON schema of config files, as YAML")
-    schema.set_defaults(call=_schema)
+    _add_results_commands(commands)
+    _add_settings_commands(commands)
     _add_weights_commands(commands)
     add_stage_commands(commands)
     add_reference_commands(commands)
     add_score_commands(commands)
+    for name, command in commands.choices.items():
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.description = textwrap.fill(str(command.description or command.format_usage()), 100)
+        command.epilog = f"example:\n  deepssim {name} {EXAMPLES[name]}"
+    parser.epilog = _listed(commands)
     return parser
 
 
+def _listed(commands: Any) -> str:
+    """Return the commands with their purpose, by group."""
+    purpose = {action.dest: action.help for action in commands._choices_actions}
+    width = max(map(len, purpose)) + 2
+    lines = []
+    for group, names in GROUPS.items():
+        lines += [f"{group}:", *(f"  {name:<{width}}{purpose[name]}" for name in names), ""]
+    return "\n".join(lines)
+
+
+def _add_results_commands(commands: Any) -> None:
+    show = _add(commands, "show", "print the main results of a run or of an audit, and where they are", _show)
+    verify = _add(commands, "verify", "compare the checksums of results with their provenance records", _verify)
+    for command in (show, verify):
+        command.add_argument(
+            "results", nargs="?", default="results", metavar="DIR", help="results folder (default: results)"
+        )
+
+
+def _add_settings_commands(commands: Any) -> None:
+    check = _add(
+        commands, "check-config", "check everything that would stop a run with a config file", _check,
+        "Check everything that would stop a run with a config file: settings, paths, tables, weights, packages. Lists the files of "
+        "the data set and decodes the first one.",
+    )  # fmt: skip
+    check.add_argument("config", metavar="FILE", help="YAML file")
+    check.add_argument("--directory", "-d", metavar="DIR", help="as of snakemake: paths in the file are relative to it")
+    _add(commands, "schema", "print the JSON schema of config files, as YAML", _schema)
+
+
+def _add(
+    commands: Any, name: str, purpose: str, call: Callable[[argparse.Namespace], None], description: str = ""
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=purpose, description=description or f"{purpose[0].upper()}{purpose[1:]}.")
+    command.set_defaults(call=call)
+    return command
+
+
 def _add_weights_commands(commands: argparse._SubParsersAction) -> None:
-    export = commands.add_parser("export", help="write weights as a state dict that monai-generative loads")
+    export = _add(commands, "export", "write weights as a state dict that monai-generative loads", _export)
     export.add_argument("weights", metavar="FILE", help="autoencoder.safetensors or unet.safetensors")
     export.add_argument("output", metavar="PTH", help="file to write")
-    export.set_defaults(call=_export)
-    captions = commands.add_parser("embed-captions", help="embed a column of captions for ldm.conditioning text")
+    captions = _add(commands, "embed-captions", "embed a column of captions for ldm.conditioning text", _embed_captions)
+    captions.add_argument("--dataset-csv", required=True, metavar="CSV", help="table with image_uid and the captions")
     captions.add_argument(
-        "--dataset-csv", "--dataset_csv", required=True, metavar="CSV", help="table with image_uid and the captions"
-    )
-    captions.add_argument(
-        "--caption-column", "--caption_column", default="caption", metavar="NAME", help="default: %(default)s"
+        "--caption-column", default="caption", metavar="NAME", help="column of the captions (default: %(default)s)"
     )
     captions.add_argument("--model", required=True, help="text model of transformers: a folder, or a name on the hub")
     captions.add_argument(
         "--output-dir",
-        "--output_dir",
         required=True,
         metavar="DIR",
         help="folder for the embeddings and the table that names them",
     )
-    captions.set_defaults(call=_embed_captions)
 
 
 def _show(options: argparse.Namespace) -> None:

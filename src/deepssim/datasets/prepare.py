@@ -4,6 +4,7 @@ Not here: where images come from (sources.py), how subjects are split (splits.py
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -17,7 +18,8 @@ from deepssim.datasets.splits import require_subjects, split_by_subject
 from deepssim.datasets.tables import IMAGE_COLUMNS, Role, Split
 from deepssim.errors import DataError
 from deepssim.images.files import read_each
-from deepssim.images.keys import real_key, require_unique
+from deepssim.images.folders import TreeSide
+from deepssim.images.keys import SYNTHETIC_NAME, real_key, require_unique, synthetic_key
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import fit, oriented, quantise
 
@@ -58,17 +60,50 @@ def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> t
         raise DataError(
             f"{place}: none of {len(sources)} files has an image with enough foreground; lower dataset.volumes.min_foreground"
         )
-    keys = [str(row["key"]) for row in rows]
-    require_unique(keys, place)
-    _require_contrast(images, keys, place)  # padding would hide it later
-    pack = ImagePack(_standardise(images, keys, options, place), keys)
-    _require_contrast(pack.images, keys, place)  # a difference can be lost in rounding
+    pack = _pack(images, [str(row["key"]) for row in rows], options, place)
+    keys = pack.keys
     if options.kind is not DatasetKind.VIRTUAL_PATIENTS and len(set(keys)) == len({row["subject"] for row in rows}):
         logger.warning(
             "every image counts as a subject of its own; if patients have several images, name them by a column "
             "'subject' or dataset.subject_pattern, or the same patient can be on both sides of a split"
         )
     return pd.DataFrame(rows), pack
+
+
+def pack_folder(options: DatasetConfig, *, side: TreeSide, threads: int = 1) -> tuple[pd.DataFrame, ImagePack]:
+    """Read the images of a folder, which no split divides, and bring them to one size.
+
+    Args:
+        options: section `dataset`, of kind folder, volumes or table.
+        side: real or synthetic. Keys of synthetic images name the record and the number of the image as in a tree
+            `<uid>/gen-<i>.png`, or in files `<uid>_gen-<i>.png`; any other file is image 0 of a record with its name.
+        threads: images decoded at a time.
+
+    Returns:
+        Table with `key`, `path`, `role` and `subject`, and the pack, both in the same order.
+
+    Raises:
+        DataError: as for `prepare_dataset`, splits aside.
+    """
+    sources = find_sources(options, 0, threads, side=side)
+    place = str(options.path)
+    found = read_each(sources, lambda source: source.read(), threads=threads, place=place)
+    role = Role.REAL if side is TreeSide.REAL else Role.SYNTHETIC
+    rows, images = [], []
+    for source, content in zip(sources, found, strict=True):
+        for item in content.records:
+            key = real_key(item.image_uid) if role is Role.REAL else synthetic_key(*_record_and_number(item.image_uid))
+            rows.append((key, source.path, role.value, source.subject))
+            images.append(oriented(item.pixels, options.orientation))
+    if not images:
+        raise DataError(f"{place}: none of {len(sources)} files has an image with enough foreground")
+    table = pd.DataFrame(rows, columns=["key", "path", "role", "subject"])
+    return table, _pack(images, table["key"].tolist(), options, place)
+
+
+def _record_and_number(uid: str) -> tuple[str, int]:
+    found = re.fullmatch("(.+)_" + SYNTHETIC_NAME.format(index=r"(\d+)"), uid)
+    return (found[1], int(found[2])) if found else (uid, 0)
 
 
 def splits_of(options: DatasetConfig, sources: Sequence[Source], seed: int, place: str) -> list[Split]:
@@ -92,6 +127,15 @@ def splits_of(options: DatasetConfig, sources: Sequence[Source], seed: int, plac
     return split_by_subject(
         subjects, valid_fraction=options.valid_fraction, holdout_fraction=options.holdout_fraction, seed=seed
     )
+
+
+def _pack(images: Sequence[np.ndarray], keys: list[str], options: DatasetConfig, place: str) -> ImagePack:
+    """Bring images to one size and bit depth."""
+    require_unique(keys, place)
+    _require_contrast(images, keys, place)  # padding would hide it later
+    pack = ImagePack(_standardise(images, keys, options, place), keys)
+    _require_contrast(pack.images, keys, place)  # a difference can be lost in rounding
+    return pack
 
 
 def _standardise(images: Sequence[np.ndarray], keys: Sequence[str], options: DatasetConfig, place: str) -> np.ndarray:

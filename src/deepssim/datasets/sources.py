@@ -59,13 +59,16 @@ class Source:
     split: Split | None = None
 
 
-def find_sources(options: DatasetConfig, seed: int, threads: int = 1) -> list[Source]:
+def find_sources(
+    options: DatasetConfig, seed: int, threads: int = 1, *, side: TreeSide = TreeSide.REAL
+) -> list[Source]:
     """Return the sources of a dataset in a fixed order.
 
     Args:
         options: section `dataset`.
         seed: the config's seed, for virtual patients.
         threads: files read at a time to find their subjects.
+        side: of a folder that is a reference tree, the images to use.
 
     Raises:
         DataError: if there are none, or a table or file is not usable.
@@ -75,7 +78,7 @@ def find_sources(options: DatasetConfig, seed: int, threads: int = 1) -> list[So
         return _virtual_patients(options, seed)
     if options.kind is DatasetKind.TABLE:
         return _table(options, threads)
-    return _folder(options, threads)
+    return _folder(options, threads, side)
 
 
 def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
@@ -119,13 +122,13 @@ def _virtual_patients(options: DatasetConfig, seed: int) -> list[Source]:
     ]
 
 
-def _folder(options: DatasetConfig, threads: int) -> list[Source]:
+def _folder(options: DatasetConfig, threads: int, side: TreeSide) -> list[Source]:
     """Return the image files of a folder; those that hold volumes if the kind is `volumes`."""
     root = Path(str(options.path))
     files = list_files(
         root,
         patterns=options.file_patterns,
-        side=TreeSide.REAL,
+        side=side,
         formats=[known for known in FORMATS if known.volume] if options.kind is DatasetKind.VOLUMES else FORMATS,
         advice="check dataset.path and dataset.file_patterns",
     )

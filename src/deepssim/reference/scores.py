@@ -61,14 +61,11 @@ def compute_matrix(
         model_path: weights of its encoder.
         dataset_images_dir: image tree.
         embeddings_dir: folder for `<metric>/<key>.npz`.
-        matrices_dir: folder for `<metric>.npz`.
-        indices_dir: folder for `real.npz` and `synth.npz`.
+        matrices_dir, indices_dir: folders for `<metric>.npz`, and for `real.npz` and `synth.npz`.
         augment: misalign every image first.
         batch_size: images at a time.
-        evaluation_mode: use published weights of Dar with the statistics of their training. Otherwise, as in the reference, batch
-            normalisation takes those of each batch: `batch_size` images in the order of their sorted keys, real and synthetic
-            ones together, the last batch as it is left. The published threshold belongs to that, up to the order of files,
-            which in the reference is that of the file system.
+        evaluation_mode: use published weights of Dar with the statistics of their training; otherwise batch normalisation takes
+            those of each batch of all images in the order of their keys, as in the reference, where files come in any order.
         use_gpu: use a GPU if there is one.
         trust: SHA-256 of files that may be loaded though they can run code.
         seed, threads, max_memory_gb: of the misalignment; processor threads; memory limit of the scores.

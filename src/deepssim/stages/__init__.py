@@ -37,6 +37,7 @@ MODULES = {
     "plot_copies": "plots",
     "report": "report",
     "audit": "audit",
+    "pack": "packs",
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepssim.config.choices import MetricName
+from deepssim.metrics import METRICS, InputKind
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.runtime.threads import available_threads, set_threads
 from deepssim.stages import run_stage
@@ -29,6 +30,9 @@ class StageCommand:
         several: inputs that take more than one file.
         flags: switches, with their help texts.
         sharded: whether the stage can process one shard of the synthetic images, given by an option.
+        metrics: those that the stage takes; none if it does not depend on a metric.
+        choices: further required arguments, with their choices and help texts.
+        size: setting of two numbers that has an option of its own.
     """
 
     help: str
@@ -39,6 +43,9 @@ class StageCommand:
     several: tuple[str, ...] = ()
     flags: dict[str, str] = field(default_factory=dict)
     sharded: bool = False
+    metrics: tuple[MetricName, ...] = tuple(MetricName)
+    choices: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    size: str | None = None
 
 
 _PACKS = {"real": "image pack of the real images", "synthetic": "image pack of synthetic images"}
@@ -50,20 +57,36 @@ _OF_MATRIX = {
 }
 _MATRIX = {"matrix": "score matrix to write (HDF5)"}
 
+_OF_EMBEDDINGS = tuple(name for name, metric in METRICS.items() if metric.input_kind is InputKind.EMBEDDINGS)
+_OF_PIXELS = tuple(name for name, metric in METRICS.items() if metric.input_kind is InputKind.PIXELS)
+
 COMMANDS = {
+    "pack": StageCommand(
+        help="decode the images of a folder into one file, for the other stages",
+        inputs={"folder": "folder of images, or CSV with image_uid and image_path"},
+        outputs={
+            "pack": "image pack to write (HDF5)",
+            "images": "table to write (CSV): key, path, role and subject of each image",
+        },
+        settings=("dataset",), metrics=(), size="dataset.image_size",
+        choices={"role": (("real", "synthetic"), "whether the images are real or synthetic")},
+    ),
     "embed": StageCommand(
         help="embed all images of a pack",
         inputs={"pack": "image pack", "weights": "encoder file"},
         outputs={"embeddings": "embeddings to write (HDF5)"},
         settings=("device", "evaluation.embedding_batch_size", "evaluation.embedding_precision", "published"),
+        metrics=_OF_EMBEDDINGS,
     ),
     "score-images": StageCommand(
         help="score real against synthetic images with a metric that compares pixels",
         inputs=_PACKS, optional=_OF_MATRIX, outputs=_MATRIX, settings=_SCORING, several=("pairs",), sharded=True,
+        metrics=_OF_PIXELS,
     ),
     "score-embeddings": StageCommand(
         help="score real against synthetic embeddings",
         inputs=_EMBEDDINGS, optional=_OF_MATRIX, outputs=_MATRIX, settings=_SCORING, several=("pairs",), sharded=True,
+        metrics=_OF_EMBEDDINGS,
     ),
     "score-pairs": StageCommand(
         help="score a list of pairs without computing the matrix",
@@ -99,9 +122,11 @@ def add_stage_commands(commands: Any) -> None:
     """Add the subcommands to a parser."""
     for name, record in COMMANDS.items():
         command = commands.add_parser(name, help=record.help, description=f"{record.help[0].upper()}{record.help[1:]}.")
-        command.add_argument(
-            "--metric", choices=[metric.value for metric in MetricName], required=True, help="name of the metric"
-        )
+        if record.metrics:
+            metrics = [metric.value for metric in record.metrics]
+            command.add_argument("--metric", choices=metrics, required=True, help="name of the metric")
+        for option, (values, text) in record.choices.items():
+            command.add_argument(f"--{option}", choices=values, required=True, help=text)
         for option, text in record.inputs.items():
             _add_file(command, option, text, required=True, several=option in record.several)
         for option, text in record.optional.items():
@@ -110,6 +135,10 @@ def add_stage_commands(commands: Any) -> None:
             _add_file(command, option, text, required=True, several=False)
         for option, text in record.flags.items():
             command.add_argument(f"--{option}", action="store_true", help=text)
+        if record.size:
+            command.add_argument(
+                "--image-size", nargs=2, type=int, metavar=("H", "W"), help="height and width (default: of the config)"
+            )
         if record.sharded:
             text = "number of the shard of synthetic images, of the config's `shards` shards (default: 0)"
             command.add_argument("--shard", type=int, default=0, help=text)
@@ -141,10 +170,15 @@ def _run(options: argparse.Namespace) -> None:
     plain["published"]["trust"] += [
         value for value in getattr(options, "trust", []) if value not in plain["published"]["trust"]
     ]
+    if record.size and options.image_size:
+        section, _, key = record.size.partition(".")
+        plain[section][key] = options.image_size
     declared = {name: _setting(plain, name) for name in record.settings}
     values = typed_settings(declared) | {"threads": options.threads, "config_hash": fingerprint(plain)}
     values |= {name: getattr(options, name) for name in (*record.flags, *(["shard"] if record.sharded else []))}
-    values["metric"] = MetricName(options.metric)
+    values |= {name: getattr(options, name) for name in record.choices}
+    if record.metrics:
+        values["metric"] = MetricName(options.metric)
     inputs = {name: getattr(options, name) for name in (*record.inputs, *record.optional)}
     final = {name: Path(getattr(options, name)) for name in record.outputs}
     with atomic_outputs(final) as outputs:
