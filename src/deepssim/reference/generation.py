@@ -50,7 +50,7 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
         The settings; `dataset.orientation` is transposed, as in the reference, unless the config file or `changes` say otherwise.
     """
     base = load_config(config) if config else Config(vae=PAPER_VAE, ldm=PAPER_LDM)
-    dataset = base.dataset if config else DatasetConfig(image_size=None)
+    dataset = base.dataset if config else DatasetConfig(kind=DatasetKind.TABLE, path=dataset_csv, image_size=None)
     chosen = changes.get("dataset", {}).get("orientation")
     if chosen is None:  # the reference's, unless the file says otherwise
         chosen = dataset.orientation if "orientation" in dataset.model_fields_set else Orientation.TRANSPOSED
