@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from monai.transforms import Compose, EnsureChannelFirst, LoadImage, ScaleIntensity
 from safetensors.torch import save_file
 from scipy.ndimage import rotate
 from scipy.spatial.distance import cdist
@@ -94,6 +95,13 @@ def test_sscd_as_torchscript(tmp_path, tree):
     check(matrix_of(tmp_path, root, "chen", tmp_path / "sscd.pt", *trust), images, expected)
 
 
+def dar_input(root, keys):
+    """Read images as the reference's pipeline for Dar does; MONAI's loader gives them as [width, height]."""
+    pipeline = Compose([LoadImage(), EnsureChannelFirst(), ScaleIntensity()])
+    paths = [root / record / f"{name}.png" for record, name in (key.split("___") for key in keys)]
+    return torch.stack([pipeline(path).as_tensor() for path in paths])
+
+
 @pytest.mark.parametrize("pickled", [True, False])
 def test_dar_as_state_dict(tmp_path, tree, pickled):
     root, images = tree
@@ -104,28 +112,13 @@ def test_dar_as_state_dict(tmp_path, tree, pickled):
     else:
         path = tmp_path / "dar.safetensors"  # which needs no trust
         save_file(weights, path)
-    expected = given.resnet(weights, dar_input(images)).numpy()
+    expected = given.resnet(weights, dar_input(root, images)).numpy()
     trust = ["--trust", file_checksum(path)] if pickled else []
     matrix, real, synth, embeddings = matrix_of(tmp_path, root, "dar", path, "--evaluation_mode", *trust)
     for key, row in zip(images, expected, strict=True):
         np.testing.assert_allclose(embeddings[key], row, atol=2e-4)
     correlations = np.corrcoef([embeddings[key] for key in [*real, *synth]])[: len(real), len(real) :]
     np.testing.assert_allclose(matrix, correlations, atol=1e-3)
-
-
-def dar_input(images):
-    """Scale each image by its own minimum and maximum and transpose it, as MONAI's loader does."""
-    values = grey(images).transpose(2, 3)
-    low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
-    return (values - low) / (high - low)
-
-
-def loaded_by_monai(root, key):
-    """Read an image as the reference's pipeline for Dar does."""
-    from monai.transforms import Compose, EnsureChannelFirst, LoadImage, ScaleIntensity
-
-    record, name = key.split("___")
-    return Compose([LoadImage(), EnsureChannelFirst(), ScaleIntensity()])(root / record / f"{name}.png").as_tensor()
 
 
 @pytest.mark.parametrize("batch_size", [4, 5, 32])
@@ -135,7 +128,7 @@ def test_dar_as_the_reference_uses_it(tmp_path, tree, batch_size):
     weights = given.filled(given.resnet_entries(width=4, features=16))
     save_file(weights, tmp_path / "dar.safetensors")
     ordered = sorted(images)
-    batches = torch.stack([loaded_by_monai(root, key) for key in ordered]).split(batch_size)
+    batches = dar_input(root, ordered).split(batch_size)
     expected = torch.cat([given.resnet(weights, batch, training=True) for batch in batches]).numpy()
     rows = dict(zip(ordered, expected, strict=True))
     matrix, real, synth, embeddings = matrix_of(

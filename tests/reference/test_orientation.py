@@ -77,7 +77,7 @@ def generate(tree, table, vae, unet, config, *options):
 
 
 @pytest.mark.parametrize("size", [(32, 24), (24, 24)])
-def test_a_copy_lies_as_the_image_that_was_copied(tmp_path, published, small, random, size):
+def test_a_copy_lies_as_the_image_that_was_copied(tmp_path, published, small, random, size, capsys):
     """The reference trained on files that its loader transposed; its generator copies the first of these exactly."""
     as_trained = remembered(*size)
     others = [random.integers(0, 256, size[::-1], dtype=np.uint8) for _ in range(3)]
@@ -90,6 +90,14 @@ def test_a_copy_lies_as_the_image_that_was_copied(tmp_path, published, small, ra
         training, copy = generate(tmp_path / "upright", table, *published, small, "--orientation", "upright")
         np.testing.assert_array_equal(copy, training.T)  # as it was read before: no copy would be found
         assert not np.array_equal(copy, training)
+    again = ["ldm-generate", "--dataset_csv", table, "--aekl_ckpt", published[0], "--diff_ckpt", published[1],
+             "--output_path", str(tmp_path / "tree"), "--n_gen_per_record", "1", "--config", small]  # fmt: skip
+    main(again)  # all images are there
+    fails(
+        [*again, "--orientation", "upright"],
+        "tree: 4 of 4 real images are not those of the table, or were written",
+        capsys,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +168,11 @@ def test_shapes_of_the_other_orientation_are_explained(brain, tmp_path, capsys):
                "--vae_space_shape", "3x28x34", "--aekl_ckpt"]  # fmt: skip
     problem = "--vae_space_shape is 3x28x34, which upright images have, but transposed ones, as used here, 3x34x28; "
     fails([*command, str(plain)], f"{problem}give --orientation upright", capsys)
-    fails([*command, str(recorded)], f"{problem}{recorded} records that it was trained on those", capsys)
+    fails(
+        [*command, str(recorded)],
+        f"{problem}{recorded} records that it was trained on transposed images, leave --vae_space_shape out",
+        capsys,
+    )
     command[command.index("3x28x34")] = "3x34x28"
     problem = "--vae_space_shape is 3x34x28, which transposed images have, but upright ones, as used here, 3x28x34; "
     fails([*command, str(plain), "--orientation", "upright"], f"{problem}give --orientation transposed", capsys)
@@ -188,6 +200,7 @@ def test_the_orientation_is_that_of_the_autoencoder(tmp_path, published, small, 
     train = ["ldm-train-diff", "--dataset_csv", table, "--output_dir", str(tmp_path / "y"), "--config", small]
     mixed = ["--aekl_ckpt", published[0], "--diff_ckpt", str(tmp_path / "unet.safetensors")]
     fails([*train, *mixed], "was trained on latents of upright images", capsys)
+    fails([*train, *mixed], f"or give --orientation, since {published[0]} does not record one", capsys)
 
 
 def test_sizes_change_places_with_the_orientation(tmp_path):

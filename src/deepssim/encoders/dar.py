@@ -7,6 +7,7 @@ Not here: its training (dar_training.py), the score between embeddings (similari
 Source: arXiv:2402.01054.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from deepssim.images.packs import ImagePack
 from deepssim.runtime.provenance import file_checksum
 from deepssim.runtime.weights import load_weights, read_metadata, read_state_dict, save_weights
 from deepssim.similarity.embeddings import Embeddings
+
+logger = logging.getLogger(__name__)
 
 NAME = MetricName.DAR.value
 
@@ -168,6 +171,8 @@ def embed(
     """
     network, checksum = load_encoder(weights, trust)
     own = _is_own(weights)
+    if batch_statistics and not own:
+        logger.info("dar: normalised by the statistics of each batch of %d images, as in the reference", batch_size)
     return embed_with(
         network if own else PublishedDar(network), pack, MetricName.DAR, checksum, device=device, batch_size=batch_size,
         precision=precision, batch_statistics=batch_statistics and not own,

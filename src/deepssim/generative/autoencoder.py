@@ -101,11 +101,14 @@ def require_same_orientation(
     Raises:
         DataError: if they were not.
     """
-    of_autoencoder, of_unet = (recorded_orientation(path) or otherwise for path in (autoencoder, unet))
+    recorded = [recorded_orientation(path) for path in (autoencoder, unet)]
+    of_autoencoder, of_unet = (found or otherwise for found in recorded)
     if None not in (of_autoencoder, of_unet) and of_autoencoder is not of_unet:
+        unknown = next((path for path, found in zip((autoencoder, unet), recorded, strict=True) if found is None), None)
         raise DataError(
             f"{unet}: was trained on latents of {of_unet} images, but {autoencoder} on {of_autoencoder} images; use the "
             "autoencoder that the diffusion model was trained with"
+            + (f", or give --orientation, since {unknown} does not record one" if unknown else "")
         )
 
 

@@ -18,16 +18,16 @@ from deepssim.config.paper import PAPER_LDM, PAPER_VAE
 from deepssim.config.settings import Config, load_config, parse_config
 from deepssim.errors import ConfigError
 from deepssim.generative import sampling
-from deepssim.generative.autoencoder import load_autoencoder, require_same_orientation, save_autoencoder
+from deepssim.generative.autoencoder import load_autoencoder, save_autoencoder
 from deepssim.generative.checkpoints import load_any_autoencoder, load_any_unet, to_generative
 from deepssim.generative.diffusion import condition_features, load_unet, size_divisor, trained_scale
 from deepssim.generative.latents import Latents, padding, read_latents
 from deepssim.images.keys import split_key, synthetic_key
 from deepssim.images.packs import read_pack
 from deepssim.images.tree import image_path, write_tree
+from deepssim.reference.orientation import following, other_orientation, require_same_images, turned
 from deepssim.runtime.devices import resolve_device
 from deepssim.runtime.outputs import atomic_outputs
-from deepssim.runtime.weights import recorded_orientation
 from deepssim.stages.dataset import prepare_dataset
 from deepssim.stages.latents import encode_latents
 from deepssim.stages.ldm import train_ldm
@@ -54,7 +54,7 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
     chosen = changes.get("dataset", {}).get("orientation")
     if chosen is None:  # the reference's, unless the file says otherwise
         chosen = dataset.orientation if "orientation" in dataset.model_fields_set else Orientation.TRANSPOSED
-    dataset = _turned(dataset, Orientation(chosen))
+    dataset = turned(dataset, Orientation(chosen))
     dataset = dataset.with_changes(kind=DatasetKind.TABLE, path=dataset_csv, valid_fraction=0.0, holdout_fraction=0.0)
     settings = as_settings(base.with_changes(dataset=dataset))
     for section, values in changes.items():
@@ -99,7 +99,7 @@ def ldm_train_diff(
     config: Config,
     threads: int = 1,
 ) -> None:
-    """Train the diffusion model, on images of the orientation that the autoencoder was trained on (`_following`).
+    """Train the diffusion model, on images of the orientation that the autoencoder was trained on (`orientation.following`).
 
     Args:
         dataset_csv: as for `ldm_train_vae`, with the columns that the conditioning needs.
@@ -113,7 +113,7 @@ def ldm_train_diff(
     Raises:
         DataError: if the two checkpoints were trained on images of different orientations.
     """
-    place, config = Path(output_dir), _following(config, aekl_ckpt, diff_ckpt)
+    place, config = Path(output_dir), following(config, aekl_ckpt, diff_ckpt)
     images, pack = _dataset(place, config, threads)
     autoencoder, latents = _latents(place, images, pack, aekl_ckpt, config, latent_shape, vae_space_shape)
     outputs = {
@@ -147,7 +147,7 @@ def ldm_generate(
     """Generate images for every record of the table: `<image_uid>/training.png` and `<image_uid>/gen-<i>.png`.
 
     Records that have all their images are skipped, so an interrupted run continues where it stopped. All images have the
-    orientation that the autoencoder was trained on (`_following`): with the reference's checkpoints they are transposed,
+    orientation that the autoencoder was trained on (`orientation.following`): with the reference's checkpoints they are transposed,
     `training.png` too, as the reference writes them.
 
     Args:
@@ -156,9 +156,9 @@ def ldm_generate(
         diff_ckpt: diffusion model.
 
     Raises:
-        DataError: if the two checkpoints were trained on images of different orientations.
+        DataError: if the two checkpoints were trained on images of different orientations, or the tree holds other real images.
     """
-    place, config = Path(output_path), _following(config, aekl_ckpt, diff_ckpt)
+    place, config = Path(output_path), following(config, aekl_ckpt, diff_ckpt)
     working = place / ".deepssim"  # no record can have this name
     images, pack = _dataset(working, config, threads)
     autoencoder, latents_file = _latents(working, images, pack, aekl_ckpt, config, latent_shape, vae_space_shape)
@@ -173,6 +173,7 @@ def ldm_generate(
     wanted = [record for record in records if not last[record].exists()]
     if len(wanted) < len(records):
         logger.info("%d of %d records already have all their images", len(records) - len(wanted), len(records))
+        require_same_images(place, real, sorted(set(records) - set(wanted)))
     decoder = load_autoencoder(autoencoder)
     for start in tqdm(range(0, len(wanted), _RECORDS_AT_A_TIME), desc="records", unit="part", disable=None):
         part = wanted[start : start + _RECORDS_AT_A_TIME]
@@ -188,30 +189,6 @@ def ldm_generate(
             bit_depth=config.dataset.bit_depth,
         )
         write_tree(place, real, generated)
-
-
-def _following(config: Config, autoencoder: str, unet: str | None) -> Config:
-    """Return settings whose orientation is that of an autoencoder; a file that records none has that of the settings.
-
-    The reference's own checkpoints record none; they were trained on transposed images, the default of these commands.
-
-    Raises:
-        DataError: if the diffusion model was trained on images of the other orientation.
-    """
-    assumed = config.dataset.orientation
-    if unet is not None:
-        require_same_orientation(autoencoder, unet, otherwise=assumed)
-    orientation = recorded_orientation(autoencoder) or assumed
-    logger.info("%s: %s images", autoencoder, orientation.value)
-    return config.with_changes(dataset=_turned(config.dataset, orientation))
-
-
-def _turned(dataset: DatasetConfig, orientation: Orientation) -> DatasetConfig:
-    """Return settings for images of an orientation: height and width change places with rows and columns."""
-    if dataset.orientation is orientation:
-        return dataset
-    size = None if dataset.image_size is None else dataset.image_size[::-1]
-    return dataset.with_changes(orientation=orientation, image_size=size)
 
 
 def _hardware(config: Config) -> dict[str, Any]:
@@ -271,16 +248,7 @@ def _check_shapes(
             continue
         channels, height, width = found[name]
         if given == f"{channels}x{width}x{height}":
-            raise ConfigError(_other_orientation(name, given, text, checkpoint, config.dataset.orientation))
+            raise ConfigError(other_orientation(name, given, text, checkpoint, config.dataset.orientation))
         raise ConfigError(
             f"--{name} is {given}, but these images and networks give {text}; leave the option out; it is computed"
         )
-
-
-def _other_orientation(name: str, given: str, text: str, checkpoint: str, orientation: Orientation) -> str:
-    """Return the message about a shape that images of the other orientation have."""
-    other = Orientation.UPRIGHT if orientation is Orientation.TRANSPOSED else Orientation.TRANSPOSED
-    problem = f"--{name} is {given}, which {other} images have, but {orientation} ones, as used here, {text}"
-    if recorded_orientation(checkpoint) is None:
-        return f"{problem}; give --orientation {other} if the networks were trained on such images"
-    return f"{problem}; {checkpoint} records that it was trained on those, so that --orientation does not apply"

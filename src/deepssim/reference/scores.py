@@ -63,9 +63,8 @@ def compute_matrix(
         embeddings_dir: folder for `<metric>/<key>.npz`.
         matrices_dir, indices_dir: folders for `<metric>.npz`, and for `real.npz` and `synth.npz`.
         augment: misalign every image first.
-        batch_size: images at a time.
-        evaluation_mode: use published weights of Dar with the statistics of their training; otherwise batch normalisation takes
-            those of each batch of all images in the order of their keys, as in the reference, where files come in any order.
+        batch_size: images at a time, real and synthetic ones in the order of sorted keys.
+        evaluation_mode: do not use published weights of Dar as the reference does, batch by batch (`encoders.dar.embed`).
         use_gpu: use a GPU if there is one.
         trust: SHA-256 of files that may be loaded though they can run code.
         seed, threads, max_memory_gb: of the misalignment; processor threads; memory limit of the scores.
@@ -83,9 +82,8 @@ def compute_matrix(
     embed: Any = METRICS[name].embed
     options = {"batch_statistics": not evaluation_mode} if name is MetricName.DAR else {}
     embeddings = embed(model_path, pack, device, batch_size, Precision.FLOAT32, trust, **options)
-    place = pack.index
     sides = [
-        dataclasses.replace(embeddings, values=embeddings.values[[place[key] for key in keys]], keys=keys)
+        dataclasses.replace(embeddings, values=embeddings.values[[pack.index[key] for key in keys]], keys=keys)
         for keys in (real, synthetic)
     ]
     scores = all_scores(METRICS[name].compare(*sides, threads, device), max_memory_gb=max_memory_gb)
