@@ -1,8 +1,12 @@
 """The commands that exist, and what every one of them has in common; those that run a stage are in stages/."""
 
 import argparse
+import os
 import re
 import shlex
+import subprocess
+import sys
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -145,6 +149,47 @@ def test_other_stages_are_no_commands(name, capsys):
         main([name])
     assert stop.value.code == 2
     assert name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("compute_matrx.py", "; did you mean 'compute-matrix'? `deepssim"),
+        ("xyz", "; `deepssim"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_the_nearest(word, near, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([word])
+    assert stop.value.code == 2
+    assert f"there is no command {word!r}{near}" in capsys.readouterr().err
+
+
+def test_choices_are_shown_as_they_are_typed():
+    for name, parser in subcommands().items():
+        for action in parser._actions:
+            assert not any(isinstance(choice, Enum) for choice in action.choices or ()), (name, action.dest)
+            assert not isinstance(action.default, Enum) or action.choices, (name, action.dest)
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["check-config", str(ROOT / "config" / "config.yaml")]])
+def test_a_reader_that_stops_ends_a_command_without_a_traceback(tmp_path, arguments):
+    """As `deepssim ... | head`, with a reader that takes nothing at all."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "deepssim.cli", *arguments],
+            cwd=tmp_path,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.close(writing)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert done.returncode == 141, done.stderr
 
 
 def test_configs_are_checked_by_hand(tmp_path, capsys):

@@ -138,7 +138,7 @@ def test_what_is_asked_later_counts_most(random):
     torch.manual_seed(0)
     module = DeepSSIMTraining(TINY.with_changes(recipe=Recipe.ALL_PAIRS), Families(shapes(8, random)))
     seen = {}
-    module._log = lambda cosines, ssim, name, weights: seen.update(ssim=ssim, weights=weights) or cosines.sum()
+    module._log = lambda cosines, ssim, name, weights, added: seen.update(ssim=ssim, weights=weights) or cosines.sum()
     module.log = lambda *args, **kwargs: None
     module.training_step((torch.arange(4),), 0)
     weights, ssim = seen["weights"], seen["ssim"]

@@ -75,3 +75,15 @@ def test_errors_are_logged_and_end_the_program(tmp_path, capsys, error, code, tr
         assert str(error) in text
         assert ("Traceback" in text) is traceback
     assert logging.getLogger("deepssim").handlers == before
+
+
+@pytest.mark.parametrize("name", ["file/below", "folder", "x" * 300])
+def test_a_path_that_cannot_be_opened_is_one_sentence(tmp_path, capsys, name):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SystemExit) as stop, log_to(None), short_errors():
+        (tmp_path / name).open("w")
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / name} cannot be written or read (" in error
+    assert len(error.splitlines()) == 1

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deepssim.errors import DataError
-from deepssim.runtime.outputs import atomic_outputs
+from deepssim.errors import ConfigError, DataError
+from deepssim.runtime.outputs import atomic_outputs, require_writable
 
 
 def test_outputs_appear_only_at_the_end(tmp_path):
@@ -55,3 +55,24 @@ def test_a_folder_replaces_the_one_before(tmp_path):
     with atomic_outputs({"tree": tmp_path / "tree"}) as outputs:
         Path(outputs["tree"], "sub").mkdir(parents=True)
     assert [path.name for path in (tmp_path / "tree").iterdir()] == ["sub"]
+
+
+def test_a_folder_in_the_place_of_a_file_is_kept(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "kept.txt").write_text("x")
+    with (
+        pytest.raises(ConfigError, match="results: is a folder; name a file to write"),
+        atomic_outputs({"x": tmp_path / "results"}) as files,
+    ):
+        Path(files["x"]).write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+    assert (tmp_path / "results" / "kept.txt").read_text() == "x"
+
+
+def test_where_nothing_can_be_written_is_found_out_first(tmp_path):
+    require_writable(tmp_path / "new" / "newer", "--out")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("x")
+    for path in ("file", "file/below"):
+        with pytest.raises(ConfigError, match=r"--out is '.*file.*', but .*file is a file; name a folder"):
+            require_writable(tmp_path / path, "--out")

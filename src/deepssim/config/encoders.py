@@ -100,8 +100,8 @@ class PublishedConfig(Section):
     dar: Text | None = Field(None, description="the ResNet of section dar: state dict (.pth or .safetensors)")
     semdedup: Text | None = Field(
         None,
-        description="Checkpoint of BiomedCLIP (open_clip), or a CLIP model of the library transformers: a folder, or "
-        "a name on the Hugging Face hub.",
+        description="Checkpoint of BiomedCLIP (open_clip), or its name on the Hugging Face hub with hf-hub: before it; or a "
+        "CLIP model of the library transformers: a folder, or a name on the hub.",
     )
     trust: Distinct[_Checksum] = Field(
         (),

@@ -4,6 +4,7 @@ Not here: the network (deepssim.py), the composition of batches (families.py), t
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from deepssim.config.choices import Device, Recipe
@@ -56,8 +58,8 @@ class DeepSSIMTraining(lightning.LightningModule):
         self.families = families
         self.network = DeepSSIM(options)
 
-    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        """Log and return the loss of one batch.
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Any]:
+        """Log and return the loss of one batch, with the metrics that `_log` describes for callbacks.
 
         Args:
             batch: real and synthetic images, float32 (N, 1, H, W), 0 to 1, and their SSIM, float32 (N,); or, with families,
@@ -68,7 +70,7 @@ class DeepSSIMTraining(lightning.LightningModule):
             real, synthetic, target = batch
             cosines, pose_loss = self._cosines(torch.cat([real, synthetic]))
             half = cosines[: len(real), len(real) :]
-            return self._log(half.diagonal(), target, TRAIN_LOSS) + pose_loss
+            return self._log(half.diagonal(), target, TRAIN_LOSS, added=pose_loss)
         drawn = self.families.draw(batch[0], self.device)
         cosines, pose_loss = self._cosines(drawn.images)
         low, high = _SLOPE
@@ -76,9 +78,9 @@ class DeepSSIMTraining(lightning.LightningModule):
         copies = ~drawn.first
         weights = torch.where(copies[:, None] & copies[None], _COPY_PAIR_WEIGHT * weights, weights)
         weights = weights.fill_diagonal_(0)
-        return self._log(cosines, drawn.ssim, TRAIN_LOSS, weights) + pose_loss
+        return self._log(cosines, drawn.ssim, TRAIN_LOSS, weights, pose_loss)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> dict[str, Any]:
         """Log and return the loss of a batch of pairs; see `training_step`."""
         real, synthetic, target = batch
         cosines, _ = self._cosines(torch.cat([real, synthetic]))
@@ -115,12 +117,17 @@ class DeepSSIMTraining(lightning.LightningModule):
         self.log("train_loss_pose", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=batch_size)
         return loss
 
-    def _log(self, predicted: Tensor, target: Tensor, name: str, weights: Tensor | None = None) -> Tensor:
+    def _log(
+        self, predicted: Tensor, target: Tensor, name: str, weights: Tensor | None = None, added: Tensor | None = None
+    ) -> dict[str, Any]:
+        """Log the errors of a batch; return its loss, to which `added` belongs, its errors and its number of rows."""
         weights = torch.ones_like(target) if weights is None else weights
-        loss = (weights * (predicted - target) ** 2).sum() / weights.sum()
-        metrics = {name: loss, f"{name}_absolute_error": (predicted - target).abs().mean()}
+        squared = (weights * (predicted - target) ** 2).sum() / weights.sum()
+        absolute = (predicted - target).abs().mean()
+        metrics = {name: squared, f"{name}_absolute_error": absolute}
         self.log_dict(metrics, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
-        return loss
+        errors = {"squared_error": squared.detach(), "absolute_error": absolute.detach(), "rows": len(target)}
+        return {"loss": squared if added is None else squared + added, **errors}
 
 
 class PairImages(Batched):
@@ -165,6 +172,7 @@ def train_deepssim(
     seed: int,
     device: Device,
     state: Path,
+    observers: Sequence[Callback] = (),
     tracking: TrackingConfig | None = None,
     processes: Processes | None = None,
 ) -> tuple[DeepSSIM, Trained]:
@@ -177,8 +185,7 @@ def train_deepssim(
         seed: the config's seed.
         device: where to train.
         state: folder of the run, see `training.driver.train`.
-        tracking: section `tracking`; TensorBoard only unless given.
-        processes: number of processes; one unless given.
+        observers, tracking, processes: see `training.driver.train`.
 
     Returns:
         The encoder in evaluation mode, on the CPU, and the outcome of its training.
@@ -211,6 +218,7 @@ def train_deepssim(
         device=device,
         state=state,
         gradient_norm=options.gradient_norm,
+        observers=observers,
         tracking=tracking,
         processes=processes,
     )

@@ -3,6 +3,7 @@
 Not here: choosing pairs (pairs.py), image tables (datasets/tables.py).
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,17 @@ PAIR_COLUMNS = ("real_key", "synth_key", "ssim", "split")
 TEST_COLUMNS = ("real_key", "synth_key", "ssim", "label")
 
 
-def read_pairs(path: str | Path) -> pd.DataFrame:
-    """Read a table of training pairs, columns `PAIR_COLUMNS`."""
-    return _require_numbers(read_csv(path, needs=PAIR_COLUMNS), path, "ssim")
+def read_pairs(path: str | Path, splits: Collection[str] | None = None) -> pd.DataFrame:
+    """Read a table of training pairs, columns `PAIR_COLUMNS`.
+
+    Args:
+        path: CSV.
+        splits: whose rows are read, with their line numbers less 2 as index; all unless given.
+    """
+    table = read_csv(path, needs=PAIR_COLUMNS)
+    if splits is not None:
+        table = table[table["split"].isin(splits)].copy()
+    return _require_numbers(table, path, "ssim")
 
 
 def read_test_set(path: str | Path) -> pd.DataFrame:

@@ -98,7 +98,10 @@ def checked_path(name: str, option: Option, value: Any) -> Any:
     if option.makes and value:
         if option.makes == "file" and Path(value).is_dir():
             raise ConfigError(f"--{name} is {value!r}, which is a folder; name a file")
-        require_writable(value if option.makes == "folder" else Path(value).parent, f"--{name}")
+        folder, what = (
+            (value, f"--{name}") if option.makes == "folder" else (Path(value).parent, f"the folder of --{name}")
+        )
+        require_writable(folder, what)
     return value
 
 

@@ -190,7 +190,7 @@ def add_score_commands(commands: Any) -> None:
     """Add the subcommands to a parser."""
     for name, record in COMMANDS.items():
         command = commands.add_parser(
-            name, help=record.help, description=f"{record.help[0].upper()}{record.help[1:]}.", epilog=DEFAULT_PATHS
+            name, help=record.help, description=f"{record.help[0].upper()}{record.help[1:]}. {DEFAULT_PATHS}"
         )
         for option, one in record.options.items():
             add_option(command, option, one)

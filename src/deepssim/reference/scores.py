@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.backend_bases import FigureCanvasBase
 
 from deepssim.config.choices import Device, FsimVariant, MetricName, Precision
 from deepssim.config.evaluation import EvaluationConfig, SimilarityConfig
@@ -33,6 +34,8 @@ from deepssim.reporting.plots import plot_labelled
 from deepssim.runtime.json_files import as_json
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.similarity.tiles import all_scores, pair_scores
+
+_PLOT_FORMATS = FigureCanvasBase.filetypes  # endings that matplotlib knows
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +60,10 @@ def compute_matrix(
     """Embed an image tree and score its real against its synthetic images.
 
     Args:
-        metric_name: metric that compares embeddings.
-        model_path: weights of its encoder.
+        metric_name, model_path: metric that compares embeddings; weights of its encoder.
         dataset_images_dir: image tree.
-        embeddings_dir: folder for `<metric>/<key>.npz`.
-        matrices_dir, indices_dir: folders for `<metric>.npz`, and for `real.npz` and `synth.npz`.
+        embeddings_dir, matrices_dir: folders for `<metric>/<key>.npz` and for `<metric>.npz`.
+        indices_dir: folder for `real.npz` and `synth.npz`.
         augment: misalign every image first.
         batch_size: images at a time, real and synthetic ones in the order of sorted keys.
         evaluation_mode: do not use published weights of Dar as the reference does, batch by batch (`encoders.dar.embed`).
@@ -70,8 +72,7 @@ def compute_matrix(
         seed, threads, max_memory_gb: of the misalignment; processor threads; memory limit of the scores.
 
     Raises:
-        ConfigError: if the memory limit is too low for images of this size.
-        DataError: if the tree lacks real or synthetic images.
+        ConfigError, DataError: if the memory limit is too low, or the tree lacks real or synthetic images.
     """
     name = MetricName(metric_name)
     require_weights(name, model_path)
@@ -246,14 +247,18 @@ def plot_reports(
         output_path: PNG, SVG or PDF to write.
         exp_title: title of the plot.
         low_threshold, upper_threshold: to draw as lines.
+
+    Raises:
+        ConfigError: if the thresholds are in the wrong order, or the ending of the path is not that of a plot.
     """
+    final = Path(output_path) if Path(output_path).suffix else Path(f"{output_path}.png")
+    if final.suffix.removeprefix(".").lower() not in _PLOT_FORMATS:
+        raise ConfigError(f"--output_path {output_path!r} ends in {final.suffix!r}; use .png, .svg or .pdf")
+    thresholds = _checked(low_threshold, upper_threshold)
     table = read_labelled(testset_csv)
     scores = _scores_of(table, None, matrix_path, real_indices_path, synth_indices_path, testset_csv)
-    final = Path(output_path) if Path(output_path).suffix else Path(f"{output_path}.png")
     with atomic_outputs({"plot": final}) as files:
-        plot_labelled(
-            files["plot"], scores, table["label"].to_numpy(), _checked(low_threshold, upper_threshold), exp_title
-        )
+        plot_labelled(files["plot"], scores, table["label"].to_numpy(), thresholds, exp_title)
 
 
 def _device(use_gpu: bool) -> Device:

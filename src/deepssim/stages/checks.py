@@ -1,5 +1,7 @@
 """What would stop a run, found before its first job.
 
+Snakemake imports this module before any job, so that functions import what they need.
+
 Not here: settings that cannot be used whatever the data (config/).
 """
 
@@ -9,16 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from deepssim.audit.requirements import unusable as unusable_of_audit
 from deepssim.config.choices import Conditioning, DatasetKind, MetricName, Perceptual, Sampler
 from deepssim.config.dataset import DatasetConfig
 from deepssim.config.reading import read_usable
 from deepssim.config.settings import Config
-from deepssim.datasets.prepare import splits_of
-from deepssim.datasets.sources import Record, find_sources
-from deepssim.datasets.tables import CAPTION_COLUMN, read_csv
 from deepssim.errors import ConfigError, DataError, DeepssimError, joined
 from deepssim.metrics import unusable_metrics
 from deepssim.runtime.hub import on_hub
@@ -52,7 +48,7 @@ def require_startable(config: Config) -> None:
     Raises:
         ConfigError: listing what is missing.
     """
-    found = list(unusable_of_audit(config.audit, config.published.trust)) if config.audit.real is not None else []
+    found = list(_audit_problems(config)) if config.audit.real is not None else []
     if config.audit.real is None and config.dataset.path is not None and not Path(config.dataset.path).exists():
         what = "CSV file" if config.dataset.kind is DatasetKind.TABLE else "folder"
         found.append(
@@ -71,7 +67,7 @@ def problems(config: Config) -> Iterator[str]:
     if not os.access(Path.cwd(), os.W_OK):
         yield f"{Path.cwd()}: is not writable, and results are written there; name another folder with --directory"
     if config.audit.real is not None:
-        yield from unusable_of_audit(config.audit, config.published.trust)
+        yield from _audit_problems(config)
         return
     yield from unusable_metrics(config)
     yield from _dataset_problems(config)
@@ -79,7 +75,16 @@ def problems(config: Config) -> Iterator[str]:
     yield from _first_error(lambda: _require_backbone(config))
 
 
+def _audit_problems(config: Config) -> Iterator[str]:
+    from deepssim.audit.requirements import unusable
+
+    return unusable(config.audit, config.published.trust)
+
+
 def _dataset_problems(config: Config) -> Iterator[str]:
+    from deepssim.datasets.prepare import splits_of
+    from deepssim.datasets.sources import Record, find_sources
+
     options = config.dataset
     try:
         require_startable(config)
@@ -105,6 +110,8 @@ def _dataset_problems(config: Config) -> Iterator[str]:
 
 
 def _require_conditions(config: Config) -> None:
+    from deepssim.datasets.tables import CAPTION_COLUMN
+
     conditioning = config.ldm.conditioning
     if conditioning is Conditioning.NONE:
         return
@@ -118,9 +125,12 @@ def _require_conditions(config: Config) -> None:
         )
 
 
-def _covariates(options: DatasetConfig) -> pd.Index | set[str]:
+def _covariates(options: DatasetConfig) -> set[str]:
+    from deepssim.datasets.sources import find_sources
+    from deepssim.datasets.tables import read_csv
+
     if options.kind is DatasetKind.TABLE:
-        return read_csv(str(options.path), needs=("image_uid", "image_path")).columns
+        return set(map(str, read_csv(str(options.path), needs=("image_uid", "image_path")).columns))
     if options.kind is DatasetKind.VIRTUAL_PATIENTS:
         return set(find_sources(options, 0)[0].read().records[0].covariates)
     return {"slice"}

@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,18 @@ def step_callbacks(seed: int) -> list[Callback]:
     return [_SeedEachStep(seed), _RequireFinite()]
 
 
-def progress_callbacks(state: Path, data_bytes: int) -> list[Callback]:
-    """Return the callbacks that report time and memory.
+def progress_callbacks(state: Path, data_bytes: int, *, every_epoch: bool = False) -> list[Callback]:
+    """Return the callbacks that report time, memory and losses.
 
     Args:
         state: folder of the run.
         data_bytes: memory of the training data.
+        every_epoch: log the losses of every epoch instead of those of ten epochs of the run.
     """
-    return [_Progress(state, data_bytes), *([TQDMProgressBar(refresh_rate=10)] if sys.stderr.isatty() else [])]
+    return [
+        _Progress(state, data_bytes, every_epoch),
+        *([TQDMProgressBar(refresh_rate=10)] if sys.stderr.isatty() else []),
+    ]
 
 
 class Average(EMAWeightAveraging):
@@ -63,6 +67,22 @@ class Average(EMAWeightAveraging):
             yield
         finally:
             self._swap_models(module)
+
+
+def kept_weights(trainer: Any, module: lightning.LightningModule) -> AbstractContextManager[None]:
+    """Give the module, inside the block, the weights that a checkpoint would keep: averaged ones if there is an average.
+
+    Args:
+        trainer: trainer of the run.
+        module: module that is being trained.
+    """
+    averages = [callback for callback in trainer.callbacks if isinstance(callback, Average)]
+    return averages[0].applied(module) if averages else nullcontext()
+
+
+def picture_path(trainer: Any) -> Path:
+    """Return where the inspection of the current epoch saves its picture."""
+    return Path(trainer.default_root_dir, "pictures", f"epoch-{trainer.current_epoch + 1:05d}.png")
 
 
 class Inspection(Callback):
@@ -100,13 +120,9 @@ class Inspection(Callback):
         picture = None
         # All processes inspect, so that they agree on whether to continue; one of them saves the picture.
         if trainer.is_global_zero and (epoch % self.picture_every == 0 or epoch == trainer.max_epochs):
-            picture = Path(trainer.default_root_dir, "pictures", f"epoch-{epoch:05d}.png")
+            picture = picture_path(trainer)
             picture.parent.mkdir(exist_ok=True)
-        averages = [callback for callback in trainer.callbacks if isinstance(callback, Average)]
-        if averages:
-            with averages[0].applied(module):
-                metrics = self._inspect(module, picture)
-        else:
+        with kept_weights(trainer, module):
             metrics = self._inspect(module, picture)
         self.names = list(metrics)
         module.log_dict(metrics, sync_dist=True)
@@ -210,10 +226,10 @@ class _RequireFinite(Callback):
 
 
 class _Progress(Callback):
-    """Log memory and time of a run at its start, after its first steps and ten times along the way."""
+    """Log memory and time of a run at its start, after its first steps and ten times, or every epoch, along the way."""
 
-    def __init__(self, state: Path, data_bytes: int) -> None:
-        self.state, self.data_bytes = state, data_bytes
+    def __init__(self, state: Path, data_bytes: int, every_epoch: bool) -> None:
+        self.state, self.data_bytes, self.every_epoch = state, data_bytes, every_epoch
         self.first_epoch = -1
         self.started = self.epoch_started = 0.0
 
@@ -247,9 +263,9 @@ class _Progress(Callback):
         )  # fmt: skip
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        """Log ten lines per run; a progress bar would fill a log file."""
+        """Log ten lines per run, or a line per epoch; a progress bar would fill a log file."""
         epoch, total = trainer.current_epoch + 1, trainer.max_epochs
-        if epoch * 10 // total > (epoch - 1) * 10 // total:
+        if self.every_epoch or epoch * 10 // total > (epoch - 1) * 10 // total:
             metrics = ", ".join(
                 f"{name} {float(value):.4g}" for name, value in sorted(trainer.callback_metrics.items())
             )

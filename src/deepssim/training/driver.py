@@ -11,7 +11,7 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +77,7 @@ def train(
     gradient_norm: float | None = None,
     ema_decay: float = 0.0,
     inspection: Inspection | None = None,
+    observers: Sequence[Callback] = (),
     tracking: TrackingConfig | None = None,
     processes: Processes | None = None,
 ) -> Trained:
@@ -94,21 +95,20 @@ def train(
         gradient_norm: norm to which gradients are clipped; no clipping unless given.
         ema_decay: decay of an exponential moving average of the weights, validated and kept in their place; 0 for none.
         inspection: callback that evaluates the network at regular intervals.
+        observers: callbacks that follow the run; with any, every epoch is logged.
         tracking: section `tracking`; TensorBoard only unless given.
         processes: number of processes, one unless given; workers exit after training, and only their parent returns.
 
     Raises:
-        ConfigError: if the device is not available.
-        DataError: if the loss becomes infinite or NaN, or a checkpoint in `state` cannot be read.
+        ConfigError, DataError: if the device is not available, the loss becomes infinite or NaN, or a checkpoint is damaged.
     """
     _quiet_lightning()
     state.mkdir(parents=True, exist_ok=True)
     monitor = VALID_LOSS if valid_data is not None else TRAIN_LOSS
     history = History(options.validate_every, state / "history.csv")
-    before: list[Callback] = [*([Average(ema_decay)] if ema_decay else []), *step_callbacks(seed)]
-    progress = progress_callbacks(state, train_data.bytes_held)
-    after = [history, *_checkpoints(state, monitor, options.validate_every), *progress]
-    callbacks = [*before, *([inspection] if inspection else []), *after]
+    before = [Average(ema_decay) if ema_decay else None, *step_callbacks(seed), inspection, *observers]
+    progress = progress_callbacks(state, train_data.bytes_held, every_epoch=bool(observers))
+    callbacks = [*filter(None, before), history, *_checkpoints(state, monitor, options.validate_every), *progress]
     processes = processes or Processes()
     # Workers inherit the lock of the process that started them.
     waiting = f"waiting for another training run to end that uses {state}"

@@ -44,7 +44,10 @@ def loggers(state: Path, options: TrackingConfig) -> list[Logger]:
             "tracking.wandb_mode is 'online', but there is no API key; set WANDB_API_KEY or run `wandb login` once, or set "
             "the mode to 'offline' and upload the run later with `wandb sync`"
         )
-    return [board, WandbLogger(project=options.wandb_project, save_dir=state, offline=not online, id=state.name)]
+    return [
+        board,
+        WandbLogger(project=options.wandb_project, save_dir=state.absolute(), offline=not online, id=state.name),
+    ]
 
 
 def _has_key() -> bool:
@@ -72,6 +75,19 @@ def show_picture(all_loggers: Sequence[Logger], picture: Path, epoch: int) -> No
             logger.experiment.add_image("picture", pixels, epoch, dataformats="HWC")
         elif isinstance(logger, WandbLogger):
             logger.log_image("picture", [str(picture)], step=None)
+
+
+def send_metrics(all_loggers: Sequence[Logger], metrics: dict[str, float], epoch: int) -> None:
+    """Send further metrics of an epoch to Weights & Biases, if it is among the loggers.
+
+    Args:
+        all_loggers: loggers of the run.
+        metrics: by name.
+        epoch: epoch that they describe.
+    """
+    for logger in all_loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_metrics(metrics | {"epoch": epoch})
 
 
 def finish(all_loggers: Sequence[Logger]) -> None:
