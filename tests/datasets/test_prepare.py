@@ -7,6 +7,8 @@ from monai.transforms import LoadImage
 from PIL import Image
 
 import deepssim
+from deepssim.config.choices import DatasetKind
+from deepssim.config.dataset import DatasetConfig
 from deepssim.config.settings import parse_config
 from deepssim.datasets.prepare import prepare_dataset
 from deepssim.errors import ConfigError, DataError
@@ -270,10 +272,40 @@ def test_a_file_without_images_by_nature_stops_no_folder(folder, caplog):
     assert len(deepssim.load_images(folder).keys) == 12
 
 
+def test_splits_as_given_are_of_any_size_and_name(tmp_path, random):
+    for name in "abcd":
+        Image.fromarray(random.integers(0, 256, (9, 8), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    path = tmp_path / "dataset.csv"
+    path.write_text(
+        "image_uid,image_path,split,subject\na,a.png,train,p\nb,b.png,valid,p\nc,c.png,test,q\nd,d.png,,q\n"
+    )
+    options = DatasetConfig(kind=DatasetKind.TABLE, path=str(path), image_size=None)
+    table, _ = prepare_dataset(options, seed=0, splits_as_given=True)
+    assert table["split"].tolist() == ["train", "valid", "holdout", "holdout"]
+    with pytest.raises(DataError, match="column 'split' has 2 of 4 entries that are not one of"):
+        prepare_dataset(options, seed=0)
+    path.write_text("image_uid,image_path\na,a.png\n")
+    assert prepare_dataset(options, seed=0, splits_as_given=True)[0]["split"].tolist() == ["train"]
+
+
+def test_a_table_may_name_files_below_the_working_directory(tmp_path, random, monkeypatch):
+    save(tmp_path / "data" / "images" / "a.png", random)
+    path = tmp_path / "data" / "dataset.csv"
+    path.write_text("image_uid,image_path,caption_emb_path\na,data/images/a.png,data/a.npz\nb,images/a.png,b.npz\n")
+    (tmp_path / "data" / "a.npz").touch()
+    monkeypatch.chdir(tmp_path)
+    table, pack = prepare(kind="table", path="data/dataset.csv", image_size=None)
+    np.testing.assert_array_equal(pack.images[0], pack.images[1])
+    assert table["caption_emb_path"].tolist() == [
+        "data/a.npz",
+        "data/b.npz",
+    ]  # the second does not exist, and is not needed
+
+
 @pytest.mark.parametrize("kind", ["folder", "table"])
 def test_images_are_transposed_before_they_are_brought_to_a_size(tmp_path, random, kind):
     """As MONAI's loader gives them: the size is that of the transposed images, so nothing is padded here."""
-    images = [random.integers(0, 256, (20, 16), dtype=np.uint8) for _ in range(3)]
+    images = [random.integers(0, 256, (24, 16), dtype=np.uint8) for _ in range(3)]
     for number, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
     table = pd.DataFrame({"image_uid": list("012"), "image_path": [f"{number}.png" for number in range(3)]})
@@ -283,7 +315,7 @@ def test_images_are_transposed_before_they_are_brought_to_a_size(tmp_path, rando
         "path": str(tmp_path / "own.csv" if kind == "table" else tmp_path),
         "file_patterns": ["*.png"],
     }
-    for size in (None, [16, 20]):
+    for size in (None, [16, 24]):
         _, pack = prepare(**place, orientation="transposed", image_size=size)
         for image, number in zip(pack.images, range(3), strict=True):
             np.testing.assert_array_equal(image, LoadImage()(tmp_path / f"{number}.png").numpy())

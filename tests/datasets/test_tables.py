@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from deepssim.datasets.tables import IMAGE_COLUMNS, Split, keys_of, read_csv, read_images, write_csv
+from deepssim.datasets.tables import IMAGE_COLUMNS, Split, keys_of, locate_files, read_csv, read_images, write_csv
 from deepssim.errors import DataError
 
 
@@ -46,3 +48,48 @@ def test_tables_that_cannot_be_read_get_one_sentence(tmp_path):
         read_csv(tmp_path / "x.csv", needs=("image_path",))
     (tmp_path / "y.csv").write_text("image_path,Subject,subject\na.png,1,2\n")
     assert read_csv(tmp_path / "y.csv", needs=("subject",))["subject"].tolist() == ["2"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A table in `data/`, started from the folder above, as the README of the reference does."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_files_lie_beside_the_table_or_below_the_working_directory(place):
+    for name in ("data/a.png", "data/b.png"):
+        (place / name).touch()
+    table = place / "data" / "dataset.csv"
+    found = locate_files(["a.png", "data/b.png", str(place / "data" / "a.png")], table)
+    assert [path.resolve() for path in found] == [place / "data" / name for name in ("a.png", "b.png", "a.png")]
+    assert found[0].is_absolute()
+    assert [path.resolve() for path in locate_files(["a.png"], Path("data/dataset.csv"))] == [place / "data" / "a.png"]
+
+
+def test_of_two_files_of_one_name_that_beside_the_table_is_read(place, monkeypatch):
+    messages = []
+    monkeypatch.setattr("deepssim.datasets.tables.logger.warning", lambda text, *values: messages.append(text % values))
+    for name in ("a.png", "b.png", "data/a.png", "data/b.png"):
+        (place / name).touch()
+    table = Path("data/dataset.csv")
+    assert locate_files(["a.png", "b.png"], table) == [Path("data/a.png"), Path("data/b.png")]
+    assert len(messages) == 1
+    assert "2 of 2 files exist both beside the table and below the working directory, first a.png" in messages[0]
+    (place / "a.png").unlink()
+    (place / "a.png").symlink_to(place / "data" / "a.png")  # one file under two names is no reason for a message
+    assert locate_files(["a.png"], table) == [Path("data/a.png")]
+    assert len(messages) == 1
+
+
+def test_a_missing_file_is_named_in_both_places(place):
+    table = place / "data" / "dataset.csv"
+    (place / "a.png").touch()
+    with pytest.raises(
+        DataError, match=r"1 of 2 files cannot be used, first .*/data/b\.png or .*/b\.png, which do not exist"
+    ):
+        locate_files(["a.png", "b.png"], table)
+    with pytest.raises(DataError, match="2 of 2 files cannot be used"):
+        locate_files(["x" * 5000, "\0"], table)
+    assert locate_files(["b.png"], table, required=False) == [place / "data" / "b.png"]

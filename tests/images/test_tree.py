@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deepssim.config.choices import DatasetKind
+from deepssim.config.dataset import DatasetConfig
+from deepssim.datasets.sources import find_sources
 from deepssim.errors import DataError
+from deepssim.images.folders import TreeSide, list_files
 from deepssim.images.packs import ImagePack
-from deepssim.images.tree import find_images, find_keys, image_path, read_images, write_tree
+from deepssim.images.tree import find_images, find_keys, image_path, is_whole_png, read_images, write_png, write_tree
 from tests.images.test_dicom import write as write_dicom
 
 
@@ -90,3 +94,45 @@ def test_missing_and_ambiguous_keys_are_named(tmp_path, random):
         read_images(found, place=str(tmp_path), threads=1)
     with pytest.raises(DataError, match="is not an image key"):
         find_keys(tmp_path, ["a/../../etc"])
+
+
+def test_suffixes_in_any_case_are_one_tree(tmp_path, random):
+    """For the commands of the reference (`find_images`, `find_keys`), the audit and `dataset.kind: folder` (`list_files`)."""
+    expected = {}
+    for number, suffixes in enumerate(((".jpg", ".PNG"), (".PNG", ".Jpg"), (".JPEG", ".png"), (".png", ".JPG"))):
+        (tmp_path / f"p{number}").mkdir()
+        for name, suffix in zip(("training", "gen-0"), suffixes, strict=True):
+            path = tmp_path / f"p{number}" / f"{name}{suffix}"
+            image = Image.fromarray(random.integers(0, 256, (9, 8), dtype=np.uint8))
+            image.save(path, format="PNG" if suffix.lower() == ".png" else "JPEG")
+            expected[f"p{number}___{name}"] = path
+    assert find_images(tmp_path) == dict(sorted(expected.items()))
+    assert find_keys(tmp_path, list(expected)) == expected
+    pack = read_images(expected, place=str(tmp_path), threads=1)
+    np.testing.assert_array_equal(pack.images[0], np.asarray(Image.open(tmp_path / "p0" / "training.jpg")))
+    for side, name in ((TreeSide.REAL, "training"), (TreeSide.SYNTHETIC, "gen-0")):
+        assert list_files(tmp_path, side=side) == [path for key, path in expected.items() if key.endswith(name)]
+    dataset = DatasetConfig(kind=DatasetKind.FOLDER, path=str(tmp_path), image_size=None)
+    records = [source.read().records[0] for source in find_sources(dataset, seed=0)]
+    assert [record.image_uid for record in records] == ["p0", "p1", "p2", "p3"]
+
+
+def test_an_unfinished_png_is_told_from_a_whole_one(tmp_path):
+    path = tmp_path / "a" / "x.png"
+    assert not is_whole_png(path)
+    write_png(path, np.zeros((4, 5), np.uint8))
+    assert is_whole_png(path)
+    for content in (path.read_bytes()[:-1], b"x", b""):
+        path.write_bytes(content)
+        assert not is_whole_png(path)
+
+
+def test_a_failed_write_leaves_no_file(tmp_path, monkeypatch):
+    def full(self, data):
+        self.open("wb").close()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        write_png(tmp_path / "a" / "x.png", np.zeros((4, 5), np.uint8))
+    assert not list((tmp_path / "a").iterdir())

@@ -71,9 +71,9 @@ def autoencoder(dataset, narrow, tmp_path_factory):
 
 def test_the_autoencoder_is_written_in_both_formats(autoencoder, narrow):
     names = {str(path.relative_to(autoencoder)) for path in autoencoder.rglob("*") if path.is_file()}
-    expected = {"models/autoencoder.pth", "models/autoencoder.safetensors", "history.csv", "plots/reconstructions.png"}
+    expected = {"models/autoencoder.pth", "models/autoencoder.safetensors", "training.csv", "plots/reconstructions.png"}
     assert expected <= names
-    history = pd.read_csv(autoencoder / "history.csv")
+    history = pd.read_csv(autoencoder / "training.csv")
     assert history["step"].tolist() == [1, 2]  # four images, two at a time, in an effective batch of four
     for name in ("train_loss_adversarial", "train_loss_discriminator", "train_loss_perceptual", "reconstruction_ssim"):
         assert history[name].notna().all()
@@ -92,9 +92,9 @@ def test_train_and_generate_with_every_conditioning(dataset, narrow, autoencoder
     place = tmp_path / "ldm"
     small = ["--duplication", "3", "--n-epochs", "2", "--batch-size", "4"]
     main(["ldm-train-diff", *common, *small, "--output-dir", str(place)])
-    used = pd.read_csv(place / "train-used.csv")
+    used = pd.read_csv(place / "copies.csv")
     assert used["copies"].tolist() == [3] * 4
-    history = pd.read_csv(place / "history.csv")
+    history = pd.read_csv(place / "training.csv")
     assert history["step"].tolist() == [3, 6]
     assert history["copy_rate"].notna().all()
     assert (place / "plots" / "samples.png").stat().st_size > 0
@@ -104,7 +104,7 @@ def test_train_and_generate_with_every_conditioning(dataset, narrow, autoencoder
     tree = tmp_path / "images"
     generate = ["ldm-generate", *common, "--diff-ckpt", unet, "--output-path", str(tree), "--n-gen-per-record", "2"]
     main(generate)
-    names = sorted(str(path.relative_to(tree)) for path in tree.glob("r*/*"))
+    names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file())
     assert names == sorted(f"r{n}/{name}.png" for n in range(6) for name in ("training", "gen-0", "gen-1"))
     before = (tree / "r0" / "gen-1.png").read_bytes()
     for name in ("gen-0.png", "gen-1.png"):

@@ -49,7 +49,9 @@ def small(tmp_path):
     vae = {"channels": [8, 8], "latent_channels": 2, "residual_blocks": 1, "norm_groups": 4}
     ldm = vae | {"attention_levels": [False, False], "head_channels": 8}
     del ldm["latent_channels"]
-    return write_config(tmp_path / "small.yaml", vae=vae, ldm=ldm, dataset={"image_size": None})
+    return write_config(
+        tmp_path / "small.yaml", vae=vae, ldm=ldm, dataset={"kind": "table", "path": "x.csv", "image_size": None}
+    )
 
 
 @pytest.fixture
@@ -110,7 +112,9 @@ def brain(tmp_path_factory):
            "adversarial_weight": 0.0}  # fmt: skip
     ldm = {"channels": [8, 8, 8], "residual_blocks": 1, "norm_groups": 4, "attention_levels": [False, False, False],
            "scale_latents": False, "memorization": {"every": 0}}  # fmt: skip
-    config = write_config(folder / "narrow.yaml", vae=vae, ldm=ldm, dataset={"image_size": None})
+    config = write_config(
+        folder / "narrow.yaml", vae=vae, ldm=ldm, dataset={"kind": "table", "path": "x.csv", "image_size": None}
+    )
     main(["ldm-train-vae", "--dataset_csv", table, "--output_dir", str(folder / "vae"), "--config", config, "--n_epochs",
           "1", "--batch_size", "4"])  # fmt: skip
     return folder, table, config

@@ -76,3 +76,10 @@ def test_where_nothing_can_be_written_is_found_out_first(tmp_path):
     for path in ("file", "file/below"):
         with pytest.raises(ConfigError, match=r"--out is '.*file.*', but .*file is a file; name a folder"):
             require_writable(tmp_path / path, "--out")
+
+
+def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(ConfigError, match=f"{tmp_path} cannot be written to"):
+        require_writable(tmp_path / "a", "--out")
+    assert not (tmp_path / "a").exists()

@@ -87,8 +87,8 @@ Source of the real images:
 - virtual_patients: brain MR slices simulated from the MNI152 template; needs no data
 - folder: files in the folder `path` and its subfolders: pictures (PNG, JPEG, TIFF, WebP, ...), arrays (NumPy, \
 HDF5, PyTorch), DICOM (with or without extension) and volumes; frames, pages and slices become one image each
-- table: CSV file `path` with columns image_uid and image_path (relative to the CSV file) and, if available, subject, \
-split (train, valid or holdout) and covariates; files as for folder
+- table: CSV file `path` with columns image_uid and image_path (relative to the CSV file, or else to the working \
+directory) and, if available, subject, split (train, valid or holdout) and covariates; files as for folder
 - volumes: as folder, but only volumes (NIfTI, Analyze, MGH, MINC, NRRD, MetaImage)""",
     )
     path: str | None = Field(None, description="folder or CSV file; null for virtual patients")

@@ -26,13 +26,17 @@ from deepssim.images.standardize import fit, oriented, quantise
 logger = logging.getLogger(__name__)
 
 
-def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> tuple[pd.DataFrame, ImagePack]:
+def prepare_dataset(
+    options: DatasetConfig, *, seed: int, threads: int = 1, splits_as_given: bool = False
+) -> tuple[pd.DataFrame, ImagePack]:
     """Read all real images, bring them to one size and split them by subject.
 
     Args:
         options: section `dataset`.
         seed: the config's seed.
         threads: images decoded at a time.
+        splits_as_given: accept a table's splits as they are: of any size, also those that divide a subject, which is only
+            logged; rows of other splits than train, valid and holdout become holdout. Without a column, all are train.
 
     Returns:
         The image table (`IMAGE_COLUMNS`, then covariates) and the pack, both in the same order.
@@ -41,10 +45,10 @@ def prepare_dataset(options: DatasetConfig, *, seed: int, threads: int = 1) -> t
         DataError: if images cannot be read, are constant, differ in size without `image_size`, share a key, or a split
             has fewer than two subjects.
     """
-    sources = find_sources(options, seed, threads)
+    sources = find_sources(options, seed, threads, other_splits=Split.HOLDOUT if splits_as_given else None)
     place = options.path or "dataset"
     # Before minutes of decoding, so that an unusable split is reported at once.
-    splits = splits_of(options, sources, seed, place)
+    splits = _splits_as_given(sources, place) if splits_as_given else splits_of(options, sources, seed, place)
     found = read_each(sources, lambda source: source.read(), threads=threads, place=place)
     rows: list[dict[str, float | str]] = []
     images = []
@@ -127,6 +131,15 @@ def splits_of(options: DatasetConfig, sources: Sequence[Source], seed: int, plac
     return split_by_subject(
         subjects, valid_fraction=options.valid_fraction, holdout_fraction=options.holdout_fraction, seed=seed
     )
+
+
+def _splits_as_given(sources: Sequence[Source], place: str) -> list[Split]:
+    splits = [source.split or Split.TRAIN for source in sources]
+    try:
+        require_subjects([source.subject for source in sources], splits, (), source=place, advice="")
+    except DataError as error:
+        logger.warning("%s", error)
+    return splits
 
 
 def _pack(images: Sequence[np.ndarray], keys: list[str], options: DatasetConfig, place: str) -> ImagePack:

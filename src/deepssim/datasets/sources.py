@@ -15,7 +15,7 @@ from deepssim.config.choices import Contrast, DatasetKind, Orientation
 from deepssim.config.dataset import DatasetConfig
 from deepssim.datasets import virtual_patients
 from deepssim.datasets.subjects import NamedFile, find_subjects
-from deepssim.datasets.tables import CAPTION_COLUMN, Split, read_csv, require_filled
+from deepssim.datasets.tables import CAPTION_COLUMN, Split, locate_files, read_csv, require_filled
 from deepssim.errors import DataError, NotAnImage
 from deepssim.images.files import FORMATS, format_of, read_contents, stem_of
 from deepssim.images.folders import TreeSide, list_files
@@ -60,7 +60,12 @@ class Source:
 
 
 def find_sources(
-    options: DatasetConfig, seed: int, threads: int = 1, *, side: TreeSide = TreeSide.REAL
+    options: DatasetConfig,
+    seed: int,
+    threads: int = 1,
+    *,
+    side: TreeSide = TreeSide.REAL,
+    other_splits: Split | None = None,
 ) -> list[Source]:
     """Return the sources of a dataset in a fixed order.
 
@@ -69,6 +74,7 @@ def find_sources(
         seed: the config's seed, for virtual patients.
         threads: files read at a time to find their subjects.
         side: of a folder that is a reference tree, the images to use.
+        other_splits: split of the rows of a table that name another than train, valid or holdout; None refuses them.
 
     Raises:
         DataError: if there are none, or a table or file is not usable.
@@ -77,7 +83,7 @@ def find_sources(
     if options.kind is DatasetKind.VIRTUAL_PATIENTS:
         return _virtual_patients(options, seed)
     if options.kind is DatasetKind.TABLE:
-        return _table(options, threads)
+        return _table(options, threads, other_splits)
     return _folder(options, threads, side)
 
 
@@ -145,15 +151,15 @@ def _folder(options: DatasetConfig, threads: int, side: TreeSide) -> list[Source
     ]
 
 
-def _table(options: DatasetConfig, threads: int) -> list[Source]:
+def _table(options: DatasetConfig, threads: int, other_splits: Split | None) -> list[Source]:
     """Return the files that the rows of a CSV file name."""
     csv = Path(str(options.path))
     table = read_csv(csv, needs=("image_uid", "image_path"))
     if table.empty:
         raise DataError(f"{csv}: has no rows; list at least one image")
-    splits = _splits_of(table, csv)
+    splits = _splits_of(table, csv, other_splits)
     uids, names = table["image_uid"].map(str).tolist(), table["image_path"].map(str).tolist()
-    paths = [csv.parent / name for name in names]
+    paths = locate_files(names, csv)
     if "subject" in table:
         require_filled(table, "subject", csv)
         subjects = table["subject"].map(str).tolist()
@@ -165,28 +171,29 @@ def _table(options: DatasetConfig, threads: int) -> list[Source]:
         ]
         subjects = _subjects(named, options, str(csv), threads)
     extra = [str(name) for name in table.columns if name not in _TABLE_COLUMNS]
+    if CAPTION_COLUMN in table:  # looked at only where captions are read
+        captions = locate_files(table[CAPTION_COLUMN].map(str).tolist(), csv, required=False)
+        table[CAPTION_COLUMN] = [str(path) for path in captions]
     sources = []
     for row, uid, path, subject, split in zip(table.to_dict("records"), uids, paths, subjects, splits, strict=True):
         covariates = {name: row[name] for name in extra}
-        if CAPTION_COLUMN in covariates:
-            covariates[CAPTION_COLUMN] = str(csv.parent / str(covariates[CAPTION_COLUMN]))
         read = lambda path=path, uid=uid, covariates=covariates: _records(path, uid, options, covariates)  # noqa: E731
         sources.append(Source(str(path), subject, read, split))
     return sources
 
 
-def _splits_of(table: pd.DataFrame, csv: Path) -> list[Split] | list[None]:
+def _splits_of(table: pd.DataFrame, csv: Path, other: Split | None) -> list[Split] | list[None]:
     """Return the split of each row, if the table gives them."""
     if "split" not in table:
         return [None] * len(table)
     allowed = [Split.TRAIN.value, Split.VALID.value, Split.HOLDOUT.value]
     wrong = np.flatnonzero(~table["split"].isin(allowed))
-    if wrong.size:
+    if wrong.size and other is None:
         raise DataError(
             f"{csv}: column 'split' has {wrong.size} of {len(table)} entries that are not one of {', '.join(allowed)}, "
             f"first {table['split'][wrong[0]]!r} in line {wrong[0] + 2}"
         )
-    return [Split(split) for split in table["split"]]
+    return [Split(split) if split in allowed else other or Split.HOLDOUT for split in table["split"]]
 
 
 def _subjects(files: Sequence[NamedFile], options: DatasetConfig, place: str, threads: int) -> list[str]:

@@ -4,6 +4,7 @@ Not here: pixels (images/), the choice of pairs (ground_truth/pairs.py).
 """
 
 import io
+import logging
 import warnings
 from collections.abc import Sequence
 from enum import StrEnum
@@ -13,6 +14,9 @@ import pandas as pd
 
 from deepssim.errors import DataError, readable
 from deepssim.images.keys import require_unique
+from deepssim.images.listing import printable
+
+logger = logging.getLogger(__name__)
 
 
 class Role(StrEnum):
@@ -135,6 +139,47 @@ def keys_of(images: pd.DataFrame, *splits: Split) -> list[str]:
 def read_train_used(path: str | Path) -> list[str]:
     """Read the distinct keys of the images that the generator was trained on, from a table with the column `key`."""
     return list(dict.fromkeys(read_csv(path, needs=("key",))["key"]))
+
+
+def locate_files(names: Sequence[str], table: Path, *, required: bool = True) -> list[Path]:
+    """Find the files that a table names, beside the table or else below the working directory.
+
+    Args:
+        names: paths as the table gives them.
+        table: path of the table.
+        required: whether all must exist; otherwise a missing file has the path that it would have beside the table.
+
+    Returns:
+        Path of each file. One that exists in both places is that beside the table, and a message says so.
+
+    Raises:
+        DataError: if files are required and missing.
+    """
+    beside, here = [table.parent / name for name in names], [Path(name) for name in names]
+    rows = {row for row, path in enumerate(beside) if _exists(path)}
+    elsewhere = {row for row, path in enumerate(here) if path != beside[row] and _exists(path)}
+    missing = [row for row in range(len(names)) if row not in rows | elsewhere]
+    if required and missing:
+        first = dict.fromkeys((str(beside[missing[0]]), str(here[missing[0]].absolute())))
+        raise DataError(
+            f"{table}: {len(missing)} of {len(names)} files cannot be used, first {' or '.join(map(printable, first))}, which "
+            f"{'do not' if len(first) > 1 else 'does not'} exist; paths are relative to the folder of the table or to the working "
+            "directory"
+        )
+    twice = [row for row in sorted(rows & elsewhere) if not beside[row].samefile(here[row])]
+    if twice:
+        logger.warning(
+            "%s: %d of %d files exist both beside the table and below the working directory, first %s; those beside the "
+            "table are read", table, len(twice), len(names), printable(names[twice[0]]),
+        )  # fmt: skip
+    return [here[row] if row in elsewhere - rows else beside[row] for row in range(len(names))]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name longer than any file's
+        return False
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ Not here: the network, encoding and decoding (autoencoder.py), the training driv
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import lightning.pytorch as lightning
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback
 from monai.losses.adversarial_loss import PatchAdversarialLoss
 from monai.networks.nets.autoencoderkl import AutoencoderKL
 from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
@@ -52,6 +54,7 @@ class VaeTraining(lightning.LightningModule):
         self.perceptual = perceptual_loss(options.perceptual)
         self.discriminator = build_discriminator(options) if options.adversarial_weight else None
         self.adversarial = PatchAdversarialLoss(criterion="least_squares")
+        self.terms: dict[str, Tensor] = {}  # losses of the latest batch, by their names in the history
 
     def training_step(self, batch: tuple[Tensor], batch_idx: int) -> None:
         """Accumulate the gradients of one batch and take a step when the effective batch is complete."""
@@ -124,6 +127,7 @@ class VaeTraining(lightning.LightningModule):
         return self.options.adversarial_weight * loss
 
     def _log(self, metrics: dict[str, Tensor], count: int) -> None:
+        self.terms |= {name: value.detach() for name, value in metrics.items()}
         self.log_dict(metrics, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
 
 
@@ -145,6 +149,7 @@ def train_autoencoder(
     seed: int,
     device: Device,
     state: Path,
+    observers: Sequence[Callback] = (),
     tracking: TrackingConfig | None = None,
     processes: Processes | None = None,
 ) -> tuple[AutoencoderKL, Trained]:
@@ -157,6 +162,7 @@ def train_autoencoder(
         seed: the config's seed.
         device: where to train.
         state: folder of the run, see `training.driver.train`.
+        observers: see `training.driver.train`.
         tracking: section `tracking`; TensorBoard only unless given.
         processes: number of processes; one unless given.
 
@@ -179,6 +185,7 @@ def train_autoencoder(
         device=device,
         state=state,
         inspection=_inspection(valid_images if valid_images.keys else train_images, options),
+        observers=observers,
         tracking=tracking,
         processes=processes,
     )

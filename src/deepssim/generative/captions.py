@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from deepssim.datasets.tables import CAPTION_COLUMN, read_csv, write_csv
+from deepssim.datasets.tables import CAPTION_COLUMN, locate_files, read_csv, write_csv
 from deepssim.errors import DataError
 from deepssim.images.keys import checked_uid
 from deepssim.runtime.outputs import atomic_outputs
@@ -83,6 +83,7 @@ def embed_caption_table(*, dataset_csv: str, caption_column: str, model: str, ou
             np.savez(Path(files["captions"], name), data=row)
     table[CAPTION_COLUMN] = [str(Path("captions", name)) for name in names]
     if "image_path" in table:  # the new table lies in another folder
-        table["image_path"] = [str((Path(dataset_csv).parent / path).resolve()) for path in table["image_path"]]
+        found = locate_files(table["image_path"].map(str).tolist(), Path(dataset_csv), required=False)
+        table["image_path"] = [str(path.resolve()) for path in found]
     write_csv(place / "dataset.csv", table)
     logger.info("embedded %d captions in %d dimensions; use %s", len(values), values.shape[1], place / "dataset.csv")

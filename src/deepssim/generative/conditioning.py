@@ -64,6 +64,12 @@ def _variables(images: pd.DataFrame, columns: Sequence[str], source: str | Path)
 
 def _captions(images: pd.DataFrame, source: str | Path) -> np.ndarray:
     _require_columns(images, (CAPTION_COLUMN,), source, "ldm.conditioning 'text'")
+    absent = [str(path) for path in images[CAPTION_COLUMN] if not Path(str(path)).exists()]
+    if absent:
+        raise DataError(
+            f"{source}: {len(absent)} of {len(images)} caption embeddings do not exist, first {absent[0]}; {CAPTION_COLUMN} is "
+            "looked for beside the dataset's table and below the working directory"
+        )
     rows: list[np.ndarray] = []
     for key, path in zip(images["key"], images[CAPTION_COLUMN], strict=True):
         advice = (

@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as lightning
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
@@ -98,6 +99,7 @@ def train_diffusion(
     state: Path,
     initial: dict[str, Tensor] | None = None,
     inspection: Inspection | None = None,
+    observers: Sequence[Callback] = (),
     tracking: TrackingConfig | None = None,
     processes: Processes | None = None,
 ) -> tuple[DiffusionModelUNet, Trained]:
@@ -112,6 +114,7 @@ def train_diffusion(
         state: folder of the run, see `training.driver.train`.
         initial: state dict to start from; random weights unless given.
         inspection: see `monitoring.memorization_inspection`.
+        observers: see `training.driver.train`.
         tracking: section `tracking`; TensorBoard only unless given.
         processes: number of processes; one unless given.
 
@@ -137,6 +140,7 @@ def train_diffusion(
         state=state,
         ema_decay=options.ema_decay,
         inspection=inspection,
+        observers=observers,
         tracking=tracking,
         processes=processes,
     )

@@ -70,14 +70,14 @@ def perceptual_loss(kind: Perceptual) -> Callable[[Tensor, Tensor], Tensor] | No
 
 def _squeeze() -> Callable[[Tensor, Tensor], Tensor]:
     """Return MONAI's LPIPS with SqueezeNet (Zhang et al., arXiv:1801.03924); nothing is downloaded."""
-    advice = "or set vae.perceptual to 'gradient', which has no requirements"
+    advice = "or set vae.perceptual to 'gradient', which has no requirements (`--perceptual gradient` on a line of ldm-train-vae)"
     try:
         import lpips  # noqa: F401
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError) as error:  # a torchvision built for another torch raises RuntimeError
         raise ConfigError(
             f"vae.perceptual 'squeeze' needs torchvision and lpips ({' '.join(str(error).split())}); "
-            f"install 'deepssim[lpips]', {advice}"
+            f"`pip install 'deepssim[lpips]'`, {advice}"
         ) from None
     weights = Path(torch.hub.get_dir(), "checkpoints", _SQUEEZENET)
     if not weights.exists():

@@ -3,6 +3,8 @@
 Source: file layout of the DeepSSIM reference code (arXiv:2509.16582).
 """
 
+import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from deepssim.images.folders import find_files
 from deepssim.images.keys import REAL_NAME, SEPARATOR, checked_keys, real_key, require_unique, split_key
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
+
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG file
 
 
 def write_tree(root: str | Path, real: ImagePack, synthetic: ImagePack) -> None:
@@ -112,9 +116,28 @@ def image_path(root: str | Path, key: str) -> Path:
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write one grey image, uint8 or uint16 (H, W)."""
+    """Write one grey image, uint8 or uint16 (H, W).
+
+    It is not written under another name first: programs that take every file of a tree for an image would read what an
+    interruption left. An unfinished file is told by `is_whole_png` instead.
+    """
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, format="PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
+    try:
+        path.write_bytes(content.getvalue())
+    except BaseException:  # a full disk, or an interruption from the keyboard
+        path.unlink(missing_ok=True)
+        raise
+
+
+def is_whole_png(path: Path) -> bool:
+    """Return whether a PNG file exists and was written to its end."""
+    if not path.is_file() or path.stat().st_size < len(_PNG_END):
+        return False
+    with path.open("rb") as file:
+        file.seek(-len(_PNG_END), os.SEEK_END)
+        return file.read() == _PNG_END
 
 
 def _key_of(path: Path) -> str:

@@ -9,14 +9,19 @@ from typing import Any
 
 from deepssim.config.choices import Conditioning, Device, Duplication, Orientation, Perceptual
 from deepssim.errors import ConfigError
-from deepssim.reference.options import Option, add_option
-from deepssim.runtime.threads import set_threads
+from deepssim.reference.options import Option, add_option, at_least
+from deepssim.runtime.threads import available_threads, set_threads
 
 
 def _shape(text: str) -> str:
     if not re.fullmatch(r"\d+x\d+x\d+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 3x36x28")
     return text
+
+
+def _conditioning(text: str) -> str:
+    """The reference's README calls the conditioning on captions by the name of the option."""
+    return Conditioning.TEXT.value if text == "conditioning" else text
 
 
 _CSV = Option(
@@ -26,7 +31,12 @@ _OUTPUT = Option(help="folder for models, history and plots", required=True)
 _AEKL = Option(
     help="autoencoder: safetensors of this program, or a state dict of MONAI or monai-generative", required=True
 )
-_CONDITIONING = Option(help="what the model is conditioned on", choices=tuple(Conditioning), setting="ldm.conditioning")
+_CONDITIONING = Option(
+    help="what the model is conditioned on; the README's `conditioning` means text",
+    kind=_conditioning,
+    choices=tuple(Conditioning),
+    setting="ldm.conditioning",
+)
 _ORIENTATION = Option(
     help="of the images that networks are trained on, or were, where their files do not record it (default: transposed, as "
     "the reference's)",
@@ -42,7 +52,7 @@ _COMMON = {
     "config": Option(help="config file; without one, the paper's networks and schedules"),
     "seed": Option(help="of all random numbers", kind=int, setting=".seed"),
     "device": Option(help="where to compute", choices=tuple(Device), setting=".device"),
-    "n_workers": Option(help="processor threads", kind=int, default=4),
+    "n_workers": Option(help="processor threads", kind=at_least(0), default=4),
 }
 
 COMMANDS: dict[str, tuple[str, dict[str, Option]]] = {
@@ -51,9 +61,9 @@ COMMANDS: dict[str, tuple[str, dict[str, Option]]] = {
         {
             "dataset_csv": _CSV,
             "output_dir": _OUTPUT,
-            "batch_size": Option(help="effective batch size", kind=int),
-            "max_batch_size": Option(help="images at a time; gradients are added up", kind=int),
-            "n_epochs": Option(help="epochs", kind=int, setting="vae.epochs"),
+            "batch_size": Option(help="effective batch size", kind=at_least(1)),
+            "max_batch_size": Option(help="images at a time; gradients are added up", kind=at_least(1)),
+            "n_epochs": Option(help="epochs", kind=at_least(1), setting="vae.epochs"),
             "lr": Option(help="learning rate", kind=float, setting="vae.learning_rate"),
             "perceptual": Option(help="perceptual term", choices=tuple(Perceptual), setting="vae.perceptual"),
         },
@@ -68,8 +78,8 @@ COMMANDS: dict[str, tuple[str, dict[str, Option]]] = {
             "conditioning": _CONDITIONING,
             "duplication": Option(help="copies of training images in an epoch: none, low, high or a number"),
             **_SHAPES,
-            "batch_size": Option(help="batch size", kind=int, setting="ldm.batch_size"),
-            "n_epochs": Option(help="epochs", kind=int, setting="ldm.epochs"),
+            "batch_size": Option(help="batch size", kind=at_least(1), setting="ldm.batch_size"),
+            "n_epochs": Option(help="epochs", kind=at_least(1), setting="ldm.epochs"),
             "lr": Option(help="learning rate", kind=float, setting="ldm.learning_rate"),
         },
     ),
@@ -83,7 +93,10 @@ COMMANDS: dict[str, tuple[str, dict[str, Option]]] = {
             "conditioning": _CONDITIONING,
             **_SHAPES,
             "n_gen_per_record": Option(
-                help="images per record (default: 30)", kind=int, setting="synthesis.images_per_record", default=30
+                help="images per record (default: 30)",
+                kind=at_least(1),
+                setting="synthesis.images_per_record",
+                default=30,
             ),
         },
     ),
@@ -100,17 +113,24 @@ def add_reference_commands(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    set_threads(options.n_workers)
+    # 0 means no worker beside the program itself, as in the reference; more than there are only wait.
+    threads = min(max(1, options.n_workers), available_threads())
+    set_threads(threads)
     from deepssim.reference import generation as reference
 
     given = {name: getattr(options, name) for name in COMMANDS[options.command][1]}
     changes = _changes(given, COMMANDS[options.command][1] | _COMMON, options)
+    if "max_batch_size" in given:
+        vae = reference.base_settings(options.config).vae
+        changes["vae"] |= _batches(given["batch_size"] or vae.batch_size * vae.accumulate, given)
+    if options.command == "ldm-train-diff" and options.config is None:
+        changes["ldm"]["validate_every"] = 1  # as in the reference, whose history has both losses of every epoch
     config = reference.settings_for(options.config, given["dataset_csv"], **changes)
     used = {name: value for name, value in given.items() if COMMANDS[options.command][1][name].setting is None}
     for name in ("batch_size", "max_batch_size", "duplication"):
         used.pop(name, None)
     function = getattr(reference, options.command.replace("-", "_"))
-    function(**used, config=config, threads=options.n_workers)
+    function(**used, config=config, threads=threads)
 
 
 def _changes(
@@ -124,12 +144,19 @@ def _changes(
             changes.setdefault(section, {})[key] = getattr(options, name)
     if given.get("duplication") is not None:
         changes["ldm"] |= _duplication(given["duplication"])
-    if "max_batch_size" in given and given["batch_size"] is not None:
-        at_a_time = min(given["max_batch_size"] or given["batch_size"], given["batch_size"])
-        if given["batch_size"] % at_a_time:
-            raise ConfigError(f"--max_batch_size {at_a_time} does not divide --batch_size {given['batch_size']}")
-        changes["vae"] |= {"batch_size": at_a_time, "accumulate": given["batch_size"] // at_a_time}
     return changes
+
+
+def _batches(effective: int, given: dict[str, Any]) -> dict[str, int]:
+    """Return the settings that divide an effective batch into those of the given size."""
+    if given["batch_size"] is None and given["max_batch_size"] is None:
+        return {}
+    at_a_time = min(given["max_batch_size"] or effective, effective)
+    if effective % at_a_time:
+        raise ConfigError(
+            f"--max_batch_size {at_a_time} does not divide the batch size of {effective}; give a divisor of it"
+        )
+    return {"batch_size": at_a_time, "accumulate": effective // at_a_time}
 
 
 def _duplication(text: str) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The stage that trains the diffusion model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from lightning.pytorch.callbacks import Callback
 
 from deepssim.config.base import as_settings
 from deepssim.config.choices import Device, Orientation
@@ -43,6 +45,7 @@ def train_ldm(
     nodes: int = 1,
     tracking: TrackingConfig | None = None,
     initial: str | None = None,
+    observers: Sequence[Callback] = (),
 ) -> None:
     """Train the diffusion model on the latents of the train split and draw samples from it.
 
@@ -54,6 +57,7 @@ def train_ldm(
         train_used: CSV to write: keys of the training images and how often each occurs in an epoch.
         ldm, seed, device, devices, nodes, tracking: settings.
         initial: weights to start from, of this program, MONAI or monai-generative; random ones unless given.
+        observers: see `training.driver.train`.
     """
     table, content = read_images(images), read_latents(latents)
     train_keys = keys_of(table, Split.TRAIN)
@@ -71,6 +75,7 @@ def train_ldm(
         inspection=memorization_inspection(
             read_pack(pack).select(train_keys), train_latents, decoder, ldm, seed=seed, device=target
         ),
+        observers=observers,
         tracking=tracking,
         processes=Processes(devices, nodes),
     )

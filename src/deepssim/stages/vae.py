@@ -1,5 +1,9 @@
 """The stage that trains the autoencoder."""
 
+from collections.abc import Sequence
+
+from lightning.pytorch.callbacks import Callback
+
 from deepssim.config.base import as_settings
 from deepssim.config.choices import Device, Orientation
 from deepssim.config.generative import VaeConfig
@@ -29,6 +33,7 @@ def train_vae(
     devices: int = 1,
     nodes: int = 1,
     tracking: TrackingConfig | None = None,
+    observers: Sequence[Callback] = (),
 ) -> None:
     """Train the autoencoder on the train split.
 
@@ -39,6 +44,7 @@ def train_vae(
         reconstructions: PNG to write, some training images above their reconstructions.
         orientation: of the images of the pack, which the weights record.
         vae, seed, device, devices, nodes, tracking: settings.
+        observers: see `training.driver.train`.
     """
     table, content = read_images(images), read_pack(pack)
     train_images = content.select(keys_of(table, Split.TRAIN))
@@ -49,6 +55,7 @@ def train_vae(
         seed=seed,
         device=device,
         state=state_folder("train_vae", weights, [as_settings(vae), seed, device, devices, nodes], [images, pack]),
+        observers=observers,
         tracking=tracking,
         processes=Processes(devices, nodes),
     )
