@@ -10,7 +10,7 @@ demo: .venv/installed
 	@$(BIN)/deepssim show
 
 # Tests that take minutes or need more than Python, by their marks (tests/conftest.py). `check` takes minutes without them.
-SLOW := workflow or slurm or faults or browser or fuzz or benchmark
+SLOW := workflow or slurm or faults or browser or fuzz or benchmark or paper
 
 check: lint
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not ($(SLOW))"

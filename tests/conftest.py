@@ -18,6 +18,7 @@ from tests.workflow.plans import REQUESTS, Plan, plan_all
 MARKS = {
     "audit/test_page.py": "browser",
     "fuzz": "fuzz",
+    "reference/test_printed_at_full_size.py": "paper",
     "test_benchmarks.py": "benchmark",
     "workflow/test_audit.py": "workflow",
     "workflow/test_documentation.py": "workflow",

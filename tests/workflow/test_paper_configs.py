@@ -14,7 +14,7 @@ from tests.stages.jobs import run_rule
 from tests.workflow.running import snakemake, step
 
 COVARIATES = ("age_norm", "sex_norm", "sequence_norm", "csf_perc", "wm_perc", "gm_perc")
-LATENTS = {"brain": (34, 28), "chest": (32, 32)}
+LATENTS = {"brain": (28, 34), "chest": (32, 32)}
 # What makes the run small, and the perceptual term, whose weights the test does not have.
 NARROW = {
     "device": "cpu",

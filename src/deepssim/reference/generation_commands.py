@@ -165,3 +165,8 @@ def _duplication(text: str) -> dict[str, Any]:
     if text not in (Duplication.NONE, Duplication.LOW, Duplication.HIGH):
         raise ConfigError(f"--duplication is {text!r}; give none, low, high or a number of copies")
     return {"duplication": text}
+
+
+def options_of(command: str) -> dict[str, Option]:
+    """Return all options of a command by name, with underscores."""
+    return COMMANDS[command][1] | _COMMON
