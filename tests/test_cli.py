@@ -14,6 +14,7 @@ import pytest
 from deepssim.cli import GROUPS, _parse, _parser, main
 from deepssim.config.choices import MetricName
 from deepssim.reference import generation_commands, score_commands
+from deepssim.runtime.threads import available_threads
 from deepssim.stages import commands
 from tests.conftest import ROOT
 
@@ -235,3 +236,15 @@ def test_a_missing_file_is_one_sentence_that_names_it(tmp_path, monkeypatch, cap
     error = capsys.readouterr().err.splitlines()
     assert message in error[-1]
     assert not any("Traceback" in line for line in error)
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "two", "1.5"])
+def test_unusable_numbers_of_threads_are_refused(count, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["audit", "a", "b", "--out", "c", f"--threads={count}"])
+    assert stop.value.code == 2
+    assert f"argument --threads: '{count}' is not a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_more_threads_than_processors_are_as_many():
+    assert _parse(["audit", "a", "b", "--out", "c", "--threads", "1000000"]).threads == available_threads()

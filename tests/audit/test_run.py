@@ -11,17 +11,12 @@ from PIL import Image
 import deepssim
 from deepssim.audit.calibration import OTHER_SUBJECTS
 from deepssim.audit.examination import Verdict
-from deepssim.audit.run import PATTERNS, reconstruction
+from deepssim.audit.run import PATTERNS
 from deepssim.cli import main
-from deepssim.config.audit import AuditConfig
-from deepssim.config.choices import Device, Orientation
 from deepssim.config.generative import VaeConfig
-from deepssim.config.settings import Config
 from deepssim.errors import DataError
-from deepssim.images.packs import ImagePack
 from deepssim.registration.proof import CUES
 from tests.audit.folders import drawing, gather, make_folders, texture, write
-from tests.generative.given import make_remember, remembered
 
 QUICK = {"compared_at": 64, "controls": 1, "gallery": 3, "borderline": 4, "bootstrap": 50}
 PATTERN = r"^([a-z]\d+)"
@@ -244,23 +239,6 @@ def test_the_generators_autoencoder_is_one_more_control(tmp_path, folders, cache
     assert control["found"]["total"] == 1
     unchanged = found["controls"]["positive"][0]
     assert control["median_score"] < unchanged["median_score"]  # untrained, it leaves little of an image
-
-
-def test_an_autoencoder_of_transposed_images_gets_them_transposed(tmp_path):
-    """Upright files are turned for it and back; files that its generator wrote are transposed already."""
-    from deepssim.generative.autoencoder import build_autoencoder, save_autoencoder
-
-    options = VaeConfig(channels=(8, 8), latent_channels=2, norm_groups=4)
-    network, path = build_autoencoder(options), tmp_path / "vae.safetensors"
-    make_remember(network)
-    image = remembered(24, 24)
-    packs = {kind: ImagePack(pixels[None], ["a"]) for kind, pixels in (("known", image), ("other", image.T))}
-    config = Config(device=Device.CPU, audit=AuditConfig(autoencoder=str(path)))
-    save_autoencoder(path, network, options, Orientation.TRANSPOSED)
-    for pack in packs.values():
-        np.testing.assert_array_equal(reconstruction(config)(pack).images, pack.images)
-    save_autoencoder(path, network, options)
-    np.testing.assert_array_equal(reconstruction(config)(packs["other"]).images, packs["known"].images)
 
 
 def test_duplicated_training_images_are_named(tmp_path, folders, cache):

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from deepssim.config.choices import Device
-from deepssim.runtime.threads import available_threads, set_threads
+from deepssim.runtime.threads import available_threads, set_threads, thread_count
 
 # Exit status: 0 if no copies were found, or only as many candidates as chance explains; 1 is for errors that the user can
 # mend, 2 for wrong arguments and unexpected errors.
@@ -28,58 +28,68 @@ def add_audit_command(commands: Any) -> None:
     command.add_argument("synthetic", metavar="SYNTH", help="folder of its synthetic images")
     command.add_argument("--out", required=True, metavar="DIR", help="folder for the report")
     command.add_argument("--holdout", metavar="DIR", help="images of other patients, to calibrate the limit on")
-    command.add_argument("--encoder", metavar="FILE", help="trained encoder, one more source of evidence")
-    command.add_argument(
-        "--thorough",
-        action="store_true",
-        default=None,
-        help="train an encoder on REAL unless one is named: minutes to hours",
-    )
-    command.add_argument("--autoencoder", metavar="FILE", help="the generator's autoencoder, for one more control")
-    command.add_argument("--subjects", metavar="CSV", help="table with image_path and subject")
-    command.add_argument(
-        "--subject-pattern", metavar="REGEX", help="regular expression with one group that finds the subject in a path"
-    )
-    command.add_argument(
-        "--include", action="append", metavar="PATTERN",
-        help="read only files that match, such as '*.png' (can be repeated; without a slash, at any depth)",
-    )  # fmt: skip
-    command.add_argument("--exclude", action="append", metavar="PATTERN", help="leave out files that match")
-    command.add_argument(
-        "--skip-unreadable", action="store_true", default=None,
-        help="judge without the files that cannot be read; by default the verdict is then that the audit cannot tell",
-    )  # fmt: skip
-    command.add_argument(
-        "--compared-at", type=int, metavar="PIXELS", help="height and width at which images are compared"
-    )
-    command.add_argument(
-        "--image-size", nargs=2, type=int, metavar=("H", "W"), help="of the images that the encoder sees"
-    )
-    command.add_argument("--false-positive-rate", type=float, metavar="RATE", help="rate of false alarms to allow")
+    command.add_argument("--force", action="store_true", help="replace the report that DIR holds")
     command.add_argument(
         "--de-identified", action="store_true", default=None, help="leave file names and patient ids out of the report"
     )
-    command.add_argument(
-        "--fail-above", type=_rate, metavar="RATE",
-        default=0.0,
-        help=f"exit with {COPIES_FOUND} if copies were found and their rate in SYNTH is above RATE, 0 to 1 (default: "
-        f"%(default)g), and with {CANNOT_TELL} if the audit cannot tell",
+    _add_images(command.add_argument_group("which images, and whose"))
+    _add_method(command.add_argument_group("how they are compared"))
+    _add_running(command.add_argument_group("running"))
+    command.set_defaults(call=_run)
+
+
+def _add_images(group: Any) -> None:
+    group.add_argument("--subjects", metavar="CSV", help="table with image_path and subject")
+    group.add_argument(
+        "--subject-pattern", metavar="REGEX", help="regular expression with one group that finds the subject in a path"
+    )
+    group.add_argument(
+        "--include", action="append", metavar="PATTERN",
+        help="read only files that match, such as '*.png' (can be repeated; without a slash, at any depth)",
     )  # fmt: skip
-    command.add_argument(
+    group.add_argument("--exclude", action="append", metavar="PATTERN", help="leave out files that match")
+    group.add_argument(
+        "--skip-unreadable", action="store_true", default=None,
+        help="judge without the files that cannot be read; by default the verdict is then that the audit cannot tell",
+    )  # fmt: skip
+
+
+def _add_method(group: Any) -> None:
+    group.add_argument("--false-positive-rate", type=float, metavar="RATE", help="rate of false alarms to allow")
+    group.add_argument(
+        "--compared-at", type=int, metavar="PIXELS", help="height and width at which images are compared"
+    )
+    group.add_argument("--encoder", metavar="FILE", help="trained encoder, one more source of evidence")
+    group.add_argument(
+        "--thorough", action="store_true", default=None,
+        help="train an encoder on REAL unless one is named: minutes to hours",
+    )  # fmt: skip
+    group.add_argument(
+        "--image-size", nargs=2, type=int, metavar=("H", "W"), help="of the images that the encoder sees"
+    )
+    group.add_argument(
         "--trust", action="append", default=[], metavar="SHA256",
         help="SHA-256 of an encoder file that may be loaded though it can run code (the first run shows it)",
     )  # fmt: skip
-    command.add_argument(
-        "--cache",
-        metavar="DIR",
+    group.add_argument("--autoencoder", metavar="FILE", help="the generator's autoencoder, for one more control")
+
+
+def _add_running(group: Any) -> None:
+    group.add_argument(
+        "--fail-above", type=_rate, metavar="RATE", default=0.0,
+        help=f"exit with {COPIES_FOUND} if copies were found and their rate in SYNTH is above RATE, 0 to 1 (default: "
+        f"%(default)g), and with {CANNOT_TELL} if the audit cannot tell",
+    )  # fmt: skip
+    group.add_argument(
+        "--cache", metavar="DIR",
         help="folder of what the next audit need not compute again (default: in the user's cache, readable by its owner only)",
+    )  # fmt: skip
+    group.add_argument("--config", metavar="FILE", help="config file with sections audit and encoder")
+    group.add_argument("--seed", type=int, help="of all random numbers")
+    group.add_argument("--device", choices=[device.value for device in Device], help="where networks run")
+    group.add_argument(
+        "--threads", type=thread_count, default=available_threads(), help="processor threads (default: all)"
     )
-    command.add_argument("--force", action="store_true", help="replace the report that DIR holds")
-    command.add_argument("--config", metavar="FILE", help="config file with sections audit and encoder")
-    command.add_argument("--seed", type=int, help="of all random numbers")
-    command.add_argument("--device", choices=[device.value for device in Device], help="where networks run")
-    command.add_argument("--threads", type=int, default=available_threads(), help="processor threads (default: all)")
-    command.set_defaults(call=_run)
 
 
 def _rate(text: str) -> float:

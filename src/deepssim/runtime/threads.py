@@ -1,5 +1,6 @@
 """Number of CPU threads that numerical libraries use."""
 
+import argparse
 import os
 
 # A training on two threads took longer than on one up to 2e10 multiply-adds per batch while other programs used the processor
@@ -19,6 +20,13 @@ def set_threads(threads: int) -> None:
 def available_threads() -> int:
     """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_count(text: str) -> int:
+    """Parse a number of threads on the command line, at least 1; more than there are processors are as many."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return min(int(text), available_threads())
 
 
 def training_threads(multiply_adds: float) -> int:

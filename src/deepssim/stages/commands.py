@@ -13,7 +13,7 @@ from typing import Any
 from deepssim.config.choices import MetricName
 from deepssim.metrics import METRICS, InputKind
 from deepssim.runtime.outputs import atomic_outputs
-from deepssim.runtime.threads import available_threads, set_threads
+from deepssim.runtime.threads import available_threads, set_threads, thread_count
 from deepssim.stages import run_stage
 
 
@@ -147,7 +147,9 @@ def add_stage_commands(commands: Any) -> None:
             command.add_argument("--trust", action="append", default=[], metavar="SHA256", help=text)
         if record.settings:
             command.add_argument("--config", metavar="FILE", help="config file (default: the default settings)")
-        command.add_argument("--threads", type=int, default=available_threads(), help="CPU threads (default: all)")
+        command.add_argument(
+            "--threads", type=thread_count, default=available_threads(), help="CPU threads (default: all)"
+        )
         command.set_defaults(call=_run, command=name)
 
 

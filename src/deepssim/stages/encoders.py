@@ -75,21 +75,15 @@ def train_deepssim(
         data = _families(pairs, packs[0].select(anchors), packs[1], autoencoder, seed, resolve_device(device))
     else:
         data = _pair_images(pairs, packs, anchors, seed)
+    settings = [as_settings(encoder), seed, device, devices, nodes]
+    state = state_folder(
+        "train_deepssim", weights, settings, [images, train, valid, split, real, *synthetic, autoencoder]
+    )
     network, trained = recipes.train_deepssim(
         data,
         _pair_images(read_pairs(valid), packs, _members(split, Split.VALID) or unpaired or anchors, seed),
-        encoder,
-        seed=seed,
-        device=device,
-        state=state_folder(
-            "train_deepssim",
-            weights,
-            [as_settings(encoder), seed, device, devices, nodes],
-            [images, train, valid, split, real, *synthetic, autoencoder],
-        ),
-        tracking=tracking,
-        processes=Processes(devices, nodes),
-    )
+        encoder, seed=seed, device=device, state=state, tracking=tracking, processes=Processes(devices, nodes),
+    )  # fmt: skip
     trained.write_history(history)
     save_encoder(weights, network)
 
