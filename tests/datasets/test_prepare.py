@@ -8,6 +8,7 @@ from PIL import Image
 import deepssim
 from deepssim.config.settings import parse_config
 from deepssim.datasets.prepare import prepare_dataset
+from deepssim.datasets.tables import canaries_of
 from deepssim.errors import ConfigError, DataError
 from tests.images.test_dicom import write as write_dicom
 
@@ -267,3 +268,33 @@ def test_a_file_without_images_by_nature_stops_no_folder(folder, caplog):
     assert len(pack.keys) == 12
     assert "files left out" in caplog.text
     assert len(deepssim.load_images(folder).keys) == 12
+
+
+def test_canaries_are_drawn_and_recorded(folder):
+    options = {"kind": "folder", "path": str(folder), "subject_pattern": "^(p.)"}
+    tables = [
+        prepare_dataset(parse_config({"dataset": ALL_TRAIN | options | {"canaries": 1.0}}).dataset, seed=seed)[0]
+        for seed in range(3)
+    ]
+    for table in tables:
+        assert (table["canary"] == 1).all()
+        assert table.groupby("subject")["split"].nunique().max() == 1
+        assert set(table["split"]) <= {"train", "holdout"}
+        assert ((table["role"] == "holdout") == (table["split"] == "holdout")).all()
+        told = canaries_of(table)
+        assert told == dict(zip(table["subject"], table["split"] == "train", strict=True))
+        assert len(told) == 6
+    assert len({tuple(table["split"]) for table in tables}) > 1
+    plain, _ = prepare(**options)
+    assert "canary" not in plain
+    assert canaries_of(plain) == {}
+
+
+def test_a_column_of_the_same_name_is_not_overwritten(folder):
+    paths = sorted(folder.rglob("*.png"))
+    rows = {"image_uid": [str(n) for n in range(len(paths))], "image_path": [str(path) for path in paths], "canary": 3}
+    pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
+    options = {"kind": "table", "path": str(folder / "table.csv")}
+    assert set(prepare(**options)[0]["canary"]) == {3}
+    with pytest.raises(DataError, match="has a column 'canary', which dataset.canaries writes; rename it"):
+        prepare(**options, canaries=0.5)

@@ -47,7 +47,9 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
     """
     base = load_config(config) if config else Config(vae=PAPER_VAE, ldm=PAPER_LDM)
     dataset = base.dataset if config else DatasetConfig(image_size=None)
-    dataset = dataset.with_changes(kind=DatasetKind.TABLE, path=dataset_csv, valid_fraction=0.0, holdout_fraction=0.0)
+    dataset = dataset.with_changes(
+        kind=DatasetKind.TABLE, path=dataset_csv, valid_fraction=0.0, holdout_fraction=0.0, canaries=0.0
+    )
     settings = as_settings(base.with_changes(dataset=dataset))
     for section, values in changes.items():
         place = settings[section] if section else settings
