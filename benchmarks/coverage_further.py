@@ -198,7 +198,8 @@ def bound_table(count: int) -> list[str]:
         for guesses in GUESSES:
             random = numpy_generator(0, "randomized response", str(epsilon), guesses)
             correct = random.binomial(guesses, 1 / (1 + np.exp(-epsilon)), count)
-            bounds = np.array([epsilon_bound(int(number), guesses) for number in correct])
+            numbers, places = np.unique(correct, return_inverse=True)
+            bounds = np.array([epsilon_bound(int(number), guesses) for number in numbers])[places]
             cells.append(f"{np.mean(bounds <= epsilon + 1e-12):.1%} ({np.median(bounds):.2f})")
         lines.append(f"| {epsilon:g} | {' | '.join(cells)} |")
     return [

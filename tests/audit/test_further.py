@@ -6,16 +6,17 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks import coverage_further
+from benchmarks.coverage_further import phantoms as made_phantoms
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.examination import examine
 from deepssim.audit.further import RandomDraw, epsilon_figures, further_figures
-from deepssim.audit.phantoms import Phantoms, find_phantoms, phantom_figures
+from deepssim.audit.phantoms import find_phantoms, phantom_figures
 from deepssim.audit.retrieval import find_neighbours
 from deepssim.audit.run import embed_patterns
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.config.audit import AuditConfig
 from deepssim.detection.score import default_score
-from deepssim.detection.search import Found
 from deepssim.images.packs import ImagePack
 from deepssim.runtime.json_files import as_json
 from tests.audit.folders import drawing
@@ -121,24 +122,9 @@ def test_without_a_holdout_only_what_needs_none(audited):
     assert found["fidelity"]["reason"] is None
 
 
-def made_phantoms(random, members, *, copied=0, synthetic=200):
-    """Return evidence of which only numbers of keypoints are simulated; the first training subjects are copied."""
-    count = len(members)
-    partners = np.argsort(random.random((synthetic, count)), axis=1)[:, :6]
-    cues = np.zeros((synthetic, 6, 5), np.float32)
-    cues[..., 0] = random.exponential(8, (synthetic, 6))
-    rows = np.flatnonzero(members)[:copied]
-    partners[: len(rows), 0], cues[: len(rows), 0, 0] = rows, 200
-    blank = np.zeros((synthetic, 6))
-    names = [f"{'train' if member else 'holdout'} {row:03d}" for row, member in enumerate(members)]
-    return Phantoms(
-        Found(partners, cues, blank.astype(np.float32), blank.astype(bool)), np.zeros(count, bool), names, members
-    )
-
-
 def test_a_declared_draw_makes_the_bound_valid(random):
     members = random.random(120) < 0.5
-    phantoms, rule = made_phantoms(random, members, copied=20), rule_of(best(np.linspace(0, 3, 200)), 0.05)
+    phantoms, rule = made_phantoms(random, members, 20), rule_of(best(np.linspace(0, 3, 200)), 0.05)
     score = default_score(5)
     draw = RandomDraw(0.5)
     found = epsilon_figures(phantoms, score, rule, draw, encoder=False, confidence=0.95, seed=0)
@@ -163,7 +149,7 @@ def test_a_declared_draw_makes_the_bound_valid(random):
 
 def test_an_identical_image_copies_a_subject_whatever_the_score(random):
     members = np.arange(40) < 20
-    phantoms = made_phantoms(random, members)
+    phantoms = made_phantoms(random, members, 0)
     phantoms.identical[[0, 39]] = True
     rule = rule_of(best(np.linspace(0, 1000, 200)), 0.05)
     found = phantom_figures(phantoms, default_score(5), rule, confidence=0.95)
@@ -178,10 +164,29 @@ def test_galleries_of_any_size_give_equal_rates_where_nobody_is_copied(random, p
     members = np.arange(sum(people)) < people[0]
     rule = rule_of(best(np.linspace(0, 1.6, 400)), 0.05)
     found = [
-        phantom_figures(made_phantoms(random, members), default_score(5), rule, confidence=0.95) for _ in range(60)
+        phantom_figures(made_phantoms(random, members, 0), default_score(5), rule, confidence=0.95) for _ in range(60)
     ]
     rates = np.mean([[one["training"].value, one["holdout"].value] for one in found], axis=0)
     assert rates[0] == pytest.approx(rates[1], rel=0.15)
     assert rates[0] > 0.05
     assert np.mean([one["exceeds"] for one in found]) <= 0.05
     assert np.mean([one["ratio"].low > 1 for one in found]) <= 0.05
+
+
+@pytest.mark.parametrize("design", coverage_further.DESIGNS)
+def test_nothing_warns_where_nobody_is_copied(design):
+    """What a thousand of them say is in docs/audit.md; five or more of 25 would be rarer than one in a hundred."""
+    found = [coverage_further.audit(design, 0.0, repetition) for repetition in range(25)]
+    assert sum(run["any warning"] for run in found) <= 4
+    assert sum(run["epsilon above 0"] for run in found) <= 4
+    assert np.mean([run["AUROC within the range of divisions"] for run in found]) >= 0.8
+
+
+def test_copies_are_seen_and_the_index_rises_with_them():
+    design, rates = coverage_further.Design(100, 60, 2, 0.5), (0.0, 0.1, 0.7)
+    found = [[coverage_further.audit(design, rate, repetition) for repetition in range(12)] for rate in rates]
+    index = [np.mean([run["memorization index"] for run in runs]) for runs in found]
+    assert index[0] < index[1] < index[2]
+    assert all(run["more copies than phantoms"] and run["epsilon above 0"] for run in found[2])
+    # A third of the images above all others: AUROC 0.5 + 0.35 / 2, with a range of about 0.5 +- 0.08.
+    assert np.mean([run["AUROC above the range"] for run in found[2]]) > 0.8
