@@ -125,7 +125,7 @@ def _together(train: Side, holdout: Side, rows: Sequence[int]) -> tuple[Side, np
 def phantom_figures(phantoms: Phantoms, score: Score, rule: Rule, *, confidence: float) -> dict[str, Any]:
     """Compare the rate of copied training subjects with that of held-out subjects who look copied.
 
-    A subject is copied if any candidate pair of any of his images scores above the limit, or an image is identical;
+    A subject is copied if any candidate pair of any of their images scores above the limit, or an image is identical;
     the best candidate of a synthetic image is not preferred to its others. Where the generator has copied nobody, and
     members were not chosen by their looks, both rates are equal.
 
