@@ -53,10 +53,12 @@ def split_bias(
     """Return the AUROC of one random half of the training subjects against the other half, which plays non-members.
 
     All images of a subject are in one half. Each image keeps the score that the attack gives it. The range is
-    symmetric about 0.5, since the halves can be swapped: 0.5 plus or minus the quantile of the absolute deviations.
-    The standard deviation of an AUROC under the null hypothesis is proportional to sqrt(1 / m + 1 / n) for m against n
-    subjects; `low` and `high` are the range of halves times the ratio of these terms for the attack (G training
-    subjects against `opponents`) and for the halves.
+    symmetric about 0.5, since the halves can be swapped: 0.5 plus or minus the quantile of the absolute deviations (of
+    B divisions, the one of rank 0.95 (B + 1)). The standard deviation of an AUROC under the null hypothesis is
+    proportional to sqrt(1 / m + 1 / n) for m against n subjects; `low` and `high` are the range of halves times the
+    ratio of these terms for the attack (G training subjects against `opponents`) and for the halves, widened by the
+    ratio of Student's t with G - 1 degrees of freedom to the normal quantile, since G subjects say how much subjects
+    differ.
 
     Args:
         scores: of the training images, floating point (T,), similarity to the nearest synthetic image.
@@ -73,6 +75,9 @@ def split_bias(
     Source: permutation test by subject, Good 2005, doi:10.1007/b138696; variance of the Mann-Whitney statistic,
     Lehmann 1975.
     """
+    from scipy.stats import norm
+    from scipy.stats import t as student
+
     codes, count = group_codes(subjects)
     nan = float("nan")
     if count < 2 * LEAST_SUBJECTS or opponents < LEAST_SUBJECTS:
@@ -87,11 +92,18 @@ def split_bias(
     values = np.concatenate([scores, scores]).astype(np.float64)
     positives = np.arange(len(values)) < len(scores)
     auroc = ranking_samples(values, positives, np.hstack([members, 1 - members]))["auroc"]
-    reach = float(np.quantile(np.abs(auroc - 0.5), confidence))
-    scaled = min(0.5, reach * float(np.sqrt((1 / count + 1 / opponents) / (1 / half + 1 / (count - half)))))
+    reach = _quantile(np.abs(auroc - 0.5), confidence)
+    factor = np.sqrt((1 / count + 1 / opponents) / (1 / half + 1 / (count - half)))
+    tail = (1 + confidence) / 2
+    scaled = min(0.5, reach * float(factor * student.ppf(tail, count - 1) / norm.ppf(tail)))
     return SplitBias(
         float(np.median(auroc)), 0.5 - reach, 0.5 + reach, 0.5 - scaled, 0.5 + scaled, repetitions
     )  # fmt: skip
+
+
+def _quantile(values: np.ndarray, confidence: float) -> float:
+    """Return the value that a further draw exceeds with a probability of at most 1 - confidence; the highest of few."""
+    return float(np.sort(values)[min(len(values), int(np.ceil(confidence * (len(values) + 1)))) - 1])
 
 
 def compared_with_chance(auroc: Interval, chance: SplitBias) -> dict[str, object]:
