@@ -102,7 +102,9 @@ def audit(design: Design, rate: float, repetition: int) -> dict[str, float]:
     Returns:
         Whether each of them speaks for copies (0 or 1), and the memorization index, by name.
     """
-    random = numpy_generator(repetition, "further", *map(str, design), str(rate))
+    random = numpy_generator(
+        repetition, "further", *map(str, design)
+    )  # the same for all rates, which are then compared in pairs
     copied = round(rate * design.train)
     train, holdout = (similarities(random, subjects, design) for subjects in (design.train, design.holdout))
     train[: copied * design.images : design.images] = COPIED_ABOVE
