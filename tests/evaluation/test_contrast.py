@@ -32,6 +32,7 @@ def test_ratio_by_hand():
 def test_nothing_found():
     none = rate_ratio(5, 100, 0, 100)
     assert none.value == none.high == np.inf
+    assert none.method.endswith("no upper end, since nothing was found on the second side")
     assert none.low > 0.9  # 5 against 0: at the edge of what chance explains
     assert rate_ratio(0, 100, 5, 100).value == rate_ratio(0, 100, 5, 100).low == 0
     assert np.isnan(rate_ratio(0, 100, 0, 100).value)

@@ -122,3 +122,11 @@ def test_few_images_have_no_fidelity(sides):
     for found in (fidelity(real, subjects, good[:5], ["a"] * 5), fidelity(real, ["one"] * 240, good, ["a"] * 200)):
         assert found["precision"] is None
         assert found["reason"] == "needs 6 synthetic images and 6 real images of each half of the subjects"
+
+
+def test_images_of_one_volume_have_no_kernel_distance(sides):
+    real, subjects, good = sides
+    found = fidelity(real, subjects, good, ["v"] * 200, divisions=1)
+    assert found["precision"].value > 0.5
+    assert found["kernel_distance"] is None
+    assert found["reason"] == "the kernel distance needs images of two subjects or volumes in each set"

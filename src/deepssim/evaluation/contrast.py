@@ -61,4 +61,7 @@ def rate_ratio(count: int, total: int, other_count: int, other_total: int, confi
         return inf if probability >= 1 else probability / (1 - probability) * scale
 
     value = count / other_count * scale if other_count else inf
-    return Interval(value, odds(low), odds(high), "exact, given the sum of both counts")
+    method = "exact, given the sum of both counts"
+    if not other_count:
+        method += "; no upper end, since nothing was found on the second side"
+    return Interval(value, odds(low), odds(high), method)

@@ -69,7 +69,7 @@ def fidelity(
 
     Returns:
         `precision`, `recall`, `density`, `coverage` and `kernel_distance`, each a `Fidelity` or None; `images`, the
-        number of each set in a comparison; `reason`, why there are none, or None. At least six images of each set are
+        fewest of each set in a comparison; `reason`, why there are none, or not all, or None. At least six images of each set are
         needed.
 
     Limits: all depend on the embedding, and say nothing of what it does not see, such as small lesions. Memorized
@@ -83,7 +83,8 @@ def fidelity(
     needed = DENSITY_NEIGHBOURS + 1
     names = ("precision", "recall", "density", "coverage", "kernel_distance")
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    reference, generated, made, size = _unit(real), _unit(synthetic), group_codes(groups)[0], 0
+    reference, generated, made = _unit(real), _unit(synthetic), group_codes(groups)[0]
+    sizes = []
     for _ in range(divisions if count > 1 else 0):
         first = np.isin(codes, random.permutation(count)[: count // 2])
         sides = [random.permutation(np.flatnonzero(side)) for side in (first, ~first)]
@@ -91,15 +92,20 @@ def fidelity(
         size = min(most, *(len(side) for side in sides))
         if size < needed:
             continue
+        sizes.append(size)
         near, far, drawn = (side[:size] for side in sides)
         ours = _statistics(reference[near], generated[drawn], codes[near], made[drawn])
         theirs = _statistics(reference[near], reference[far], codes[near], codes[far])
         for name in names:
             found[name].append((ours[name], theirs[name]))
-    if not found["precision"]:
+    if not sizes:
         reason = f"needs {needed} synthetic images and {needed} real images of each half of the subjects"
         return dict.fromkeys(names) | {"images": 0, "reason": reason}
-    return {name: _summary(np.array(pairs)) for name, pairs in found.items()} | {"images": size, "reason": None}
+    summary = {name: _summary(np.array(pairs)) for name, pairs in found.items()}
+    if np.isfinite(found["kernel_distance"]).all():
+        return summary | {"images": min(sizes), "reason": None}
+    reason = "the kernel distance needs images of two subjects or volumes in each set"
+    return summary | {"kernel_distance": None, "images": min(sizes), "reason": reason}
 
 
 def neighbourhood_statistics(
