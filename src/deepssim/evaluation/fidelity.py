@@ -69,8 +69,8 @@ def fidelity(
 
     Returns:
         `precision`, `recall`, `density`, `coverage` and `kernel_distance`, each a `Fidelity` or None; `images`, the
-        fewest of each set in a comparison; `reason`, why there are none, or not all, or None. At least six images of each set are
-        needed.
+        fewest of each set in a comparison; `reason`, why there are none, or not all, or None. At least six images of
+        each set are needed.
 
     Limits: all depend on the embedding, and say nothing of what it does not see, such as small lesions. Memorized
     images raise precision and density: read them beside the copy rate. Images of one subject are alike and make
