@@ -120,6 +120,9 @@ def test_without_a_holdout_only_what_needs_none(audited):
     for name in ("membership", "phantoms", "epsilon"):
         assert found[name] == {"reason": "there are no held-out images"}
     assert found["fidelity"]["reason"] is None
+    unsought = further(sides, audited[1], figures, None).summary
+    assert unsought["phantoms"] == {"reason": "the synthetic images were not compared with held-out images"}
+    assert unsought["membership"]["reason"] is None
 
 
 def test_a_declared_draw_makes_the_bound_valid(random):

@@ -29,6 +29,7 @@ from deepssim.evaluation.split_bias import compared_with_chance, split_bias
 
 _FEW_FALSE = 0.001  # second false-positive rate at which the true-positive rate is given
 _NO_HOLDOUT = "there are no held-out images"
+_NOT_SOUGHT = "the synthetic images were not compared with held-out images"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class FurtherFigures:
     Attributes:
         summary: plain values and intervals by name, for summary.json.
         excess: of each synthetic image over the negative controls, in their standard deviations, float64 (S,); NaN
-            where not known.
+            where not known, infinity where identical to a training image.
         index: memorization index of each synthetic image, float64 (S,), -1 to 1; NaN where not known.
     """
 
@@ -104,7 +105,7 @@ def further_figures(
             sides.train.embeddings.values, sides.train.subjects,
             sides.synthetic.embeddings.values, sides.synthetic.subjects, seed=seed,
         )  # fmt: skip
-    none = {"reason": _NO_HOLDOUT}
+    none = {"reason": _NO_HOLDOUT if sides.holdout is None else _NOT_SOUGHT}
     summary = {
         "membership": _membership(sides, neighbours, membership, repetitions, prevalence, common),
         "phantoms": phantom_figures(phantoms, score, rule, confidence=confidence) if phantoms else none,

@@ -1,5 +1,12 @@
 """Membership disclosure: F1 of an attacker who claims membership of everyone with a similar synthetic image.
 
+Source: El Emam, Mosquera and Fang 2022, doi:10.1093/jamiaopen/ooac083, for F1 of a distance-based attack and for t as
+the sampling fraction. Their records are tables and match at a Hamming distance up to a fixed number; images have no
+such number, hence the chosen threshold. The authors' package synthprivacy takes t itself, the F1 of guessing at random
+at rate t, as the naive F1; 2 t / (1 + t) is the highest that guessing reaches. The line of 0.09 is one of
+identification (El Emam et al. 2020, doi:10.2196/23139), not of membership; later work compares membership attacks with
+it (arXiv:2601.12124). F1 of guessing alone exceeds it for t above 0.047, so the relative F1 is compared here.
+
 Not here: ranking statistics of the same attack (audit/membership.py).
 """
 
@@ -77,13 +84,7 @@ def membership_disclosure(
     Raises:
         ValueError: if `prevalence` is not between 0 and 1.
 
-    Source: El Emam, Mosquera and Fang 2022, doi:10.1093/jamiaopen/ooac083, for F1 of a distance-based attack and for t
-    as the sampling fraction. Their records are tables and match at a Hamming distance up to a fixed number; images
-    have no such number, hence the chosen threshold. The authors' package synthprivacy takes t itself, the F1 of
-    guessing at random at rate t, as the naive F1; 2 t / (1 + t) is the highest that guessing reaches. The line of 0.09
-    is one of identification (El Emam et al. 2020, doi:10.2196/23139), not of membership; later work compares
-    membership attacks with it (arXiv:2601.12124). F1 of guessing alone exceeds it for t above 0.047, so the relative
-    F1 is compared here.
+    Source: El Emam, Mosquera and Fang 2022, doi:10.1093/jamiaopen/ooac083, adapted to images, see the module.
     """
     if not 0 < prevalence < 1:
         raise ValueError(f"the prevalence is {prevalence}; it must lie between 0 and 1")

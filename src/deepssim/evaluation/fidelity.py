@@ -6,7 +6,7 @@ beside them, since none of them has a scale of its own.
 Not here: whether images are copies (audit/), embeddings (similarity/embeddings.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,22 +78,15 @@ def fidelity(
 
     Source: see `neighbourhood_statistics` and `kernel_distance`.
     """
-    codes, count = group_codes(subjects)
-    random = numpy_generator(seed, "fidelity")
-    needed = DENSITY_NEIGHBOURS + 1
+    needed, sizes = DENSITY_NEIGHBOURS + 1, []
     names = ("precision", "recall", "density", "coverage", "kernel_distance")
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    reference, generated, made = _unit(real), _unit(synthetic), group_codes(groups)[0]
-    sizes = []
-    for _ in range(divisions if count > 1 else 0):
-        first = np.isin(codes, random.permutation(count)[: count // 2])
-        sides = [random.permutation(np.flatnonzero(side)) for side in (first, ~first)]
-        sides.append(random.permutation(len(generated)))
-        size = min(most, *(len(side) for side in sides))
-        if size < needed:
+    codes, made = group_codes(subjects)[0], group_codes(groups)[0]
+    reference, generated = _unit(real), _unit(synthetic)
+    for near, far, drawn in _draws(codes, len(generated), divisions, most, seed):
+        if len(near) < needed:
             continue
-        sizes.append(size)
-        near, far, drawn = (side[:size] for side in sides)
+        sizes.append(len(near))
         ours = _statistics(reference[near], generated[drawn], codes[near], made[drawn])
         theirs = _statistics(reference[near], reference[far], codes[near], codes[far])
         for name in names:
@@ -106,6 +99,19 @@ def fidelity(
         return summary | {"images": min(sizes), "reason": None}
     reason = "the kernel distance needs images of two subjects or volumes in each set"
     return summary | {"kernel_distance": None, "images": min(sizes), "reason": reason}
+
+
+def _draws(
+    codes: np.ndarray, synthetic: int, divisions: int, most: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield equally many rows of one half of the subjects, of the other half, and of the synthetic images, int64 (n,) each."""
+    random, count = numpy_generator(seed, "fidelity"), int(codes.max(initial=-1)) + 1
+    for _ in range(divisions):
+        first = np.isin(codes, random.permutation(count)[: count // 2])
+        near, far = (random.permutation(np.flatnonzero(side)) for side in (first, ~first))
+        drawn = random.permutation(synthetic)
+        size = min(most, len(near), len(far), synthetic)
+        yield near[:size], far[:size], drawn[:size]
 
 
 def neighbourhood_statistics(
