@@ -4,7 +4,8 @@
 
 Scores are normal with an effect of the subject: two images of one subject have the given correlation. Every interval that
 the audit or the evaluation prints is computed by the function that prints it, and compared with the value in the
-population. `--verdicts` simulates whole audits without copies. The tables go into docs/audit.md.
+population. `--verdicts` simulates whole audits without copies, `--further` the statistics beside the verdict. The tables go into
+docs/audit.md.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta, norm
 
-from benchmarks import ROOT
+from benchmarks import ROOT, coverage_further
 from benchmarks.audit import insert
 from deepssim.audit import leakage
 from deepssim.audit.calibration import calibrated_rule
@@ -281,6 +282,7 @@ def main() -> None:
     """Parse the command line, simulate and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--verdicts", action="store_true", help="simulate verdicts only, not intervals")
+    parser.add_argument("--further", action="store_true", help="simulate the statistics beside the verdict only")
     parser.add_argument("--only", choices=("rates", "copies", "pairs"), help="one of the three tables of intervals")
     parser.add_argument("--simulations", type=int, default=400, help="of each design (default: %(default)s)")
     parser.add_argument("--audits", type=int, default=200, help="of each design (default: %(default)s)")
@@ -289,6 +291,9 @@ def main() -> None:
     start = time.process_time()
     if options.verdicts:
         insert(options.out, "verdicts", verdict_table(options.audits))
+    elif options.further:
+        for name, table in coverage_further.tables(options.simulations).items():
+            insert(options.out, name, table)
     else:
         for study in (rates, copies, pairs):
             if options.only in (None, study.__name__):

@@ -3,7 +3,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from monai.transforms import LoadImage
 from PIL import Image
 
 import deepssim
@@ -11,6 +10,7 @@ from deepssim.config.choices import DatasetKind
 from deepssim.config.dataset import DatasetConfig
 from deepssim.config.settings import parse_config
 from deepssim.datasets.prepare import prepare_dataset
+from deepssim.datasets.tables import canaries_of
 from deepssim.errors import ConfigError, DataError
 from tests.images.test_dicom import write as write_dicom
 
@@ -302,38 +302,31 @@ def test_a_table_may_name_files_below_the_working_directory(tmp_path, random, mo
     ]  # the second does not exist, and is not needed
 
 
-@pytest.mark.parametrize("kind", ["folder", "table"])
-def test_images_are_transposed_before_they_are_brought_to_a_size(tmp_path, random, kind):
-    """As MONAI's loader gives them: the size is that of the transposed images, so nothing is padded here."""
-    images = [random.integers(0, 256, (24, 16), dtype=np.uint8) for _ in range(3)]
-    for number, image in enumerate(images):
-        Image.fromarray(image).save(tmp_path / f"{number}.png")
-    table = pd.DataFrame({"image_uid": list("012"), "image_path": [f"{number}.png" for number in range(3)]})
-    table.to_csv(tmp_path / "own.csv", index=False)
-    place = {
-        "kind": kind,
-        "path": str(tmp_path / "own.csv" if kind == "table" else tmp_path),
-        "file_patterns": ["*.png"],
-    }
-    for size in (None, [16, 24]):
-        _, pack = prepare(**place, orientation="transposed", image_size=size)
-        for image, number in zip(pack.images, range(3), strict=True):
-            np.testing.assert_array_equal(image, LoadImage()(tmp_path / f"{number}.png").numpy())
-            np.testing.assert_array_equal(image, images[number].T)
+def test_canaries_are_drawn_and_recorded(folder):
+    options = {"kind": "folder", "path": str(folder), "subject_pattern": "^(p.)"}
+    tables = [
+        prepare_dataset(parse_config({"dataset": ALL_TRAIN | options | {"canaries": 1.0}}).dataset, seed=seed)[0]
+        for seed in range(3)
+    ]
+    for table in tables:
+        assert (table["canary"] == 1).all()
+        assert table.groupby("subject")["split"].nunique().max() == 1
+        assert set(table["split"]) <= {"train", "holdout"}
+        assert ((table["role"] == "holdout") == (table["split"] == "holdout")).all()
+        told = canaries_of(table)
+        assert told == dict(zip(table["subject"], table["split"] == "train", strict=True))
+        assert len(told) == 6
+    assert len({tuple(table["split"]) for table in tables}) > 1
+    plain, _ = prepare(**options)
+    assert "canary" not in plain
+    assert canaries_of(plain) == {}
 
 
-def test_slices_and_virtual_patients_are_transposed_too(tmp_path, random):
-    for name in ("a.nii", "b.nii"):
-        nibabel.save(nibabel.Nifti1Image(1 + random.random((8, 12, 2)), np.eye(4)), tmp_path / name)
-    patients = {"train_patients": 3, "valid_patients": 0, "holdout_patients": 0}
-    for one, other in (
-        ({"kind": "volumes", "path": str(tmp_path), "image_size": None},) * 2,
-        (
-            {"image_size": [40, 48], "virtual_patients": patients},
-            {"image_size": [48, 40], "virtual_patients": patients},
-        ),
-    ):
-        upright, transposed = prepare(**one)[1], prepare(**other, orientation="transposed")[1]
-        assert upright.keys == transposed.keys
-        assert upright.images.shape[1] != upright.images.shape[2]
-        np.testing.assert_array_equal(upright.images, transposed.images.swapaxes(1, 2))
+def test_a_column_of_the_same_name_is_not_overwritten(folder):
+    paths = sorted(folder.rglob("*.png"))
+    rows = {"image_uid": [str(n) for n in range(len(paths))], "image_path": [str(path) for path in paths], "canary": 3}
+    pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
+    options = {"kind": "table", "path": str(folder / "table.csv")}
+    assert set(prepare(**options)[0]["canary"]) == {3}
+    with pytest.raises(DataError, match="has a column 'canary', which dataset.canaries writes; rename it"):
+        prepare(**options, canaries=0.5)

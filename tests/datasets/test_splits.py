@@ -1,6 +1,6 @@
 import pytest
 
-from deepssim.datasets.splits import require_subjects, split_by_subject
+from deepssim.datasets.splits import draw_canaries, require_subjects, split_by_subject
 from deepssim.datasets.tables import Split
 from deepssim.errors import DataError
 
@@ -46,3 +46,42 @@ def test_a_subject_on_both_sides_is_refused():
             source="x.csv",
             advice="add subjects",
         )
+
+
+def drawn(subjects, seed=0, fraction=0.5, splits=None):
+    splits = splits or [Split.TRAIN] * len(subjects)
+    return draw_canaries(subjects, splits, fraction=fraction, seed=seed)
+
+
+def test_about_half_of_the_canaries_are_held_out_and_nobody_else():
+    subjects = [f"s{n // 2:03d}" for n in range(400)]
+    given = [Split.VALID] * 40 + [Split.HOLDOUT] * 40 + [Split.TRAIN] * 320
+    splits, canaries = drawn(subjects, splits=given)
+    people = {name: (split, canary) for name, split, canary in zip(subjects, splits, canaries, strict=True)}
+    assert len(set(zip(subjects, splits, canaries, strict=True))) == 200  # images of a subject stay together
+    chosen = [split for split, canary in people.values() if canary]
+    assert len(chosen) == 80  # half of the 160 training subjects
+    assert 25 < chosen.count(Split.HOLDOUT) < 55
+    assert set(chosen) == {Split.TRAIN, Split.HOLDOUT}
+    kept = [(name, split) for name, (split, canary) in people.items() if not canary]
+    assert kept == [(name, split) for name, split in zip(subjects[::2], given[::2], strict=True) if not people[name][1]]
+
+
+def test_the_draw_is_of_independent_coins_and_depends_on_the_seed_only():
+    subjects = [f"s{n:02d}" for n in range(40)]
+    counts = [drawn(subjects, seed, 1.0)[0].count(Split.HOLDOUT) for seed in range(300)]
+    assert abs(sum(counts) / 300 - 20) < 1
+    assert 7 < sum((count - 20) ** 2 for count in counts) / 300 < 13  # binomial: 40 / 4; a fixed half would have 0
+    there = dict(zip(subjects, drawn(subjects)[0], strict=True))
+    assert [there[name] for name in subjects[::-1]] == drawn(subjects[::-1])[0]
+
+
+def test_no_canaries_and_too_few():
+    subjects = [f"s{n}" for n in range(20)]
+    assert drawn(subjects, fraction=0.0) == ([Split.TRAIN] * 20, [False] * 20)
+    with pytest.raises(
+        DataError, match="dataset.canaries of 0.05 makes 1 of 20 training subjects canaries but 2 are needed"
+    ):
+        drawn(subjects, fraction=0.05)
+    with pytest.raises(DataError, match="split 'train' has . of 3 subjects but needs 2; lower dataset.canaries"):
+        [drawn(["a", "b", "c"], seed, 1.0) for seed in range(30)]

@@ -136,6 +136,11 @@ directory) and, if available, subject, split (train, valid or holdout) and covar
         lt=1,
         description="Fraction of subjects that no training uses, 0 for none. Ignored where valid_fraction is.",
     )
+    canaries: Fraction = Field(
+        0.0,
+        description="Fraction of the training subjects, 0 to 1, that become canaries: each of them stays or is held out by the "
+        "toss of a coin, so that an audit can give a valid lower bound on epsilon. The image table gets a column canary.",
+    )
     virtual_patients: VirtualPatientsConfig = Field(
         default_factory=VirtualPatientsConfig, description="the patients of `kind: virtual_patients`"
     )

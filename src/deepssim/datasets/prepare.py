@@ -14,8 +14,8 @@ import pandas as pd
 from deepssim.config.choices import DatasetKind
 from deepssim.config.dataset import DatasetConfig
 from deepssim.datasets.sources import Source, find_sources
-from deepssim.datasets.splits import require_subjects, split_by_subject
-from deepssim.datasets.tables import IMAGE_COLUMNS, Role, Split
+from deepssim.datasets.splits import draw_canaries, require_subjects, split_by_subject
+from deepssim.datasets.tables import CANARY_COLUMN, IMAGE_COLUMNS, Role, Split
 from deepssim.errors import DataError
 from deepssim.images.files import read_each
 from deepssim.images.folders import TreeSide
@@ -39,7 +39,8 @@ def prepare_dataset(
             logged; rows of other splits than train, valid and holdout become holdout. Without a column, all are train.
 
     Returns:
-        The image table (`IMAGE_COLUMNS`, then covariates) and the pack, both in the same order.
+        The image table (`IMAGE_COLUMNS`, then covariates) and the pack, both in the same order. With canaries, the table has a
+        column `canary` of 0 and 1; a canary's split says whether it is trained on.
 
     Raises:
         DataError: if images cannot be read, are constant, differ in size without `image_size`, share a key, or a split
@@ -49,16 +50,22 @@ def prepare_dataset(
     place = options.path or "dataset"
     # Before minutes of decoding, so that an unusable split is reported at once.
     splits = _splits_as_given(sources, place) if splits_as_given else splits_of(options, sources, seed, place)
+    splits, canaries = draw_canaries(
+        [source.subject for source in sources], splits, fraction=options.canaries, seed=seed, source=place
+    )
     found = read_each(sources, lambda source: source.read(), threads=threads, place=place)
     rows: list[dict[str, float | str]] = []
     images = []
     for remark, count in Counter(remark for content in found for remark in content.remarks).items():
         logger.info("%s: %s: %d times", place, remark, count)
-    for source, split, content in zip(sources, splits, found, strict=True):
+    for source, split, canary, content in zip(sources, splits, canaries, found, strict=True):
+        drawn = {CANARY_COLUMN: int(canary)} if options.canaries else {}
         for item in content.records:
             role = Role.HOLDOUT if split is Split.HOLDOUT else Role.REAL
             identity = (real_key(item.image_uid), source.path, role.value, source.subject, split.value)
-            rows.append({**dict(zip(IMAGE_COLUMNS, identity, strict=True)), **item.covariates})
+            if drawn and CANARY_COLUMN in item.covariates:
+                raise DataError(f"{place}: has a column {CANARY_COLUMN!r}, which dataset.canaries writes; rename it")
+            rows.append({**dict(zip(IMAGE_COLUMNS, identity, strict=True)), **item.covariates, **drawn})
             images.append(oriented(item.pixels, options.orientation))
     if not images:
         raise DataError(

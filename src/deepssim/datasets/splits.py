@@ -11,6 +11,7 @@ from deepssim.datasets.tables import Split
 from deepssim.errors import DataError
 from deepssim.seeds import numpy_generator
 
+CANARY_LEFT_OUT = 0.5  # probability that a canary is held out
 MIN_SUBJECTS = 2  # per split: the images of a single subject do not represent a group
 
 
@@ -44,6 +45,48 @@ def split_by_subject(
     advice = "add subjects or change dataset.valid_fraction and holdout_fraction (0 for no such split)"
     require_subjects(subjects, splits, wanted, source="dataset", advice=advice)
     return splits
+
+
+def draw_canaries(
+    subjects: Sequence[str], splits: Sequence[Split], *, fraction: float, seed: int, source: str = "dataset"
+) -> tuple[list[Split], list[bool]]:
+    """Hold out some training subjects at random, so that members and non-members differ in nothing but training.
+
+    Canaries are drawn among the training subjects; each of them stays or is held out by the toss of a coin of its own.
+    About half of them stay: a fixed half would not be a draw of independent subjects, on which the bound of
+    `evaluation.one_run` rests.
+
+    Args:
+        subjects: subject of each of N images.
+        splits: split of each image.
+        fraction: of the training subjects that become canaries, 0 for none.
+        seed: the config's seed; the result does not depend on the order of images.
+        source: name of the table, for messages.
+
+    Returns:
+        N splits and whether each image is of a canary. A canary of the split train is a member, one of the split
+        holdout is not.
+
+    Raises:
+        DataError: if there are fewer than two canaries, or fewer than two training subjects are left.
+    """
+    if not fraction:
+        return list(splits), [False] * len(splits)
+    people = sorted({subject for subject, split in zip(subjects, splits, strict=True) if split is Split.TRAIN})
+    random = numpy_generator(seed, "canaries")
+    count = round(fraction * len(people))
+    if count < MIN_SUBJECTS:
+        raise DataError(
+            f"{source}: dataset.canaries of {fraction:g} makes {count} of {len(people)} training subjects canaries but "
+            f"{MIN_SUBJECTS} are needed; raise it, or set it to 0"
+        )
+    canaries = random.permutation(people)[:count].tolist()
+    left_out = {name for name, out in zip(canaries, random.random(count) < CANARY_LEFT_OUT, strict=True) if out}
+    drawn = [Split.HOLDOUT if subject in left_out else split for subject, split in zip(subjects, splits, strict=True)]
+    advice = "lower dataset.canaries, or add subjects"
+    require_subjects(subjects, drawn, [Split.TRAIN], source=source, advice=advice)
+    chosen = set(canaries)
+    return drawn, [subject in chosen for subject in subjects]
 
 
 def require_subjects(

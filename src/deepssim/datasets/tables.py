@@ -37,6 +37,7 @@ class Split(StrEnum):
 
 
 IMAGE_COLUMNS = ("key", "path", "role", "subject", "split")
+CANARY_COLUMN = "canary"  # 1 for subjects whose split was drawn by the toss of a coin, else 0
 CAPTION_COLUMN = "caption_emb_path"  # npz file whose `data` holds the embedding of the image's caption
 
 _SEPARATORS = (",", ";", "\t")  # the first wins a tie
@@ -134,6 +135,18 @@ def keys_of(images: pd.DataFrame, *splits: Split) -> list[str]:
         splits: splits to include.
     """
     return images.loc[images["split"].isin([str(split) for split in splits]), "key"].tolist()
+
+
+def canaries_of(images: pd.DataFrame) -> dict[str, bool]:
+    """Return for each subject whose split was drawn at random whether the draw made it a training subject.
+
+    Args:
+        images: image table; without a column `canary`, there are none.
+    """
+    if CANARY_COLUMN not in images:
+        return {}
+    drawn = images[images[CANARY_COLUMN] == 1].drop_duplicates("subject")
+    return dict(zip(drawn["subject"], drawn["split"] == str(Split.TRAIN), strict=True))
 
 
 def read_train_used(path: str | Path) -> list[str]:

@@ -114,8 +114,7 @@ def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.n
     names = (*CUES, COSINE)[:count]
     best = _best_of_each(unrelated)
     if len(best) < _LEAST_IMAGES:
-        ones = np.ones(count)
-        return Score(names, np.array(_DEFAULT_MEDIANS[:count]), np.array(_DEFAULT_SCALES[:count]), ones, (0, 0))
+        return default_score(count)
     medians = np.median(best, axis=0)
     least = np.where(np.arange(count) < _COUNTS, _LEAST_KEYPOINTS, _LEAST_SCALE)
     scales = np.maximum(np.sort(best, axis=0)[-_top(len(best)) :].mean(axis=0) - medians, least)
@@ -125,6 +124,16 @@ def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.n
         return score
     weights = _weights(score, unrelated, copies.cues[right])
     return Score(names, medians, scales, weights, (len(best), int(right.any(axis=1).sum())))
+
+
+def default_score(count: int) -> Score:
+    """Return the score that nothing of this audit has taught, with all weights 1.
+
+    Args:
+        count: cues, 5 or 6.
+    """
+    medians, scales = np.array(_DEFAULT_MEDIANS[:count]), np.array(_DEFAULT_SCALES[:count])
+    return Score((*CUES, COSINE)[:count], medians, scales, np.ones(count), (0, 0))
 
 
 def _best_of_each(unrelated: Found) -> np.ndarray:

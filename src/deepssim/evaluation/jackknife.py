@@ -111,10 +111,23 @@ def difference_interval(first: Interval, second: Interval, samples: np.ndarray, 
     correlation = float(np.corrcoef(samples, other_samples)[0, 1]) if moving else 0.0
     if np.array_equal(samples, other_samples) and value == 0:
         return Interval(0.0, float("nan"), float("nan"), "both are equal whichever subject is left out")
+    return Interval(value, *mover_difference(first, second, correlation), _METHOD)
+
+
+def mover_difference(first: Interval, second: Interval, correlation: float = 0.0) -> tuple[float, float]:
+    """Return the ends of the interval of a difference, first minus second, from the intervals of both.
+
+    Args:
+        first, second: two statistics from 0 to 1.
+        correlation: of their errors, -1 to 1.
+
+    Source: MOVER, Zou 2007, doi:10.1037/1082-989X.12.4.399, equations 7 and 8.
+    """
 
     def reach(ours: float, theirs: float) -> float:
         return float(np.sqrt(max(0.0, ours**2 + theirs**2 - 2 * correlation * ours * theirs)))
 
+    value = first.value - second.value
     low = value - reach(first.value - first.low, second.high - second.value)
     high = value + reach(first.high - first.value, second.value - second.low)
-    return Interval(value, max(-1.0, low), min(1.0, high), _METHOD)
+    return max(-1.0, low), min(1.0, high)

@@ -71,7 +71,9 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
     if chosen is None:  # the reference's, unless the file says otherwise
         chosen = dataset.orientation if "orientation" in dataset.model_fields_set else Orientation.TRANSPOSED
     dataset = turned(dataset, Orientation(chosen))
-    dataset = dataset.with_changes(kind=DatasetKind.TABLE, path=dataset_csv, valid_fraction=0.0, holdout_fraction=0.0)
+    dataset = dataset.with_changes(
+        kind=DatasetKind.TABLE, path=dataset_csv, valid_fraction=0.0, holdout_fraction=0.0, canaries=0.0
+    )
     settings = as_settings(base.with_changes(dataset=dataset))
     for section, values in changes.items():
         place = settings[section] if section else settings
