@@ -12,9 +12,11 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from deepssim.audit.command import add_audit_command
+from deepssim.errors import DataError
 from deepssim.reference.generation_commands import add_reference_commands
 from deepssim.reference.score_commands import add_score_commands
 from deepssim.reference.script_names import command_of
@@ -202,6 +204,10 @@ def _show(options: argparse.Namespace) -> None:
     from deepssim.audit.headline import audit_headline
 
     found = audit_headline(options.results)
+    if found is None and not Path(options.results, "eval").is_dir():
+        raise DataError(
+            f"{options.results}: has no results of a run and no report of an audit; name the folder of one, such as results"
+        )
     if found is None:
         from deepssim.evaluation.summary import headline  # imports pandas
 
