@@ -25,7 +25,7 @@ def require_usable(options: AuditConfig, trust: Sequence[str]) -> None:
     Raises:
         DataError: listing all that cannot.
     """
-    found = list(unusable(options, trust))
+    found = list(dict.fromkeys(unusable(options, trust)))
     if found:
         raise DataError(joined(found, "things that the audit was given cannot be used"))
 
