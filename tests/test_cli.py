@@ -249,3 +249,12 @@ def test_unusable_numbers_of_threads_are_refused(count, capsys):
 
 def test_more_threads_than_processors_are_as_many():
     assert _parse(["audit", "a", "b", "--out", "c", "--threads", "1000000"]).threads == available_threads()
+
+
+def test_a_misspelt_option_gets_a_suggestion(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["audit", "a", "b", "--out", "c", "--subjcts", "t.csv"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "usage: deepssim audit " in error
+    assert error.endswith("unknown arguments: --subjcts t.csv; did you mean --subjects?\n")

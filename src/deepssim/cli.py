@@ -104,7 +104,12 @@ def _parse(words: list[str]) -> argparse.Namespace:
             near = "".join(f"did you mean {found!r}? " for found in difflib.get_close_matches(name, commands, n=1))
             parser.error(f"there is no command {words[0]!r}; {near}`deepssim --help` lists all")
         words = [name, *words[1:]]
-    return parser.parse_args([_with_dashes(word) for word in words])
+    options, unknown = parser.parse_known_args([_with_dashes(word) for word in words])
+    if unknown:
+        command = commands[words[0]]
+        known = difflib.get_close_matches(unknown[0].partition("=")[0], command._option_string_actions, n=1)
+        command.error(f"unknown arguments: {' '.join(unknown)}" + "".join(f"; did you mean {name}?" for name in known))
+    return options
 
 
 def _with_dashes(word: str) -> str:
