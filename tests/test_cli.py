@@ -14,6 +14,7 @@ import pytest
 from deepssim.cli import GROUPS, _parse, _parser, main
 from deepssim.config.choices import MetricName
 from deepssim.reference import generation_commands, score_commands
+from deepssim.reference.script_names import command_of
 from deepssim.runtime.threads import available_threads
 from deepssim.stages import commands
 from tests.conftest import ROOT
@@ -105,7 +106,7 @@ def _choices(command, dest):
 
 def test_the_pages_name_no_command_that_does_not_exist():
     text = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
-    named = set(re.findall(r"(?:^|[`$/] ?)deepssim ([a-z][a-z-]+)", text, re.MULTILINE))
+    named = {command_of(name) for name in re.findall(r"(?:^|[`$/] ?)deepssim ([a-z][a-z_-]+)", text, re.MULTILINE)}
     assert {"audit", "show", "verify", "eval"} <= named
     assert named - set(ALL) == set()
 
@@ -218,7 +219,7 @@ def test_the_schema_is_that_of_the_config_files(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show"], "results/eval/ssim.json"),
+        (["show"], "results: has no results of a run and no report of an audit"),
         (["verify"], "results"),
         (["check-config", "none.yaml"], "none.yaml"),
         (["export", "none.safetensors", "x.pth"], "none.safetensors"),
@@ -248,3 +249,12 @@ def test_unusable_numbers_of_threads_are_refused(count, capsys):
 
 def test_more_threads_than_processors_are_as_many():
     assert _parse(["audit", "a", "b", "--out", "c", "--threads", "1000000"]).threads == available_threads()
+
+
+def test_a_misspelt_option_gets_a_suggestion(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["audit", "a", "b", "--out", "c", "--subjcts", "t.csv"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "usage: deepssim audit " in error
+    assert error.endswith("unknown arguments: --subjcts t.csv; did you mean --subjects?\n")

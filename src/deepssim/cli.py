@@ -12,9 +12,11 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from deepssim.audit.command import add_audit_command
+from deepssim.errors import DataError
 from deepssim.reference.generation_commands import add_reference_commands
 from deepssim.reference.score_commands import add_score_commands
 from deepssim.reference.script_names import command_of
@@ -102,7 +104,12 @@ def _parse(words: list[str]) -> argparse.Namespace:
             near = "".join(f"did you mean {found!r}? " for found in difflib.get_close_matches(name, commands, n=1))
             parser.error(f"there is no command {words[0]!r}; {near}`deepssim --help` lists all")
         words = [name, *words[1:]]
-    return parser.parse_args([_with_dashes(word) for word in words])
+    options, unknown = parser.parse_known_args([_with_dashes(word) for word in words])
+    if unknown:
+        command = commands[words[0]]
+        known = difflib.get_close_matches(unknown[0].partition("=")[0], command._option_string_actions, n=1)
+        command.error(f"unknown arguments: {' '.join(unknown)}" + "".join(f"; did you mean {name}?" for name in known))
+    return options
 
 
 def _with_dashes(word: str) -> str:
@@ -202,6 +209,10 @@ def _show(options: argparse.Namespace) -> None:
     from deepssim.audit.headline import audit_headline
 
     found = audit_headline(options.results)
+    if found is None and not Path(options.results, "eval").is_dir():
+        raise DataError(
+            f"{options.results}: has no results of a run and no report of an audit; name the folder of one, such as results"
+        )
     if found is None:
         from deepssim.evaluation.summary import headline  # imports pandas
 

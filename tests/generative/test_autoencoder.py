@@ -45,8 +45,9 @@ ADVERSARIAL = TINY.with_changes(adversarial_weight=0.1, discriminator_channels=4
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "shape"), [("brain", (3, 34, 28)), ("chest", (3, 32, 32))])
+@pytest.mark.parametrize(("name", "shape"), [("brain", (3, 28, 34)), ("chest", (3, 32, 32))])
 def test_latent_shapes_are_those_of_the_paper(name, shape):
+    """Of upright images; the paper's code, whose images are transposed, has 3x34x28 for brains."""
     from tests.conftest import ROOT
 
     config = load_config(ROOT / "config" / f"{name}.yaml")

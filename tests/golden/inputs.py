@@ -30,7 +30,7 @@ def smooth_images(count: int, seed: int) -> np.ndarray:
 
 def write_inputs(folder: Path) -> dict[str, str]:
     """Write what the stages that train read and return the files by name."""
-    files = {name: str(folder / f"{name}.csv") for name in ("images", "train", "valid")}
+    files = {name: str(folder / f"{name}.csv") for name in ("images", "train", "valid", "split")}
     files |= {name: str(folder / f"{name}.h5") for name in ("real", "synthetic", "latents")}
     files["autoencoder"] = str(folder / "autoencoder.safetensors")
     names = [f"patient-{number:02d}" for number in range(_PATIENTS)]
@@ -46,6 +46,7 @@ def write_inputs(folder: Path) -> dict[str, str]:
     write_pack(files["synthetic"], ImagePack(copies.reshape(-1, _SIDE, _SIDE), synth_keys))
     for name, patients in (("train", range(_TRAINED)), ("valid", range(_TRAINED, _PATIENTS))):
         write_csv(files[name], _pairs(keys, synth_keys, list(patients), name))
+    write_csv(files["split"], pd.DataFrame({"key": keys, "subject": names, "split": splits}))
     random = np.random.default_rng(1)
     conditions = random.integers(0, 9, (_PATIENTS, 1, 2)).astype(np.float32) / 8
     latents = random.integers(-256, 257, (_PATIENTS, 3, _SIDE // 4, _SIDE // 4)).astype(np.float32) / 128

@@ -179,6 +179,9 @@ _TRAININGS = {
     "train_ldm": _Training("ldm", ("images", "pack", "latents", "autoencoder"), _noise, ("samples", "train_used")),
     "train_dar": _Training("dar", ("images", "real"), _correlations),
     "train_deepssim": _Training(
-        "encoder", ("images", "train", "valid", "real", "synthetic", "autoencoder"), _cosines, settings=_UPRIGHT
+        "encoder",
+        ("images", "train", "valid", "split", "real", "synthetic", "autoencoder"),
+        _cosines,
+        settings=_UPRIGHT,
     ),
 }

@@ -62,9 +62,9 @@ def test_tracking_reaches_every_training(chain):
 
 def test_every_result_has_its_record(chain):
     """All but the pack that was changed by hand, and all that was made from what the model had generated."""
-    count, problems = verify(chain.results)
-    assert count > 50
-    assert problems == [f"{chain.results}/synthetic/000.h5: has changed since it was written"]
+    found = verify(chain.results)
+    assert found.results > 50
+    assert found.problems == [f"{chain.results}/synthetic/000.h5: has changed since it was written"]
 
 
 def test_show_names_the_results_and_the_main_numbers(chain, capsys):

@@ -1,5 +1,7 @@
 """What `deepssim check-config` finds: everything that a run would stop at, in one go."""
 
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -111,7 +113,8 @@ def test_packages_and_models_that_are_missing(study, capsys, monkeypatch):
 
 def test_an_audit_needs_its_folders_and_files(study, capsys):
     (study / "other.csv").write_text("name\n1\n")
-    (study / "encoder.pt").write_bytes(b"x")
+    with zipfile.ZipFile(study / "encoder.pt", "w") as archive:
+        archive.writestr("code", "")
     settings = {
         "real": "images", "synthetic": "none", "holdout": "images.csv", "subjects": "other.csv", "encoder": "encoder.pt",
         "autoencoder": "images.csv",

@@ -107,7 +107,12 @@ def _run(options: argparse.Namespace) -> None:
     from deepssim.audit.run import above_limit, audit_folder
     from deepssim.config.base import as_settings
     from deepssim.config.settings import Config, load_config, parse_config
+    from deepssim.errors import ConfigError
 
+    if options.image_size is not None and options.encoder is None and not options.thorough and options.config is None:
+        raise ConfigError(
+            "--image-size is of the images that an encoder sees; give --encoder or --thorough too, or leave it out"
+        )
     settings = as_settings(load_config(options.config) if options.config else Config())
     given = {name: getattr(options, name) for name in _IN_SECTION}
     settings["audit"] |= {name: value for name, value in given.items() if value is not None}

@@ -174,9 +174,12 @@ def _nothing(root: Path, entries: Sequence[Entry]) -> str:
         return f"{root}: is empty; name a folder with images"
     unread = [entry for entry in entries if entry.status is Status.NOT_READ]
     first = (unread or list(entries))[0]
+    if unread:
+        why = f"{len(unread)} of its {len(entries)} files could not be read and the others are left out"
+    else:
+        why = f"its {len(entries)} files are left out"
     return (
-        f"{root}: has no image that can be read; {len(unread)} of its {len(entries)} files could not be read and the others "
-        f"are left out, first {first.name} ({first.reason}); name a folder with images"
+        f"{root}: has no image that can be read; {why}, first {first.name} ({first.reason}); name a folder with images"
     )
 
 

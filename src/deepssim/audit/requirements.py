@@ -5,6 +5,7 @@ Not here: what is wrong with the images (preflight.py, comparability.py).
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from zipfile import is_zipfile
 
 from deepssim.audit.inventory import folders_of
 from deepssim.config.audit import AuditConfig
@@ -24,7 +25,7 @@ def require_usable(options: AuditConfig, trust: Sequence[str]) -> None:
     Raises:
         DataError: listing all that cannot.
     """
-    found = list(unusable(options, trust))
+    found = list(dict.fromkeys(unusable(options, trust)))
     if found:
         raise DataError(joined(found, "things that the audit was given cannot be used"))
 
@@ -70,6 +71,8 @@ def _require_encoder(path: str, trust: Sequence[str]) -> None:
         )
     if kind not in (None, NAME):
         raise DataError(f"{path}: holds weights of kind {kind!r}; name a DeepSSIM encoder")
+    if kind is None and not is_zipfile(path):  # as torch writes them
+        raise DataError(f"{path}: is neither safetensors nor TorchScript; name an encoder file")
     if kind is None:
         trusted_checksum(path, trust)
 

@@ -61,6 +61,7 @@ class AuditConfig(Section):
     )
     compared_at: Side = Field(
         128,
+        le=1024,  # more would take a gigabyte for each thousand images
         description="Height and width in pixels at which images are compared, whatever their aspect ratio. Details that are "
         "finer are not looked at; keypoints never use more than 128.",
     )

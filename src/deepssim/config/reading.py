@@ -30,16 +30,14 @@ def read_section(section: type[M], settings: Any) -> M:
     Raises:
         ConfigError: for a misspelt key, a wrong type or a value out of range, naming the key.
     """
-    text = _json(settings)
-    try:
-        # In JSON a list becomes a tuple and a string a member of an enumeration, also under pydantic's strict rules.
-        return section.model_validate_json(text)
-    except ValidationError as error:
-        raise ConfigError(explain(error, section)) from None
+    found, problems = read_usable(section, settings)
+    if problems:
+        raise ConfigError(joined(problems, "settings are not usable"))
+    return found
 
 
 def read_usable(section: type[M], settings: Any) -> tuple[M, list[str]]:
-    """Build a section from those plain settings that can be used; the others take their defaults. For checks only.
+    """Build a section from those plain settings that can be used; the others take their defaults.
 
     Args:
         section: to build.
@@ -55,12 +53,16 @@ def read_usable(section: type[M], settings: Any) -> tuple[M, list[str]]:
     rest = json.loads(_json(settings))
     while True:
         try:
+            # In JSON a list becomes a tuple and a string a member of an enumeration, also under pydantic's strict rules.
             return section.model_validate_json(_json(rest)), found
         except ValidationError as error:
             found += [problem for problem in problems_in(error, section) if problem not in found]
             places = {problem["loc"][:2] for problem in error.errors()}
         if () in places or not isinstance(rest, dict):  # sections that are usable by themselves contradict each other
-            read = {name: read_setting(section, name, value) for name, value in dict(rest).items()}
+            read = {
+                name: read_setting(section, name, value)
+                for name, value in (rest if isinstance(rest, dict) else {}).items()
+            }
             defaults = {
                 name: setting.get_default(call_default_factory=True) for name, setting in section.model_fields.items()
             }

@@ -47,6 +47,10 @@ def open_hdf5(path: str | Path, *, needs: Sequence[str]) -> Iterator[Any]:
     except Exception as error:  # damaged files raise exceptions of many kinds
         if not Path(path).exists():
             raise DataError(f"{path}: does not exist; run the step that writes it") from None
+        if Path(path).is_dir():
+            raise DataError(
+                f"{path}: is a folder; name an HDF5 file (`deepssim pack` makes one of a folder of images)"
+            ) from None
         raise DataError(f"{path}: is damaged or not HDF5 ({error}); {_ADVICE}") from None
     with file:
         with readable(path, "HDF5", _ADVICE):

@@ -6,6 +6,7 @@ Not here: the stages (the other modules of this package).
 """
 
 import argparse
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from deepssim.metrics import METRICS, InputKind
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.runtime.threads import available_threads, set_threads, thread_count
 from deepssim.stages import run_stage
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +190,7 @@ def _run(options: argparse.Namespace) -> None:
         run_stage(options.command.replace("-", "_"), inputs | outputs, values)
         origin = Origin(None, options.command, declared, _paths(inputs), config.seed, config.device.value)
         write_records(origin, final, {name: Path(path) for name, path in outputs.items()})
+    logger.info("written: %s", ", ".join(map(str, final.values())))
 
 
 def _setting(plain: dict[str, Any], name: str) -> Any:

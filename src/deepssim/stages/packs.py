@@ -28,4 +28,4 @@ def pack(*, folder: str, role: str, pack: str, images: str, dataset: DatasetConf
     table, content = prepare.pack_folder(dataset.with_changes(kind=kind, path=folder), side=side, threads=threads)
     write_csv(images, table)
     write_pack(pack, content)
-    logger.info("%d %s images of %d subjects", len(table), role, table["subject"].nunique())
+    logger.info("%s: %d %s images", folder, len(table), role)
