@@ -169,7 +169,7 @@ def test_one_subject_without_a_holdout_tells_nothing_unless_a_copy_is_identical(
     gather(root / "real")
     found = run(root, tmp_path / "a", tmp_path / "cache", subject_pattern=None)
     assert found["verdict"]["result"] == Verdict.CANNOT_TELL
-    assert "no images of other subjects" in found["verdict"]["sentence"]
+    assert "no images of other patients" in found["verdict"]["sentence"]
     assert found["verdict"]["probability_by_chance"] is None
     assert (found["rule"]["score_above"], found["rule"]["subjects"]) == (None, 0)
     write(root / "synthetic" / "copy.png", image)

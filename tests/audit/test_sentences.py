@@ -17,8 +17,8 @@ from tests.golden.sentences import CELLS, FILE, audit_cell, make_data, names_of,
 NO_HOLDOUT = re.compile(
     "no held-out images were given|none of the held-out images could be used|no held-out image is left", re.I
 )
-PEOPLE = re.compile(r"\bsubjects?\b|\d[^.;:]* patients?\b")
-ADVICE = re.compile(r"at least \d+ patients|or of \d+ for a rate|--subjects?(-pattern)?\b|Bounds? on .*")
+PEOPLE = re.compile(r"\bsubjects?\b|\d[^.;:,]* patients?\b")
+ADVICE = re.compile(r"at least \d+ patients|or of \d+ for a rate|--subjects?(-pattern)?\b")
 
 
 @pytest.fixture(scope="module")

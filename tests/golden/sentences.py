@@ -81,7 +81,11 @@ def sentences(found: dict[str, Any], folder: Path) -> list[str]:
     body = re.sub(r"<(style|script|pre|svg)\b.*?</\1>", " ", page.partition("<body>")[2], flags=re.S)
     blocks = re.split(r"</?(?:p|div|li|td|th|tr|h\d|figcaption|summary|option|label|section|article)\b[^>]*>", body)
     texts = [" ".join(unescape(re.sub(r"<[^>]*>", "", block)).split()) for block in blocks]
-    stated = [item["message"] for item in found["preflight"]]
+    stated = [
+        *(item["message"] for item in found["preflight"]),
+        found["rule"]["calibrated_on"],
+        found["controls"]["negative"]["what"],
+    ]
     head = (folder / "keep.txt").read_text(encoding="utf-8").splitlines()[0]
     return [text for text in [*texts, *verdict_of(found), *stated, head] if text]
 

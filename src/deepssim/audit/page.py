@@ -3,6 +3,7 @@
 Not here: the statistics (examination.py), the pairs that it shows (gallery.py), files for other software (tables.py).
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from deepssim.audit.gallery import data_uri, gallery
 from deepssim.audit.phrases import fraction, page_phrases
 from deepssim.audit.plots import controls_svg, scores_svg, shares_svg
 from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, subjects
-from deepssim.audit.units import over
+from deepssim.audit.units import SUBJECT, Unit, over
 from deepssim.audit.wording import FEW, SIDE_NAMES, percent
 from deepssim.evaluation.intervals import Interval
 from deepssim.evaluation.verdict import Verdict
@@ -34,7 +35,8 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any], *
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deepssim.audit"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": percent, "share": share_text, "fraction": fraction, "over": over}
+    environment.filters |= {"percent": percent, "fraction": fraction, "over": over}
+    environment.filters["share"] = partial(share_text, unit=report.circumstances.unit)
     table = subjects(report)
     page = environment.get_template("audit.html").render(
         summary=summary,
@@ -55,12 +57,12 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any], *
     Path(path).write_text(page, encoding="utf-8")
 
 
-def share_text(interval: Interval) -> str:
-    """Return a share with its interval and counts in words."""
+def share_text(interval: Interval, unit: Unit = SUBJECT) -> str:
+    """Return a fraction with its interval in words; `unit` is what the interval counts."""
     if interval.total == 0 or not np.isfinite(interval.value):
         return "not known"
     if not np.isfinite(interval.low):
-        return f"{percent(interval.value)} (no interval: {interval.method})"
+        return f"{percent(interval.value)} (no interval: {over(interval.method, unit.one, unit.many)})"
     return f"{percent(interval.value)} ({percent(interval.low)} to {percent(interval.high)})"
 
 

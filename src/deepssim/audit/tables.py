@@ -20,6 +20,7 @@ from deepssim.audit.inventory import Inventory, without_names
 from deepssim.audit.leakage import subject_table
 from deepssim.audit.phrases import COMMENT, keep_header
 from deepssim.audit.sides import Side, Sides
+from deepssim.audit.units import over
 from deepssim.audit.wording import HIDDEN, Circumstances, circumstances, reservations, sentence
 from deepssim.config.base import as_settings
 from deepssim.config.settings import Config
@@ -76,6 +77,12 @@ class AuditReport:
     def circumstances(self) -> Circumstances:
         """What the sentences of the report depend on."""
         return circumstances(self.figures, self.inventories, self.config.audit)
+
+    @property
+    def compared_controls(self) -> str:
+        """What the negative controls are, in words."""
+        unit = self.circumstances.unit
+        return over(self.figures.rule.controls, unit.one, unit.many)
 
     @cached_property
     def names(self) -> "Names":
@@ -234,7 +241,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             "score": {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(figures.score).items()},
             "controls": {
                 "protocol": protocol(report.config.seed, options.controls),
-                "negative": {"what": rule.controls, "false_alarms": rule.alarm_rate},
+                "negative": {"what": report.compared_controls, "false_alarms": rule.alarm_rate},
                 "positive": [asdict(control) for control in figures.controls],
             },
             "membership": figures.membership,
@@ -267,7 +274,7 @@ def _rule(report: AuditReport) -> dict[str, Any]:
     return {
         "score_above": rule.threshold if np.isfinite(rule.threshold) else None,
         "false_alarms_promised": rule.promised_rate,
-        "calibrated_on": rule.controls,
+        "calibrated_on": report.compared_controls,
         "images": len(rule.alarms),
         "subjects": rule.limit.groups if rule.limit else 0,
         "counted": report.circumstances.unit.many,
