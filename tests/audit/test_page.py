@@ -94,7 +94,7 @@ def test_copies_are_called_copies_and_come_first(page):
     named = [pair for pair in pairs if "above" in pair.get_attribute("class")]
     assert len(named) >= 4
     assert page.find_element("id", "pairs-summary").text.startswith(
-        f"{len(named)} of the {len(pairs)} pairs shown are above"
+        f"{len(named)} of the {len(pairs)} pairs shown are called copies"
     )
     scores = [float(pair.get_attribute("data-score")) for pair in pairs]
     assert scores == sorted(scores, reverse=True)

@@ -8,6 +8,7 @@ from skimage.metrics import structural_similarity
 from deepssim.audit.pictures import show_pair
 from deepssim.images import changes
 from deepssim.images.changes import quarter_turn, rotate
+from deepssim.registration.overlap import match_histogram
 
 SIZE = (240, 200)
 
@@ -81,6 +82,23 @@ def test_unrelated_images_share_nothing():
     assert shown.cues["keypoints"] == len(shown.points) or shown.cues["keypoints of the reduced image"] == len(
         shown.points
     )
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("change", ["another image", "noise", "faint"])
+def test_the_difference_is_never_larger_than_without_registration(seed, change):
+    """Registration of images that have nothing in common can make them more different, and a faint one is matched in brightness."""
+    real, random = scan(seed), np.random.default_rng(seed)
+    other = {
+        "another image": scan(seed + 50),
+        "noise": random.random(SIZE, dtype=np.float32),
+        "faint": 0.1 * scan(seed) + 0.4 * (scan(seed) > 0),
+    }[change].astype(np.float32)
+    shown = show_pair(real, other)
+    apart = np.abs(real - match_histogram(other, real, shown.mask))[shown.mask].mean()
+    assert shown.difference[shown.mask].mean() <= apart + 1e-6
+    if change == "faint":
+        assert shown.difference.mean() < 0.02 < np.abs(real - other).mean()
 
 
 def test_a_constant_image_can_be_shown():

@@ -121,8 +121,12 @@ def _run(options: argparse.Namespace) -> None:
     found = audit_folder(
         options.out, config=parse_config(settings), cache=options.cache, threads=options.threads, force=options.force
     )
-    print(f"{found['verdict']['result']}: {found['verdict']['sentence']}\nreport: {options.out}/index.html")
+    verdict = found["verdict"]
+    print(f"{verdict['result']}: {verdict['sentence']}")
+    for reservation in verdict["reservations"]:
+        print(f"- {reservation}")
+    print(f"report: {options.out}/index.html")
     if above_limit(found, options.fail_above):
         raise SystemExit(COPIES_FOUND)
-    if found["verdict"]["result"] == "cannot tell":
+    if verdict["result"] == "cannot tell":
         raise SystemExit(CANNOT_TELL)

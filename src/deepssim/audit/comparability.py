@@ -33,7 +33,7 @@ def unlike_any(scores: np.ndarray, controls: np.ndarray) -> str | None:
 
     Args:
         scores: best score of each synthetic image with a training image, floating point (S,).
-        controls: the same of real images of other subjects, floating point (N,).
+        controls: the same of held-out images, floating point (N,).
 
     Returns:
         One sentence, or None.
@@ -44,8 +44,8 @@ def unlike_any(scores: np.ndarray, controls: np.ndarray) -> str | None:
     if typical >= low:
         return None
     return (
-        f"half of the synthetic images have a best score below {typical:.2f}, and {1 - _LOW_QUANTILE:.0%} of real images of "
-        f"other subjects have one above {low:.2f}; the synthetic images may show another organ or modality, or be stored "
+        f"half of the synthetic images have a best score below {typical:.2f}, and {1 - _LOW_QUANTILE:.0%} of the held-out images "
+        f"have one above {low:.2f}; the synthetic images may show another organ or modality, or be stored "
         "in a way that hides copies"
     )
 
@@ -127,7 +127,8 @@ def _colours(real: _Side, other: _Side) -> tuple[str, str] | None:
     if counts[0] or not counts[1]:
         return None
     message = (
-        f"{counts[1]:,} files of {SIDE_NAMES[other[0]]} images have colours that differ as those of different pictures do, and no "
+        f"{counts[1]:,} {'file' if counts[1] == 1 else 'files'} of {SIDE_NAMES[other[0]]} images "
+        f"{'has' if counts[1] == 1 else 'have'} colours that differ as those of different pictures do, and no "
         "training file has; if each colour is an image of its own, they were mixed into one and copies among them go unseen: "
         "store them as single images"
     )
@@ -147,8 +148,8 @@ def _sheets(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
     if not sheets:
         return None
     message = (
-        f"{sum(sheets.values()):,} of {sum(synthetic.sizes.values()):,} synthetic images are so large, for example "
-        f"{next(iter(sheets))}, that they may show several pictures side by side; copies among those go unseen: store each "
+        f"{sum(sheets.values()):,} of {sum(synthetic.sizes.values()):,} synthetic images may show several pictures side by side, since "
+        f"sizes such as {next(iter(sheets))} are those of sheets; copies among those go unseen: store each "
         "picture as an image of its own"
     )
     return "synthetic images may be sheets", message

@@ -87,7 +87,7 @@ class Detective:
             self._train.pack,
             [f"{content} {subject}" for content, subject in zip(self._train.pixel_hashes, names, strict=True)],
             self._train.embeddings,
-            "training images with those of other subjects",
+            "training images with each other",
             [*self._kind, names.tolist()],
             lambda rows: (names[rows][:, None] == names[None]) | (contents[rows][:, None] == contents[None]),
         )

@@ -217,11 +217,11 @@ def _rule(sides: Sides, negative: Best, options: AuditConfig, seed: int) -> Rule
 def _findings(sides: Sides, evidence: _Evidence, partial_copies: np.ndarray) -> list[Finding]:
     train = sides.train
     found = same_scan_findings(
-        evidence.train[1], "training images", train.pack.keys, train.pack.keys, calibrates=sides.holdout is None
+        evidence.train[1], "training image", train.pack.keys, train.pack.keys, calibrates=sides.holdout is None
     )
     if sides.holdout is not None and evidence.holdout is not None:
         keys = sides.holdout.pack.keys
-        found += same_scan_findings(evidence.holdout[1], "held-out images", keys, train.pack.keys, calibrates=True)
+        found += same_scan_findings(evidence.holdout[1], "held-out image", keys, train.pack.keys, calibrates=True)
     return found + partial_findings(partial_copies, sides.synthetic.pack.keys)
 
 
@@ -259,8 +259,9 @@ def _verdict(copies: leakage.Copies, confirmed: np.ndarray, chance: float, rule:
 
 def _borderline(copies: leakage.Copies, rule: Rule, count: int) -> np.ndarray:
     """Return the images closest to the limit on both sides, at most `count`."""
-    threshold = rule.threshold if np.isfinite(rule.threshold) else float(copies.scores.max(initial=0.0))
-    apart = np.abs(copies.scores - threshold)
+    if not np.isfinite(rule.threshold):
+        return np.zeros(0, np.int64)  # nothing is close to a limit that does not exist
+    apart = np.abs(copies.scores - rule.threshold)
     order = np.argsort(np.where(copies.identical, np.inf, apart), kind="stable")
     above = [row for row in order if copies.flagged[row] and not copies.identical[row]]
     below = [row for row in order if not copies.flagged[row]]

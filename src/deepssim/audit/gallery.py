@@ -59,6 +59,7 @@ def gallery(report: AuditReport, *, threads: int = 1) -> list[dict[str, Any]]:
             score=float(copies.scores[row]),
             cues=dict(zip(report.figures.score.names, map(float, copies.cues[row]), strict=True)),
             borderline=row in borderline,
+            distance=_distance(float(copies.scores[row]), report.figures.rule.threshold),
         )
         for row, partner, pictures in zip(rows, partners, shown, strict=True)
     ]
@@ -74,6 +75,7 @@ def gallery_pair(
     score: float,
     cues: Mapping[str, float],
     borderline: bool = False,
+    distance: str = "",
 ) -> dict[str, Any]:
     """Return what the page shows of one pair.
 
@@ -84,7 +86,8 @@ def gallery_pair(
         score: that decides.
         cues: what the score is made from, by name, such as those of `proof.CUES`; numbers of keypoints have "keypoints" in
             their names, SSIM have "SSIM".
-        borderline: whether the score is close to the limit, on either side.
+        borderline: whether the score is among those closest to the limit, on either side.
+        distance: of the score from the limit, in words; empty without a limit.
 
     Returns:
         Values for the template.
@@ -97,6 +100,7 @@ def gallery_pair(
         "above": kind in ABOVE_LIMIT,
         "borderline": borderline or kind == "borderline",
         "score": score,
+        "distance": distance,
         "cues": {name: f"{value:.0f}" if "keypoints" in name else f"{value:.3f}" for name, value in cues.items()},
         "keypoints": max([value for name, value in cues.items() if "keypoints" in name], default=0.0),
         "ssim": max([value for name, value in cues.items() if "SSIM" in name], default=0.0),
@@ -108,6 +112,12 @@ def gallery_pair(
         "difference": picture_uri(pictures.difference),
         "drawing": _drawing(pictures),
     }
+
+
+def _distance(score: float, limit: float) -> str:
+    if not np.isfinite(limit):
+        return ""
+    return f"{abs(score - limit):.3f} {'above' if score > limit else 'below'} the limit"
 
 
 def picture_uri(image: np.ndarray, mask: np.ndarray | None = None) -> str:

@@ -43,7 +43,8 @@ class PairPictures(NamedTuple):
         other: float32 (h, w), 0 to 1, as it was.
         registered: float32 (H, W), 0 to 1, the other image moved; 0 where it has no pixels.
         matched: the same with the grey values of the real image; inverted if the other image is a negative.
-        difference: float32 (H, W), 0 to 1, absolute difference of `real` and `matched`; 0 where the other image has no pixels.
+        difference: float32 (H, W), 0 to 1, absolute difference of `real` and `matched`; 0 where the other image has no pixels. Its
+            mean is never above that of the image without registration, unless only a part was copied.
         mask: bool (H, W), where the other image has pixels once moved.
         points: float32 (n, 2, 2), shared keypoints in the real and in the other image, right and down in pixels.
         cues: by name, as in `proof.CUES`.
@@ -88,8 +89,11 @@ def show_pair(real: np.ndarray, other: np.ndarray) -> PairPictures:
     matrix, negative = _map(evidence, *squares, partial=covered.partial)
     # Where only a part was copied, the rest says nothing about its contrast and displacement.
     zone = _filled_hull(points[:, 0], real.shape) if covered.partial else np.ones(real.shape, bool)
-    moved, mask = _moved(real, 1 - other if negative else other, matrix, zone)
-    matched = match_histogram(moved, real, mask & zone) if (mask & zone).any() else moved
+    shown = 1 - other if negative else other
+    found = _aligned(real, *_moved(real, shown, matrix, zone), zone)
+    if not covered.partial:  # else a part lies on its counterpart, whatever the rest does
+        found = _closer(real, found, _aligned(real, *_stretched(real, shown), zone))
+    moved, matched, mask = found
     return PairPictures(
         real, other,
         np.where(mask, 1 - moved if negative else moved, 0).astype(np.float32),
@@ -97,6 +101,35 @@ def show_pair(real: np.ndarray, other: np.ndarray) -> PairPictures:
         np.where(mask, np.abs(real - matched), 0).astype(np.float32),
         mask, points, dict(zip(CUES, map(float, evidence.cues), strict=True)), covered,
     )  # fmt: skip
+
+
+class _Aligned(NamedTuple):
+    """An image in the frame of a real one, float32 (H, W), the same with its grey values matched, and where it has pixels, bool."""
+
+    moved: np.ndarray
+    matched: np.ndarray
+    mask: np.ndarray
+
+
+def _aligned(real: np.ndarray, moved: np.ndarray, mask: np.ndarray, zone: np.ndarray) -> _Aligned:
+    matched = match_histogram(moved, real, mask & zone) if (mask & zone).any() else moved
+    return _Aligned(moved, matched, mask)
+
+
+def _stretched(real: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image stretched to the frame of a real one, as it is without registration, and where it has pixels."""
+    return cv2.resize(other, real.shape[::-1], interpolation=cv2.INTER_AREA), np.ones(real.shape, bool)
+
+
+def _closer(real: np.ndarray, registered: _Aligned, stretched: _Aligned) -> _Aligned:
+    """Return the registered image unless it differs more from the real one, where it has pixels, than without registration."""
+    mask = registered.mask
+    if not mask.any():
+        return stretched
+    # Grey values are matched within the same pixels, so that neither way has the easier task.
+    fair = _aligned(real, stretched.moved, mask, mask)
+    apart = [float(np.abs(real - item.matched)[mask].mean()) for item in (registered, fair)]
+    return registered if apart[0] <= apart[1] else stretched
 
 
 class _Square(NamedTuple):

@@ -13,6 +13,7 @@ import numpy as np
 from deepssim.audit.comparability import SIDE_NAMES, different_sides
 from deepssim.audit.inventory import Inventory, parts_in_words
 from deepssim.audit.subjects import identifier_findings
+from deepssim.audit.units import SUBJECT, Unit, agree, counted, unit_of
 from deepssim.config.audit import AuditConfig
 from deepssim.images.folders import Collection
 from deepssim.images.frames import MAY_HOLD_IMAGES
@@ -22,6 +23,7 @@ from deepssim.images.volumes import NEARLY_EMPTY
 logger = logging.getLogger(__name__)
 
 _SHOWN = 20
+SUBJECTS_UNKNOWN = "subjects unknown"  # kind of the finding
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def preflight(
         Findings, and which held-out images can be used: bool (H,), None without a holdout.
     """
     collections = {name: item.collection for name, item in inventories.items()}
-    real = collections["real"]
+    real, unit = collections["real"], unit_of(collections, subjects, options)
     findings = duplicates_within(real.pack.keys, real.pixel_hashes)
     findings += constant(collections)
     if options.skip_unreadable:
@@ -70,20 +72,41 @@ def preflight(
     if "holdout" in collections:
         sides = [(collections[name].pack.keys, collections[name].pixel_hashes, subjects[name])
                  for name in ("real", "holdout")]  # fmt: skip
-        found, usable = overlaps(*sides)
+        found, usable = overlaps(sides[0], sides[1], unit)
         findings += found
         if not usable.any():
-            message = "no held-out image is left to calibrate on; training images among those of other subjects set the limit instead"
+            message = f"no held-out image is left to calibrate on; training images compared with those of other {unit.many} set the limit"
+            if not unit.known:
+                message = (
+                    "no held-out image is left to calibrate on; training images compared with each other set the limit"
+                )
             findings.append(Finding("no usable holdout", message, [], True))
-    if len(set(subjects["real"])) == len(subjects["real"]):
-        message = (
-            "every training image counts as a subject of its own; if patients have several images, name them "
-            "(--subjects or --subject-pattern), or intervals are too narrow and, without a holdout, the limit is too high"
-        )
-        findings.append(Finding("subjects unknown", message, [], False))
+    if not unit.known:
+        findings.append(unknown_patients(unit, held_out=usable is not None and bool(usable.any())))
     for finding in findings:
         logger.warning("%s", finding.message)
     return findings, usable
+
+
+def unknown_patients(unit: Unit, *, held_out: bool) -> Finding:
+    """Say what follows where images or files stand for patients.
+
+    Args:
+        unit: what is counted instead.
+        held_out: whether held-out images set the limit.
+    """
+    effect = (
+        "the rate of false alarms is higher than promised" if held_out else "the limit is too high and hides copies"
+    )
+    message = (
+        f"patients are not known, so that every {unit.one} counts as one; if patients have several {unit.many}, intervals are too "
+        f"narrow and {effect}: name the patients with --subjects or --subject-pattern"
+    )
+    return Finding(SUBJECTS_UNKNOWN, message, [], True)
+
+
+def _of(number: int, total: int, one: str) -> str:
+    return f"{number:,} of {counted(total, one)}"
 
 
 def constant(collections: Mapping[str, Collection]) -> list[Finding]:
@@ -93,8 +116,9 @@ def constant(collections: Mapping[str, Collection]) -> list[Finding]:
         item = collections[name]
         if item.constant:
             message = (
-                f"{len(item.constant)} of {len(item.constant) + len(item.pack.keys)} {SIDE_NAMES[name]} images show nothing but "
-                "one grey value and were not judged; if a viewer shows more in them, they were read wrongly"
+                f"{_of(len(item.constant), len(item.constant) + len(item.pack.keys), f'{SIDE_NAMES[name]} image')} "
+                f"{agree(len(item.constant), 'shows', 'show')} nothing but one grey value and "
+                f"{agree(len(item.constant), 'was', 'were')} not judged; if a viewer shows more, the file was read wrongly"
             )
             findings.append(Finding("constant images", message, [(key,) for key in item.constant[:_SHOWN]], True))
     return findings
@@ -106,8 +130,9 @@ def skipped(inventories: Mapping[str, Inventory]) -> list[Finding]:
     for name, item in inventories.items():
         if item.unread:
             message = (
-                f"{len(item.unread)} of {len(item.entries)} {SIDE_NAMES[name]} files could not be read and were skipped as requested; "
-                "nothing is known about images in them"
+                f"{_of(len(item.unread), len(item.entries), f'{SIDE_NAMES[name]} file')} could not be read and "
+                f"{agree(len(item.unread), 'was', 'were')} skipped as requested; nothing is known about images in "
+                f"{agree(len(item.unread), 'it', 'them')}"
             )
             shown = [(entry.name, entry.reason) for entry in item.unread[:_SHOWN]]
             findings.append(Finding("files skipped", message, shown, True))
@@ -124,19 +149,21 @@ def left_aside(inventories: Mapping[str, Inventory]) -> list[Finding]:
     """Say which files that could hold images were left out, by a pattern or because they are hidden, and which parts of files."""
     findings = []
     for reason, what in (
-        (EXCLUDED, "were left out by --include or --exclude; nothing is known about images in them"),
-        (HIDDEN_IMAGES, "are hidden images or folders with images, which were not looked at; copies in them go unseen"),
+        (EXCLUDED, "left out by --include or --exclude; nothing is known about images in them"),
+        (HIDDEN_IMAGES, "not looked at, as hidden images or folders with images; copies in them go unseen"),
     ):
         for name, item in inventories.items():
             found = [entry for entry in item.entries if entry.reason == reason]
             if found:
-                message = f"{len(found):,} of {len(item.entries):,} {SIDE_NAMES[name]} files {what}"
+                count = _of(len(found), len(item.entries), f"{SIDE_NAMES[name]} file")
+                message = f"{count} {agree(len(found), 'was', 'were')} {what}"
                 findings.append(Finding("files left out", message, [(entry.name,) for entry in found[:_SHOWN]], True))
     for name, item in inventories.items():
         reasons = {text: count for text, count in item.collection.left_out.items() if text.startswith(MAY_HOLD_IMAGES)}
         if reasons:
             message = (
-                f"{parts_in_words(sum(reasons.values()))} of {SIDE_NAMES[name]} files beside their images were not judged although they "
+                f"{parts_in_words(sum(reasons.values()))} of {SIDE_NAMES[name]} files beside their images "
+                f"{agree(sum(reasons.values()), 'was not judged although it', 'were not judged although they')} "
                 f"may hold images (the first {next(iter(reasons)).removeprefix(MAY_HOLD_IMAGES)})"
             )
             findings.append(Finding("parts of files not judged", message, [(text,) for text in reasons][:_SHOWN], True))
@@ -144,8 +171,8 @@ def left_aside(inventories: Mapping[str, Inventory]) -> list[Finding]:
         judged = sum(count for count in Counter(item.collection.files).values() if count > 1)
         if empty > judged:  # of a brain, which fills its volume, a third is
             message = (
-                f"{empty:,} slices of {SIDE_NAMES[name]} volumes were left out as nearly empty, more than the {judged:,} that were "
-                "judged; if they show something, set audit.volumes.min_foreground to 0"
+                f"{counted(empty, 'slice')} of {SIDE_NAMES[name]} volumes {agree(empty, 'was', 'were')} left out as nearly empty, "
+                f"more than the {judged:,} that were judged; if there is something to see, set audit.volumes.min_foreground to 0"
             )
             findings.append(Finding("most slices nearly empty", message, [], True))
     return findings
@@ -176,11 +203,13 @@ def duplicates_within(keys: Sequence[str], content: Sequence[str]) -> list[Findi
 def overlaps(
     train: tuple[Sequence[str], Sequence[str], Sequence[str]],
     holdout: tuple[Sequence[str], Sequence[str], Sequence[str]],
+    unit: Unit = SUBJECT,
 ) -> tuple[list[Finding], np.ndarray]:
     """Find held-out images that are not held out.
 
     Args:
         train, holdout: keys, hashes of pixels and subjects of each side.
+        unit: what subjects are.
 
     Returns:
         Findings, and which held-out images can be used: bool (H,). The others would raise the threshold, since a training
@@ -196,13 +225,17 @@ def overlaps(
     findings = []
     if same_image.any():
         pairs = [(key, first_of[equal]) for key, equal in zip(keys, content, strict=True) if equal in first_of]
-        message = f"{len(pairs)} of {len(keys)} held-out images are training images too; they were left out of the calibration"
+        message = (
+            f"{_of(len(pairs), len(keys), 'held-out image')} "
+            f"{agree(len(pairs), 'is a training image, too; it was', 'are training images, too; they were')} left out of the calibration"
+        )
         findings.append(Finding("images in training set and holdout", message, pairs[:_SHOWN], True))
     if shared:
-        message = (
-            f"{len(shared)} subjects are in the training set and in the holdout; their {int(same_subject.sum())} "
-            "held-out images were left out of the calibration"
-        )
+        left = int(same_subject.sum())
+        what = f"{unit.count(len(shared))} {agree(len(shared), 'is', 'are')} in the training set and in the holdout"
+        if not unit.known:  # equal names of files are all that is known
+            what = f"{len(shared):,} {agree(len(shared), 'name of a file is', 'names of files are')} in the training set and in the holdout"
+        message = f"{what}; for this reason, {counted(left, 'held-out image')} {agree(left, 'was', 'were')} left out of the calibration"
         findings.append(
             Finding("subjects in training set and holdout", message, [(name,) for name in shared[:_SHOWN]], True)
         )

@@ -96,10 +96,10 @@ def run_audit(
     complete = options.skip_unreadable or not any(item.unread or item.unread_parts for item in inventories.values())
     figures = examine(sides, findings, options, tools, store, complete=complete)
     steps.start("writing the report")
-    about |= {"seconds_of_audit": round(time.perf_counter() - started, 1)}
     report = AuditReport(sides, figures, inventories, config, about, store.salt())
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
     write_page(page, report, found, threads=threads)
+    logger.info("audited in %.1f seconds", time.perf_counter() - started)
     return found
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepssim.audit.preflight import Finding
+from deepssim.audit.units import agree, counted
 from deepssim.detection.score import transformed
 from deepssim.detection.search import Found
 
@@ -88,23 +89,25 @@ def same_scan_findings(
 
     Args:
         scans: of images.
-        what: the images in words.
+        what: one of the images in words.
         keys, train_keys: of these images and of the training images.
         calibrates: whether the limit depends on them.
     """
     findings = []
-    for chosen, kind, text in (
+    for chosen, kind, verb, text in (
         (scans.proved, "one scan under two names",
-         "show the same picture or scan as a training image of another subject; they and their subjects were left out of "
-         "the calibration, which they would spoil"),
+         ("shows", "show"), "the same picture or scan as a training image of another name; all images under either name were "
+         "left out of the calibration, which they would spoil"),
         (scans.suspicious, "perhaps one scan under two names",
-         "share unusually many details with a training image of another subject; if they show one patient under two names, the "
+         ("shares", "share"), "unusually many details with a training image of another name; if that is one patient under two names, the "
          "limit is too high and hides copies"),
     ):  # fmt: skip
         rows = np.flatnonzero(chosen)
         if len(rows):
             pairs = [(keys[row], train_keys[scans.partners[row]]) for row in rows[:_SHOWN]]
-            findings.append(Finding(kind, f"{len(rows):,} {what} {text}", pairs, calibrates))
+            findings.append(
+                Finding(kind, f"{counted(len(rows), what)} {agree(len(rows), *verb)} {text}", pairs, calibrates)
+            )
     return findings
 
 

@@ -61,6 +61,11 @@ def numbered(name: str) -> bool:
     return all(word in _COUNTING for word in re.findall(r"[^\W\d_]+", stem))
 
 
+def patients_found(found: Sequence[str]) -> bool:
+    """Return whether all subjects are patients whom DICOM files name by their PatientID, and not mere names of files."""
+    return bool(found) and all(subject.startswith(SUBJECT_PREFIX) for subject in found)
+
+
 def identifier_findings(collections: Mapping[str, Collection], subjects: Mapping[str, Sequence[str]]) -> list[str]:
     """Say where the PatientID of DICOM files cannot tell patients apart.
 

@@ -6,7 +6,7 @@ Not here: the verdict in words (wording.py), the page for people (page.py), the 
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,13 @@ import numpy as np
 import pandas as pd
 
 from deepssim.audit.examination import AuditFigures
+from deepssim.audit.identity import identity, report_date
 from deepssim.audit.inventory import Inventory, without_names
 from deepssim.audit.leakage import subject_table
+from deepssim.audit.phrases import COMMENT, keep_header
 from deepssim.audit.sides import Side, Sides
-from deepssim.audit.wording import HIDDEN, sentence
+from deepssim.audit.units import over
+from deepssim.audit.wording import HIDDEN, Circumstances, circumstances, reservations, sentence
 from deepssim.config.base import as_settings
 from deepssim.config.settings import Config
 from deepssim.datasets.tables import write_csv
@@ -44,6 +47,7 @@ class AuditReport:
         config: the settings.
         encoder: `source`, `sha256` and `training_seconds` of the encoder.
         salt: makes the numbers of a de-identified report hard to guess.
+        date: when the audit was made; nothing else differs when it is repeated.
     """
 
     sides: Sides
@@ -52,6 +56,7 @@ class AuditReport:
     config: Config
     encoder: Mapping[str, Any]
     salt: bytes = b""
+    date: str = field(default_factory=report_date)
 
     @property
     def train(self) -> Side:
@@ -67,6 +72,17 @@ class AuditReport:
     def holdout(self) -> Side | None:
         """The held-out images that were used."""
         return self.sides.holdout
+
+    @cached_property
+    def circumstances(self) -> Circumstances:
+        """What the sentences of the report depend on."""
+        return circumstances(self.figures, self.inventories, self.config.audit)
+
+    @property
+    def compared_controls(self) -> str:
+        """What the negative controls are, in words."""
+        unit = self.circumstances.unit
+        return over(self.figures.rule.controls, unit.one, unit.many)
 
     @cached_property
     def names(self) -> "Names":
@@ -120,16 +136,20 @@ def write_tables(report: AuditReport, *, summary: str, pairs: str, files: str, k
     write_csv(pairs, pair_table(report))
     write_csv(files, file_table(report))
     names = release_names(report)
-    for path, chosen in ((keep, ~report.figures.copies.flagged), (drop, report.figures.copies.flagged)):
-        lines = [names[row] for row in np.flatnonzero(chosen)]
+    flagged, constant = report.figures.copies.flagged, report.inventories["synthetic"].collection.constant
+    for path, chosen, head in ((keep, ~flagged, [keep_header(report.figures, len(constant))]), (drop, flagged, [])):
+        lines = [*head, *(names[row] for row in np.flatnonzero(chosen))]
         Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return found
 
 
 def release_names(report: AuditReport) -> list[str]:
-    """Name synthetic images so that their owner finds them: by path below the folder or, de-identified, by checksum."""
+    """Name synthetic images so that their owner finds them: by path below the folder or, de-identified, by checksum.
+
+    A path that looks like a comment begins with `./` instead.
+    """
     if not report.config.audit.de_identified:
-        return report.synthetic.pack.keys
+        return [f"./{key}" if key.startswith(COMMENT) else key for key in report.synthetic.pack.keys]
     files = report.inventories["synthetic"].collection.files
     parts = [key.partition("#")[2] for key in report.synthetic.pack.keys]
     hashes = checksums(files, 2)
@@ -185,6 +205,9 @@ def pair_table(report: AuditReport) -> pd.DataFrame:
             "subject": [names.subject(report.train.subjects[copies.original[row]]) for row in rows],
             "kind": kind[rows],
             "score": copies.scores[rows].round(4),
+            "above_limit": (copies.scores[rows] - report.figures.rule.threshold).round(4)
+            if np.isfinite(report.figures.rule.threshold)
+            else np.full(len(rows), np.nan),
         }
         | {name: copies.cues[rows, column].round(4) for column, name in enumerate(report.figures.score.names)}
     )
@@ -193,18 +216,22 @@ def pair_table(report: AuditReport) -> pd.DataFrame:
 def summarise(report: AuditReport) -> dict[str, Any]:
     """Return all figures as plain values."""
     figures, options = report.figures, report.config.audit
-    rule = figures.rule
+    rule, settings_sha256 = figures.rule, fingerprint(as_settings(report.config))
     return as_json(
         {
+            "identity": identity(
+                report.inventories, date=report.date, settings_sha256=settings_sha256, hidden=options.de_identified
+            ),
             "verdict": {
                 "result": figures.verdict.value,
-                "sentence": sentence(figures, report.inventories, report.config.audit),
-                "reservations": [item.message for item in figures.findings if item.qualifies],
+                "sentence": sentence(figures, report.inventories, options),
+                "reservations": reservations(figures, report.inventories, options),
                 "probability_by_chance": figures.chance if len(rule.alarms) else None,
                 "controls_found": figures.sensitivity,
                 "doubtful": figures.doubtful,
             },
             "figures": figures.leakage
+            | ({} if report.circumstances.unit.known else {"subjects_copied": None})
             | {
                 "confirmed": int(figures.confirmed.sum()),
                 "partial": int(figures.partial.sum()),
@@ -214,7 +241,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             "score": {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(figures.score).items()},
             "controls": {
                 "protocol": protocol(report.config.seed, options.controls),
-                "negative": {"what": rule.controls, "false_alarms": rule.alarm_rate},
+                "negative": {"what": report.compared_controls, "false_alarms": rule.alarm_rate},
                 "positive": [asdict(control) for control in figures.controls],
             },
             "membership": figures.membership,
@@ -226,7 +253,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             "data": _data(report),
             "encoder": dict(report.encoder),
             "settings": shown_settings(report.config),
-            "settings_sha256": fingerprint(as_settings(report.config)),
+            "settings_sha256": settings_sha256,
             "images_sha256": fingerprint([side.pixel_hashes for side in (report.train, report.synthetic, report.holdout) if side]),
             "versions": versions(),
         }
@@ -247,9 +274,11 @@ def _rule(report: AuditReport) -> dict[str, Any]:
     return {
         "score_above": rule.threshold if np.isfinite(rule.threshold) else None,
         "false_alarms_promised": rule.promised_rate,
-        "calibrated_on": rule.controls,
+        "calibrated_on": report.compared_controls,
         "images": len(rule.alarms),
         "subjects": rule.limit.groups if rule.limit else 0,
+        "counted": report.circumstances.unit.many,
+        "holdout": report.circumstances.holdout.value,
     }
 
 
@@ -277,7 +306,11 @@ def _data(report: AuditReport) -> dict[str, Any]:
             "images_left_out": item.left_out,
             "stored": item.stored,
         }
-    counts["real"]["subjects"] = len(set(report.train.subjects))
+    known = report.circumstances.unit.known
+    counts["real"]["subjects"] = len(set(report.train.subjects)) if known else None
     if report.holdout:
-        counts["holdout"] |= {"used": len(report.holdout.pack.keys), "subjects": len(set(report.holdout.subjects))}
+        people = len(set(report.holdout.subjects)) if known else None
+        counts["holdout"] |= {"used": len(report.holdout.pack.keys), "subjects": people}
+    elif "holdout" in counts:
+        counts["holdout"]["used"] = 0
     return counts | {"compared_at": report.config.audit.compared_at}

@@ -1,34 +1,165 @@
-"""The verdict in words.
+"""The verdict in words: what was not looked at, what was found, and what the audit cannot promise.
 
-Not here: how it is reached (examination.py), where it is shown (tables.py, page.py).
+Not here: how it is reached (examination.py), other sentences of the report (phrases.py), where they are shown (tables.py, page.py).
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 
 from deepssim.audit.comparability import SIDE_NAMES
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.inventory import Inventory, parts_in_words
+from deepssim.audit.preflight import SUBJECTS_UNKNOWN
 from deepssim.audit.swapped import SWAPPED
+from deepssim.audit.units import FILE, IMAGE, SUBJECT, Unit, agree, counted, over
 from deepssim.config.audit import AuditConfig
 from deepssim.evaluation.groups import LEAST_GROUPS
 from deepssim.evaluation.intervals import percent
 from deepssim.evaluation.verdict import Verdict
 
 HIDDEN = "(left out: de-identified)"
+FEW = 20  # images or subjects, of which a percentage would say more than is known
+
+_GENERATED = ("file", "files")  # by which synthetic images are counted: slices of a volume belong together
+_SAME_RATE = 1 + 1e-9  # rates that differ by less are equal
+
+
+class HoldoutUse(StrEnum):
+    """What became of held-out images."""
+
+    NOT_GIVEN = "not given"
+    UNUSABLE = "given, but none could be used"
+    USED = "used"
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What the sentences of a report depend on, beside its figures.
+
+    Attributes:
+        holdout: what became of held-out images.
+        unit: what training and held-out images are counted by.
+        rate: of false alarms that was requested, 0 to 1.
+        promised: that the calibration can promise; None without a limit.
+        calibrating: how many units set the limit.
+    """
+
+    holdout: HoldoutUse
+    unit: Unit
+    rate: float
+    promised: float | None
+    calibrating: int
+
+    @property
+    def side(self) -> str:
+        """The images that set the limit, as an adjective."""
+        return "held-out" if self.holdout is HoldoutUse.USED else "training"
+
+    @property
+    def others(self) -> str:
+        """What a training image is compared with where there is no holdout."""
+        return f"those of other {self.unit.many}" if self.unit.known else "each other"
+
+    @property
+    def shortfall(self) -> str:
+        """Why the requested rate cannot be promised; empty if it can."""
+        if self.promised is None:
+            return f"no rate of false alarms can be promised without images of other {self.unit.many}"
+        if self.promised <= self.rate * _SAME_RATE:
+            return ""
+        return (
+            f"{self.unit.count(self.calibrating, self.side)} {agree(self.calibrating, 'promises', 'promise')} a false-alarm rate of "
+            f"{percent(self.promised)} at best, not the requested {self.requested}"
+        )
+
+    @property
+    def requested(self) -> str:
+        """The requested rate of false alarms, as it was given."""
+        return f"{100 * self.rate:g} %"
+
+    @property
+    def no_holdout(self) -> str:
+        """That held-out images did not set the limit; empty if they did."""
+        return {
+            HoldoutUse.NOT_GIVEN: "no held-out images were given",
+            HoldoutUse.UNUSABLE: "none of the held-out images could be used",
+            HoldoutUse.USED: "",
+        }[self.holdout]
+
+    @property
+    def needed(self) -> int:
+        """How many units with held-out images the requested rate needs."""
+        return max(LEAST_GROUPS, math.ceil(1 / self.rate / _SAME_RATE) - 1)
+
+
+def circumstances(figures: AuditFigures, inventories: Mapping[str, Inventory], options: AuditConfig) -> Circumstances:
+    """Return what the sentences of a report depend on."""
+    limit, holdout = figures.rule.limit, HoldoutUse.NOT_GIVEN
+    if "holdout" in inventories:
+        holdout = HoldoutUse.USED if figures.rule.held_out and limit is not None else HoldoutUse.UNUSABLE
+    unit = SUBJECT
+    if any(item.kind == SUBJECTS_UNKNOWN for item in figures.findings):
+        files = [item.collection.files for name, item in inventories.items() if name != "synthetic"]
+        unit = IMAGE if all(len(set(paths)) == len(paths) for paths in files) else FILE
+    promised = None if limit is None else limit.promised
+    return Circumstances(holdout, unit, options.false_positive_rate, promised, 0 if limit is None else limit.groups)
 
 
 def sentence(figures: AuditFigures, inventories: Mapping[str, Inventory], options: AuditConfig) -> str:
-    """Say in words what was not looked at and what was found; the limits of it stand beside it in the report.
+    """Say in words what was not looked at and what was found; a rate that cannot be promised is in the first sentence.
 
     Args:
         figures: all results.
         inventories: the files, by side.
         options: section `audit`.
     """
+    case = circumstances(figures, inventories, options)
     unread = "" if options.skip_unreadable else _unread(inventories, options)
-    return unread + _found(figures, options, complete=not unread)
+    limits = [case.shortfall] if case.shortfall and figures.verdict is not Verdict.CANNOT_TELL else []
+    if figures.verdict is Verdict.NONE and case.no_holdout:
+        limits.append(case.no_holdout)
+        if not case.unit.known:  # images of one patient may then have set the limit, too high for copies
+            limits.append("patients are not known")
+    if unread:
+        return f"{'; '.join([unread, *limits])}. {_found(figures, options, case, '', complete=False)}"
+    return _found(figures, options, case, ", but " + _enumerated(limits) if limits else "", complete=True)
+
+
+def _enumerated(parts: Sequence[str]) -> str:
+    return ", and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def reservations(figures: AuditFigures, inventories: Mapping[str, Inventory], options: AuditConfig) -> list[str]:
+    """Return what weakens the verdict, the most important first, each as a sentence without a full stop.
+
+    Args:
+        figures: all results.
+        inventories: the files, by side.
+        options: section `audit`.
+    """
+    case = circumstances(figures, inventories, options)
+    found = [case.shortfall] if case.shortfall else []
+    if case.holdout is HoldoutUse.NOT_GIVEN:
+        found.append(f"{case.no_holdout}; {_without_holdout(case)}")
+    elif case.holdout is HoldoutUse.UNUSABLE and figures.rule.held_out:  # else preflight.py has said so
+        found.append(f"{case.no_holdout}; no limit could be set")
+    images = len(figures.copies.copied)
+    if images < FEW:
+        found.append(
+            f"only {counted(images, 'training image')} {agree(images, 'was', 'were')} given, so that fractions of the training images say "
+            "little; if the generator was trained on more, copies of the others go unseen"
+        )
+    return [*found, *(item.message for item in figures.findings if item.qualifies)]
+
+
+def _without_holdout(case: Circumstances) -> str:
+    if case.promised is None:
+        return "no limit could be set"
+    return f"training images compared with {case.others} set the limit, which can differ from that of images unknown to the generator"
 
 
 def _unread(inventories: Mapping[str, Inventory], options: AuditConfig) -> str:
@@ -36,7 +167,7 @@ def _unread(inventories: Mapping[str, Inventory], options: AuditConfig) -> str:
     counts, first = [], ""
     for name, item in inventories.items():
         if item.unread:
-            counts.append(f"{len(item.unread):,} of {len(item.entries):,} {SIDE_NAMES[name]} files")
+            counts.append(f"{len(item.unread):,} of {counted(len(item.entries), f'{SIDE_NAMES[name]} file')}")
             first = first or f"first {item.unread[0].name}: {item.unread[0].reason}"
         if item.unread_parts:
             counts.append(f"{parts_in_words(sum(item.unread_parts.values()))} of {SIDE_NAMES[name]} files")
@@ -45,72 +176,121 @@ def _unread(inventories: Mapping[str, Inventory], options: AuditConfig) -> str:
         return ""
     if options.de_identified:
         first = "names and reasons are in the log"
-    return f"{' and '.join(counts)} could not be read ({first}), so that copies in them go unseen. "
+    return f"{' and '.join(counts)} could not be read ({first}), so that copies in them go unseen"
 
 
-def _found(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> str:
-    copies, estimate, alarms = figures.copies, figures.leakage["synthetic_that_copy"], figures.rule.alarm_rate
-    flagged, total = int(copies.flagged.sum()), len(copies.flagged)
+def _found(figures: AuditFigures, options: AuditConfig, case: Circumstances, limits: str, *, complete: bool) -> str:
+    """Say what was found; `limits` is what the audit cannot promise, as a clause of the first sentence."""
     if figures.verdict is Verdict.NONE:
-        found = f"None of {total:,} synthetic images was found to copy a training image"
-        if not np.isfinite(estimate.high):
-            return f"{found}; there is no upper bound of the rate of copies, since {estimate.method}."
-        return (
-            f"{found}; with {options.confidence:.0%} confidence at most {percent(estimate.high)} of such images are "
-            "copies that this test sees."
-        )
+        return _nothing(figures, options, limits)
     if figures.verdict is Verdict.CANNOT_TELL:
-        return _cannot_tell(figures, options, complete=complete)
-    known = bool(alarms.total)
-    beside = f", beside {percent(alarms.value)} of images that cannot be copies" if known else ""
-    text = f"{flagged:,} of {total:,} synthetic images ({percent(flagged / total)}) are called copies{beside}"
+        return _cannot_tell(figures, case, complete=complete)
+    copies, estimate = figures.copies, figures.leakage["synthetic_that_copy"]
+    flagged, total = int(copies.flagged.sum()), len(copies.flagged)
+    text = (
+        f"{_of_synthetic(flagged, total)} {agree(flagged, 'is called a copy', 'are called copies')}"
+        f"{_beside(figures, case)}{limits}."
+    )
     if figures.verdict is Verdict.CANDIDATES:
-        return f"{text}. Their number alone proves no copying, and none is confirmed: check each of them by eye in the pairs below."
+        alone = "That alone" if flagged == 1 else "Their number alone"
+        check = "check it by eye" if flagged == 1 else "check each of them by eye"
+        return f"{text} {alone} proves no copying, and none is confirmed: {check} in the pairs of the report."
+    if figures.rule.limit is not None:
+        ends = f"interval {percent(estimate.low)} to {percent(estimate.high)}"
+        if not np.isfinite(estimate.low):
+            ends = f"no interval: {over(estimate.method, *_GENERATED)}"
+        text += f" Without false alarms, {percent(estimate.value)} ({ends}) are copies."
     certain = int(copies.identical.sum())
-    extra = f" {certain:,} are identical to a training image in every pixel." if certain else ""
-    ends = f"interval {percent(estimate.low)} to {percent(estimate.high)}"
-    if not np.isfinite(estimate.low):
-        ends = f"no interval: {estimate.method}"
-    return f"{text}; without false alarms that is {percent(estimate.value)} ({ends}).{extra}"
+    if certain:
+        text += f" {certain:,} {agree(certain, 'is', 'are')} identical to a training image in every pixel."
+    return text
 
 
-def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool) -> str:
-    """Say why, and what the holdout can and cannot support."""
-    limit = figures.rule.limit
-    flagged, total = int(figures.copies.flagged.sum()), len(figures.copies.flagged)
-    if not complete and (limit is None or limit.groups >= LEAST_GROUPS):
-        above = f"{flagged:,} of {total:,}" if flagged else f"none of {total:,}"
-        return (
-            f"Of the synthetic images that were read, {above} scored above the limit. Restore or replace these files, "
-            "leave them out with --exclude, or judge without them with --skip-unreadable."
-        )
-    if any(item.kind == SWAPPED for item in figures.findings) and limit is not None and limit.groups >= LEAST_GROUPS:
-        return (
-            f"Synthetic images copy held-out images rather than training images, as if the two folders were swapped; {flagged:,} of "
-            f"{total:,} are above the limit. Name the generator's training images first, and as holdout images that it has not seen."
-        )
-    if figures.doubtful and limit is not None and limit.groups >= LEAST_GROUPS:
-        return (
-            f"{flagged:,} of {total:,} synthetic images are above the limit, and {figures.doubtful:,} more would be if images that may "
-            "show a training image under another name did not set it. Check these images, named in the reservations, and leave them out "
-            "with --exclude, or name the patients with --subjects."
-        )
-    if limit is not None and limit.groups >= LEAST_GROUPS:
-        return (
-            f"Only {percent(figures.sensitivity)} of the copies that were planted as controls were found, so that {flagged:,} of {total:,} "
-            "synthetic images above the limit say little. If patients have several images or appear in two folders, name them "
-            "(--subjects or --subject-pattern); see the reservations."
-        )
-    if limit is None:
-        return (
-            f"There are no images of other subjects that would show how much {total:,} synthetic images may resemble training images "
-            "by chance. Provide held-out images of other subjects, or correct the subjects if all images were taken for those of one."
-        )
-    whose = "held-out" if figures.rule.held_out else "training"
-    people = f"1 {whose} subject" if limit.groups == 1 else f"{limit.groups} {whose} subjects"
+def _nothing(figures: AuditFigures, options: AuditConfig, limits: str) -> str:
+    estimate, total = figures.leakage["synthetic_that_copy"], len(figures.copies.flagged)
+    whole = "The only synthetic image was not" if total == 1 else f"None of {total:,} synthetic images was"
+    found = f"{whole} found to copy a training image{limits}."
+    if not np.isfinite(estimate.high):
+        return f"{found} There is no upper bound of the rate of copies, since {over(estimate.method, *_GENERATED)}."
     return (
-        f"The limit was calibrated on {people}, who support a false-alarm rate of {percent(limit.promised)} at best; "
-        f"{flagged:,} of {total:,} synthetic images are above it, which proves neither copies nor their absence. Provide "
-        f"held-out images of at least {LEAST_GROUPS} subjects, or of {round(1 / options.false_positive_rate) - 1:,} "
-        f"for a rate of {percent(options.false_positive_rate)}."
+        f"{found} With {100 * options.confidence:g} % confidence, at most {percent(estimate.high)} of such images are copies that this "
+        "test sees."
+    )
+
+
+def _of_synthetic(count: int, total: int) -> str:
+    share = f" ({percent(count / total)})" if total > 1 else ""
+    return f"{count:,} of {counted(total, 'synthetic image')}{share}"
+
+
+def _beside(figures: AuditFigures, case: Circumstances) -> str:
+    """Say how many of the images that set the limit are called copies as well, where any do."""
+    alarms = figures.rule.alarm_rate
+    if not alarms.total:
+        return ""
+    of = f"{counted(alarms.total, f'{case.side} image')}"
+    compared = "" if case.holdout is HoldoutUse.USED else f" compared with {case.others}"
+    return f", beside {alarms.count or 0:,} of {of}{compared} ({percent(alarms.value)})"
+
+
+def _cannot_tell(figures: AuditFigures, case: Circumstances, *, complete: bool) -> str:
+    """Say why, and what the holdout can and cannot support."""
+    flagged, total = int(figures.copies.flagged.sum()), len(figures.copies.flagged)
+    enough = figures.rule.limit is not None and figures.rule.limit.groups >= LEAST_GROUPS
+    above = f"{flagged:,} of {counted(total, 'synthetic image')}"
+    are_above = f"{above} {agree(flagged, 'is', 'are')} above the limit"
+    if not complete and (enough or case.promised is None):
+        found = f"{above} scored above the limit" if flagged else "none scored above the limit"
+        if not enough:  # only identical images could be called copies
+            found = "none is identical to a training image"
+        return (
+            f"Of the synthetic images that were read, {found}. Restore or replace these files, leave them out "
+            "with --exclude, or judge without them with --skip-unreadable."
+        )
+    if enough and any(item.kind == SWAPPED for item in figures.findings):
+        return (
+            f"Synthetic images copy held-out images rather than training images, as if the two folders were swapped; {are_above}. "
+            "Name the generator's training images first, and as holdout images that it has not seen."
+        )
+    if enough and figures.doubtful:
+        return (
+            f"{are_above}, and {figures.doubtful:,} more would be if images that may show a training image under another name did not "
+            "set it. Check these images, named in the reservations, and leave them out (--exclude) or name the patients (--subjects)."
+        )
+    if enough:
+        return (
+            f"Only {percent(figures.sensitivity)} of the copies that were planted as controls were found, so that it says little that "
+            f"{are_above}.{_name_patients(case)} See the reservations."
+        )
+    return _too_few(case, are_above, total)
+
+
+def _name_patients(case: Circumstances) -> str:
+    if case.unit.known:
+        return ""
+    return " If patients have several images or appear in two folders, name them (--subjects or --subject-pattern)."
+
+
+def _too_few(case: Circumstances, are_above: str, total: int) -> str:
+    """Say that too few images of others set the limit, or none."""
+    if case.promised is None:
+        given = (
+            "None of the held-out images could be used, and there" if case.holdout is HoldoutUse.UNUSABLE else "There"
+        )
+        kind = case.unit.many if case.unit.known else "patients"
+        correct = (
+            ", or correct the subjects if all images were taken for those of one" if case.unit is not IMAGE else ""
+        )
+        return (
+            f"{given} are no images of other {kind} that would show how much {counted(total, 'synthetic image')} may resemble training "
+            f"images by chance. Provide held-out images of other {kind}{correct}."
+        )
+    rate = "" if case.promised <= case.rate * _SAME_RATE else f", not the requested {case.requested}"
+    wanted = f"at least {LEAST_GROUPS} patients"
+    if case.needed > LEAST_GROUPS:
+        wanted = f"{wanted}, or of {case.needed:,} for a rate of {case.requested}"
+    return (
+        f"The limit was calibrated on {case.unit.count(case.calibrating, case.side)}, which "
+        f"{agree(case.calibrating, 'supports', 'support')} a false-alarm rate of {percent(case.promised)} at best{rate}; {are_above}, "
+        f"which proves neither copies nor their absence. Provide held-out images of {wanted}."
     )

@@ -1,0 +1,136 @@
+"""Sentences of the report beside the verdict: on the page, and at the head of keep.txt. Each follows from what this audit did.
+
+Not here: the verdict and its reservations (wording.py), where sentences are shown (page.py, tables.py).
+"""
+
+import numpy as np
+
+from deepssim.audit.examination import AuditFigures
+from deepssim.audit.units import agree, counted, over
+from deepssim.audit.wording import FEW, Circumstances, HoldoutUse
+from deepssim.evaluation.intervals import Interval, percent
+from deepssim.evaluation.verdict import Verdict
+
+COMMENT = "#"  # begins the first line of keep.txt
+
+
+def keep_header(figures: AuditFigures, constant: int) -> str:
+    """Return the first line of keep.txt: what the list does not promise.
+
+    Args:
+        figures: all results.
+        constant: synthetic images that were not judged.
+    """
+    total, kept = len(figures.copies.flagged), int((~figures.copies.flagged).sum())
+    judged = f"{kept:,} of {counted(total, 'synthetic image')} that this audit does not call {agree(kept, 'a copy', 'copies')}"
+    doubt = f"it does not promise that {agree(kept, 'this is none', 'none of them is one')}, nor that the generator makes none"
+    if figures.verdict is Verdict.CANNOT_TELL:
+        doubt = f"the audit cannot tell whether {agree(kept, 'it is one', 'they are')}"
+    left = f"; {counted(constant, 'constant image')} {agree(constant, 'was', 'were')} not judged" if constant else ""
+    return f"{COMMENT} {judged}; {doubt}{left}; reservations are in summary.json"
+
+
+def fraction(interval: Interval) -> str:
+    """Return a fraction in per cent, or its counts where they are few: `1 of 1` says less than `100 %` seems to."""
+    if not interval.total:
+        return "not known"
+    if interval.total < FEW and interval.count is not None:
+        return f"{interval.count:,} of {interval.total:,}"
+    return percent(interval.value)
+
+
+def page_phrases(figures: AuditFigures, case: Circumstances) -> dict[str, str]:
+    """Return the sentences of the page that depend on what the audit was given.
+
+    Args:
+        figures: all results.
+        case: what the sentences depend on.
+
+    Returns:
+        `judged`: what the audit is of; `controls`: what limits the positive ones; `limit`: when an image is a copy; `calibration`: how
+        the limit was set; `false_alarms`: of the negative controls; `intervals`: what they count; `confirmation`: why none can be
+        confirmed, or how many were; `without_tests`: why tests of the whole set are missing; `one` and `many`: names of what
+        counts once; `patients`: why no number of patients is given, empty if they are known.
+    """
+    total = len(figures.copies.flagged)
+    judged = "Only this image was" if total == 1 else f"Only these {total:,} images were"
+    return {
+        "judged": f"{judged} judged. The generator may produce others.",
+        "controls": "" if case.promised is not None else "Without a limit, only copies equal in every pixel are found.",
+        "limit": _limit(figures, case),
+        "calibration": _calibration(case),
+        "false_alarms": _false_alarms(figures, case),
+        "intervals": _intervals(case),
+        "confirmation": _confirmation(figures, case),
+        "without_tests": f"These tests need held-out images, and {case.no_holdout}." if case.no_holdout else "",
+        "one": case.unit.one,
+        "many": case.unit.many,
+        "patients": ""
+        if case.unit.known
+        else f"Patients are not known: every {case.unit.one} counts as one, and no number of patients is given.",
+    }
+
+
+def _limit(figures: AuditFigures, case: Circumstances) -> str:
+    if case.promised is None:
+        return "No limit could be set, since there are no images of others to compare with: only identical images are called copies."
+    if case.unit.known:
+        whom = "images of further subjects exceed this limit"
+    else:
+        whom = f"images of further patients exceed this limit, if every {case.unit.one} is of another patient,"
+    text = (
+        f"A copy is an image whose score exceeds {figures.rule.threshold:.2f}. By calibration, {whom} in at most "
+        f"{percent(case.promised)} of cases."
+    )
+    if case.holdout is HoldoutUse.USED:
+        return text
+    given = f"{case.no_holdout[0].upper()}{case.no_holdout[1:]}"
+    doubt = ""
+    if not case.unit.known:
+        doubt = f" If patients have several {case.unit.many}, the limit is too high and hides copies."
+    return f"{text} {given}: the limit was set on training images, each compared with {case.others}.{doubt}"
+
+
+def _calibration(case: Circumstances) -> str:
+    if case.promised is None:
+        return "There is no limit of the score."
+    images = "held-out images" if case.holdout is HoldoutUse.USED else f"training images compared with {case.others}"
+    return (
+        f"The limit is the conformal quantile of the best scores of {images}, judged as if they were synthetic; false alarms are measured "
+        f"on {case.unit.many} that did not set the limit."
+    )
+
+
+def _false_alarms(figures: AuditFigures, case: Circumstances) -> str:
+    alarms = figures.rule.alarm_rate
+    if not alarms.total:
+        return "not known, since there are no negative controls."
+    which = f"{counted(alarms.total, f'{case.side} image')}, judged as if {agree(alarms.total, 'it was', 'they were')} synthetic"
+    if case.holdout is not HoldoutUse.USED:
+        which += f" and compared with {case.others}"
+    ends = f"no interval: {over(alarms.method, case.unit.one, case.unit.many)}"
+    if np.isfinite(alarms.low):
+        ends = f"{percent(alarms.low)} to {percent(alarms.high)}"
+    return f"{alarms.count or 0:,} of {which} ({percent(alarms.value)}; {ends})."
+
+
+def _intervals(case: Circumstances) -> str:
+    if case.unit.known:
+        return (
+            "Intervals of fractions are exact over subjects (Clopper-Pearson, with the effective number of images where subjects have "
+            "several; rule of three for zero counts), others from the jackknife over subjects."
+        )
+    return (
+        f"Intervals of fractions are exact over {case.unit.many}, since patients are not known (Clopper-Pearson; rule of three for zero "
+        f"counts), others from the jackknife over {case.unit.many}."
+    )
+
+
+def _confirmation(figures: AuditFigures, case: Circumstances) -> str:
+    if not np.isfinite(figures.confirmed_above):
+        return f"No single copy can be confirmed: that needs images of more {case.unit.many if case.unit.known else 'patients'}"
+    number = int(figures.confirmed.sum())
+    return (
+        f"{counted(number, 'further copy', 'further copies')} {agree(number, 'is', 'are')} confirmed: a score above "
+        f"{figures.confirmed_above:.2f}, which none of so many unrelated images would reach"
+    )
