@@ -175,7 +175,7 @@ def test_the_same_number_is_not_the_same_patient(tmp_path, folders, cache):
             path.rename(path.with_name(f"{number:05d}.png"))
     found = run(folders, tmp_path / "report", cache, holdout=folders / "holdout", subject_pattern=None)
     assert found["data"]["holdout"]["used"] == 60
-    assert found["data"]["holdout"]["subjects"] == 60
+    assert (found["rule"]["subjects"], found["rule"]["counted"]) == (60, "images")
 
 
 @pytest.mark.parametrize(
