@@ -63,7 +63,7 @@ def test_the_user_can_say_that_files_are_not_meant(tmp_path, folders, cache):
     (folders / "synthetic" / "bad.png").write_bytes(b"nonsense")
     left = run(folders, tmp_path / "a", cache, holdout=folders / "holdout", exclude=["bad.*"])
     assert left["verdict"]["result"] == Verdict.NONE
-    assert any("1 of 13 synthetic files were left out by" in text for text in left["verdict"]["reservations"])
+    assert any("1 of 13 synthetic files was left out by" in text for text in left["verdict"]["reservations"])
     skipped = run(folders, tmp_path / "b", cache, holdout=folders / "holdout", skip_unreadable=True)
     assert skipped["verdict"]["result"] == Verdict.NONE
     assert any("1 of 13 synthetic files could not be read" in text for text in skipped["verdict"]["reservations"])
@@ -79,9 +79,7 @@ def test_parts_of_a_file_that_were_not_read_lead_the_verdict(tmp_path, folders, 
     assert found["sentence"].startswith(
         "1 part of synthetic files could not be read (first is a file of another format)"
     )
-    assert any(
-        "1 part of synthetic files beside their images were not judged" in text for text in found["reservations"]
-    )
+    assert any("1 part of synthetic files beside their images was not judged" in text for text in found["reservations"])
     skipped = run(folders, tmp_path / "b", cache, holdout=folders / "holdout", skip_unreadable=True)["verdict"]
     assert skipped["result"] == Verdict.NONE
     assert any(
@@ -96,7 +94,7 @@ def test_copies_are_no_chance_where_chance_is_not_known(tmp_path, folders, cache
     gather(folders / "real")
     found = run(folders, tmp_path / "a", cache, subject_pattern=None)["verdict"]
     assert found["result"] == Verdict.CANNOT_TELL
-    assert "There are no images of other subjects" in found["sentence"]
+    assert "There are no images of other patients" in found["sentence"]
 
 
 @pytest.mark.parametrize("dim", [3, 9])
@@ -113,7 +111,7 @@ def test_hidden_images_are_a_reservation(tmp_path, folders, cache):
     (folders / "real" / ".note").write_text("nothing to see")
     found = run(folders, tmp_path / "report", cache, holdout=folders / "holdout")["verdict"]
     (text,) = (text for text in found["reservations"] if "hidden" in text)
-    assert text.startswith("1 of 13 synthetic files are hidden images")
+    assert text.startswith("1 of 13 synthetic files was not looked at, since hidden images")
 
 
 def test_the_exit_status_follows_the_verdict(tmp_path, folders, cache, capsys):
@@ -177,7 +175,7 @@ def test_the_same_number_is_not_the_same_patient(tmp_path, folders, cache):
             path.rename(path.with_name(f"{number:05d}.png"))
     found = run(folders, tmp_path / "report", cache, holdout=folders / "holdout", subject_pattern=None)
     assert found["data"]["holdout"]["used"] == 60
-    assert found["data"]["holdout"]["subjects"] == 60
+    assert (found["rule"]["subjects"], found["rule"]["counted"]) == (60, "images")
 
 
 @pytest.mark.parametrize(

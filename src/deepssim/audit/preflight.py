@@ -149,8 +149,8 @@ def left_aside(inventories: Mapping[str, Inventory]) -> list[Finding]:
     """Say which files that could hold images were left out, by a pattern or because they are hidden, and which parts of files."""
     findings = []
     for reason, what in (
-        (EXCLUDED, "left out by --include or --exclude; nothing is known about images in them"),
-        (HIDDEN_IMAGES, "not looked at, as hidden images or folders with images; copies in them go unseen"),
+        (EXCLUDED, "left out by --include or --exclude; nothing is known about images there"),
+        (HIDDEN_IMAGES, "not looked at, since hidden images and folders are left out; copies there go unseen"),
     ):
         for name, item in inventories.items():
             found = [entry for entry in item.entries if entry.reason == reason]
