@@ -55,7 +55,7 @@ def test_planted_copies_are_found_and_listed(tmp_path, folders, cache):
     pairs = pd.read_csv(out / "pairs.csv").set_index("synthetic")
     assert pairs.loc["s01.png", ["real", "subject", "kind"]].tolist() == ["p00_1.png", "p00", "identical"]
     assert set(pairs.index[:3]) == {"s00.png", "s01.png", "s02.png"}
-    assert list(pairs.columns[4:]) == list(CUES)
+    assert list(pairs.columns[4:]) == [*CUES, "standardised_excess", "memorization_index"]
     assert pairs["score"].is_monotonic_decreasing
     controls = {row["distortion"]: row for row in found["controls"]["positive"]}
     assert controls["none"]["found"]["value"] == controls["none"]["traced"]["value"] == 1

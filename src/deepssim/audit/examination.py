@@ -16,7 +16,9 @@ from deepssim.audit.calibration import Rule, calibrated_rule
 from deepssim.audit.comparability import unlike_any
 from deepssim.audit.controls import Control, Copied, make_controls, positive_controls, teaching
 from deepssim.audit.evidence import Best, Detective, best_of
+from deepssim.audit.further import FurtherFigures, further_figures
 from deepssim.audit.partial import find_partial_copies, partial_findings
+from deepssim.audit.phantoms import Phantoms, find_phantoms
 from deepssim.audit.preflight import Finding
 from deepssim.audit.retrieval import Neighbours, find_neighbours, nearest_two_ratios
 from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings, without_subjects
@@ -54,6 +56,7 @@ class AuditFigures:
         membership: what the synthetic images say as a whole; empty without a holdout.
         findings: what is wrong with the data.
         borderline: synthetic images closest to the limit.
+        further: statistics beside the verdict.
     """
 
     verdict: Verdict
@@ -72,6 +75,7 @@ class AuditFigures:
     membership: dict[str, Any]
     findings: list[Finding]
     borderline: np.ndarray
+    further: FurtherFigures
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,14 @@ class _Evidence:
         holdout: the same of held-out images; None without a holdout.
         synthetic: of synthetic images.
         copied: of positive controls.
+        phantoms: of synthetic images among training and held-out images together; None without a holdout.
     """
 
     train: tuple[Found, SameScans]
     holdout: tuple[Found, SameScans] | None
     synthetic: Found
     copied: Copied
+    phantoms: Phantoms | None
 
 
 def examine(
@@ -132,6 +138,11 @@ def examine(
     partial_copies = find_partial_copies(copies, sides, tools.threads)
     doubtful = _doubtful(sides, evidence, score, best, rule, options)
     swapped = _swapped(sides, evidence, neighbours)
+    membership_results = _membership(sides, neighbours, bootstrap)
+    further = further_figures(
+        sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms, encoder=tools.encoder,
+        **bootstrap,  # type: ignore[arg-type]
+    )  # fmt: skip
     seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not swapped
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance, rule, complete=seen),
@@ -147,22 +158,25 @@ def examine(
         confirmed_above=confirmed_above,
         negative=negative,
         controls=controls,
-        membership=_membership(sides, neighbours, bootstrap),
+        membership=membership_results,
         findings=[*findings, *_findings(sides, evidence, partial_copies), *_unlike(neighbours), *swapped],
         borderline=_borderline(copies, rule, options.borderline),
+        further=further,
     )
 
 
 def _gather(sides: Sides, options: AuditConfig, tools: AuditTools, store: AuditCache) -> _Evidence:
     detective = Detective(sides, tools, store, options.candidates)
     train = detective.of_other_subjects()
-    holdout = detective.of_side(sides.holdout, "held-out images") if sides.holdout else None
-    return _Evidence(
-        (train, find_same_scans(train)),
-        None if holdout is None else (holdout, find_same_scans(holdout)),
-        detective.of_side(sides.synthetic, "synthetic images"),
-        make_controls(sides.train, options.controls, detective, tools),
-    )
+    found = detective.of_side(sides.holdout, "held-out images") if sides.holdout else None
+    holdout = None if found is None else (found, find_same_scans(found))
+    synthetic = detective.of_side(sides.synthetic, "synthetic images")
+    copied = make_controls(sides.train, options.controls, detective, tools)
+    phantoms = None
+    if sides.holdout is not None and holdout is not None:
+        usable = without_subjects(holdout[1].proved, sides.holdout.subjects)
+        phantoms = find_phantoms(sides, usable, tools, store, options.candidates)
+    return _Evidence((train, find_same_scans(train)), holdout, synthetic, copied, phantoms)
 
 
 def _learn(sides: Sides, evidence: _Evidence, taught: np.ndarray) -> Score:

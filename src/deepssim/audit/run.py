@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.context import context_findings
 from deepssim.audit.examination import examine
 from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory
 from deepssim.audit.page import write_page
+from deepssim.audit.phantoms import MOST_IMAGES
 from deepssim.audit.preflight import preflight
 from deepssim.audit.refusals import (
     require_different_folders,
@@ -45,6 +47,7 @@ from deepssim.similarity.embeddings import Embeddings
 logger = logging.getLogger(__name__)
 
 _STEPS = 6  # of an audit without held-out images
+_STEPS_OF_HOLDOUT = 2  # comparing held-out images, and synthetic ones with training and held-out images together
 _BATCH = 256  # images embedded at a time
 PATTERNS = "none: coarse patterns, which need no training"
 
@@ -80,7 +83,7 @@ def run_audit(
     options, store = config.audit, AuditCache(Path(cache))
     require_usable(options, config.published.trust)
     require_large_images(config)
-    steps = Steps(_STEPS + (options.holdout is not None))
+    steps = Steps(_STEPS + (0 if options.holdout is None else _STEPS_OF_HOLDOUT))
     steps.start("reading images")
     inventories = take_inventory(folders_of(options), store, options, threads)
     collections = {name: item.collection for name, item in inventories.items()}
@@ -88,6 +91,7 @@ def run_audit(
     require_several_subjects(collections, subjects, options.subjects)
     require_sides_apart(collections, folders_of(options))
     findings, usable = preflight(inventories, subjects, options)
+    findings += context_findings(options.context, len(collections["real"].pack.keys))
     steps.expect(_comparisons(collections, options.controls))
     steps.start("preparing what images are compared by")
     tools, about = _tools(collections["real"], subjects["real"], store, config, threads)
@@ -216,9 +220,10 @@ def _embedder(weights: Path, config: Config) -> Callable[[ImagePack], Embeddings
 
 
 def _comparisons(collections: dict[str, Collection], controls: int) -> int:
-    """Return how many images are compared with the training images, themselves and copies of them included."""
+    """Return how many images are compared: all with the training images, copies of these, and some with held-out images, too."""
     images = {name: len(item.pack.keys) for name, item in collections.items()}
-    return sum(images.values()) + min(controls, images["real"]) * len(DISTORTIONS)
+    again = min(images["synthetic"], MOST_IMAGES) if "holdout" in images else 0
+    return sum(images.values()) + min(controls, images["real"]) * len(DISTORTIONS) + again
 
 
 def _sides(
@@ -233,20 +238,8 @@ def _sides(
     for name, item in collections.items():
         embeddings = store.embeddings(item.pack, item.pixel_hashes, checksum, tools.embed)
         sides[name] = Side(item.pack, item.pixel_hashes, subjects[name], embeddings)
-    holdout = _part(sides["holdout"], usable) if usable is not None and usable.any() else None
+    holdout = sides["holdout"].part(usable) if usable is not None and usable.any() else None
     return Sides(sides["real"], sides["synthetic"], holdout)
-
-
-def _part(side: Side, chosen: np.ndarray) -> Side:
-    """Return some images of a side."""
-    rows = np.flatnonzero(chosen)
-
-    def pick(values: Sequence[str]) -> list[str]:
-        return [values[row] for row in rows.tolist()]
-
-    keys = pick(side.pack.keys)
-    embeddings = dataclasses.replace(side.embeddings, values=side.embeddings.values[rows], keys=keys)
-    return Side(ImagePack(side.pack.images[rows], keys), pick(side.pixel_hashes), pick(side.subjects), embeddings)
 
 
 def reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:

@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepssim.audit.context import context_summary
+from deepssim.audit.criteria import criteria
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.inventory import Inventory, without_names
 from deepssim.audit.leakage import subject_table
 from deepssim.audit.sides import Side, Sides
+from deepssim.audit.summary_schema import SCHEMA_VERSION
 from deepssim.audit.wording import HIDDEN, sentence
 from deepssim.config.base import as_settings
 from deepssim.config.settings import Config
@@ -187,6 +190,10 @@ def pair_table(report: AuditReport) -> pd.DataFrame:
             "score": copies.scores[rows].round(4),
         }
         | {name: copies.cues[rows, column].round(4) for column, name in enumerate(report.figures.score.names)}
+        | {
+            "standardised_excess": report.figures.further.excess[rows].round(4),
+            "memorization_index": report.figures.further.index[rows].round(4),
+        }
     )
 
 
@@ -194,8 +201,9 @@ def summarise(report: AuditReport) -> dict[str, Any]:
     """Return all figures as plain values."""
     figures, options = report.figures, report.config.audit
     rule = figures.rule
-    return as_json(
+    found = as_json(
         {
+            "schema_version": SCHEMA_VERSION,
             "verdict": {
                 "result": figures.verdict.value,
                 "sentence": sentence(figures, report.inventories, report.config.audit),
@@ -218,6 +226,8 @@ def summarise(report: AuditReport) -> dict[str, Any]:
                 "positive": [asdict(control) for control in figures.controls],
             },
             "membership": figures.membership,
+            "further": figures.further.summary,
+            "context": context_summary(options.context),
             "preflight": [
                 asdict(item) | {"items": [[report.names.any(name) for name in group] for group in item.items]}
                 for item in figures.findings
@@ -231,6 +241,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             "versions": versions(),
         }
     )  # fmt: skip
+    return {**found, "tests": as_json(criteria(found))}
 
 
 def shown_settings(config: Config) -> dict[str, Any]:
