@@ -15,7 +15,12 @@ from tests.conftest import ROOT
 
 PUBLISHED = ROOT / "config" / "schemas" / "audit-summary.schema.json"
 CLAIMS = re.compile(r"\b(private|anonymous|safe)\b", re.IGNORECASE)  # nothing that an audit could promise
-CONTEXT = {"generator": "a diffusion model", "parameters": 1000, "training_images": 100, "release": ["images", "weights"]}
+CONTEXT = {
+    "generator": "a diffusion model",
+    "parameters": 1000,
+    "training_images": 100,
+    "release": ["images", "weights"],
+}
 
 
 @pytest.fixture(scope="module")

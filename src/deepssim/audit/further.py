@@ -28,7 +28,7 @@ from deepssim.evaluation.one_run import epsilon_bound, one_run_bound
 from deepssim.evaluation.split_bias import compared_with_chance, split_bias
 
 _FEW_FALSE = 0.001  # second false-positive rate at which the true-positive rate is given
-_NO_HOLDOUT = "there are no held-out images"
+_NO_HOLDOUT = "there are no held-out images that can be used"
 _NOT_SOUGHT = "the synthetic images were not compared with held-out images"
 
 

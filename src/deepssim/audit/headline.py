@@ -21,6 +21,10 @@ REPORT_FILES = {
 }
 
 
+CARD = "card.md"
+"""Written beside these files on request."""
+
+
 def audit_headline(results: str | Path) -> str | None:
     """Return the verdict of an audit, its reservations and the paths of its files, as text.
 

@@ -54,9 +54,20 @@ def decimal(value: float | None, digits: int = 2) -> str:
 
 def _text(interval: Mapping[str, Any], show: Callable[[float], str]) -> str:
     value, low, high = (interval[name] for name in ("value", "low", "high"))
+    if value is None and low:  # a ratio to nothing has no value, but a lower end
+        return f"at least {show(low)}"
     if value is None:
         return f"{UNKNOWN}: {interval['method']}"
     if low is None and high is None:
         return f"{show(value)} (no interval: {interval['method']})"
     ends = f"{show(low)} to {show(high)}" if high is not None else f"at least {show(low)}"
     return f"{show(value)} ({ends})"
+
+
+INTERVAL_FILTERS = {
+    "rate_text": rate_text,
+    "number_text": number_text,
+    "points_text": points_text,
+    "decimal": decimal,
+}
+"""For templates."""

@@ -10,7 +10,9 @@ import jinja2
 import numpy as np
 import yaml
 
+from deepssim.audit.context import context_entries
 from deepssim.audit.gallery import data_uri, gallery
+from deepssim.audit.interval_text import INTERVAL_FILTERS
 from deepssim.audit.plots import controls_svg, scores_svg, shares_svg
 from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, subjects
 from deepssim.audit.wording import SIDE_NAMES, percent
@@ -32,7 +34,7 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any], *
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deepssim.audit"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": percent, "share": share_text}
+    environment.filters |= {"percent": percent, "share": share_text} | INTERVAL_FILTERS
     table = subjects(report)
     page = environment.get_template("audit.html").render(
         summary=summary,
@@ -46,6 +48,7 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any], *
         gallery=gallery(report, threads=threads),
         subjects=table.head(MOST_SUBJECTS).to_dict("records"),
         more_subjects=max(0, len(table) - MOST_SUBJECTS),
+        context=context_entries(summary["context"]),
         settings=yaml.safe_dump(summary["settings"], sort_keys=False),
         **_plots(report),
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.card import write_card
 from deepssim.audit.context import context_findings
 from deepssim.audit.examination import examine
 from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory
@@ -63,6 +64,7 @@ def run_audit(
     cache: str,
     config: Config,
     threads: int = 1,
+    card: str | None = None,
 ) -> dict[str, Any]:
     """Audit the folders that section `audit` names and write the report.
 
@@ -71,6 +73,7 @@ def run_audit(
         cache: folder for what the next audit need not compute again.
         config: of which sections `audit`, `encoder`, `published`, `seed` and `device` are used.
         threads: processor threads.
+        card: Markdown file to write with a model card and a card of the synthetic images.
 
     Returns:
         What `summary` holds.
@@ -104,11 +107,19 @@ def run_audit(
     report = AuditReport(sides, figures, inventories, config, about, store.salt())
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
     write_page(page, report, found, threads=threads)
+    if card is not None:
+        write_card(card, found)
     return found
 
 
 def audit_folder(
-    out: str | Path, *, config: Config, cache: str | Path | None = None, threads: int = 1, force: bool = False
+    out: str | Path,
+    *,
+    config: Config,
+    cache: str | Path | None = None,
+    threads: int = 1,
+    force: bool = False,
+    card: bool = False,
 ) -> dict[str, Any]:
     """Audit and write all files into one folder; they appear together or not at all.
 
@@ -118,12 +129,13 @@ def audit_folder(
         cache: folder of the cache; in the user's cache unless given, see `private.cache_folder`.
         threads: processor threads.
         force: replace a report that is there.
+        card: write card.md, too.
 
     Returns:
         What `summary.json` holds.
     """
     require_different_folders(folders_of(config.audit), Path(out))
-    with cache_folder("audit", cache) as place, report_folder(out, config, force=force) as outputs:
+    with cache_folder("audit", cache) as place, report_folder(out, config, force=force, card=card) as outputs:
         return run_audit(**outputs, cache=str(place), config=config, threads=threads)
 
 
@@ -138,6 +150,7 @@ def audit_images(
     cache: str | Path | None = None,
     threads: int = 2,
     force: bool = False,
+    card: bool = False,
     **settings: Any,
 ) -> dict[str, Any]:
     """Find out which synthetic images copy training images, and write the report: `deepssim.audit` in a notebook.
@@ -146,7 +159,7 @@ def audit_images(
         real, synthetic: folders of images.
         out: folder of the report.
         encoder_settings: section `encoder` of the config, for an encoder that is trained here.
-        seed, device, cache, threads, force: as of `deepssim audit`.
+        seed, device, cache, threads, force, card: as of `deepssim audit`.
         settings: keys of the config's section `audit`, for example `holdout`, `encoder` or `false_positive_rate`.
 
     Returns:
@@ -164,7 +177,7 @@ def audit_images(
             "audit": chosen | {"real": str(real), "synthetic": str(synthetic)},
         }
     )
-    return audit_folder(out, config=config, cache=cache, threads=threads, force=force)
+    return audit_folder(out, config=config, cache=cache, threads=threads, force=force, card=card)
 
 
 def above_limit(found: dict[str, Any], rate: float) -> bool:
