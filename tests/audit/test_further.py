@@ -118,7 +118,7 @@ def test_without_a_holdout_only_what_needs_none(audited):
     sides, _, figures, _ = audited
     found = further(Sides(sides.train, sides.synthetic, None), None, figures, None).summary
     for name in ("membership", "phantoms", "epsilon"):
-        assert found[name] == {"reason": "there are no held-out images"}
+        assert found[name] == {"reason": "there are no held-out images that can be used"}
     assert found["fidelity"]["reason"] is None
     unsought = further(sides, audited[1], figures, None).summary
     assert unsought["phantoms"] == {"reason": "the synthetic images were not compared with held-out images"}

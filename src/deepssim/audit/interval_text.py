@@ -54,7 +54,7 @@ def decimal(value: float | None, digits: int = 2) -> str:
 
 def _text(interval: Mapping[str, Any], show: Callable[[float], str]) -> str:
     value, low, high = (interval[name] for name in ("value", "low", "high"))
-    if value is None and low:  # a ratio to nothing has no value, but a lower end
+    if value is None and high is None and low:  # a ratio to nothing has no value, but a lower end
         return f"at least {show(low)}"
     if value is None:
         return f"{UNKNOWN}: {interval['method']}"

@@ -13,8 +13,8 @@ from deepssim.audit.tables import shown_settings
 from deepssim.config.settings import Config
 from deepssim.errors import DataError
 from deepssim.runtime.locks import sole_use
-from deepssim.runtime.outputs import atomic_outputs, remove_leftovers, remove_path
-from deepssim.runtime.records import Origin, write_records
+from deepssim.runtime.outputs import atomic_outputs, remove_leftovers
+from deepssim.runtime.records import Origin, discard, write_records
 
 _INPUTS = ("real", "synthetic", "holdout", "subjects", "encoder", "autoencoder")
 
@@ -37,7 +37,7 @@ def report_folder(out: str | Path, config: Config, *, force: bool, card: bool = 
     if place.exists() and not place.is_dir():
         raise DataError(f"{place}: is a file; name a folder for the report")
     with sole_use(place):
-        existing = [path.name for path in [*final.values(), place / CARD] if path.exists()]
+        existing = [path.name for path in final.values() if path.exists()]
         if existing and not force:
             raise DataError(
                 f"{place}: has {len(existing)} of the files of a report, first {existing[0]}; name another folder, or replace "
@@ -47,7 +47,7 @@ def report_folder(out: str | Path, config: Config, *, force: bool, card: bool = 
             remove_leftovers(final, outputs)
             yield outputs
             if not card:  # one of an earlier audit would speak of other images
-                remove_path(place / CARD)
+                discard(place, CARD)
             write_records(_origin(place, config), final, {name: Path(path) for name, path in outputs.items()})
 
 
