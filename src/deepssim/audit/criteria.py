@@ -1,6 +1,6 @@
 """Which questions of data-protection authorities an audit answers, by which result, and which it did not try to answer.
 
-The names are those of EDPB Opinion 28/2024 (section 3.2.2, resistance to attacks) and of the criteria for anonymisation in
+The names are those of EDPB Opinion 28/2024 (tests of resistance to attacks) and of the criteria for anonymisation in
 Opinion 05/2014 of the Article 29 Working Party (WP216).
 
 Not here: the results (examination.py, further.py), what they mean for a release, which is for people to decide.
@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from deepssim.audit.interval_text import number_text, points_text, rate_text
+from deepssim.evaluation.verdict import Verdict
 
 EDPB = "EDPB Opinion 28/2024"
 WP216 = "Article 29 Working Party, Opinion 05/2014"
@@ -58,13 +59,15 @@ def criteria(summary: Mapping[str, Any]) -> list[Criterion]:
 def _regurgitation(summary: Mapping[str, Any]) -> Criterion:
     figures = summary["figures"]
     flagged, identical = figures["flagged_share"], figures["identical"]
+    answered = summary["verdict"]["result"] != Verdict.CANNOT_TELL
     answer = (
         f"{flagged['count']:,} of {flagged['total']:,} synthetic images are called copies of a training image, {identical:,} of "
         f"them identical in every pixel; without false alarms: {rate_text(figures['synthetic_that_copy'])}. Verdict: "
         f"{summary['verdict']['result']}."
     )
     return Criterion(
-        "Regurgitation of training data", EDPB, "Does the model give out training images?", Status.TRIED, answer,
+        "Regurgitation of training data", EDPB, "Does the model give out training images?",
+        Status.TRIED if answered else Status.IN_PART, answer,
         "Only the images that were given were judged; further images of the generator can be copies.",
     )  # fmt: skip
 
@@ -141,8 +144,8 @@ def _singling_out(summary: Mapping[str, Any]) -> Criterion:
 def _linkability(summary: Mapping[str, Any]) -> Criterion:
     flagged = summary["figures"]["flagged_share"]
     answer = (
-        f"Whoever has the training images can link {flagged['count']:,} of {flagged['total']:,} synthetic images to one of them, "
-        "right or by chance: those called copies."
+        f"{flagged['count']:,} of {flagged['total']:,} synthetic images are called copies, and could be linked to a training image, "
+        "right or by chance, by whoever has it; missed copies could be, too."
     )
     return Criterion(
         "Linkability", WP216, "Can two records of one person be linked?", Status.IN_PART, answer,

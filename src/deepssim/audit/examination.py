@@ -116,7 +116,7 @@ def examine(
         complete: whether all files that could hold an image were read.
     """
     confidence, seed = options.confidence, tools.seed
-    bootstrap = {"confidence": confidence, "repetitions": options.bootstrap, "seed": seed}
+    bootstrap: dict[str, Any] = {"confidence": confidence, "repetitions": options.bootstrap, "seed": seed}
     evidence, neighbours = _gather(sides, options, tools, store), _neighbours(sides, tools)
     taught = teaching(evidence.copied, sides.train.subjects, seed)
     score = _learn(sides, evidence, taught)
@@ -127,21 +127,14 @@ def examine(
     confirmed_above = max(rule.threshold, tail_limit(negative.scores, negative.subjects, len(best.scores), MOST_ERROR))
     confirmed = (copies.scores > confirmed_above) & ~copies.identical
     chance = excess_probability(best.scores, best.subjects, negative.scores, negative.subjects, seed)
-    found = leakage.leakage_figures(
-        copies, confirmed, rule, sides.train.subjects, sides.synthetic.subjects, **bootstrap,  # type: ignore[arg-type]
-    )  # fmt: skip
     controls = positive_controls(evidence.copied.part(~taught), sides.train.subjects, score, rule, confidence)
-    found["with_missed"] = leakage.with_missed(
-        copies, rule, controls, sides.train.subjects, sides.synthetic.subjects, confidence=confidence, seed=seed
-    )
     sensitivity = float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
     partial_copies = find_partial_copies(copies, sides, tools.threads)
     doubtful = _doubtful(sides, evidence, score, best, rule, options)
     swapped = _swapped(sides, evidence, neighbours)
     membership_results = _membership(sides, neighbours, bootstrap)
     further = further_figures(
-        sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms, encoder=tools.encoder,
-        **bootstrap,  # type: ignore[arg-type]
+        sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms, encoder=tools.encoder, **bootstrap
     )  # fmt: skip
     seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not swapped
     return AuditFigures(
@@ -152,7 +145,7 @@ def examine(
         score=score,
         rule=rule,
         copies=copies,
-        leakage=found,
+        leakage=_leakage(sides, copies, confirmed, rule, controls, bootstrap),
         confirmed=confirmed,
         partial=partial_copies,
         confirmed_above=confirmed_above,
@@ -177,6 +170,20 @@ def _gather(sides: Sides, options: AuditConfig, tools: AuditTools, store: AuditC
         usable = without_subjects(holdout[1].proved, sides.holdout.subjects)
         phantoms = find_phantoms(sides, usable, tools, store, options.candidates)
     return _Evidence((train, find_same_scans(train)), holdout, synthetic, copied, phantoms)
+
+
+def _leakage(
+    sides: Sides,
+    copies: leakage.Copies,
+    confirmed: np.ndarray,
+    rule: Rule,
+    controls: Sequence[Control],
+    bootstrap: dict[str, Any],
+) -> dict[str, Any]:
+    subjects, groups = sides.train.subjects, sides.synthetic.subjects
+    common = {name: bootstrap[name] for name in ("confidence", "seed")}
+    found = leakage.leakage_figures(copies, confirmed, rule, subjects, groups, **bootstrap)
+    return found | {"with_missed": leakage.with_missed(copies, rule, controls, subjects, groups, **common)}
 
 
 def _learn(sides: Sides, evidence: _Evidence, taught: np.ndarray) -> Score:
