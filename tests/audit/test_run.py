@@ -12,6 +12,7 @@ import deepssim
 from deepssim.audit.calibration import OTHER_SUBJECTS
 from deepssim.audit.examination import Verdict
 from deepssim.audit.run import PATTERNS
+from deepssim.audit.summary_schema import AuditSummary
 from deepssim.cli import main
 from deepssim.config.generative import VaeConfig
 from deepssim.errors import DataError
@@ -35,7 +36,9 @@ def folders(tmp_path):
 
 def run(root, out, cache=None, **settings):
     chosen = QUICK | {"subject_pattern": PATTERN, "cache": cache} | settings
-    return deepssim.audit(root / "real", root / "synthetic", out, **chosen)
+    found = deepssim.audit(root / "real", root / "synthetic", out, **chosen)
+    AuditSummary.model_validate_json(json.dumps(found))  # whatever was audited, the summary has its published form
+    return found
 
 
 def test_planted_copies_are_found_and_listed(tmp_path, folders, cache):

@@ -95,7 +95,11 @@ def context_entries(context: dict[str, Any]) -> list[Entry]:
     """
     ratio = context["parameters_per_training_image"]
     entries = [_entry(name, context[key]) for key, name in _NAMES.items()]
-    return [*entries, Entry(_RATIO, MISSING if ratio is None else f"{ratio:,.3g}", ratio is not None)]
+    return [*entries, Entry(_RATIO, MISSING, False) if ratio is None else Entry(_RATIO, _ratio_text(ratio), True)]
+
+
+def _ratio_text(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
 def _entry(name: str, value: Any) -> Entry:

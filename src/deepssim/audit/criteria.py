@@ -93,9 +93,7 @@ def _membership(summary: Mapping[str, Any]) -> Criterion:
     exceeds = {True: "The attack exceeds this range", False: "The attack does not exceed this range"}.get(
         found["exceeds"]
     )
-    answer = (
-        f"AUROC {number_text(found['members_against_non_members'])}; {by_chance}.{f' {exceeds}.' if exceeds else ''}"
-    )
+    answer = f"AUROC (0.5 is guessing) {number_text(found['members_against_non_members'])}; {by_chance}.{f' {exceeds}.' if exceeds else ''}"
     return Criterion(
         name, EDPB, question, Status.IN_PART, answer,
         "One attack was tried, by similarity to the synthetic images; attacks with the weights, or with further generators "
