@@ -176,7 +176,12 @@ def _add_settings_commands(commands: Any) -> None:
     )  # fmt: skip
     check.add_argument("config", metavar="FILE", help="YAML file")
     check.add_argument("--directory", "-d", metavar="DIR", help="as of snakemake: paths in the file are relative to it")
-    _add(commands, "schema", "print the JSON schema of config files, as YAML", _schema)
+    schema = _add(
+        commands, "schema", "print the JSON schema of config files, as YAML, or of an audit's summary.json, as JSON", _schema
+    )  # fmt: skip
+    schema.add_argument(
+        "--of", choices=("config", "audit-summary"), default="config", help="of which files (default: config)"
+    )
 
 
 def _add(
@@ -227,10 +232,17 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _schema(options: argparse.Namespace) -> None:
+    import json
+
     import yaml
 
     from deepssim.config.schema import json_schema
 
+    if options.of == "audit-summary":
+        from deepssim.audit.summary_schema import summary_schema
+
+        print(json.dumps(summary_schema(), indent=2))
+        return
     yaml.safe_dump(json_schema(), sys.stdout, sort_keys=False, width=118, default_flow_style=None)
 
 

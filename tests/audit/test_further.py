@@ -91,6 +91,19 @@ def test_held_out_images_can_be_left_out(audited, tmp_path):
         find_phantoms(Sides(sides.train, sides.synthetic, None), usable, TOOLS, AuditCache(tmp_path), 1)
 
 
+def test_of_many_synthetic_images_some_are_drawn_whatever_their_order(audited, tmp_path):
+    sides, *_, figures, _ = audited
+    usable, store = np.ones(30, bool), AuditCache(tmp_path)
+    found = find_phantoms(sides, usable, TOOLS, store, 1, most=10)
+    assert (found.images, found.drawn, len(found.found.partners)) == (30, 10, 10)
+    summary = phantom_figures(found, figures.score, figures.rule, confidence=0.95)
+    assert (summary["images"], summary["images_compared"]) == (30, 10)
+    order = np.random.default_rng(3).permutation(30)
+    mixed = side([sides.synthetic.pack.images[row] for row in order], "x")
+    again = find_phantoms(Sides(sides.train, mixed, sides.holdout), usable, TOOLS, store, 1, most=10)
+    np.testing.assert_array_equal(again.subject_scores(figures.score), found.subject_scores(figures.score))
+
+
 def test_the_summary_holds_all_statistics_as_json(audited):
     found = further(*audited)
     summary = json.loads(json.dumps(as_json(found.summary), allow_nan=False))

@@ -12,6 +12,7 @@ import deepssim
 from deepssim.audit.calibration import OTHER_SUBJECTS
 from deepssim.audit.examination import Verdict
 from deepssim.audit.run import PATTERNS
+from deepssim.audit.summary_schema import AuditSummary
 from deepssim.cli import main
 from deepssim.config.generative import VaeConfig
 from deepssim.errors import DataError
@@ -40,7 +41,9 @@ def kept(path):
 
 def run(root, out, cache=None, **settings):
     chosen = QUICK | {"subject_pattern": PATTERN, "cache": cache} | settings
-    return deepssim.audit(root / "real", root / "synthetic", out, **chosen)
+    found = deepssim.audit(root / "real", root / "synthetic", out, **chosen)
+    AuditSummary.model_validate_json(json.dumps(found))  # whatever was audited, the summary has its published form
+    return found
 
 
 def test_planted_copies_are_found_and_listed(tmp_path, folders, cache):
@@ -60,7 +63,7 @@ def test_planted_copies_are_found_and_listed(tmp_path, folders, cache):
     pairs = pd.read_csv(out / "pairs.csv").set_index("synthetic")
     assert pairs.loc["s01.png", ["real", "subject", "kind"]].tolist() == ["p00_1.png", "p00", "identical"]
     assert set(pairs.index[:3]) == {"s00.png", "s01.png", "s02.png"}
-    assert list(pairs.columns[5:]) == list(CUES)
+    assert list(pairs.columns[5:]) == [*CUES, "standardised_excess", "memorization_index"]
     assert pairs["score"].is_monotonic_decreasing
     controls = {row["distortion"]: row for row in found["controls"]["positive"]}
     assert controls["none"]["found"]["value"] == controls["none"]["traced"]["value"] == 1
@@ -80,6 +83,8 @@ def test_a_second_audit_does_only_what_is_new(tmp_path, folders, caplog):
         assert f"32 {what}: 1 {done}, 30 known from earlier audits, 1 equal to others" in caplog.text
     for nothing in ("24 files: 0 decoded", "20 images: 0 compared", "24 images: 0 compared", "50 images: 0 compared"):
         assert nothing in caplog.text
+    assert "step 7 of 8: comparing 32 synthetic images with training and held-out images" in caplog.text
+    assert "step 8 of 8: writing the report" in caplog.text
     assert second["figures"]["flagged_share"]["total"] == 32
     assert second["rule"]["score_above"] == first["rule"]["score_above"]
     again = run(folders, tmp_path / "c", holdout=folders / "holdout")

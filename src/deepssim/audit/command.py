@@ -32,6 +32,14 @@ def add_audit_command(commands: Any) -> None:
     command.add_argument(
         "--de-identified", action="store_true", default=None, help="leave file names and patient ids out of the report"
     )
+    command.add_argument(
+        "--context",
+        metavar="YAML",
+        help="who audits what, and why: file with the keys of audit.context (docs/context.yaml)",
+    )
+    command.add_argument(
+        "--card", action="store_true", help="write card.md, too: a model card and a card of the synthetic images"
+    )
     _add_images(command.add_argument_group("which images, and whose"))
     _add_method(command.add_argument_group("how they are compared"))
     _add_running(command.add_argument_group("running"))
@@ -104,6 +112,7 @@ def _rate(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> None:
     set_threads(options.threads)
+    from deepssim.audit.context import read_context
     from deepssim.audit.run import above_limit, audit_folder
     from deepssim.config.base import as_settings
     from deepssim.config.settings import Config, load_config, parse_config
@@ -116,10 +125,17 @@ def _run(options: argparse.Namespace) -> None:
     settings = as_settings(load_config(options.config) if options.config else Config())
     given = {name: getattr(options, name) for name in _IN_SECTION}
     settings["audit"] |= {name: value for name, value in given.items() if value is not None}
+    if options.context is not None:
+        settings["audit"]["context"] = as_settings(read_context(options.context))
     settings["published"]["trust"] = list(dict.fromkeys([*settings["published"]["trust"], *options.trust]))
     settings |= {name: getattr(options, name) for name in ("seed", "device") if getattr(options, name) is not None}
     found = audit_folder(
-        options.out, config=parse_config(settings), cache=options.cache, threads=options.threads, force=options.force
+        options.out,
+        config=parse_config(settings),
+        cache=options.cache,
+        threads=options.threads,
+        force=options.force,
+        card=options.card,
     )
     verdict = found["verdict"]
     print(f"{verdict['result']}: {verdict['sentence']}")

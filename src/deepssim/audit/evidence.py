@@ -63,9 +63,13 @@ class Detective:
         tools: seed, threads and encoder.
         store: cache.
         candidates: of each source.
+        among: what the images of `sides.train` are, for messages.
     """
 
-    def __init__(self, sides: Sides, tools: AuditTools, store: AuditCache, candidates: int) -> None:
+    def __init__(
+        self, sides: Sides, tools: AuditTools, store: AuditCache, candidates: int, among: str = "the training images"
+    ) -> None:
+        self._among = among
         self._train, self._tools, self._store, self._candidates = sides.train, tools, store, candidates
         encoder = sides.train.embeddings.checksum if tools.encoder else ""
         self._kind = [sides.train.pixel_hashes, encoder, tools.seed, candidates]
@@ -101,7 +105,7 @@ class Detective:
             embeddings: of an encoder, where the audit has one; made if None.
             name: of the images, for messages.
         """
-        return self._search(pack, hashes, embeddings, f"{name} with the training images", self._kind, None)
+        return self._search(pack, hashes, embeddings, f"{name} with {self._among}", self._kind, None)
 
     def _search(
         self,

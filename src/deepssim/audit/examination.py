@@ -16,7 +16,9 @@ from deepssim.audit.calibration import Rule, calibrated_rule
 from deepssim.audit.comparability import unlike_any
 from deepssim.audit.controls import Control, Copied, make_controls, positive_controls, teaching
 from deepssim.audit.evidence import Best, Detective, best_of
+from deepssim.audit.further import FurtherFigures, further_figures
 from deepssim.audit.partial import find_partial_copies, partial_findings
+from deepssim.audit.phantoms import Phantoms, find_phantoms
 from deepssim.audit.preflight import Finding
 from deepssim.audit.retrieval import Neighbours, find_neighbours, nearest_two_ratios
 from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings, without_subjects
@@ -54,6 +56,7 @@ class AuditFigures:
         membership: what the synthetic images say as a whole; empty without a holdout.
         findings: what is wrong with the data.
         borderline: synthetic images closest to the limit.
+        further: statistics beside the verdict.
     """
 
     verdict: Verdict
@@ -72,6 +75,7 @@ class AuditFigures:
     membership: dict[str, Any]
     findings: list[Finding]
     borderline: np.ndarray
+    further: FurtherFigures
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,14 @@ class _Evidence:
         holdout: the same of held-out images; None without a holdout.
         synthetic: of synthetic images.
         copied: of positive controls.
+        phantoms: of synthetic images among training and held-out images together; None without a holdout.
     """
 
     train: tuple[Found, SameScans]
     holdout: tuple[Found, SameScans] | None
     synthetic: Found
     copied: Copied
+    phantoms: Phantoms | None
 
 
 def examine(
@@ -110,7 +116,7 @@ def examine(
         complete: whether all files that could hold an image were read.
     """
     confidence, seed = options.confidence, tools.seed
-    bootstrap = {"confidence": confidence, "repetitions": options.bootstrap, "seed": seed}
+    bootstrap: dict[str, Any] = {"confidence": confidence, "repetitions": options.bootstrap, "seed": seed}
     evidence, neighbours = _gather(sides, options, tools, store), _neighbours(sides, tools)
     taught = teaching(evidence.copied, sides.train.subjects, seed)
     score = _learn(sides, evidence, taught)
@@ -121,17 +127,15 @@ def examine(
     confirmed_above = max(rule.threshold, tail_limit(negative.scores, negative.subjects, len(best.scores), MOST_ERROR))
     confirmed = (copies.scores > confirmed_above) & ~copies.identical
     chance = excess_probability(best.scores, best.subjects, negative.scores, negative.subjects, seed)
-    found = leakage.leakage_figures(
-        copies, confirmed, rule, sides.train.subjects, sides.synthetic.subjects, **bootstrap,  # type: ignore[arg-type]
-    )  # fmt: skip
     controls = positive_controls(evidence.copied.part(~taught), sides.train.subjects, score, rule, confidence)
-    found["with_missed"] = leakage.with_missed(
-        copies, rule, controls, sides.train.subjects, sides.synthetic.subjects, confidence=confidence, seed=seed
-    )
     sensitivity = float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
     partial_copies = find_partial_copies(copies, sides, tools.threads)
     doubtful = _doubtful(sides, evidence, score, best, rule, options)
     swapped = _swapped(sides, evidence, neighbours)
+    membership_results = _membership(sides, neighbours, bootstrap)
+    further = further_figures(
+        sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms, encoder=tools.encoder, **bootstrap
+    )  # fmt: skip
     seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not swapped
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance, rule, complete=seen),
@@ -141,28 +145,45 @@ def examine(
         score=score,
         rule=rule,
         copies=copies,
-        leakage=found,
+        leakage=_leakage(sides, copies, confirmed, rule, controls, bootstrap),
         confirmed=confirmed,
         partial=partial_copies,
         confirmed_above=confirmed_above,
         negative=negative,
         controls=controls,
-        membership=_membership(sides, neighbours, bootstrap),
+        membership=membership_results,
         findings=[*findings, *_findings(sides, evidence, partial_copies), *_unlike(neighbours), *swapped],
         borderline=_borderline(copies, rule, options.borderline),
+        further=further,
     )
 
 
 def _gather(sides: Sides, options: AuditConfig, tools: AuditTools, store: AuditCache) -> _Evidence:
     detective = Detective(sides, tools, store, options.candidates)
     train = detective.of_other_subjects()
-    holdout = detective.of_side(sides.holdout, "held-out images") if sides.holdout else None
-    return _Evidence(
-        (train, find_same_scans(train)),
-        None if holdout is None else (holdout, find_same_scans(holdout)),
-        detective.of_side(sides.synthetic, "synthetic images"),
-        make_controls(sides.train, options.controls, detective, tools),
-    )
+    found = detective.of_side(sides.holdout, "held-out images") if sides.holdout else None
+    holdout = None if found is None else (found, find_same_scans(found))
+    synthetic = detective.of_side(sides.synthetic, "synthetic images")
+    copied = make_controls(sides.train, options.controls, detective, tools)
+    phantoms = None
+    if sides.holdout is not None and holdout is not None:
+        usable = without_subjects(holdout[1].proved, sides.holdout.subjects)
+        phantoms = find_phantoms(sides, usable, tools, store, options.candidates)
+    return _Evidence((train, find_same_scans(train)), holdout, synthetic, copied, phantoms)
+
+
+def _leakage(
+    sides: Sides,
+    copies: leakage.Copies,
+    confirmed: np.ndarray,
+    rule: Rule,
+    controls: Sequence[Control],
+    bootstrap: dict[str, Any],
+) -> dict[str, Any]:
+    subjects, groups = sides.train.subjects, sides.synthetic.subjects
+    common = {name: bootstrap[name] for name in ("confidence", "seed")}
+    found = leakage.leakage_figures(copies, confirmed, rule, subjects, groups, **bootstrap)
+    return found | {"with_missed": leakage.with_missed(copies, rule, controls, subjects, groups, **common)}
 
 
 def _learn(sides: Sides, evidence: _Evidence, taught: np.ndarray) -> Score:

@@ -21,6 +21,10 @@ REPORT_FILES = {
 }
 
 
+CARD = "card.md"
+"""Written beside these files on request."""
+
+
 def audit_headline(results: str | Path) -> str | None:
     """Return the verdict of an audit, its reservations and the paths of its files, as text.
 
@@ -40,5 +44,6 @@ def audit_headline(results: str | Path) -> str | None:
         return None
     with readable(folder / name, "the summary of an audit", "repeat the audit"):
         verdict: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))["verdict"]
+        files = REPORT_FILES | ({"card": CARD} if (folder / CARD).is_file() else {})
         lines = [f"{verdict['result']}: {verdict['sentence']}", *(f"- {text}" for text in verdict["reservations"])]
-    return "\n".join([*lines, "", *(f"{name:10} {folder / file}" for name, file in REPORT_FILES.items())])
+    return "\n".join([*lines, "", *(f"{name:10} {folder / file}" for name, file in files.items())])

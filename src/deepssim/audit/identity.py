@@ -24,12 +24,15 @@ def report_date() -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def identity(inventories: Mapping[str, Inventory], *, date: str, settings_sha256: str, hidden: bool) -> dict[str, Any]:
+def identity(
+    inventories: Mapping[str, Inventory], *, date: str, auditor: str | None, settings_sha256: str, hidden: bool
+) -> dict[str, Any]:
     """Return what identifies a report.
 
     Args:
         inventories: the files, by side.
         date: of the audit.
+        auditor: who made it, if stated.
         settings_sha256: SHA-256 of all settings.
         hidden: leave out names and folders.
 
@@ -42,7 +45,7 @@ def identity(inventories: Mapping[str, Inventory], *, date: str, settings_sha256
     """
     return {
         "date": date,
-        "auditor": None,
+        "auditor": auditor,
         "program": f"deepssim {package_version()}",
         "settings_sha256": settings_sha256,
         "data": {side: _data_set(item, hidden=hidden) for side, item in inventories.items()},

@@ -11,7 +11,9 @@ import jinja2
 import numpy as np
 import yaml
 
+from deepssim.audit.context import context_entries
 from deepssim.audit.gallery import data_uri, gallery
+from deepssim.audit.interval_text import INTERVAL_FILTERS
 from deepssim.audit.phrases import fraction, page_phrases
 from deepssim.audit.plots import controls_svg, scores_svg, shares_svg
 from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, subjects
@@ -35,7 +37,7 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any], *
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deepssim.audit"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": percent, "fraction": fraction, "over": over}
+    environment.filters |= {"percent": percent, "fraction": fraction, "over": over} | INTERVAL_FILTERS
     environment.filters["share"] = partial(share_text, unit=report.circumstances.unit)
     table = subjects(report)
     page = environment.get_template("audit.html").render(
@@ -51,6 +53,7 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any], *
         gallery=gallery(report, threads=threads),
         subjects=table.head(MOST_SUBJECTS).to_dict("records"),
         more_subjects=max(0, len(table) - MOST_SUBJECTS),
+        context=context_entries(summary["context"]),
         settings=yaml.safe_dump(summary["settings"], sort_keys=False),
         **_plots(report),
     )

@@ -25,6 +25,8 @@ from deepssim.evaluation.intervals import share_interval
 from deepssim.images.packs import ImagePack
 from deepssim.similarity.embeddings import Embeddings
 
+MOST_IMAGES = 5000  # synthetic images compared once more: a draw of so many takes minutes, whatever there is to judge
+
 
 @dataclass(frozen=True)
 class Phantoms:
@@ -36,6 +38,7 @@ class Phantoms:
         subjects: of the real images; those of the two sides differ.
         trained: bool (R,), which of the real images are training images.
         left_out: held-out images that were not among them.
+        images, drawn: synthetic images, and those of them that were compared.
     """
 
     found: Found
@@ -43,6 +46,8 @@ class Phantoms:
     subjects: list[str]
     trained: np.ndarray
     left_out: int = 0
+    images: int = 0
+    drawn: int = 0
 
     @property
     def members(self) -> np.ndarray:
@@ -71,17 +76,22 @@ class Phantoms:
         return people
 
 
-def find_phantoms(sides: Sides, usable: np.ndarray, tools: AuditTools, store: AuditCache, candidates: int) -> Phantoms:
+def find_phantoms(
+    sides: Sides, usable: np.ndarray, tools: AuditTools, store: AuditCache, candidates: int, *, most: int = MOST_IMAGES
+) -> Phantoms:
     """Compare the synthetic images with training and held-out images together.
 
     This takes as long as their comparison with the training images, which an audit has made already, since most of the
-    time goes into the evidence for each candidate; a cached result takes none.
+    time goes into the evidence for each candidate; a cached result takes none. Of more than `most` synthetic images
+    those with the lowest hashes of their pixels are compared, which is a draw that neither their names nor their
+    originals decide, and the same for both sides.
 
     Args:
         sides: all images, with a holdout.
         usable: held-out images that show no training image's scan under another name, bool (H,).
         tools, store: of the audit.
         candidates: of each source.
+        most: synthetic images to compare.
 
     Raises:
         ValueError: without a holdout.
@@ -89,12 +99,17 @@ def find_phantoms(sides: Sides, usable: np.ndarray, tools: AuditTools, store: Au
     if sides.holdout is None:
         raise ValueError("copies of held-out images need a holdout")
     merged, trained = _together(sides.train, sides.holdout, np.flatnonzero(usable).tolist())
-    found = Detective(replace(sides, train=merged, holdout=None), tools, store, candidates).of_side(
-        sides.synthetic, "synthetic images with training and held-out images"
+    hashes = np.asarray(sides.synthetic.pixel_hashes)
+    chosen = np.zeros(len(hashes), bool)
+    chosen[np.argsort(hashes, kind="stable")[:most]] = True
+    synthetic = sides.synthetic.part(chosen)
+    detective = Detective(
+        replace(sides, train=merged, holdout=None), tools, store, candidates, among="training and held-out images"
     )
-    made = set(sides.synthetic.pixel_hashes)
+    found = detective.of_side(synthetic, "synthetic images")
+    made = set(synthetic.pixel_hashes)
     identical = np.array([content in made for content in merged.pixel_hashes], bool)
-    return Phantoms(found, identical, merged.subjects, trained, int((~usable).sum()))
+    return Phantoms(found, identical, merged.subjects, trained, int((~usable).sum()), len(hashes), int(chosen.sum()))
 
 
 def _together(train: Side, holdout: Side, rows: Sequence[int]) -> tuple[Side, np.ndarray]:
@@ -138,12 +153,13 @@ def phantom_figures(phantoms: Phantoms, score: Score, rule: Rule, *, confidence:
         `training` and `holdout`: rates by subject; `difference` and `ratio` of them; `expected_by_chance`: training
         subjects who would look copied at the rate of the held-out ones; `exceeds`: whether the interval of the
         difference is above 0; `images_per_subject` of both sides, since a subject with more images has more chances;
-        `reason`, why there is nothing, or None.
+        `images`, `images_compared`, of the synthetic images; `reason`, why there is nothing, or None.
     """
     members = phantoms.members
+    compared = {"images": phantoms.images, "images_compared": phantoms.drawn}
     if not np.isfinite(rule.threshold) or not members.any() or members.all():
         names = ("training", "holdout", "difference", "ratio", "expected_by_chance", "exceeds", "images_per_subject")
-        return dict.fromkeys(names) | {"reason": "there is no limit, or no held-out subject to compare with"}
+        return dict.fromkeys(names) | compared | {"reason": "there is no limit, or no held-out subject to compare with"}
     copied = rule.flags(phantoms.subject_scores(score))
     (found, total), (chance, others) = ((int(copied[side].sum()), int(side.sum())) for side in (members, ~members))
     difference = rate_difference(found, total, chance, others, confidence)
@@ -158,5 +174,6 @@ def phantom_figures(phantoms: Phantoms, score: Score, rule: Rule, *, confidence:
             "training": int(phantoms.trained.sum()) / total,
             "holdout": int((~phantoms.trained).sum()) / others,
         },
+        **compared,
         "reason": None,
     }

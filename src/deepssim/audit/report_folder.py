@@ -8,31 +8,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepssim.audit.headline import REPORT_FILES
+from deepssim.audit.headline import CARD, REPORT_FILES
 from deepssim.audit.tables import shown_settings
 from deepssim.config.settings import Config
 from deepssim.errors import DataError
 from deepssim.runtime.locks import sole_use
 from deepssim.runtime.outputs import atomic_outputs, remove_leftovers
-from deepssim.runtime.records import Origin, write_records
+from deepssim.runtime.records import Origin, discard, write_records
 
 _INPUTS = ("real", "synthetic", "holdout", "subjects", "encoder", "autoencoder")
 
 
 @contextmanager
-def report_folder(out: str | Path, config: Config, *, force: bool) -> Iterator[dict[str, str]]:
+def report_folder(out: str | Path, config: Config, *, force: bool, card: bool = False) -> Iterator[dict[str, str]]:
     """Yield temporary paths of the files of a report, which appear in their folder together or not at all.
 
     Args:
         out: the folder; other files in it stay as they are.
         config: settings of the audit.
         force: replace a report that is there.
+        card: add the path of a card.
 
     Raises:
         DataError: if the folder is in use, is a file, or has a report and `force` is not given.
     """
     place = Path(out)
-    final = {name: place / file for name, file in REPORT_FILES.items()}
+    final = {name: place / file for name, file in (REPORT_FILES | ({"card": CARD} if card else {})).items()}
     if place.exists() and not place.is_dir():
         raise DataError(f"{place}: is a file; name a folder for the report")
     with sole_use(place):
@@ -45,6 +46,8 @@ def report_folder(out: str | Path, config: Config, *, force: bool) -> Iterator[d
         with atomic_outputs(final) as outputs:
             remove_leftovers(final, outputs)
             yield outputs
+            if not card:  # one of an earlier audit would speak of other images
+                discard(place, CARD)
             write_records(_origin(place, config), final, {name: Path(path) for name, path in outputs.items()})
 
 

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.card import write_card
+from deepssim.audit.context import context_findings
 from deepssim.audit.examination import examine
 from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory
 from deepssim.audit.page import write_page
+from deepssim.audit.phantoms import MOST_IMAGES
 from deepssim.audit.preflight import preflight
 from deepssim.audit.refusals import (
     require_different_folders,
@@ -45,6 +48,7 @@ from deepssim.similarity.embeddings import Embeddings
 logger = logging.getLogger(__name__)
 
 _STEPS = 6  # of an audit without held-out images
+_STEPS_OF_HOLDOUT = 2  # comparing held-out images, and synthetic ones with training and held-out images together
 _BATCH = 256  # images embedded at a time
 PATTERNS = "none: coarse patterns, which need no training"
 
@@ -60,6 +64,7 @@ def run_audit(
     cache: str,
     config: Config,
     threads: int = 1,
+    card: str | None = None,
 ) -> dict[str, Any]:
     """Audit the folders that section `audit` names and write the report.
 
@@ -68,6 +73,7 @@ def run_audit(
         cache: folder for what the next audit need not compute again.
         config: of which sections `audit`, `encoder`, `published`, `seed` and `device` are used.
         threads: processor threads.
+        card: Markdown file to write with a model card and a card of the synthetic images.
 
     Returns:
         What `summary` holds.
@@ -80,7 +86,7 @@ def run_audit(
     options, store = config.audit, AuditCache(Path(cache))
     require_usable(options, config.published.trust)
     require_large_images(config)
-    steps = Steps(_STEPS + (options.holdout is not None))
+    steps = Steps(_STEPS + (0 if options.holdout is None else _STEPS_OF_HOLDOUT))
     steps.start("reading images")
     inventories = take_inventory(folders_of(options), store, options, threads)
     collections = {name: item.collection for name, item in inventories.items()}
@@ -88,6 +94,7 @@ def run_audit(
     require_several_subjects(collections, subjects, options.subjects)
     require_sides_apart(collections, folders_of(options))
     findings, usable = preflight(inventories, subjects, options)
+    findings += context_findings(options.context, len(collections["real"].pack.keys))
     steps.expect(_comparisons(collections, options.controls))
     steps.start("preparing what images are compared by")
     tools, about = _tools(collections["real"], subjects["real"], store, config, threads)
@@ -99,12 +106,20 @@ def run_audit(
     report = AuditReport(sides, figures, inventories, config, about, store.salt())
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
     write_page(page, report, found, threads=threads)
+    if card is not None:
+        write_card(card, found)
     logger.info("audited in %.1f seconds", time.perf_counter() - started)
     return found
 
 
 def audit_folder(
-    out: str | Path, *, config: Config, cache: str | Path | None = None, threads: int = 1, force: bool = False
+    out: str | Path,
+    *,
+    config: Config,
+    cache: str | Path | None = None,
+    threads: int = 1,
+    force: bool = False,
+    card: bool = False,
 ) -> dict[str, Any]:
     """Audit and write all files into one folder; they appear together or not at all.
 
@@ -114,12 +129,13 @@ def audit_folder(
         cache: folder of the cache; in the user's cache unless given, see `private.cache_folder`.
         threads: processor threads.
         force: replace a report that is there.
+        card: write card.md, too.
 
     Returns:
         What `summary.json` holds.
     """
     require_different_folders(folders_of(config.audit), Path(out))
-    with cache_folder("audit", cache) as place, report_folder(out, config, force=force) as outputs:
+    with cache_folder("audit", cache) as place, report_folder(out, config, force=force, card=card) as outputs:
         return run_audit(**outputs, cache=str(place), config=config, threads=threads)
 
 
@@ -134,6 +150,7 @@ def audit_images(
     cache: str | Path | None = None,
     threads: int = 2,
     force: bool = False,
+    card: bool = False,
     **settings: Any,
 ) -> dict[str, Any]:
     """Find out which synthetic images copy training images, and write the report: `deepssim.audit` in a notebook.
@@ -142,7 +159,7 @@ def audit_images(
         real, synthetic: folders of images.
         out: folder of the report.
         encoder_settings: section `encoder` of the config, for an encoder that is trained here.
-        seed, device, cache, threads, force: as of `deepssim audit`.
+        seed, device, cache, threads, force, card: as of `deepssim audit`.
         settings: keys of the config's section `audit`, for example `holdout`, `encoder` or `false_positive_rate`.
 
     Returns:
@@ -160,7 +177,7 @@ def audit_images(
             "audit": chosen | {"real": str(real), "synthetic": str(synthetic)},
         }
     )
-    return audit_folder(out, config=config, cache=cache, threads=threads, force=force)
+    return audit_folder(out, config=config, cache=cache, threads=threads, force=force, card=card)
 
 
 def above_limit(found: dict[str, Any], rate: float) -> bool:
@@ -216,9 +233,10 @@ def _embedder(weights: Path, config: Config) -> Callable[[ImagePack], Embeddings
 
 
 def _comparisons(collections: dict[str, Collection], controls: int) -> int:
-    """Return how many images are compared with the training images, themselves and copies of them included."""
+    """Return how many images are compared: all with the training images, copies of these, and some with held-out images, too."""
     images = {name: len(item.pack.keys) for name, item in collections.items()}
-    return sum(images.values()) + min(controls, images["real"]) * len(DISTORTIONS)
+    again = min(images["synthetic"], MOST_IMAGES) if "holdout" in images else 0
+    return sum(images.values()) + min(controls, images["real"]) * len(DISTORTIONS) + again
 
 
 def _sides(
@@ -233,20 +251,8 @@ def _sides(
     for name, item in collections.items():
         embeddings = store.embeddings(item.pack, item.pixel_hashes, checksum, tools.embed)
         sides[name] = Side(item.pack, item.pixel_hashes, subjects[name], embeddings)
-    holdout = _part(sides["holdout"], usable) if usable is not None and usable.any() else None
+    holdout = sides["holdout"].part(usable) if usable is not None and usable.any() else None
     return Sides(sides["real"], sides["synthetic"], holdout)
-
-
-def _part(side: Side, chosen: np.ndarray) -> Side:
-    """Return some images of a side."""
-    rows = np.flatnonzero(chosen)
-
-    def pick(values: Sequence[str]) -> list[str]:
-        return [values[row] for row in rows.tolist()]
-
-    keys = pick(side.pack.keys)
-    embeddings = dataclasses.replace(side.embeddings, values=side.embeddings.values[rows], keys=keys)
-    return Side(ImagePack(side.pack.images[rows], keys), pick(side.pixel_hashes), pick(side.subjects), embeddings)
 
 
 def reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:

@@ -3,8 +3,10 @@
 Not here: reading folders (inventory.py), embedding (embeddings.py).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from deepssim.images.packs import ImagePack
 from deepssim.runtime.progress import Steps
@@ -26,6 +28,17 @@ class Side:
     pixel_hashes: list[str]
     subjects: list[str]
     embeddings: Embeddings
+
+    def part(self, chosen: np.ndarray) -> "Side":
+        """Return some of the images, bool (N,)."""
+        rows = np.flatnonzero(chosen)
+
+        def pick(values: Sequence[str]) -> list[str]:
+            return [values[row] for row in rows.tolist()]
+
+        keys = pick(self.pack.keys)
+        embeddings = replace(self.embeddings, values=self.embeddings.values[rows], keys=keys)
+        return Side(ImagePack(self.pack.images[rows], keys), pick(self.pixel_hashes), pick(self.subjects), embeddings)
 
 
 @dataclass(frozen=True)

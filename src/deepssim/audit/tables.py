@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepssim.audit.context import context_summary
+from deepssim.audit.criteria import criteria
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.identity import identity, report_date
 from deepssim.audit.inventory import Inventory, without_names
 from deepssim.audit.leakage import subject_table
 from deepssim.audit.phrases import COMMENT, keep_header
 from deepssim.audit.sides import Side, Sides
+from deepssim.audit.summary_schema import SCHEMA_VERSION
 from deepssim.audit.units import over
 from deepssim.audit.wording import HIDDEN, Circumstances, circumstances, reservations, sentence
 from deepssim.config.base import as_settings
@@ -210,6 +213,10 @@ def pair_table(report: AuditReport) -> pd.DataFrame:
             else np.full(len(rows), np.nan),
         }
         | {name: copies.cues[rows, column].round(4) for column, name in enumerate(report.figures.score.names)}
+        | {
+            "standardised_excess": report.figures.further.excess[rows].round(4),
+            "memorization_index": report.figures.further.index[rows].round(4),
+        }
     )
 
 
@@ -217,10 +224,12 @@ def summarise(report: AuditReport) -> dict[str, Any]:
     """Return all figures as plain values."""
     figures, options = report.figures, report.config.audit
     rule, settings_sha256 = figures.rule, fingerprint(as_settings(report.config))
-    return as_json(
+    found = as_json(
         {
+            "schema_version": SCHEMA_VERSION,
             "identity": identity(
-                report.inventories, date=report.date, settings_sha256=settings_sha256, hidden=options.de_identified
+                report.inventories, date=report.date, auditor=options.context.auditor,
+                settings_sha256=settings_sha256, hidden=options.de_identified,
             ),
             "verdict": {
                 "result": figures.verdict.value,
@@ -245,6 +254,8 @@ def summarise(report: AuditReport) -> dict[str, Any]:
                 "positive": [asdict(control) for control in figures.controls],
             },
             "membership": figures.membership,
+            "further": figures.further.summary,
+            "context": context_summary(options.context),
             "preflight": [
                 asdict(item) | {"items": [[report.names.any(name) for name in group] for group in item.items]}
                 for item in figures.findings
@@ -258,6 +269,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             "versions": versions(),
         }
     )  # fmt: skip
+    return {**found, "tests": as_json(criteria(found))}
 
 
 def shown_settings(config: Config) -> dict[str, Any]:

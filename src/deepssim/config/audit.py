@@ -5,10 +5,24 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from deepssim.config.base import Percentile, Section, Side, Text
-from deepssim.config.choices import Axis
+from deepssim.config.base import Count, Distinct, Percentile, Section, Side, Text
+from deepssim.config.choices import Axis, Release
 from deepssim.config.dataset import PERCENTILES, SUBJECT_PATTERN, VolumesConfig, not_increasing
 from deepssim.config.distortions import DistortionConfig, distortions
+
+
+class ContextConfig(Section):
+    """Section `audit.context`: what an audit cannot see, as stated by whoever asks for it; changes no result."""
+
+    auditor: Text | None = Field(None, description="who made the audit")
+    date: str | None = Field(None, pattern=r"^\d{4}-\d{2}-\d{2}$", description="day of the audit, such as '2026-03-01'")
+    purpose: Text | None = Field(None, description="what the audit is for, such as a decision on a release")
+    release: Distinct[Release] = Field((), description="what is to be released: images, weights, interface")
+    generator: Text | None = Field(None, description="the generator, with its version")
+    parameters: Count | None = Field(None, description="number of its parameters")
+    training_images: Count | None = Field(None, description="number of images that it was trained on")
+    epochs: Count | None = Field(None, description="passes over these images")
+    attacker: Text | None = Field(None, description="what an attacker is assumed to know and to have access to")
 
 
 class AuditConfig(Section):
@@ -100,6 +114,11 @@ class AuditConfig(Section):
     gallery: int = Field(60, ge=1, description="pairs of images shown in the report")
     borderline: int = Field(12, ge=0, description="pairs closest to the limit shown in the report")
     de_identified: bool = Field(False, description="leave file names, paths and subjects out of all results")
+    context: ContextConfig = Field(
+        default_factory=ContextConfig,
+        description="Who audits what, and why. The report shows entries that are null as missing; --context FILE sets them "
+        "(docs/context.yaml is an example).",
+    )
 
     @field_validator("volumes", mode="before")
     @classmethod

@@ -169,6 +169,14 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Release(StrEnum):
+    """What others get of a generator: its images, its weights, or an interface that makes images on request."""
+
+    IMAGES = "images"
+    WEIGHTS = "weights"
+    INTERFACE = "interface"
+
+
 class Layout(StrEnum):
     """Which scores of a metric are stored: all, or the highest of each image and those of the labelled pairs."""
 

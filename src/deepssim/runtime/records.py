@@ -99,6 +99,19 @@ def write_records(origin: Origin, outputs: Mapping[str, Path], written: Mapping[
             _write_atomically(_record_file(origin.root, _name(outputs[name], origin.root)), record | own)
 
 
+def discard(root: str | Path, name: str) -> None:
+    """Remove an output and its record, if it has one; files that nobody recorded stay.
+
+    Args:
+        root: folder of the results.
+        name: of the output, relative to it.
+    """
+    record = _record_file(Path(root), name)
+    if record.exists():
+        (Path(root) / name).unlink(missing_ok=True)
+        record.unlink()
+
+
 def verify(root: str | Path) -> Verification:
     """Recompute all hashes and compare them with the records.
 
