@@ -33,7 +33,10 @@ def test_kappa_of_full_agreement_keeps_a_lower_end():
 def test_images_that_are_repeated_tell_nothing_new():
     first = np.repeat([True, True, False, False], [20, 5, 10, 15])
     second = np.repeat([True, False, True, False], [20, 5, 10, 15])
-    once, twice = cohen_kappa(first, second, names(50)), cohen_kappa(np.tile(first, 2), np.tile(second, 2), names(50) * 2)
+    once, twice = (
+        cohen_kappa(first, second, names(50)),
+        cohen_kappa(np.tile(first, 2), np.tile(second, 2), names(50) * 2),
+    )
     assert (twice.value, twice.low, twice.high) == pytest.approx((once.value, once.low, once.high))
 
 

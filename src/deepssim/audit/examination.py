@@ -54,6 +54,7 @@ class AuditFigures:
         membership: what the synthetic images say as a whole; empty without a holdout.
         findings: what is wrong with the data.
         borderline: synthetic images closest to the limit.
+        own_verdict: of this seed, where that of other seeds or readers is worse; else None or the same.
     """
 
     verdict: Verdict
@@ -72,6 +73,7 @@ class AuditFigures:
     membership: dict[str, Any]
     findings: list[Finding]
     borderline: np.ndarray
+    own_verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)

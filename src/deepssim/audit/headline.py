@@ -19,6 +19,8 @@ REPORT_FILES = {
     "keep": "keep.txt",
     "drop": "drop.txt",
 }
+RATING_FILES = {"rating_page": "rating.html", "rating_table": "rating.csv"}
+"""Further files of a report with pairs for readers."""
 
 
 def audit_headline(results: str | Path) -> str | None:
@@ -41,4 +43,5 @@ def audit_headline(results: str | Path) -> str | None:
     with readable(folder / name, "the summary of an audit", "repeat the audit"):
         verdict: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))["verdict"]
         lines = [f"{verdict['result']}: {verdict['sentence']}", *(f"- {text}" for text in verdict["reservations"])]
-    return "\n".join([*lines, "", *(f"{name:10} {folder / file}" for name, file in REPORT_FILES.items())])
+    files = REPORT_FILES | {name: file for name, file in RATING_FILES.items() if (folder / file).is_file()}
+    return "\n".join([*lines, "", *(f"{name:10} {folder / file}" for name, file in files.items())])

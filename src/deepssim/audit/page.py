@@ -32,7 +32,7 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any], *
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deepssim.audit"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": percent, "share": share_text}
+    environment.filters |= {"percent": percent, "share": share_text, "plain_share": plain_share, "kappa": kappa_text}
     table = subjects(report)
     page = environment.get_template("audit.html").render(
         summary=summary,
@@ -59,6 +59,26 @@ def share_text(interval: Interval) -> str:
     if not np.isfinite(interval.low):
         return f"{percent(interval.value)} (no interval: {interval.method})"
     return f"{percent(interval.value)} ({percent(interval.low)} to {percent(interval.high)})"
+
+
+def plain_share(share: dict[str, Any]) -> str:
+    """Return a share of the summary, in which what is not known is None, in words."""
+    if share["value"] is None:
+        return "not known"
+    ends = f"no interval: {share['method']}"
+    if share["low"] is not None:
+        ends = f"{percent(share['low'])} to {percent(share['high'])}"
+    return f"{percent(share['value'])} ({ends})"
+
+
+def kappa_text(kappa: dict[str, Any]) -> str:
+    """Return a kappa of the summary with its interval in words."""
+    if kappa["value"] is None:
+        return f"not known: {kappa['method']}"
+    ends = f"no interval: {kappa['method']}"
+    if kappa["low"] is not None:
+        ends = f"{kappa['low']:.2f} to {kappa['high']:.2f}"
+    return f"{kappa['value']:.2f} ({ends})"
 
 
 def _plots(report: AuditReport) -> dict[str, str]:

@@ -6,7 +6,7 @@ Not here: the verdict in words (wording.py), the page for people (page.py), the 
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ import pandas as pd
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.inventory import Inventory, without_names
 from deepssim.audit.leakage import subject_table
+from deepssim.audit.second_opinions import SecondOpinions
 from deepssim.audit.sides import Side, Sides
+from deepssim.audit.stability import stability
 from deepssim.audit.wording import HIDDEN, sentence
 from deepssim.config.base import as_settings
 from deepssim.config.settings import Config
@@ -44,6 +46,7 @@ class AuditReport:
         config: the settings.
         encoder: `source`, `sha256` and `training_seconds` of the encoder.
         salt: makes the numbers of a de-identified report hard to guess.
+        opinions: of other seeds and of readers.
     """
 
     sides: Sides
@@ -52,6 +55,7 @@ class AuditReport:
     config: Config
     encoder: Mapping[str, Any]
     salt: bytes = b""
+    opinions: SecondOpinions = field(default_factory=SecondOpinions)
 
     @property
     def train(self) -> Side:
@@ -120,7 +124,8 @@ def write_tables(report: AuditReport, *, summary: str, pairs: str, files: str, k
     write_csv(pairs, pair_table(report))
     write_csv(files, file_table(report))
     names = release_names(report)
-    for path, chosen in ((keep, ~report.figures.copies.flagged), (drop, report.figures.copies.flagged)):
+    called = report.opinions.called(report.figures.copies.flagged)
+    for path, chosen in ((keep, ~called), (drop, called)):
         lines = [names[row] for row in np.flatnonzero(chosen)]
         Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return found
@@ -193,12 +198,13 @@ def pair_table(report: AuditReport) -> pd.DataFrame:
 def summarise(report: AuditReport) -> dict[str, Any]:
     """Return all figures as plain values."""
     figures, options = report.figures, report.config.audit
-    rule = figures.rule
+    rule, own = figures.rule, replace(figures, verdict=figures.own_verdict or figures.verdict)
+    names = [report.names.synthetic(key) for key in report.synthetic.pack.keys]
     return as_json(
         {
             "verdict": {
                 "result": figures.verdict.value,
-                "sentence": sentence(figures, report.inventories, report.config.audit),
+                "sentence": report.opinions.opening() + sentence(own, report.inventories, report.config.audit),
                 "reservations": [item.message for item in figures.findings if item.qualifies],
                 "probability_by_chance": figures.chance if len(rule.alarms) else None,
                 "controls_found": figures.sensitivity,
@@ -218,6 +224,8 @@ def summarise(report: AuditReport) -> dict[str, Any]:
                 "positive": [asdict(control) for control in figures.controls],
             },
             "membership": figures.membership,
+            "stability": stability(report.opinions.repetitions, names),
+            "readers": report.opinions.readers,
             "preflight": [
                 asdict(item) | {"items": [[report.names.any(name) for name in group] for group in item.items]}
                 for item in figures.findings
@@ -239,6 +247,7 @@ def shown_settings(config: Config) -> dict[str, Any]:
     given = {name: value for name in _PATHS if (value := settings["audit"][name]) is not None}
     hidden = config.audit.de_identified
     settings["audit"] |= {name: HIDDEN if hidden else printable(value) for name, value in given.items()}
+    settings["audit"]["ratings"] = [HIDDEN if hidden else printable(path) for path in config.audit.ratings]
     return settings
 
 
