@@ -37,7 +37,7 @@ def rated(path, sample, marks):
 
 
 def compare(sample, *paths):
-    return compare_readers(sample, paths, [f"Reader {number}" for number, _ in enumerate(paths, 1)], 0.95, 0)
+    return compare_readers(sample, paths, [f"Reader {number}" for number, _ in enumerate(paths, 1)], 0.95)
 
 
 def test_figures_of_a_reader_match_hand_calculation(tmp_path, sample):

@@ -99,7 +99,7 @@ def require_unrated(path: Path) -> None:
 
 
 def compare_readers(
-    sample: RatingSample, paths: Sequence[str], names: Sequence[str], confidence: float, seed: int
+    sample: RatingSample, paths: Sequence[str], names: Sequence[str], confidence: float
 ) -> dict[str, Any]:
     """Compare the audit with readers, and readers with each other.
 
@@ -108,7 +108,6 @@ def compare_readers(
         paths: ratings of each reader.
         names: of the readers in the report.
         confidence: of intervals.
-        seed: of intervals of more than 500 groups.
 
     Returns:
         `readers`, figures of each; `between`, agreement of each two; `missed`, pairs below the limit that at least one reader
@@ -125,12 +124,12 @@ def compare_readers(
     rated = np.array([given != "" for given in ratings])
     return {
         "readers": [
-            {"name": name} | _one_reader(sample, given, above, confidence, seed)
+            {"name": name} | _one_reader(sample, given, above, confidence)
             for name, given in zip(names, ratings, strict=True)
         ],
         "between": [
             {"readers": [names[first], names[second]]}
-            | _two_readers(ratings[first], ratings[second], sample.groups, confidence, seed)
+            | _two_readers(ratings[first], ratings[second], sample.groups, confidence)
             for first, second in combinations(range(len(ratings)), 2)
         ],
         "missed": int((same.any(axis=0) & ~above).sum()),
@@ -164,19 +163,17 @@ def _of_sample(path: str, sample: RatingSample) -> np.ndarray:
     return np.array([given.get(pair, "") for pair in sample.pairs], dtype=object).astype(str)
 
 
-def _one_reader(
-    sample: RatingSample, given: np.ndarray, above: np.ndarray, confidence: float, seed: int
-) -> dict[str, Any]:
+def _one_reader(sample: RatingSample, given: np.ndarray, above: np.ndarray, confidence: float) -> dict[str, Any]:
     """Compare the audit with one reader; what the reader is unsure of is left out, or counted either way."""
     groups = np.asarray(sample.groups, dtype=object).astype(str)
     decided = np.isin(given, (Rating.SAME, Rating.DIFFERENT))
-    found = _figures(above[decided], given[decided] == Rating.SAME, groups[decided], confidence, seed)
+    found = _figures(above[decided], given[decided] == Rating.SAME, groups[decided], confidence)
     rated = given != ""
     either = {
         side.value: {
             name: figure.value
             for name, figure in _figures(
-                above[rated], np.isin(given[rated], (side, Rating.UNSURE)) == (side is Rating.SAME), groups[rated], confidence, seed
+                above[rated], np.isin(given[rated], (side, Rating.UNSURE)) == (side is Rating.SAME), groups[rated], confidence
             ).items()
         }
         for side in (Rating.SAME, Rating.DIFFERENT)
@@ -199,12 +196,10 @@ def _counts(given: np.ndarray) -> dict[str, int]:
     return {rating.value: int((given == rating).sum()) for rating in Rating} | {"not rated": int((given == "").sum())}
 
 
-def _figures(
-    above: np.ndarray, same: np.ndarray, groups: np.ndarray, confidence: float, seed: int
-) -> dict[str, Interval]:
+def _figures(above: np.ndarray, same: np.ndarray, groups: np.ndarray, confidence: float) -> dict[str, Interval]:
     """Return kappa, sensitivity and specificity of the audit, bool (n,), among n pairs of which a reader is the judge."""
     return {
-        "kappa": cohen_kappa(above, same, list(groups), confidence, seed),
+        "kappa": cohen_kappa(above, same, list(groups), confidence),
         "sensitivity": rate_by_group(above[same], list(groups[same]), confidence),
         "specificity": rate_by_group(~above[~same], list(groups[~same]), confidence),
     }
@@ -230,9 +225,7 @@ def _of_all_pairs(
     }
 
 
-def _two_readers(
-    first: np.ndarray, second: np.ndarray, groups: Sequence[str], confidence: float, seed: int
-) -> dict[str, Any]:
+def _two_readers(first: np.ndarray, second: np.ndarray, groups: Sequence[str], confidence: float) -> dict[str, Any]:
     """Compare two readers on the pairs of which both are sure."""
     both = (first != "") & (second != "")
     sure = both & (first != Rating.UNSURE) & (second != Rating.UNSURE)
@@ -242,5 +235,5 @@ def _two_readers(
         "rated_by_both": int(both.sum()),
         "unsure": int((both & ~sure).sum()),
         "agreement": rate_by_group(one == other, owners, confidence),
-        "kappa": cohen_kappa(one, other, owners, confidence, seed),
+        "kappa": cohen_kappa(one, other, owners, confidence),
     }

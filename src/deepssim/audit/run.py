@@ -98,7 +98,7 @@ def run_audit(
     ]
     steps.start("writing the report")
     sample = draw_pairs(sides.train, sides.synthetic, figures.copies, options.rating_pairs, config.seed)
-    readers = compare_readers(sample, options.ratings, reader_names(options), options.confidence, config.seed)
+    readers = compare_readers(sample, options.ratings, reader_names(options), options.confidence)
     opinions = SecondOpinions(tuple(repetitions) if options.seeds > 1 else (), readers)
     about |= {"seconds_of_audit": round(time.perf_counter() - started, 1)}
     report = AuditReport(

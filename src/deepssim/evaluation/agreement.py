@@ -10,46 +10,37 @@ import numpy as np
 
 from deepssim.evaluation.groups import rate_by_group
 from deepssim.evaluation.intervals import Interval
-from deepssim.evaluation.jackknife import jackknife_interval, leave_one_out
 
 
-def cohen_kappa(
-    first: np.ndarray, second: np.ndarray, groups: Sequence[str], confidence: float = 0.95, seed: int = 0
-) -> Interval:
+def cohen_kappa(first: np.ndarray, second: np.ndarray, groups: Sequence[str], confidence: float = 0.95) -> Interval:
     """Return the agreement of two raters beyond chance, with an interval over groups.
 
     Args:
         first, second: what each called the N items, bool (N,).
         groups: of each item, such as the subject; the unit of the interval.
         confidence: of the interval.
-        seed: see `leave_one_out`.
 
     Returns:
-        -1 to 1; NaN where both put all items into one class, for which kappa is not defined. No interval (NaN) where a class
-        has items of fewer than five groups, or where the value without one group is not defined.
+        -1 to 1, with the number of items as `total`; NaN where both put all items into one class, for which kappa is not
+        defined. No interval (NaN) where there is one group of several items.
 
-    Source: Cohen 1960, doi:10.1177/001316446002000104. The jackknife is taken on (kappa + 1) / 2, a fraction.
+    Source: Cohen 1960, doi:10.1177/001316446002000104, who takes the agreement by chance as fixed. The exact interval of the
+    observed agreement is carried over, instead of his normal approximation, which fails near full agreement.
     """
-    nan = float("nan")
-    first, second = np.asarray(first, bool), np.asarray(second, bool)
-    if not len(first):
-        return Interval(nan, nan, nan, "nothing rated", None, 0)
-    value = _kappa(first, second)
-    if not np.isfinite(value):
-        return Interval(nan, nan, nan, "all are in one class", None, len(first))
-    samples = np.array([_kappa(first[kept], second[kept]) for kept in leave_one_out(groups, seed).astype(bool)])
-    names = np.asarray(groups, dtype=object).astype(str)
-    fewest = min(len(set(names[calls == side])) for calls in (first, second) for side in (True, False))
-    found = jackknife_interval((value + 1) / 2, (samples + 1) / 2, fewest, confidence)
-    return Interval(value, 2 * found.low - 1, 2 * found.high - 1, found.method, None, len(first))
-
-
-def _kappa(first: np.ndarray, second: np.ndarray) -> float:
     from sklearn.metrics import cohen_kappa_score  # a second to import
 
-    if len(np.unique(np.concatenate([first, second]))) < 2:
-        return float("nan")  # scikit-learn would divide by zero
-    return float(cohen_kappa_score(first, second))
+    nan, total = float("nan"), len(first)
+    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    if not total:
+        return Interval(nan, nan, nan, "nothing rated by both", None, 0)
+    yes, other_yes = float(first.mean()), float(second.mean())
+    by_chance = yes * other_yes + (1 - yes) * (1 - other_yes)
+    if by_chance == 1:
+        return Interval(nan, nan, nan, "all are in one class", None, total)
+    agreed = rate_by_group(first == second, groups, confidence)
+    low, high = ((end - by_chance) / (1 - by_chance) for end in (agreed.low, agreed.high))
+    value = float(cohen_kappa_score(first, second))
+    return Interval(value, max(-1.0, low) if np.isfinite(low) else nan, high, agreed.method, None, total)
 
 
 def fleiss_kappa(calls: np.ndarray) -> float:
