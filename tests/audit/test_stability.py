@@ -124,3 +124,11 @@ def test_a_seed_that_finds_copies_overrules_the_others(tmp_path, folders, cache,
     page = (out / "index.html").read_text()
     assert "<strong>Copies found, with reservations</strong>" in page
     assert "The verdicts differ" in page
+
+
+def test_the_exit_code_follows_the_seed_with_most_copies():
+    rates = {value: {"synthetic_that_copy": {"value": value}} for value in (0.0, 0.2)}
+    found = {"verdict": {"result": "copies found"}, "figures": rates[0.0], "stability": {"runs": list(rates.values())}}
+    assert audit_run.above_limit(found, 0.1)
+    assert not audit_run.above_limit(found, 0.3)
+    assert not audit_run.above_limit(found | {"stability": {}}, 0.1)

@@ -91,14 +91,14 @@ def run_audit(
     steps.expect(options.seeds * _comparisons(read.collections, options.controls))
     judged = (_judged(read, other, store, steps, threads) for other in reseeded(config))
     sides, figures, about = next(judged)
+    sample = draw_pairs(sides.train, sides.synthetic, figures.copies, options.rating_pairs, config.seed)
+    readers = compare_readers(sample, options.ratings, reader_names(options), options.confidence)
     repetitions = [repetition(config.seed, figures, about["sha256"])]
     repetitions += [
         repetition(config.seed + place, found, other["sha256"])
         for place, (_, found, other) in enumerate(judged, start=1)
     ]
     steps.start("writing the report")
-    sample = draw_pairs(sides.train, sides.synthetic, figures.copies, options.rating_pairs, config.seed)
-    readers = compare_readers(sample, options.ratings, reader_names(options), options.confidence)
     opinions = SecondOpinions(tuple(repetitions) if options.seeds > 1 else (), readers)
     about |= {"seconds_of_audit": round(time.perf_counter() - started, 1)}
     report = AuditReport(
@@ -186,13 +186,14 @@ def audit_images(
 
 
 def above_limit(found: dict[str, Any], rate: float) -> bool:
-    """Return whether copies were found and their rate, less false alarms, exceeds a limit.
+    """Return whether copies were found and their rate, less false alarms, exceeds a limit with any seed.
 
     Args:
         found: what `summary.json` holds.
         rate: fraction of the synthetic images, 0 to 1.
     """
-    estimate = found["figures"]["synthetic_that_copy"]["value"]
+    runs = [found["figures"], *found["stability"].get("runs", [])]
+    estimate = max(run["synthetic_that_copy"]["value"] for run in runs)
     return found["verdict"]["result"] == Verdict.COPIES and (rate == 0 or estimate > rate)
 
 
