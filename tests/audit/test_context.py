@@ -136,7 +136,7 @@ def test_the_page_shows_what_is_beyond_the_verdict(reports, name):
         assert "Indicative only: at least" in further
         assert "clears nobody" in further
     if name in ("without", "hidden"):
-        assert further.count("Not known: there are no held-out images that can be used.") == 3
+        assert further.count("Not known: there are no held-out images that could be used.") == 3
 
 
 def test_the_page_shows_the_context_as_text(reports):

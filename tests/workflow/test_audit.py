@@ -22,7 +22,7 @@ def test_folders_to_the_report(tmp_path):
     settings = yaml.safe_load((ROOT / "config" / "audit.yaml").read_text())
     settings["audit"] |= {
         "subject_pattern": r"^([a-z]\d+)", "encoder": "e.safetensors", "image_size": [32, 32], "controls": 1,
-        "compared_at": 64, "gallery": 4, "bootstrap": 20,
+        "compared_at": 64, "gallery": 4, "bootstrap": 20, "rating": True,
     }  # fmt: skip
     config = tmp_path / "own.yaml"
     config.write_text(yaml.safe_dump(settings | {"device": "cpu"}))
@@ -31,7 +31,7 @@ def test_folders_to_the_report(tmp_path):
     assert run.returncode == 0, run.stdout[-3000:]
     found = json.loads((tmp_path / "results" / "report" / "summary.json").read_text())
     assert found["figures"]["identical"] == 3
-    assert require_verified(tmp_path / "results").endswith("all 6 results match their records")
+    assert require_verified(tmp_path / "results").endswith("all 8 results match their records")
     assert headline_of(tmp_path / "results").startswith("copies found: ")
     cached = [path for path in (tmp_path / "results" / "cache").rglob("*") if path.is_file()]
     assert cached

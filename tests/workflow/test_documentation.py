@@ -31,6 +31,7 @@ EXECUTED = {
     "snakemake results/eval/deepssim.json --configfile my.yaml": (0,),
 }
 ONLY_CHECKED = {
+    "deepssim audit --ratings": "needs the ratings of people; audit/test_rating.py gives it some",
     "make": "installs this package in an environment of its own; the demo takes eight minutes",
     "tensorboard": "a server that does not end",
     "deepssim embed-captions": "needs a model of language; generative/test_conditioning.py embeds with a small one",

@@ -5,7 +5,9 @@ rule audit:
     """Judge which synthetic images copy training images, without labels."""
     input:
         [path for name in AUDIT_INPUTS if (path := config["audit"][name])],
+        config["audit"]["ratings"],
     output:
+        **RATING_OUTPUTS,
         page=report("results/report/index.html", caption="../report/audit.rst", category="Audit"),
         summary="results/report/summary.json",
         pairs=report("results/report/pairs.csv", caption="../report/audit.rst", category="Audit"),

@@ -75,6 +75,11 @@ CONFIG_HASH = fingerprint(config)
 ENVIRONMENT = "../../envs/deepssim.yaml"
 # An audit judges folders that the config names and trains no generator.
 AUDIT_INPUTS = ("real", "synthetic", "holdout", "subjects", "encoder", "autoencoder")
+RATING_OUTPUTS = (
+    {"rating_page": "results/report/rating.html", "rating_table": "results/report/rating.csv"}
+    if config["audit"]["rating"]
+    else {}
+)
 IS_AUDIT = config["audit"]["real"] is not None
 TARGETS = ["results/report/index.html"]
 if not IS_AUDIT:

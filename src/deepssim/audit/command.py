@@ -13,6 +13,7 @@ COPIES_FOUND, CANNOT_TELL = 3, 4
 _IN_SECTION = (
     "real", "synthetic", "holdout", "encoder", "thorough", "autoencoder", "subjects", "subject_pattern", "compared_at", "image_size",
     "false_positive_rate", "de_identified", "include", "exclude", "skip_unreadable",
+    "seeds", "rating", "ratings",
 )  # fmt: skip
 
 
@@ -42,6 +43,7 @@ def add_audit_command(commands: Any) -> None:
     )
     _add_images(command.add_argument_group("which images, and whose"))
     _add_method(command.add_argument_group("how they are compared"))
+    _add_second_opinions(command.add_argument_group("how far to trust it"))
     _add_running(command.add_argument_group("running"))
     command.set_defaults(call=_run)
 
@@ -80,6 +82,21 @@ def _add_method(group: Any) -> None:
         help="SHA-256 of an encoder file that may be loaded though it can run code (the first run shows it)",
     )  # fmt: skip
     group.add_argument("--autoencoder", metavar="FILE", help="the generator's autoencoder, for one more control")
+
+
+def _add_second_opinions(group: Any) -> None:
+    group.add_argument(
+        "--seeds", type=int, metavar="N",
+        help="repeat the audit with N seeds, the verdict being the worst of all; takes N times as long, with --thorough one "
+        "training each (what an earlier audit did with a seed is taken from the cache)",
+    )  # fmt: skip
+    group.add_argument(
+        "--rating", action="store_true", default=None,
+        help="write rating.html and rating.csv, in which a radiologist calls pairs of images the same or different",
+    )  # fmt: skip
+    group.add_argument(
+        "--ratings", action="append", metavar="CSV", help="compare the audit with a reader's ratings (can be repeated)"
+    )
 
 
 def _add_running(group: Any) -> None:

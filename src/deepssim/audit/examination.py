@@ -57,6 +57,7 @@ class AuditFigures:
         findings: what is wrong with the data.
         borderline: synthetic images closest to the limit.
         further: statistics beside the verdict.
+        own_verdict: of this seed, where that of other seeds or readers is worse; else None or the same.
     """
 
     verdict: Verdict
@@ -76,6 +77,7 @@ class AuditFigures:
     findings: list[Finding]
     borderline: np.ndarray
     further: FurtherFigures
+    own_verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ def gallery(report: AuditReport, *, threads: int = 1) -> list[dict[str, Any]]:
     rows = list(dict.fromkeys([*best, *sorted(borderline)]))
     rows.sort(key=lambda row: (not copies.identical[row], -float(copies.scores[row])))
     partners = [int(copies.original[row]) for row in rows]
-    real = _originals(report, "real", [report.train.pack.keys[partner] for partner in partners], threads)
-    synthetic = _originals(report, "synthetic", [report.synthetic.pack.keys[row] for row in rows], threads)
+    real = report_pictures(report, "real", [report.train.pack.keys[partner] for partner in partners], threads)
+    synthetic = report_pictures(report, "synthetic", [report.synthetic.pack.keys[row] for row in rows], threads)
     with single_threaded_libraries(), ThreadPoolExecutor(threads) as pool:
         pairs = pool.map(show_pair, real, synthetic)
         shown = list(tqdm(pairs, total=len(rows), desc="registering pairs of the report", unit="pair", disable=None))
@@ -145,7 +145,18 @@ def data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _originals(report: AuditReport, side: str, keys: list[str], threads: int) -> list[np.ndarray]:
+def report_pictures(report: AuditReport, side: str, keys: list[str], threads: int) -> list[np.ndarray]:
+    """Read the pictures of images again as the report shows them, reduced where it is de-identified.
+
+    Args:
+        report: all that was found.
+        side: "real" or "synthetic".
+        keys: of the images.
+        threads: files read at a time.
+
+    Returns:
+        float32 (H, W), 0 to 1, in the order of the keys.
+    """
     collection, options = report.inventories[side].collection, report.config.audit
     rows = [collection.pack.index[key] for key in keys]
     found = full_pictures(

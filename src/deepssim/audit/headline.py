@@ -19,7 +19,8 @@ REPORT_FILES = {
     "keep": "keep.txt",
     "drop": "drop.txt",
 }
-
+RATING_FILES = {"rating_page": "rating.html", "rating_table": "rating.csv"}
+"""Further files of a report with pairs for readers."""
 
 CARD = "card.md"
 """Written beside these files on request."""
@@ -44,6 +45,7 @@ def audit_headline(results: str | Path) -> str | None:
         return None
     with readable(folder / name, "the summary of an audit", "repeat the audit"):
         verdict: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))["verdict"]
-        files = REPORT_FILES | ({"card": CARD} if (folder / CARD).is_file() else {})
         lines = [f"{verdict['result']}: {verdict['sentence']}", *(f"- {text}" for text in verdict["reservations"])]
+    on_request = RATING_FILES | {"card": CARD}
+    files = REPORT_FILES | {name: file for name, file in on_request.items() if (folder / file).is_file()}
     return "\n".join([*lines, "", *(f"{name:10} {folder / file}" for name, file in files.items())])

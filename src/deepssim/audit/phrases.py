@@ -14,17 +14,18 @@ from deepssim.evaluation.verdict import Verdict
 COMMENT = "#"  # begins the first line of keep.txt
 
 
-def keep_header(figures: AuditFigures, constant: int) -> str:
+def keep_header(verdict: Verdict, called: np.ndarray, constant: int) -> str:
     """Return the first line of keep.txt: what the list does not promise.
 
     Args:
-        figures: all results.
+        verdict: of the report.
+        called: bool (S,), which synthetic images are called copies and therefore not in the list.
         constant: synthetic images that were not judged.
     """
-    total, kept = len(figures.copies.flagged), int((~figures.copies.flagged).sum())
+    total, kept = len(called), int((~called).sum())
     judged = f"{kept:,} of {counted(total, 'synthetic image')} that this audit does not call {agree(kept, 'a copy', 'copies')}"
     doubt = f"it does not promise that {agree(kept, 'this is none', 'none of them is one')}, nor that the generator makes none"
-    if figures.verdict is Verdict.CANNOT_TELL:
+    if verdict is Verdict.CANNOT_TELL:
         doubt = f"the audit cannot tell whether {agree(kept, 'it is one', 'they are')}"
     left = f"; {counted(constant, 'constant image')} {agree(constant, 'was', 'were')} not judged" if constant else ""
     return f"{COMMENT} {judged}; {doubt}{left}; reservations are in summary.json"

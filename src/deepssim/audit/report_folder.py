@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepssim.audit.headline import CARD, REPORT_FILES
+from deepssim.audit.headline import CARD, RATING_FILES, REPORT_FILES
+from deepssim.audit.readers import require_unrated
 from deepssim.audit.tables import shown_settings
 from deepssim.config.settings import Config
 from deepssim.errors import DataError
@@ -33,7 +34,8 @@ def report_folder(out: str | Path, config: Config, *, force: bool, card: bool = 
         DataError: if the folder is in use, is a file, or has a report and `force` is not given.
     """
     place = Path(out)
-    final = {name: place / file for name, file in (REPORT_FILES | ({"card": CARD} if card else {})).items()}
+    files = REPORT_FILES | (RATING_FILES if config.audit.rating else {}) | ({"card": CARD} if card else {})
+    final = {name: place / file for name, file in files.items()}
     if place.exists() and not place.is_dir():
         raise DataError(f"{place}: is a file; name a folder for the report")
     with sole_use(place):
@@ -43,6 +45,8 @@ def report_folder(out: str | Path, config: Config, *, force: bool, card: bool = 
                 f"{place}: has {len(existing)} of the files of a report, first {existing[0]}; name another folder, or replace "
                 "them with --force (force=True in a notebook)"
             )
+        if config.audit.rating:
+            require_unrated(final["rating_table"])
         with atomic_outputs(final) as outputs:
             remove_leftovers(final, outputs)
             yield outputs
@@ -54,6 +58,7 @@ def report_folder(out: str | Path, config: Config, *, force: bool, card: bool = 
 def _origin(place: Path, config: Config) -> Origin:
     """Return what the record of a report tells; where it is de-identified, only checksums of the inputs."""
     named = {name: Path(path) for name in _INPUTS if (path := getattr(config.audit, name)) is not None}
+    named |= {f"ratings {number}": Path(path) for number, path in enumerate(config.audit.ratings, start=1)}
     hidden = config.audit.de_identified
     return Origin(
         place,

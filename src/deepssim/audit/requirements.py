@@ -8,6 +8,7 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from deepssim.audit.inventory import folders_of
+from deepssim.audit.readers import require_ratings
 from deepssim.config.audit import AuditConfig
 from deepssim.datasets.subjects import subject_finder
 from deepssim.datasets.tables import read_csv
@@ -46,6 +47,7 @@ def unusable(options: AuditConfig, trust: Sequence[str]) -> Iterator[str]:
         checks.append(lambda: read_csv(str(options.subjects), needs=("image_path", "subject")))
     elif options.subject_pattern is not None:
         checks.append(lambda: subject_finder(str(options.subject_pattern), "audit.subject_pattern"))
+    checks.append(lambda: require_ratings(options.ratings))
     if options.encoder is not None:
         checks.append(lambda: _require_encoder(str(options.encoder), trust))
     if options.autoencoder is not None:

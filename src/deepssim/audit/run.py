@@ -14,21 +14,20 @@ import numpy as np
 
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.card import write_card
-from deepssim.audit.context import context_findings
-from deepssim.audit.examination import examine
-from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory
+from deepssim.audit.examination import AuditFigures, examine
+from deepssim.audit.inventory import folders_of
 from deepssim.audit.page import write_page
 from deepssim.audit.phantoms import MOST_IMAGES
-from deepssim.audit.preflight import preflight
-from deepssim.audit.refusals import (
-    require_different_folders,
-    require_large_images,
-    require_several_subjects,
-    require_sides_apart,
-)
+from deepssim.audit.rating_page import write_rating
+from deepssim.audit.rating_sample import RatingSample, draw_pairs
+from deepssim.audit.read_folders import FoldersRead, read_folders
+from deepssim.audit.readers import compare_readers, reader_names
+from deepssim.audit.refusals import require_different_folders, require_large_images
 from deepssim.audit.report_folder import report_folder
 from deepssim.audit.requirements import require_usable
+from deepssim.audit.second_opinions import SecondOpinions, with_opinions
 from deepssim.audit.sides import AuditTools, Side, Sides
+from deepssim.audit.stability import repetition, reseeded
 from deepssim.audit.tables import AuditReport, write_tables
 from deepssim.config.choices import MetricName, Orientation, Precision
 from deepssim.config.settings import Config, parse_config
@@ -49,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 _STEPS = 6  # of an audit without held-out images
 _STEPS_OF_HOLDOUT = 2  # comparing held-out images, and synthetic ones with training and held-out images together
+_STEPS_OF_SEED = 4  # of them are repeated for every further seed
 _BATCH = 256  # images embedded at a time
 PATTERNS = "none: coarse patterns, which need no training"
 
@@ -63,6 +63,8 @@ def run_audit(
     drop: str,
     cache: str,
     config: Config,
+    rating_page: str | None = None,
+    rating_table: str | None = None,
     threads: int = 1,
     card: str | None = None,
 ) -> dict[str, Any]:
@@ -72,6 +74,7 @@ def run_audit(
         page, summary, pairs, files, keep, drop: files to write, see docs/audit.md.
         cache: folder for what the next audit need not compute again.
         config: of which sections `audit`, `encoder`, `published`, `seed` and `device` are used.
+        rating_page, rating_table: files for readers to write, if any.
         threads: processor threads.
         card: Markdown file to write with a model card and a card of the synthetic images.
 
@@ -86,30 +89,54 @@ def run_audit(
     options, store = config.audit, AuditCache(Path(cache))
     require_usable(options, config.published.trust)
     require_large_images(config)
-    steps = Steps(_STEPS + (0 if options.holdout is None else _STEPS_OF_HOLDOUT))
+    more = 0 if options.holdout is None else _STEPS_OF_HOLDOUT
+    steps = Steps(_STEPS + more + (options.seeds - 1) * (_STEPS_OF_SEED + more))
     steps.start("reading images")
-    inventories = take_inventory(folders_of(options), store, options, threads)
-    collections = {name: item.collection for name, item in inventories.items()}
-    subjects = {name: find_subjects_of(item, name, store, options) for name, item in inventories.items()}
-    require_several_subjects(collections, subjects, options.subjects)
-    require_sides_apart(collections, folders_of(options))
-    findings, usable = preflight(inventories, subjects, options)
-    findings += context_findings(options.context, len(collections["real"].pack.keys))
-    steps.expect(_comparisons(collections, options.controls))
-    steps.start("preparing what images are compared by")
-    tools, about = _tools(collections["real"], subjects["real"], store, config, threads)
-    tools = dataclasses.replace(tools, steps=steps)
-    sides = _sides(collections, subjects, usable, store, tools, about["sha256"])
-    complete = options.skip_unreadable or not any(item.unread or item.unread_parts for item in inventories.values())
-    figures = examine(sides, findings, options, tools, store, complete=complete)
+    read = read_folders(store, config, threads)
+    steps.expect(options.seeds * _comparisons(read.collections, options.controls))
+    report, sample = _report(read, config, store, steps, threads)
     steps.start("writing the report")
-    report = AuditReport(sides, figures, inventories, config, about, store.salt())
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
     write_page(page, report, found, threads=threads)
+    if rating_page and rating_table:
+        write_rating(rating_page, rating_table, report, sample, threads=threads)
     if card is not None:
         write_card(card, found)
     logger.info("audited in %.1f seconds", time.perf_counter() - started)
     return found
+
+
+def _report(
+    read: FoldersRead, config: Config, store: AuditCache, steps: Steps, threads: int
+) -> tuple[AuditReport, RatingSample]:
+    """Judge the images with all seeds, and by the readers; return also the pairs for readers."""
+    options = config.audit
+    judged = (_judged(read, other, store, steps, threads) for other in reseeded(config))
+    sides, figures, about = next(judged)
+    sample = draw_pairs(sides.train, sides.synthetic, figures.copies, options.rating_pairs, config.seed)
+    readers = compare_readers(sample, options.ratings, reader_names(options), options.confidence)
+    repetitions = [repetition(config.seed, figures, about["sha256"])]
+    repetitions += [
+        repetition(config.seed + place, found, other["sha256"])
+        for place, (_, found, other) in enumerate(judged, start=1)
+    ]
+    opinions = SecondOpinions(tuple(repetitions) if options.seeds > 1 else (), readers)
+    judgement = with_opinions(figures, opinions)
+    return AuditReport(sides, judgement, read.inventories, config, about, store.salt(), opinions=opinions), sample
+
+
+def _judged(
+    read: FoldersRead, config: Config, store: AuditCache, steps: Steps, threads: int
+) -> tuple[Sides, AuditFigures, dict[str, Any]]:
+    """Judge the images with one seed; return also what the report says of the encoder."""
+    options = config.audit
+    steps.start("preparing what images are compared by" + (f", seed {config.seed}" if options.seeds > 1 else ""))
+    tools, about = _tools(read.collections["real"], read.subjects["real"], store, config, threads)
+    tools = dataclasses.replace(tools, steps=steps)
+    sides = _sides(read.collections, read.subjects, read.usable, store, tools, about["sha256"])
+    unread = any(item.unread or item.unread_parts for item in read.inventories.values())
+    complete = options.skip_unreadable or not unread
+    return sides, examine(sides, read.findings, options, tools, store, complete=complete), about
 
 
 def audit_folder(
@@ -181,13 +208,14 @@ def audit_images(
 
 
 def above_limit(found: dict[str, Any], rate: float) -> bool:
-    """Return whether copies were found and their rate, less false alarms, exceeds a limit.
+    """Return whether copies were found and their rate, less false alarms, exceeds a limit with any seed.
 
     Args:
         found: what `summary.json` holds.
         rate: fraction of the synthetic images, 0 to 1.
     """
-    estimate = found["figures"]["synthetic_that_copy"]["value"]
+    runs = [found["figures"], *found["stability"].get("runs", [])]
+    estimate = max(run["synthetic_that_copy"]["value"] for run in runs)
     return found["verdict"]["result"] == Verdict.COPIES and (rate == 0 or estimate > rate)
 
 

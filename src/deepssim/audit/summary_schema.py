@@ -3,8 +3,8 @@
 The version rises with every change by which a reader of earlier summaries could fail or be misled; new entries alone also
 raise it, since no further entries are allowed.
 
-Not here: entries beside the verdict (further_schema.py), what the entries are computed from (tables.py), the schema of
-config files (config/schema.py).
+Not here: entries beside the verdict (further_schema.py), other seeds and readers (opinions_schema.py), what the entries are
+computed from (tables.py), the schema of config files (config/schema.py).
 """
 
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from deepssim.audit.criteria import Status
 from deepssim.audit.further_schema import Count, Digest, Entry, FurtherEntry, IntervalEntry, Number, Rate
+from deepssim.audit.opinions_schema import ReadersEntry, StabilityEntry
 from deepssim.audit.wording import HoldoutUse
 from deepssim.config.choices import Release
 from deepssim.evaluation.verdict import Verdict
@@ -181,7 +182,7 @@ class WholeSet(Entry):
 
 
 class Nothing(Entry):
-    """Empty without a holdout."""
+    """Empty: not asked for, or not possible without a holdout."""
 
 
 class FindingEntry(Entry):
@@ -285,6 +286,9 @@ class AuditSummary(Entry):
     membership: WholeSet | Nothing
     further: FurtherEntry
     context: ContextEntry
+    stability: StabilityEntry | Nothing
+    """empty for one seed"""
+    readers: ReadersEntry | Nothing
     tests: list[CriterionEntry]
     preflight: list[FindingEntry]
     subjects: list[SubjectEntry]

@@ -6,7 +6,7 @@ Not here: the verdict in words (wording.py), the page for people (page.py), the 
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from deepssim.audit.identity import identity, report_date
 from deepssim.audit.inventory import Inventory, without_names
 from deepssim.audit.leakage import subject_table
 from deepssim.audit.phrases import COMMENT, keep_header
+from deepssim.audit.second_opinions import SecondOpinions
 from deepssim.audit.sides import Side, Sides
+from deepssim.audit.stability import stability
 from deepssim.audit.summary_schema import SCHEMA_VERSION
 from deepssim.audit.units import over
 from deepssim.audit.wording import HIDDEN, Circumstances, circumstances, reservations, sentence
@@ -51,6 +53,7 @@ class AuditReport:
         encoder: `source`, `sha256` and `training_seconds` of the encoder.
         salt: makes the numbers of a de-identified report hard to guess.
         date: when the audit was made; nothing else differs when it is repeated.
+        opinions: of other seeds and of readers.
     """
 
     sides: Sides
@@ -60,6 +63,7 @@ class AuditReport:
     encoder: Mapping[str, Any]
     salt: bytes = b""
     date: str = field(default_factory=report_date)
+    opinions: SecondOpinions = field(default_factory=SecondOpinions)
 
     @property
     def train(self) -> Side:
@@ -139,8 +143,9 @@ def write_tables(report: AuditReport, *, summary: str, pairs: str, files: str, k
     write_csv(pairs, pair_table(report))
     write_csv(files, file_table(report))
     names = release_names(report)
-    flagged, constant = report.figures.copies.flagged, report.inventories["synthetic"].collection.constant
-    for path, chosen, head in ((keep, ~flagged, [keep_header(report.figures, len(constant))]), (drop, flagged, [])):
+    called = report.opinions.called(report.figures.copies.flagged)
+    first = keep_header(report.figures.verdict, called, len(report.inventories["synthetic"].collection.constant))
+    for path, chosen, head in ((keep, ~called, [first]), (drop, called, [])):
         lines = [*head, *(names[row] for row in np.flatnonzero(chosen))]
         Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return found
@@ -224,6 +229,8 @@ def summarise(report: AuditReport) -> dict[str, Any]:
     """Return all figures as plain values."""
     figures, options = report.figures, report.config.audit
     rule, settings_sha256 = figures.rule, fingerprint(as_settings(report.config))
+    own = replace(figures, verdict=figures.own_verdict or figures.verdict)
+    names = [report.names.synthetic(key) for key in report.synthetic.pack.keys]
     found = as_json(
         {
             "schema_version": SCHEMA_VERSION,
@@ -233,7 +240,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             ),
             "verdict": {
                 "result": figures.verdict.value,
-                "sentence": sentence(figures, report.inventories, options),
+                "sentence": report.opinions.opening() + sentence(own, report.inventories, options),
                 "reservations": reservations(figures, report.inventories, options),
                 "probability_by_chance": figures.chance if len(rule.alarms) else None,
                 "controls_found": figures.sensitivity,
@@ -256,6 +263,8 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             "membership": figures.membership,
             "further": figures.further.summary,
             "context": context_summary(options.context),
+            "stability": stability(report.opinions.repetitions, names),
+            "readers": report.opinions.readers,
             "preflight": [
                 asdict(item) | {"items": [[report.names.any(name) for name in group] for group in item.items]}
                 for item in figures.findings
@@ -278,6 +287,7 @@ def shown_settings(config: Config) -> dict[str, Any]:
     given = {name: value for name in _PATHS if (value := settings["audit"][name]) is not None}
     hidden = config.audit.de_identified
     settings["audit"] |= {name: HIDDEN if hidden else printable(value) for name, value in given.items()}
+    settings["audit"]["ratings"] = [HIDDEN if hidden else printable(path) for path in config.audit.ratings]
     return settings
 
 

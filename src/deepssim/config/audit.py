@@ -111,6 +111,24 @@ class AuditConfig(Section):
         ge=1,
         description="training images copied with each distortion; a third teach the score, the others are positive controls",
     )
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="Seeds with which the audit is repeated, the config's own first: the report is that of the first, the verdict "
+        "the worst of all. Each takes as long as the first, training with thorough included.",
+    )
+    rating: bool = Field(
+        False,
+        description="write rating.html and rating.csv, in which readers call pairs of images the same or different",
+    )
+    rating_pairs: int = Field(
+        60,
+        ge=3,
+        description="pairs that readers rate: a third each above the limit, just below and far below it, if there are so many",
+    )
+    ratings: tuple[Text, ...] = Field(
+        (), description="rating.csv of each reader, filled in; the report compares them with the audit"
+    )
     gallery: int = Field(60, ge=1, description="pairs of images shown in the report")
     borderline: int = Field(12, ge=0, description="pairs closest to the limit shown in the report")
     de_identified: bool = Field(False, description="leave file names, paths and subjects out of all results")

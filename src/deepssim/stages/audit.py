@@ -25,6 +25,8 @@ def audit(
     published: PublishedConfig,
     seed: int,
     device: Device,
+    rating_page: str | None = None,
+    rating_table: str | None = None,
     threads: int = 1,
 ) -> None:
     """Judge which synthetic images copy training images, without labels.
@@ -33,11 +35,12 @@ def audit(
         page, summary, pairs, files, keep, drop: files to write, see docs/audit.md.
         cache: folder for what the next audit need not compute again.
         audit, encoder, published, seed, device: settings; section `audit` names the folders.
+        rating_page, rating_table: files for readers to write, if any.
         threads: processor threads.
     """
     config = Config(audit=audit, encoder=encoder, published=published, seed=seed, device=device)
     found = run_audit(
         page=page, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop, cache=cache, config=config,
-        threads=threads,
+        rating_page=rating_page, rating_table=rating_table, threads=threads,
     )  # fmt: skip
     logger.info("%s: %s", found["verdict"]["result"], found["verdict"]["sentence"])

@@ -1,0 +1,55 @@
+"""What the folders of an audit hold, before anything depends on chance: read once, whatever number of seeds.
+
+Not here: reading one folder (inventory.py), what is refused (refusals.py).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepssim.audit.cache import AuditCache
+from deepssim.audit.context import context_findings
+from deepssim.audit.inventory import Inventory, find_subjects_of, folders_of, take_inventory
+from deepssim.audit.preflight import Finding, preflight
+from deepssim.audit.refusals import require_several_subjects, require_sides_apart
+from deepssim.config.settings import Config
+from deepssim.images.folders import Collection
+
+
+@dataclass(frozen=True)
+class FoldersRead:
+    """What the folders hold, whatever the seed.
+
+    Attributes:
+        inventories, collections, subjects: by side.
+        findings: of the pre-flight, and of what the user stated.
+        usable: which held-out images may be used, bool; None without any.
+    """
+
+    inventories: dict[str, Inventory]
+    collections: dict[str, Collection]
+    subjects: dict[str, list[str]]
+    findings: list[Finding]
+    usable: np.ndarray | None
+
+
+def read_folders(store: AuditCache, config: Config, threads: int) -> FoldersRead:
+    """Read all folders and find out what is wrong with them.
+
+    Args:
+        store: cache of decoded images.
+        config: of which section `audit` is used.
+        threads: files read at a time.
+
+    Raises:
+        DataError: if images cannot be read, or the folders do not allow an audit.
+    """
+    options = config.audit
+    inventories = take_inventory(folders_of(options), store, options, threads)
+    collections = {name: item.collection for name, item in inventories.items()}
+    subjects = {name: find_subjects_of(item, name, store, options) for name, item in inventories.items()}
+    require_several_subjects(collections, subjects, options.subjects)
+    require_sides_apart(collections, folders_of(options))
+    findings, usable = preflight(inventories, subjects, options)
+    findings += context_findings(options.context, len(collections["real"].pack.keys))
+    return FoldersRead(inventories, collections, subjects, findings, usable)
