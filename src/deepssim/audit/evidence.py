@@ -75,9 +75,9 @@ class Detective:
         """The training images, prepared when they are first needed."""
         return build_gallery(self._train.pack, self._tools.seed, threads=self._tools.threads)
 
-    def of_side(self, side: Side, name: str) -> Found:
-        """Return the candidates of synthetic or held-out images."""
-        return self.of_pack(side.pack, side.pixel_hashes, side.embeddings, name)
+    def of_side(self, side: Side, name: str, among: str = "the training images") -> Found:
+        """Return the candidates of synthetic or held-out images; `among` names those of the gallery."""
+        return self._search(side.pack, side.pixel_hashes, side.embeddings, f"{name} with {among}", self._kind, None)
 
     def of_other_subjects(self) -> Found:
         """Return the candidates of training images among those of other subjects that are not equal to them in every pixel."""

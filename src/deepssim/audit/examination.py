@@ -20,7 +20,7 @@ from deepssim.audit.partial import find_partial_copies, partial_findings
 from deepssim.audit.preflight import Finding
 from deepssim.audit.retrieval import Neighbours, find_neighbours, nearest_two_ratios
 from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings, without_subjects
-from deepssim.audit.sides import AuditTools, Sides
+from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.swapped import swapped_findings
 from deepssim.config.audit import AuditConfig
 from deepssim.detection.gallery import single_threaded_libraries
@@ -83,12 +83,14 @@ class _Evidence:
         holdout: the same of held-out images; None without a holdout.
         synthetic: of synthetic images.
         copied: of positive controls.
+        among_holdout: of synthetic images among held-out ones; None without a holdout.
     """
 
     train: tuple[Found, SameScans]
     holdout: tuple[Found, SameScans] | None
     synthetic: Found
     copied: Copied
+    among_holdout: Found | None
 
 
 def examine(
@@ -105,8 +107,7 @@ def examine(
     Args:
         sides: all images.
         findings: of the pre-flight so far.
-        options, tools: section `audit`, and what to work with.
-        store: cache of candidates.
+        options, tools, store: section `audit`, what to work with, and the cache of candidates.
         complete: whether all files that could hold an image were read.
     """
     confidence, seed = options.confidence, tools.seed
@@ -128,11 +129,12 @@ def examine(
     found["with_missed"] = leakage.with_missed(
         copies, rule, controls, sides.train.subjects, sides.synthetic.subjects, confidence=confidence, seed=seed
     )
-    sensitivity = float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
+    sensitivity = _sensitivity(controls)
     partial_copies = find_partial_copies(copies, sides, tools.threads)
     doubtful = _doubtful(sides, evidence, score, best, rule, options)
-    swapped = _swapped(sides, evidence, neighbours)
-    seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not swapped
+    notes = [*findings, *_findings(sides, evidence, partial_copies), *_unlike(neighbours)]
+    notes += _swapped(sides, evidence, score, best, rule)
+    seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not any(note.hides for note in notes)
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance, rule, complete=seen),
         doubtful=doubtful,
@@ -148,9 +150,14 @@ def examine(
         negative=negative,
         controls=controls,
         membership=_membership(sides, neighbours, bootstrap),
-        findings=[*findings, *_findings(sides, evidence, partial_copies), *_unlike(neighbours), *swapped],
+        findings=notes,
         borderline=_borderline(copies, rule, options.borderline),
     )
+
+
+def _sensitivity(controls: Sequence[Control]) -> float:
+    """Return the mean fraction of changed copies that were found."""
+    return float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
 
 
 def _gather(sides: Sides, options: AuditConfig, tools: AuditTools, store: AuditCache) -> _Evidence:
@@ -162,7 +169,14 @@ def _gather(sides: Sides, options: AuditConfig, tools: AuditTools, store: AuditC
         None if holdout is None else (holdout, find_same_scans(holdout)),
         detective.of_side(sides.synthetic, "synthetic images"),
         make_controls(sides.train, options.controls, detective, tools),
+        None if sides.holdout is None else _among(sides.holdout, sides, options, tools, store),
     )
+
+
+def _among(gallery: Side, sides: Sides, options: AuditConfig, tools: AuditTools, store: AuditCache) -> Found:
+    """Return the candidates of synthetic images among held-out images."""
+    detective = Detective(Sides(gallery, sides.synthetic, None), tools, store, options.candidates)
+    return detective.of_side(sides.synthetic, "synthetic images", "held-out images")
 
 
 def _learn(sides: Sides, evidence: _Evidence, taught: np.ndarray) -> Score:
@@ -217,12 +231,19 @@ def _rule(sides: Sides, negative: Best, options: AuditConfig, seed: int) -> Rule
 def _findings(sides: Sides, evidence: _Evidence, partial_copies: np.ndarray) -> list[Finding]:
     train = sides.train
     found = same_scan_findings(
-        evidence.train[1], "training images", train.pack.keys, train.pack.keys, calibrates=sides.holdout is None
-    )
+        evidence.train[1], "training images", train.pack.keys, train.pack.keys, calibrates=sides.holdout is None,
+        hides=_unknown_patients(sides, evidence),
+    )  # fmt: skip
     if sides.holdout is not None and evidence.holdout is not None:
         keys = sides.holdout.pack.keys
         found += same_scan_findings(evidence.holdout[1], "held-out images", keys, train.pack.keys, calibrates=True)
     return found + partial_findings(partial_copies, sides.synthetic.pack.keys)
+
+
+def _unknown_patients(sides: Sides, evidence: _Evidence) -> bool:
+    """Return whether images of one patient may have taught the score what is usual among unrelated images."""
+    unknown = len(set(sides.train.subjects)) == len(sides.train.subjects)
+    return unknown and bool(evidence.train[1].suspicious.mean() >= _MOST_SUSPICIOUS)
 
 
 def _neighbours(sides: Sides, tools: AuditTools) -> Neighbours | None:
@@ -232,10 +253,12 @@ def _neighbours(sides: Sides, tools: AuditTools) -> Neighbours | None:
     return find_neighbours(*embeddings, threads=tools.threads)
 
 
-def _swapped(sides: Sides, evidence: _Evidence, neighbours: Neighbours | None) -> list[Finding]:
-    if sides.holdout is None or evidence.holdout is None or neighbours is None:
+def _swapped(sides: Sides, evidence: _Evidence, score: Score, best: Best, rule: Rule) -> list[Finding]:
+    """Say if synthetic images copy held-out images; candidates among these are sought and judged as those among training images."""
+    if sides.holdout is None or evidence.among_holdout is None or not np.isfinite(rule.threshold):
         return []
-    return swapped_findings(neighbours, sides.train.subjects, sides.holdout.subjects, ~evidence.holdout[1].proved)
+    other = best_of(evidence.among_holdout, score.of(evidence.among_holdout), sides.synthetic.subjects)
+    return swapped_findings(best, other, rule.threshold, sides.train.subjects, sides.holdout.subjects)
 
 
 def _unlike(neighbours: Neighbours | None) -> list[Finding]:

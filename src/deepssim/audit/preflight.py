@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepssim.audit.comparability import SIDE_NAMES, different_sides
+from deepssim.audit.comparability import HIDING, SIDE_NAMES, different_sides
 from deepssim.audit.inventory import Inventory, parts_in_words
 from deepssim.audit.subjects import identifier_findings
 from deepssim.config.audit import AuditConfig
@@ -33,12 +33,14 @@ class Finding:
         message: one sentence with numbers and what it means for the verdict.
         items: some of the images or subjects concerned, for people.
         qualifies: whether the verdict holds only with a reservation.
+        hides: whether copies can go unseen because of it, so that nothing can be cleared.
     """
 
     kind: str
     message: str
     items: Sequence[tuple[str, ...]]
     qualifies: bool
+    hides: bool = False
 
 
 def preflight(
@@ -65,7 +67,7 @@ def preflight(
             Finding("patients not identified", message, [], True)
             for message in identifier_findings(collections, subjects)
         ]
-    findings += [Finding(kind, message, [], True) for kind, message in different_sides(collections)]
+    findings += [Finding(kind, message, [], True, kind in HIDING) for kind, message in different_sides(collections)]
     usable = None
     if "holdout" in collections:
         sides = [(collections[name].pack.keys, collections[name].pixel_hashes, subjects[name])
@@ -78,7 +80,7 @@ def preflight(
     if len(set(subjects["real"])) == len(subjects["real"]):
         message = (
             "every training image counts as a subject of its own; if patients have several images, name them "
-            "(--subjects or --subject-pattern), or intervals are too narrow and, without a holdout, the limit is too high"
+            "(--subjects or --subject-pattern), or intervals are too narrow, and images of one patient, taken for unrelated, hide copies"
         )
         findings.append(Finding("subjects unknown", message, [], False))
     for finding in findings:

@@ -80,7 +80,7 @@ def run_audit(
     options, store = config.audit, AuditCache(Path(cache))
     require_usable(options, config.published.trust)
     require_large_images(config)
-    steps = Steps(_STEPS + (options.holdout is not None))
+    steps = Steps(_STEPS + 2 * (options.holdout is not None))
     steps.start("reading images")
     inventories = take_inventory(folders_of(options), store, options, threads)
     collections = {name: item.collection for name, item in inventories.items()}
@@ -218,7 +218,8 @@ def _embedder(weights: Path, config: Config) -> Callable[[ImagePack], Embeddings
 def _comparisons(collections: dict[str, Collection], controls: int) -> int:
     """Return how many images are compared with the training images, themselves and copies of them included."""
     images = {name: len(item.pack.keys) for name, item in collections.items()}
-    return sum(images.values()) + min(controls, images["real"]) * len(DISTORTIONS)
+    again = images["synthetic"] if "holdout" in images else 0  # with the held-out images too
+    return sum(images.values()) + again + min(controls, images["real"]) * len(DISTORTIONS)
 
 
 def _sides(

@@ -82,7 +82,13 @@ def unusual(values: np.ndarray, *, times: float = 1.0) -> float:
 
 
 def same_scan_findings(
-    scans: SameScans, what: str, keys: Sequence[str], train_keys: Sequence[str], *, calibrates: bool
+    scans: SameScans,
+    what: str,
+    keys: Sequence[str],
+    train_keys: Sequence[str],
+    *,
+    calibrates: bool,
+    hides: bool = False,
 ) -> list[Finding]:
     """Say which images show the scan of another subject.
 
@@ -91,6 +97,7 @@ def same_scan_findings(
         what: the images in words.
         keys, train_keys: of these images and of the training images.
         calibrates: whether the limit depends on them.
+        hides: whether so many suspected ones have to do with how scores are made that copies can go unseen.
     """
     findings = []
     for chosen, kind, text in (
@@ -104,7 +111,8 @@ def same_scan_findings(
         rows = np.flatnonzero(chosen)
         if len(rows):
             pairs = [(keys[row], train_keys[scans.partners[row]]) for row in rows[:_SHOWN]]
-            findings.append(Finding(kind, f"{len(rows):,} {what} {text}", pairs, calibrates))
+            hidden = hides and chosen is scans.suspicious
+            findings.append(Finding(kind, f"{len(rows):,} {what} {text}", pairs, calibrates or hidden, hidden))
     return findings
 
 

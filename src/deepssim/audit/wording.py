@@ -89,6 +89,10 @@ def _cannot_tell(figures: AuditFigures, options: AuditConfig, *, complete: bool)
             f"Synthetic images copy held-out images rather than training images, as if the two folders were swapped; {flagged:,} of "
             f"{total:,} are above the limit. Name the generator's training images first, and as holdout images that it has not seen."
         )
+    hiding = next((item.message for item in figures.findings if item.hides), None)
+    if hiding is not None and limit is not None and limit.groups >= LEAST_GROUPS:
+        above = f"{flagged:,} of {total:,}" if flagged else f"none of {total:,}"
+        return f"Of the synthetic images, {above} scored above the limit, but others can be copies that go unseen: {hiding}."
     if figures.doubtful and limit is not None and limit.groups >= LEAST_GROUPS:
         return (
             f"{flagged:,} of {total:,} synthetic images are above the limit, and {figures.doubtful:,} more would be if images that may "
