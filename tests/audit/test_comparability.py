@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from deepssim.audit.comparability import different_sides, unlike_any
+from deepssim.audit.comparability import HIDING, MARGINS, SHEETS, different_sides, unlike_any
 from deepssim.images.folders import Collection
 from deepssim.images.grey import MIXED
 from deepssim.images.packs import ImagePack
@@ -51,8 +51,40 @@ def test_each_difference_is_named(other, kinds):
 )
 def test_sheets_of_samples_are_suspected(sizes, number):
     found = dict(different_sides({"real": side({"128x128": 100}), "synthetic": side(sizes)}))
-    text = found.get("synthetic images may be sheets", "0 of")
+    text = found.get(SHEETS, found.get("synthetic images are large", "0 of"))
     assert text.startswith(f"{number} of")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "hiding"),
+    [
+        ({"256x256": 40}, False),  # of a model that enlarges; copies on sheets of two by two are found
+        ({"512x512": 3}, True),
+        ({"128x128": 60, "256x256": 1}, True),  # two by two of the others
+    ],
+)
+def test_sheets_of_many_pictures_hide_copies(sizes, hiding):
+    found = dict(different_sides({"real": side({"128x128": 100}), "synthetic": side(sizes)}))
+    assert (SHEETS in found) is hiding
+    assert SHEETS in HIDING
+
+
+@pytest.mark.parametrize(("edge", "hiding"), [(8, True), (14, True), (16, False), (32, False)])
+def test_something_small_amid_a_margin_hides_copies(edge, hiding):
+    """Of 32 pixels, as training images show something of."""
+    real, other = side(), side()
+    images = np.zeros((10, 32, 32), np.uint8)
+    images[:, :edge, :edge] = np.random.default_rng(0).integers(100, 200, (10, edge, edge))
+    shifted = np.roll(images, ((32 - edge) // 2,) * 2, axis=(1, 2)) if edge < 32 else images
+    keys = [str(number) for number in range(10)]
+    other = dataclasses.replace(other, pack=ImagePack(shifted, keys))
+    full = np.random.default_rng(1).integers(100, 200, (10, 32, 32)).astype(np.uint8)
+    real = dataclasses.replace(real, pack=ImagePack(full, keys))
+    found = dict(different_sides({"real": real, "synthetic": other}))
+    assert (MARGINS in found) is hiding
+    if hiding:
+        assert found[MARGINS].startswith(f"what synthetic images show fills {edge / 32:.0%} of their height or width")
+    assert MARGINS not in dict(different_sides({"real": other, "synthetic": other}))
 
 
 def test_colours_that_may_be_different_pictures_are_named():

@@ -21,8 +21,14 @@ _GREY_APART = 0.2  # of the median of the mean grey values, 0 to 1
 _INVERTED = -0.3  # correlation of the mean images of two sides
 _LOW_QUANTILE = 0.01  # of the scores of real images: typical synthetic images below it are unlike any
 _SHEET = 1.9  # height or width, in those of the largest training image, from which an image may show several
+_HIDING = 2.9  # the same, from which copies of one picture among several were missed
+_MARGIN = 0.45  # longer side of what an image shows, in that of training images, below which copies were missed
+_SHOWS = 8  # grey levels from the border's median, beyond which a pixel is no margin
 _MOST_GAP = 4  # pixels between the pictures of a sheet; torchvision's make_grid leaves 2
 _SHOWN = 3  # most frequent values that are named
+
+SHEETS, COLOURS, MARGINS = "synthetic images may be sheets", "colours differ", "synthetic images have wide margins"
+HIDING = (SHEETS, COLOURS, MARGINS)  # differences that hide copies, so that nothing can be cleared
 
 SIDE_NAMES = {"real": "training", "synthetic": "synthetic", "holdout": "held-out"}
 _Side = tuple[str, Collection]
@@ -68,8 +74,8 @@ def different_sides(collections: Mapping[str, Collection]) -> list[tuple[str, st
                 finding = check(real, other)
                 if finding is not None:
                     found.append(finding)
-    sheets = _sheets(real[1], collections["synthetic"])
-    return [*found, sheets] if sheets else found
+    further = (check(real[1], collections["synthetic"]) for check in (_sheets, _margins))
+    return [*found, *(finding for finding in further if finding is not None)]
 
 
 def _aspects(real: _Side, other: _Side) -> tuple[str, str] | None:
@@ -132,7 +138,7 @@ def _colours(real: _Side, other: _Side) -> tuple[str, str] | None:
         "training file has; if each colour is an image of its own, they were mixed into one and copies among them go unseen: "
         "store them as single images"
     )
-    return "colours differ", message
+    return COLOURS, message
 
 
 def _sheets(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
@@ -147,12 +153,47 @@ def _sheets(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
     }
     if not sheets:
         return None
+    hiding = any(
+        _is_grid(_shape(size), tile)
+        or any(side >= _HIDING * most for side, most in zip(_shape(size), largest, strict=True))
+        for size in sheets
+    )
+    effect = "copies among those go unseen" if hiding else "copies among those score lower"
     message = (
         f"{sum(sheets.values()):,} of {sum(synthetic.sizes.values()):,} synthetic images may show several pictures side by side, since "
-        f"sizes such as {next(iter(sheets))} are those of sheets; copies among those go unseen: store each "
-        "picture as an image of its own"
+        f"sizes such as {next(iter(sheets))} are those of sheets; {effect}: store each "
+        "picture as an image of its own, and single pictures in about the size of training images"
     )
-    return "synthetic images may be sheets", message
+    return SHEETS if hiding else "synthetic images are large", message
+
+
+def _margins(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
+    """Say if most synthetic images show something small amid an empty margin, and training images do not."""
+    shown = [_shown_part(side) for side in (real, synthetic)]
+    if not shown[0] or shown[1] >= _MARGIN * shown[0]:
+        return None
+    message = (
+        f"what synthetic images show fills {shown[1]:.0%} of their height or width, the rest is an empty margin, and {shown[0]:.0%} "
+        "in training images; copies that are shown so small go unseen: cut off the margins"
+    )
+    return MARGINS, message
+
+
+def _shown_part(side: Collection) -> float:
+    """Return the median of the longer side of what images show, in that of the image; 0 where the border is not uniform."""
+    parts = []
+    for image in side.pack.images:
+        border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).astype(np.int64)
+        level = np.median(border)
+        if np.abs(border - level).max() > _SHOWS:
+            parts.append(1.0)  # something reaches the border
+            continue
+        different = np.abs(image.astype(np.int64) - level) > _SHOWS
+        found = [np.flatnonzero(different.any(axis=axis)) for axis in (1, 0)]
+        if not len(found[0]):
+            continue  # constant
+        parts.append(max((places[-1] - places[0] + 1) / len(different) for places in found))  # images are square by now
+    return float(np.median(parts)) if parts else 0.0
 
 
 def _is_grid(shape: tuple[int, int], tile: tuple[int, int]) -> bool:

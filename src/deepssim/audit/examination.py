@@ -113,8 +113,7 @@ def examine(
     Args:
         sides: all images.
         findings: of the pre-flight so far.
-        options, tools: section `audit`, and what to work with.
-        store: cache of candidates.
+        options, tools, store: section `audit`, what to work with, and the cache of candidates.
         complete: whether all files that could hold an image were read.
     """
     confidence, seed = options.confidence, tools.seed
@@ -130,15 +129,16 @@ def examine(
     confirmed = (copies.scores > confirmed_above) & ~copies.identical
     chance = excess_probability(best.scores, best.subjects, negative.scores, negative.subjects, seed)
     controls = positive_controls(evidence.copied.part(~taught), sides.train.subjects, score, rule, confidence)
-    sensitivity = float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
+    sensitivity = _sensitivity(controls)
     partial_copies = find_partial_copies(copies, sides, tools.threads)
     doubtful = _doubtful(sides, evidence, score, best, rule, options)
-    swapped = _swapped(sides, evidence, neighbours)
+    notes = [*findings, *_findings(sides, evidence, partial_copies), *_unlike(neighbours)]
+    notes += _swapped(evidence, score, rule)
     membership_results = _membership(sides, neighbours, bootstrap)
     further = further_figures(
         sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms, encoder=tools.encoder, **bootstrap
     )  # fmt: skip
-    seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not swapped
+    seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not any(note.hides for note in notes)
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance, rule, complete=seen),
         doubtful=doubtful,
@@ -154,10 +154,15 @@ def examine(
         negative=negative,
         controls=controls,
         membership=membership_results,
-        findings=[*findings, *_findings(sides, evidence, partial_copies), *_unlike(neighbours), *swapped],
+        findings=notes,
         borderline=_borderline(copies, rule, options.borderline),
         further=further,
     )
+
+
+def _sensitivity(controls: Sequence[Control]) -> float:
+    """Return the mean fraction of changed copies that were found."""
+    return float(np.mean([control.found.value for control in controls if control.distortion != UNCHANGED]))
 
 
 def _gather(sides: Sides, options: AuditConfig, tools: AuditTools, store: AuditCache) -> _Evidence:
@@ -240,12 +245,19 @@ def _rule(sides: Sides, negative: Best, options: AuditConfig, seed: int) -> Rule
 def _findings(sides: Sides, evidence: _Evidence, partial_copies: np.ndarray) -> list[Finding]:
     train = sides.train
     found = same_scan_findings(
-        evidence.train[1], "training image", train.pack.keys, train.pack.keys, calibrates=sides.holdout is None
-    )
+        evidence.train[1], "training image", train.pack.keys, train.pack.keys, calibrates=sides.holdout is None,
+        hides=_unknown_patients(sides, evidence),
+    )  # fmt: skip
     if sides.holdout is not None and evidence.holdout is not None:
         keys = sides.holdout.pack.keys
         found += same_scan_findings(evidence.holdout[1], "held-out image", keys, train.pack.keys, calibrates=True)
     return found + partial_findings(partial_copies, sides.synthetic.pack.keys)
+
+
+def _unknown_patients(sides: Sides, evidence: _Evidence) -> bool:
+    """Return whether images of one patient may have taught the score what is usual among unrelated images."""
+    unknown = len(set(sides.train.subjects)) == len(sides.train.subjects)
+    return unknown and bool(evidence.train[1].suspicious.mean() >= _MOST_SUSPICIOUS)
 
 
 def _neighbours(sides: Sides, tools: AuditTools) -> Neighbours | None:
@@ -255,10 +267,12 @@ def _neighbours(sides: Sides, tools: AuditTools) -> Neighbours | None:
     return find_neighbours(*embeddings, threads=tools.threads)
 
 
-def _swapped(sides: Sides, evidence: _Evidence, neighbours: Neighbours | None) -> list[Finding]:
-    if sides.holdout is None or evidence.holdout is None or neighbours is None:
+def _swapped(evidence: _Evidence, score: Score, rule: Rule) -> list[Finding]:
+    """Say if synthetic images copy held-out images, which are sought and judged as training images are."""
+    if evidence.phantoms is None or not np.isfinite(rule.threshold):
         return []
-    return swapped_findings(neighbours, sides.train.subjects, sides.holdout.subjects, ~evidence.holdout[1].proved)
+    phantoms = evidence.phantoms
+    return swapped_findings(*phantoms.nearest(score), rule.threshold, phantoms.subjects, phantoms.trained)
 
 
 def _unlike(neighbours: Neighbours | None) -> list[Finding]:

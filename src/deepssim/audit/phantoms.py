@@ -15,7 +15,7 @@ import numpy as np
 
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.calibration import Rule
-from deepssim.audit.evidence import Detective
+from deepssim.audit.evidence import Detective, best_of
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.detection.score import Score
 from deepssim.detection.search import Found
@@ -56,6 +56,18 @@ class Phantoms:
         members = np.zeros(count, bool)
         members[codes[self.trained]] = True
         return members
+
+    def nearest(self, score: Score) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best score of each synthetic image with a real one, and that image.
+
+        Args:
+            score: of pairs.
+
+        Returns:
+            float64 (D,), minus infinity without a candidate; int64 (D,), row of the common gallery, -1 without one.
+        """
+        best = best_of(self.found, score.of(self.found), [])
+        return best.scores, best.partners
 
     def subject_scores(self, score: Score) -> np.ndarray:
         """Return the best score of any image of each subject with any synthetic image.

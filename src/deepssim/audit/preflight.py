@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepssim.audit.comparability import SIDE_NAMES, different_sides
+from deepssim.audit.comparability import HIDING, SIDE_NAMES, different_sides
 from deepssim.audit.inventory import Inventory, parts_in_words
 from deepssim.audit.subjects import identifier_findings
 from deepssim.audit.units import SUBJECT, Unit, agree, counted, unit_of
@@ -35,12 +35,14 @@ class Finding:
         message: one sentence with numbers and what it means for the verdict.
         items: some of the images or subjects concerned, for people.
         qualifies: whether the verdict holds only with a reservation.
+        hides: whether copies can go unseen because of it, so that nothing can be cleared.
     """
 
     kind: str
     message: str
     items: Sequence[tuple[str, ...]]
     qualifies: bool
+    hides: bool = False
 
 
 def preflight(
@@ -67,7 +69,7 @@ def preflight(
             Finding("patients not identified", message, [], True)
             for message in identifier_findings(collections, subjects)
         ]
-    findings += [Finding(kind, message, [], True) for kind, message in different_sides(collections)]
+    findings += [Finding(kind, message, [], True, kind in HIDING) for kind, message in different_sides(collections)]
     usable = None
     if "holdout" in collections:
         sides = [(collections[name].pack.keys, collections[name].pixel_hashes, subjects[name])
@@ -96,7 +98,9 @@ def unknown_patients(unit: Unit, *, held_out: bool) -> Finding:
         held_out: whether held-out images set the limit.
     """
     effect = (
-        "the rate of false alarms is higher than promised" if held_out else "the limit is too high and hides copies"
+        "the rate of false alarms is higher than promised, and images of one patient, taken for unrelated, hide copies"
+        if held_out
+        else "the limit is too high and hides copies"
     )
     message = (
         f"patients are not known, so that every {unit.one} counts as one; if patients have several {unit.many}, intervals are too "

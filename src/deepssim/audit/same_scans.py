@@ -83,7 +83,13 @@ def unusual(values: np.ndarray, *, times: float = 1.0) -> float:
 
 
 def same_scan_findings(
-    scans: SameScans, what: str, keys: Sequence[str], train_keys: Sequence[str], *, calibrates: bool
+    scans: SameScans,
+    what: str,
+    keys: Sequence[str],
+    train_keys: Sequence[str],
+    *,
+    calibrates: bool,
+    hides: bool = False,
 ) -> list[Finding]:
     """Say which images show the scan of another subject.
 
@@ -92,6 +98,7 @@ def same_scan_findings(
         what: one of the images in words.
         keys, train_keys: of these images and of the training images.
         calibrates: whether the limit depends on them.
+        hides: whether so many suspected ones have to do with how scores are made that copies can go unseen.
     """
     findings = []
     for chosen, kind, verb, text in (
@@ -105,9 +112,11 @@ def same_scan_findings(
         rows = np.flatnonzero(chosen)
         if len(rows):
             pairs = [(keys[row], train_keys[scans.partners[row]]) for row in rows[:_SHOWN]]
-            findings.append(
-                Finding(kind, f"{counted(len(rows), what)} {agree(len(rows), *verb)} {text}", pairs, calibrates)
+            hidden, message = (
+                hides and chosen is scans.suspicious,
+                f"{counted(len(rows), what)} {agree(len(rows), *verb)} {text}",
             )
+            findings.append(Finding(kind, message, pairs, calibrates or hidden, hidden))
     return findings
 
 

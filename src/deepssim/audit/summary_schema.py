@@ -193,6 +193,8 @@ class FindingEntry(Entry):
     items: list[list[str]]
     qualifies: bool
     """whether it is a reservation of the verdict"""
+    hides: bool
+    """whether copies can go unseen because of it, so that nothing can be cleared"""
 
 
 class SubjectEntry(Entry):

@@ -252,6 +252,9 @@ def _cannot_tell(figures: AuditFigures, case: Circumstances, *, complete: bool) 
             f"Synthetic images copy held-out images rather than training images, as if the two folders were swapped; {are_above}. "
             "Name the generator's training images first, and as holdout images that it has not seen."
         )
+    hiding = next((item.message for item in figures.findings if item.hides), None)
+    if enough and hiding is not None:
+        return f"{are_above}, but others can be copies that go unseen: {hiding}."
     if enough and figures.doubtful:
         return (
             f"{are_above}, and {figures.doubtful:,} more would be if images that may show a training image under another name did not "
