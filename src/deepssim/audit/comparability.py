@@ -74,7 +74,7 @@ def different_sides(collections: Mapping[str, Collection]) -> list[tuple[str, st
                 finding = check(real, other)
                 if finding is not None:
                     found.append(finding)
-    further = (check(real[1], collections["synthetic"]) for check in (_sheets, _margins))
+    further = (check(real[1], collections["synthetic"]) for check in (_margins, _sheets))
     return [*found, *(finding for finding in further if finding is not None)]
 
 
