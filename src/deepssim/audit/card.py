@@ -14,6 +14,7 @@ import jinja2
 
 from deepssim.audit.context import MISSING, context_entries
 from deepssim.audit.interval_text import INTERVAL_FILTERS, decimal
+from deepssim.audit.units import over
 from deepssim.evaluation.intervals import percent
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|~$"})
@@ -30,7 +31,12 @@ def write_card(path: str | Path, summary: Mapping[str, Any]) -> None:
         loader=jinja2.PackageLoader("deepssim.audit"), undefined=jinja2.StrictUndefined, autoescape=False,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip  # escaped as Markdown, by `plain`
-    environment.filters |= {"percent": percent, "plain": plain_markdown, "versus": versus} | INTERVAL_FILTERS
+    environment.filters |= {
+        "percent": percent,
+        "plain": plain_markdown,
+        "versus": versus,
+        "over": over,
+    } | INTERVAL_FILTERS
     text = environment.get_template("card.md").render(
         summary=summary, context=context_entries(dict(summary["context"])), missing=MISSING
     )

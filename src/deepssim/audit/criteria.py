@@ -7,11 +7,12 @@ Not here: the results (examination.py, further.py), what they mean for a release
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from deepssim.audit.interval_text import number_text, points_text, rate_text
+from deepssim.audit.units import over
 from deepssim.evaluation.verdict import Verdict
 
 EDPB = "EDPB Opinion 28/2024"
@@ -53,7 +54,9 @@ def criteria(summary: Mapping[str, Any]) -> list[Criterion]:
     Args:
         summary: plain values as in summary.json; `figures`, `further`, `rule` and `verdict` are used.
     """
-    return [make(summary) for make in _QUESTIONS]
+    many = summary["rule"]["counted"]
+    found = [make(summary) for make in _QUESTIONS]
+    return [replace(item, answer=over(item.answer, many.removesuffix("s"), many)) for item in found]
 
 
 def _regurgitation(summary: Mapping[str, Any]) -> Criterion:
@@ -103,8 +106,8 @@ def _membership(summary: Mapping[str, Any]) -> Criterion:
 
 def _attribute(_: Mapping[str, Any]) -> Criterion:
     return Criterion(
-        "Attribute inference", EDPB, "Can an unknown attribute of a training subject be inferred?", Status.NOT_TRIED,
-        "The audit compares images and knows no attributes of the subjects.",
+        "Attribute inference", EDPB, "Can an unknown attribute of a person in the training images be inferred?", Status.NOT_TRIED,
+        "The audit compares images and knows no attributes of the persons.",
     )  # fmt: skip
 
 
@@ -128,7 +131,7 @@ def _singling_out(summary: Mapping[str, Any]) -> Criterion:
         summary["further"]["phantoms"],
         summary["rule"]["counted"],
     )
-    answer = f"how many training subjects are copied is not known, since patients are not known; {people} are counted instead"
+    answer = f"how many persons are copied is not known, since patients are not known; {people} are counted instead"
     if copied is not None:
         answer = f"{copied['count']:,} of {copied['total']:,} training subjects have an image that a synthetic image is called a copy of"
     if phantoms["reason"] is None:
@@ -160,7 +163,7 @@ def _linkability(summary: Mapping[str, Any]) -> Criterion:
 def _inference(_: Mapping[str, Any]) -> Criterion:
     return Criterion(
         "Inference", WP216, "Can the value of an attribute be deduced from the values of others?", Status.NOT_TRIED,
-        "The audit compares images and knows no attributes of the subjects.",
+        "The audit compares images and knows no attributes of the persons.",
     )  # fmt: skip
 
 
