@@ -58,4 +58,4 @@ def test_there_is_no_index_without_a_null(random):
         assert np.isnan(excess).all()
         found = memorization_summary(memorization_index(excess), people(5), np.zeros(3), people(3))
         assert found["mean"] is None
-        assert found["reason"] == "needs 20 held-out subjects whose scores differ"
+        assert found["reason"] == "needs negative controls of 20 subjects whose scores differ"

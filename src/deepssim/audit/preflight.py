@@ -97,14 +97,15 @@ def unknown_patients(unit: Unit, *, held_out: bool) -> Finding:
         unit: what is counted instead.
         held_out: whether held-out images set the limit.
     """
-    effect = (
-        "the rate of false alarms is higher than promised, and images of one patient, taken for unrelated, hide copies"
-        if held_out
-        else "the limit is too high and hides copies"
-    )
+    effect = "intervals are too narrow and the limit is too high and hides copies"
+    if held_out:
+        effect = (
+            "intervals are too narrow, the rate of false alarms is higher than promised, and images of one patient, taken for "
+            "unrelated, hide copies"
+        )
     message = (
-        f"patients are not known, so that every {unit.one} counts as one; if patients have several {unit.many}, intervals are too "
-        f"narrow and {effect}: name the patients with --subjects or --subject-pattern"
+        f"patients are not known, so that every {unit.one} counts as one; if patients have several {unit.many}, "
+        f"{effect}: name the patients with --subjects or --subject-pattern"
     )
     return Finding(SUBJECTS_UNKNOWN, message, [], True)
 

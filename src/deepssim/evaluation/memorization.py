@@ -81,7 +81,7 @@ def memorization_summary(
         the index is not known.
     """
     if not len(index) or not np.isfinite(index).all():
-        reason = f"needs {LEAST_GROUPS} held-out subjects whose scores differ"
+        reason = f"needs negative controls of {LEAST_GROUPS} subjects whose scores differ"
         return {"mean": None, "null_mean": None, "excess": None, "percentiles": None, "reason": reason}
     fraction, weights = (index + 1) / 2, leave_one_out(groups, seed)
     left_out = np.array([row @ fraction for row in weights])  # one row at a time saves memory
