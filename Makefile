@@ -3,21 +3,25 @@ PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 BIN := .venv/bin
 
-.PHONY: demo check test lint clean
+.PHONY: demo check test test-paper lint clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
 	@$(BIN)/deepssim show
 
 # Tests that take minutes or need more than Python, by their marks (tests/conftest.py). `check` takes minutes without them.
-SLOW := workflow or slurm or faults or browser or fuzz or benchmark or paper
+SLOW := workflow or slurm or faults or browser or fuzz or benchmark
 
 check: lint
-	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not ($(SLOW))"
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not ($(SLOW) or paper)"
 
 # Runs of the workflow use all processors, so these tests follow each other.
 test: check
 	$(BIN)/python -m pytest -m "$(SLOW)"
+
+# Commands of the reference with networks of the paper's size: a quarter of an hour.
+test-paper: .venv/installed-test
+	$(BIN)/python -m pytest -m paper
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -80,9 +80,9 @@ FILES = {name: f"results/{path}" for name, path in (
 HARDWARE = ("device", "devices", "nodes", "seed")
 STAGES = {
     "prepare_dataset": (("seed", "dataset"), {}, {name: FILES[name] for name in ("images", "pack")}),
-    "train_vae": ((*HARDWARE, "vae"), {name: FILES[name] for name in ("images", "pack")},
+    "train_vae": ((*HARDWARE, "vae", "dataset.orientation"), {name: FILES[name] for name in ("images", "pack")},
                   {"weights": FILES["autoencoder"], "history": "results/vae/history.csv", "reconstructions": "results/vae/r.png"}),
-    "encode_latents": (("device", "ldm.conditioning", "ldm.condition_columns", "ldm.scale_latents"),
+    "encode_latents": (("device", "dataset.orientation", "ldm.conditioning", "ldm.condition_columns", "ldm.scale_latents"),
                        {"images": FILES["images"], "pack": FILES["pack"], "weights": FILES["autoencoder"]},
                        {"latents": FILES["latents"]}),
     "train_ldm": ((*HARDWARE, "ldm"), {name: FILES[name] for name in ("images", "pack", "latents", "autoencoder")},
