@@ -30,6 +30,11 @@ def add_audit_command(commands: Any) -> None:
     command.add_argument("--holdout", metavar="DIR", help="images of other patients, to calibrate the limit on")
     command.add_argument("--force", action="store_true", help="replace the report that DIR holds")
     command.add_argument(
+        "--compare",
+        metavar="DIR",
+        help="report of another audit, such as of another generator or epoch, to show beside this one",
+    )
+    command.add_argument(
         "--de-identified", action="store_true", default=None, help="leave file names and patient ids out of the report"
     )
     _add_images(command.add_argument_group("which images, and whose"))
@@ -114,8 +119,9 @@ def _run(options: argparse.Namespace) -> None:
     settings["published"]["trust"] = list(dict.fromkeys([*settings["published"]["trust"], *options.trust]))
     settings |= {name: getattr(options, name) for name in ("seed", "device") if getattr(options, name) is not None}
     found = audit_folder(
-        options.out, config=parse_config(settings), cache=options.cache, threads=options.threads, force=options.force
-    )
+        options.out, config=parse_config(settings), cache=options.cache, threads=options.threads, force=options.force,
+        compared=options.compare,
+    )  # fmt: skip
     print(f"{found['verdict']['result']}: {found['verdict']['sentence']}\nreport: {options.out}/index.html")
     if above_limit(found, options.fail_above):
         raise SystemExit(COPIES_FOUND)

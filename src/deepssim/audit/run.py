@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.comparison import OTHER, compare, read_summary
 from deepssim.audit.examination import examine
 from deepssim.audit.inventory import find_subjects_of, folders_of, take_inventory
 from deepssim.audit.page import write_page
@@ -34,6 +35,7 @@ from deepssim.detection.pattern import pattern
 from deepssim.evaluation.verdict import Verdict
 from deepssim.images.distort import DISTORTIONS
 from deepssim.images.folders import Collection
+from deepssim.images.listing import printable
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import resized
 from deepssim.metrics import METRICS
@@ -60,6 +62,7 @@ def run_audit(
     cache: str,
     config: Config,
     threads: int = 1,
+    compared: str | Path | None = None,
 ) -> dict[str, Any]:
     """Audit the folders that section `audit` names and write the report.
 
@@ -68,6 +71,7 @@ def run_audit(
         cache: folder for what the next audit need not compute again.
         config: of which sections `audit`, `encoder`, `published`, `seed` and `device` are used.
         threads: processor threads.
+        compared: folder of an earlier report, which the page shows beside this one.
 
     Returns:
         What `summary` holds.
@@ -77,6 +81,7 @@ def run_audit(
         DataError: if images cannot be read, or too few subjects are there to train an encoder.
     """
     started = time.perf_counter()
+    other = None if compared is None else read_summary(compared)  # before hours of work, and before it is replaced
     options, store = config.audit, AuditCache(Path(cache))
     require_usable(options, config.published.trust)
     require_large_images(config)
@@ -99,12 +104,19 @@ def run_audit(
     about |= {"seconds_of_audit": round(time.perf_counter() - started, 1)}
     report = AuditReport(sides, figures, inventories, config, about, store.salt())
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
-    write_page(page, report, found, threads=threads)
+    name = OTHER if compared is None or options.de_identified else printable(Path(compared).resolve().name)
+    write_page(page, report, found, comparison=None if other is None else compare(found, other, name), threads=threads)
     return found
 
 
 def audit_folder(
-    out: str | Path, *, config: Config, cache: str | Path | None = None, threads: int = 1, force: bool = False
+    out: str | Path,
+    *,
+    config: Config,
+    cache: str | Path | None = None,
+    threads: int = 1,
+    force: bool = False,
+    compared: str | Path | None = None,
 ) -> dict[str, Any]:
     """Audit and write all files into one folder; they appear together or not at all.
 
@@ -114,13 +126,14 @@ def audit_folder(
         cache: folder of the cache; in the user's cache unless given, see `private.cache_folder`.
         threads: processor threads.
         force: replace a report that is there.
+        compared: folder of an earlier report, which the page shows beside this one.
 
     Returns:
         What `summary.json` holds.
     """
     require_different_folders(folders_of(config.audit), Path(out))
     with cache_folder("audit", cache) as place, report_folder(out, config, force=force) as outputs:
-        return run_audit(**outputs, cache=str(place), config=config, threads=threads)
+        return run_audit(**outputs, cache=str(place), config=config, threads=threads, compared=compared)
 
 
 def audit_images(
@@ -134,6 +147,7 @@ def audit_images(
     cache: str | Path | None = None,
     threads: int = 2,
     force: bool = False,
+    compared: str | Path | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Find out which synthetic images copy training images, and write the report: `deepssim.audit` in a notebook.
@@ -143,6 +157,7 @@ def audit_images(
         out: folder of the report.
         encoder_settings: section `encoder` of the config, for an encoder that is trained here.
         seed, device, cache, threads, force: as of `deepssim audit`.
+        compared: folder of an earlier report, which the page shows beside this one, as with `--compare`.
         settings: keys of the config's section `audit`, for example `holdout`, `encoder` or `false_positive_rate`.
 
     Returns:
@@ -160,7 +175,7 @@ def audit_images(
             "audit": chosen | {"real": str(real), "synthetic": str(synthetic)},
         }
     )
-    return audit_folder(out, config=config, cache=cache, threads=threads, force=force)
+    return audit_folder(out, config=config, cache=cache, threads=threads, force=force, compared=compared)
 
 
 def above_limit(found: dict[str, Any], rate: float) -> bool:
