@@ -73,7 +73,7 @@ def read_summary(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / REPORT_FILES["summary"]
     if not path.is_file():
         raise DataError(f"{path}: not found; --compare takes the folder of a report that deepssim audit has written")
-    with readable(path, "the summary of an audit", "repeat that audit"):
+    with readable(path, "the summary of an audit by this version", "repeat that audit"):
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         compare(found, found, "")  # whether every result is there
     return found
