@@ -46,7 +46,7 @@ def test_planted_copies_are_found_and_listed(tmp_path, folders, cache):
     assert found["figures"]["subjects_copied"]["total"] == 12
     out = tmp_path / "report"
     assert sorted(path.name for path in out.iterdir()) == [
-        "drop.txt", "files.csv", "index.html", "keep.txt", "pairs.csv", "provenance", "summary.json",
+        "drop.txt", "files.csv", "index.html", "keep.txt", "pairs.csv", "provenance", "summary.json", "summary.pdf",
     ]  # fmt: skip
     assert json.loads((out / "summary.json").read_text()) == json.loads(json.dumps(found))
     drop, keep = ((out / name).read_text().split() for name in ("drop.txt", "keep.txt"))

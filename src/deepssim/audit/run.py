@@ -27,6 +27,7 @@ from deepssim.audit.refusals import (
 from deepssim.audit.report_folder import report_folder
 from deepssim.audit.requirements import require_usable
 from deepssim.audit.sides import AuditTools, Side, Sides
+from deepssim.audit.summary_pdf import write_pdf
 from deepssim.audit.tables import AuditReport, write_tables
 from deepssim.config.choices import MetricName, Orientation, Precision
 from deepssim.config.settings import Config, parse_config
@@ -54,6 +55,7 @@ PATTERNS = "none: coarse patterns, which need no training"
 def run_audit(
     *,
     page: str,
+    sheet: str,
     summary: str,
     pairs: str,
     files: str,
@@ -67,7 +69,7 @@ def run_audit(
     """Audit the folders that section `audit` names and write the report.
 
     Args:
-        page, summary, pairs, files, keep, drop: files to write, see docs/audit.md.
+        page, sheet, summary, pairs, files, keep, drop: files to write, see docs/audit.md.
         cache: folder for what the next audit need not compute again.
         config: of which sections `audit`, `encoder`, `published`, `seed` and `device` are used.
         threads: processor threads.
@@ -106,6 +108,7 @@ def run_audit(
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
     name = OTHER if compared is None or options.de_identified else printable(Path(compared).resolve().name)
     write_page(page, report, found, comparison=None if other is None else compare(found, other, name), threads=threads)
+    write_pdf(sheet, Path(page).read_text(encoding="utf-8"))
     return found
 
 
