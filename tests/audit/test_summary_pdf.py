@@ -1,6 +1,7 @@
 """One page to print says what the page says first, whatever its length."""
 
 import re
+import zlib
 
 import numpy as np
 import pytest
@@ -22,6 +23,15 @@ def page(reservation="A reservation.", pairs=6, name="a.png"):
         f'<small>1 to 9 %</small></div></div><h2>Limits</h2><ul><li>One.</li></ul><h2>Pairs</h2><ul class="six">{shown}</ul></section>'
         "<p>Depth.</p>"
     )
+
+
+def pdf_text(path):
+    """Return the text that a PDF shows, with kerned letters joined."""
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", path.read_bytes(), re.DOTALL)
+    shown = b"".join(zlib.decompress(part) for part in streams if part.startswith(b"x"))
+    return (
+        b"".join(re.findall(rb"\(((?:\\.|[^()\\])*)\)", shown)).replace(b"\x00", b"").decode("latin-1")
+    )  # two bytes a letter
 
 
 @pytest.fixture
@@ -60,6 +70,7 @@ def test_it_has_the_verdict_the_limits_and_the_pairs_on_one_page(tmp_path, drawn
         assert text in written
     assert not any("Depth" in line for line in written)
     assert len(axes) == 12
+    assert "No copies found" in pdf_text(tmp_path / "summary.pdf")
     content = (tmp_path / "summary.pdf").read_bytes()
     assert len(re.findall(rb"/Type /Page\b", content)) == 1
     write_pdf(tmp_path / "again.pdf", page())
