@@ -36,6 +36,3 @@ def reports(tmp_path_factory):
     audit(few, "few", holdout=few / "holdout", subject_pattern=None)
     audit(few, "hidden", de_identified=True, context={"date": "2026-03-01"})
     return root
-
-
-REPORTS = ("without", "with", "few", "hidden")

@@ -51,7 +51,7 @@ def test_a_read_only_installation_without_home_and_with_a_notebooks_backend(tmp_
     assert "/audit: the cache cannot be written (" in done.stderr
     report = tmp_path / "report"
     assert {path.name for path in report.iterdir()} == {
-        "index.html", "summary.json", "pairs.csv", "files.csv", "keep.txt", "drop.txt", "provenance",
+        "index.html", "summary.pdf", "summary.json", "pairs.csv", "files.csv", "keep.txt", "drop.txt", "provenance",
     }  # fmt: skip
     names = (report / "keep.txt").read_text(encoding="utf-8") + (report / "drop.txt").read_text(encoding="utf-8")
     assert r"\xe9.png" in names

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import deepssim
-from deepssim.audit.gallery import gallery_pair, picture_uri
+from deepssim.audit.gallery import PICTURES, gallery_pair, picture_uri, within_budget
 from deepssim.audit.pictures import show_pair
 from tests.audit.folders import make_folders, picture, tiny_encoder, write
 from tests.audit.test_pictures import scan
@@ -96,3 +96,19 @@ def test_burnt_in_text_is_not_legible_in_a_de_identified_report(tmp_path, random
     )  # fmt: skip
     uris = re.findall(r'src="(data:image/webp;base64,[^"]+)"', (tmp_path / "report" / "index.html").read_text())
     assert max(max(opened(uri).size) for uri in uris) == side
+
+
+def test_pictures_shrink_until_the_page_stays_small():
+    noise = np.random.default_rng(0).random((2, 400, 300), dtype=np.float32)
+    pair = {
+        "pictures": show_pair(*noise), "synthetic": "s", "real": "r", "subject": "p", "kind": "different", "score": 0.5,
+        "cues": CUES,
+    }  # fmt: skip
+    full = within_budget([pair] * 8)
+    assert full[0]["largest"] is None
+    assert opened(full[0]["real_picture"]).size == (300, 400)
+    budget = 14 * sum(len(full[0][name]) for name in PICTURES) // 2  # six of eight pairs are shown twice
+    small = within_budget([pair] * 8, budget)
+    assert small[0]["largest"] in (384, 256)
+    assert max(opened(small[0]["synthetic_picture"]).size) == small[0]["largest"]
+    assert sum(len(item[name]) for item in (*small, *small[:6]) for name in PICTURES) <= budget

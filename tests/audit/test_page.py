@@ -90,6 +90,9 @@ def test_the_gallery_shows_images(page):
 
 
 def test_copies_are_called_copies_and_come_first(page):
+    from selenium.webdriver.support.select import Select
+
+    Select(page.find_element("id", "sort")).select_by_visible_text("score")
     pairs = visible(page)
     named = [pair for pair in pairs if "above" in pair.get_attribute("class")]
     assert len(named) >= 4
@@ -144,11 +147,65 @@ def test_a_pair_blinks(page):
     assert (button.get_attribute("aria-pressed"), visibility()) == ("false", "visible")
 
 
-def test_a_pair_can_be_enlarged(page):
-    pair = of_a_copy(page)
-    before = pair.find_element("css selector", ".real").rect["width"]
-    pair.find_element("css selector", ".enlarge").click()
-    assert pair.find_element("css selector", ".real").rect["width"] > 1.8 * before
+def test_one_pair_at_a_time_by_click_and_keys(page):
+    from selenium.webdriver.common.keys import Keys
+
+    pairs = visible(page)
+    number = pairs.index(of_a_copy(page)) + 1
+    viewer = page.find_element("id", "viewer")
+    picture = pairs[number - 1].find_element("css selector", ".real")
+    before = picture.rect["width"]
+    assert not viewer.is_displayed()
+    pairs[number - 1].find_element("css selector", ".both").click()
+    assert viewer.is_displayed()
+    assert picture.rect["width"] >= max(1.5 * before, page.execute_script("return arguments[0].naturalWidth", picture))
+    place = page.find_element("id", "place")
+    assert place.text == f"{number} of {len(pairs)}: Pair {number}: identical"
+    viewer.send_keys(Keys.ARROW_RIGHT)
+    assert place.text.startswith(f"{number + 1} of ")
+    slider = viewer.find_element("css selector", ".slider")
+    slider.send_keys(Keys.ARROW_RIGHT)  # moves the boundary, not on to the next pair
+    assert place.text.startswith(f"{number + 1} of ")
+    assert slider.get_property("value") == "51"
+    page.find_element("id", "previous").click()
+    assert place.text.startswith(f"{number} of ")
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not viewer.is_displayed()
+    assert visible(page) == pairs  # each is back in its place
+    assert page.switch_to.active_element == pairs[number - 1]
+    pairs[number - 1].send_keys(Keys.ENTER)
+    assert viewer.is_displayed()
+    page.find_element("id", "close").click()
+    assert not viewer.is_displayed()
+
+
+def test_a_pair_beside_the_verdict_leads_to_the_large_one(page):
+    link = page.find_elements("css selector", ".six a")[1]
+    link.click()
+    assert page.find_element("id", "place").text.startswith("2 of ")
+    page.find_element("id", "close").click()
+
+
+def test_pairs_close_to_the_limit_are_counted(page):
+    from selenium.webdriver.support.select import Select
+
+    near = page.find_elements("css selector", ".pair[data-borderline='1']")
+    everything = len(visible(page))
+    Select(page.find_element("id", "kind")).select_by_visible_text("closest to the limit")
+    assert visible(page) == near
+    assert page.find_element("id", "count").text == f"{len(near)} of {everything} pairs"
+
+
+def test_a_decimal_comma_is_a_number_and_words_filter_nothing(page):
+    least, count = (page.find_element("id", name) for name in ("least", "count"))
+    scores = sorted(float(pair.get_attribute("data-score")) for pair in visible(page))
+    least.send_keys(str(scores[-4]).replace(".", ","))
+    assert len(visible(page)) == sum(score >= scores[-4] for score in scores)
+    least.clear()
+    least.send_keys("much")
+    assert len(visible(page)) == len(scores)
+    assert least.get_attribute("aria-invalid") == "true"
+    assert count.text.endswith("not a number")
 
 
 def test_shared_keypoints_are_joined_by_lines(page):
@@ -199,6 +256,8 @@ def test_filters_and_sorting_work(page):
     Select(page.find_element("id", "sort")).select_by_visible_text("name")
     names = [pair.get_attribute("data-name") for pair in visible(page)]
     assert names == page.execute_script("return arguments[0].sort((a, b) => a.localeCompare(b))", names)
+    Select(page.find_element("id", "sort")).select_by_visible_text("order of the report")
+    assert [pair.get_attribute("id") for pair in visible(page)] == [f"pair-{n + 1}" for n in range(everything)]
     for text, name in (("keypoints", "keypoints"), ("SSIM after registration", "ssim"), ("score", "score")):
         Select(page.find_element("id", "sort")).select_by_visible_text(text)
         values = [float(pair.get_attribute(f"data-{name}")) for pair in visible(page)]

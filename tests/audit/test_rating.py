@@ -11,6 +11,7 @@ from deepssim.errors import DataError
 from deepssim.evaluation.verdict import Verdict
 from tests.audit.folders import make_folders
 from tests.audit.test_run import run
+from tests.html_rules import faults
 
 FILES = {"rating.html", "rating.csv"}
 
@@ -73,6 +74,7 @@ def test_pairs_are_pictures_of_the_right_images(made):
     assert readers["missed"] == 0
     report = (root / "with" / "index.html").read_text()
     assert 'id="readers"' in report
+    assert faults(report) == []
     assert not FILES & {item.name for item in (root / "with").iterdir()}
 
 
@@ -111,7 +113,7 @@ def test_ratings_are_not_overwritten(made, tmp_path, capsys):
     main(["show", str(report)])
     assert str(table) in capsys.readouterr().out
     main(["verify", str(report)])
-    assert "all 8 results match" in capsys.readouterr().out
+    assert "all 9 results match" in capsys.readouterr().out
     fill(root, table, lambda _: "same")
     before = table.read_text()
     with pytest.raises(DataError, match=r"rating\.csv: holds 9 ratings, which --rating would replace"):

@@ -52,29 +52,31 @@ def stops(arguments, capsys):
 def test_an_untouched_report_is_verified_and_shown(made, capsys):
     for name in ("report", "hidden"):
         main(["verify", str(made / name)])
-        assert capsys.readouterr().out == f"{made / name}: all 6 results match their records\n"
+        assert capsys.readouterr().out == f"{made / name}: all 7 results match their records\n"
     main(["show", str(made / "report")])
     shown = capsys.readouterr().out
     verdict = json.loads((made / "report" / "summary.json").read_text())["verdict"]
     assert shown.startswith(f"{verdict['result']}: {verdict['sentence']}\n")
     assert all(text in shown for text in verdict["reservations"])
-    for file in ("index.html", "summary.json", "pairs.csv", "files.csv", "keep.txt", "drop.txt"):
+    for file in ("index.html", "summary.pdf", "summary.json", "pairs.csv", "files.csv", "keep.txt", "drop.txt"):
         assert str(made / "report" / file) in shown
 
 
 def test_other_files_in_the_folder_are_nobodys_business(folders):
     (folders / "hidden" / "notes.txt").write_text("to discuss")
-    assert "all 6 results" in require_verified(folders / "hidden")
+    assert "all 7 results" in require_verified(folders / "hidden")
 
 
-@pytest.mark.parametrize("name", ["index.html", "summary.json", "pairs.csv", "files.csv", "keep.txt", "drop.txt"])
+@pytest.mark.parametrize(
+    "name", ["index.html", "summary.pdf", "summary.json", "pairs.csv", "files.csv", "keep.txt", "drop.txt"]
+)
 def test_a_changed_file_is_named(folders, capsys, name):
     with (folders / "hidden" / name).open("a") as file:
         file.write(" ")
     code, error = stops(["verify", str(folders / "hidden")], capsys)
     assert code == 1
     assert (
-        f"1 problems in 6 results; restore what has changed, or repeat the audit:\n  {folders / 'hidden' / name}: "
+        f"1 problems in 7 results; restore what has changed, or repeat the audit:\n  {folders / 'hidden' / name}: "
         in error
     )
     assert "snakemake" not in error
@@ -87,7 +89,7 @@ def test_a_changed_image_is_named_by_its_folder(tmp_path, made, capsys, monkeypa
     monkeypatch.chdir(tmp_path)
     deepssim.audit("data/real", "data/synthetic", "reports/one", holdout="data/holdout", **QUICK)
     monkeypatch.chdir("/")
-    assert "all 6 results" in require_verified(tmp_path / "reports" / "one")
+    assert "all 7 results" in require_verified(tmp_path / "reports" / "one")
     (root / "synthetic" / "s01.png").unlink()
     code, error = stops(["verify", str(tmp_path / "reports" / "one")], capsys)
     assert code == 1
@@ -96,13 +98,13 @@ def test_a_changed_image_is_named_by_its_folder(tmp_path, made, capsys, monkeypa
         shutil.rmtree(root / name)
     message = require_verified(tmp_path / "reports" / "one")  # as of a colleague, who got the report only
     assert message.startswith(
-        f"{tmp_path / 'reports' / 'one'}: all 6 results match their records; 3 inputs are not here"
+        f"{tmp_path / 'reports' / 'one'}: all 7 results match their records; 3 inputs are not here"
     )
 
 
 def test_a_de_identified_record_names_nothing(made):
     texts = [path.read_text() for path in (made / "hidden" / "provenance").iterdir()]
-    assert len(texts) == 6
+    assert len(texts) == 7
     assert not [text for text in texts if str(made) in text or "s01" in text]
     assert set(json.loads(texts[0])["unnamed_sources"]) == {"real", "synthetic", "holdout"}
 
@@ -113,7 +115,7 @@ def test_a_report_is_not_overwritten_unless_it_is_asked_for(folders, tmp_path, c
     code, error = stops(arguments, capsys)
     assert code == 1
     assert error.endswith(
-        f"{folders / 'report'}: has 6 of the files of a report, first index.html; name another folder, or replace them with "
+        f"{folders / 'report'}: has 7 of the files of a report, first index.html; name another folder, or replace them with "
         "--force (force=True in a notebook)\n"
     )
     assert (folders / "report" / "index.html").read_bytes() == before
@@ -122,7 +124,7 @@ def test_a_report_is_not_overwritten_unless_it_is_asked_for(folders, tmp_path, c
     code, _ = stops([*arguments, "--force", "--config", str(config)], capsys)
     assert code in (3, 4)
     assert (folders / "report" / "index.html").read_bytes() != before
-    assert "all 6 results" in require_verified(folders / "report")
+    assert "all 7 results" in require_verified(folders / "report")
 
 
 def test_a_second_audit_into_the_same_folder_is_refused(folders, tmp_path, capsys):

@@ -14,6 +14,7 @@ from deepssim.evaluation.intervals import share_interval
 from deepssim.evaluation.verdict import Verdict
 from tests.audit.folders import make_folders
 from tests.audit.test_run import PATTERN, QUICK, run, timeless
+from tests.html_rules import faults
 
 
 def repetition(seed, verdict, flagged):
@@ -82,6 +83,7 @@ def test_the_first_of_several_seeds_is_the_report(tmp_path, folders, cache, capl
     assert own == {name: alone[name] for name in own}
     page = (tmp_path / "several" / "index.html").read_text()
     assert 'id="stability"' in page
+    assert faults(page) == []
     assert 'id="stability"' not in (tmp_path / "alone" / "index.html").read_text()
     caplog.set_level("INFO", logger="deepssim")
     assert timeless(run(folders, tmp_path / "again", cache, holdout=folders / "holdout", seed=1, seeds=2)) == timeless(

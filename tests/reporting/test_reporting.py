@@ -21,6 +21,7 @@ from deepssim.reporting.pictures import save_nearest
 from deepssim.reporting.plots import plot_f1, plot_histograms
 from deepssim.similarity.scores import ScoreMatrix
 from tests.evaluation.test_summary import figures, planted, registered, undefined
+from tests.html_rules import faults
 
 METRIC = METRICS[MetricName.DEEPSSIM]
 USED = SourcedThresholds(SSIM_THRESHOLDS, "fitted on 3 pairs")
@@ -120,6 +121,7 @@ def page_arguments(tmp_path, scores):
         "evaluations": [truth, figures("deepssim", False, 0.9)],
         "histograms": [tmp_path / "x.svg"],
         "summary_plot": tmp_path / "x.svg",
+        "curves": {"ROC": tmp_path / "x.svg"},
         "copies": tmp_path / "x.png",
         "pictures": {"A <title>": tmp_path / "x.png"},
     }
@@ -129,7 +131,8 @@ def test_the_report_needs_nothing_else(tmp_path, page_arguments):
     write_report(tmp_path / "index.html", **page_arguments)
     page = (tmp_path / "index.html").read_text()
     sources = re.findall(r'src="([^"]{5})', page)
-    assert len(sources) == 4
+    assert len(sources) == 5
+    assert faults(page) == []
     assert set(sources) == {"data:"}
     assert not re.search(r"https?://", re.sub(r'src="[^"]*"', "", page))
     for part in ("25.0 %", "0.900", "A &lt;title&gt;", "c" * 64):
@@ -162,7 +165,9 @@ def text_of(page):
 def test_the_report_begins_with_the_verdict_and_names_its_reservations(tmp_path, page_arguments):
     write_report(tmp_path / "index.html", **page_arguments, registered=registered(3, 0.125, 0.707))
     text = text_of((tmp_path / "index.html").read_text())
-    assert text.startswith("deepssim report Does the model copy its training images? Copies found: some.")
+    assert text.startswith(
+        "deepssim report Skip to the result Does the model copy its training images? Copies found: some."
+    )
     for part in (
         "A reservation.", "0.0 % of held-out images, which cannot be copies, do so by chance (0 of 30, 28 subjects; 95 %",
         "planted copies, found again (soft) 30", "The highest SSIM that held-out images reach is 0.712; synthetic images reach 0.970.",

@@ -93,14 +93,16 @@ def test_copies_are_also_counted_after_registration(chain):
     np.testing.assert_allclose(found["ssim_x"], found["ssim_y"], atol=1e-5)
 
 
-def test_the_report_shows_the_histogram_of_every_metric_once_and_no_other_plot(chain):
+def test_the_report_shows_the_histogram_of_every_metric_once_and_every_other_plot(chain):
     page = (chain.results / "report" / "index.html").read_text()
     (job,) = [job for job in chain.jobs if job.rule == "report"]
     assert len(job.inputs["histograms"]) == 4
-    others = ("summary_plot", "copies", "reconstructions", "samples")
+    others = (
+        "summary_plot", "copies", "reconstructions", "samples", "ranking", "confusion", "calibration", "copy_rate",
+    )  # fmt: skip
     assert page.count("<img ") == 4 + len(others)
     for metric in ("deepssim", "dar", "ssim", "fsim"):
-        assert page.count(f"<td>{metric}</td>") == 2  # aligned and misaligned
+        assert page.count(f'<th scope="row">{metric}</th>') == 2  # aligned and misaligned
 
 
 def test_results_are_those_that_the_readme_explains(chain):

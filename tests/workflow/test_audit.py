@@ -31,7 +31,7 @@ def test_folders_to_the_report(tmp_path):
     assert run.returncode == 0, run.stdout[-3000:]
     found = json.loads((tmp_path / "results" / "report" / "summary.json").read_text())
     assert found["figures"]["identical"] == 3
-    assert require_verified(tmp_path / "results").endswith("all 8 results match their records")
+    assert require_verified(tmp_path / "results").endswith("all 9 results match their records")
     assert headline_of(tmp_path / "results").startswith("copies found: ")
     cached = [path for path in (tmp_path / "results" / "cache").rglob("*") if path.is_file()]
     assert cached

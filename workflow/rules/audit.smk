@@ -9,6 +9,7 @@ rule audit:
     output:
         **RATING_OUTPUTS,
         page=report("results/report/index.html", caption="../report/audit.rst", category="Audit"),
+        sheet=report("results/report/summary.pdf", caption="../report/audit.rst", category="Audit"),
         summary="results/report/summary.json",
         pairs=report("results/report/pairs.csv", caption="../report/audit.rst", category="Audit"),
         files="results/report/files.csv",

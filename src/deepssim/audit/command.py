@@ -31,6 +31,11 @@ def add_audit_command(commands: Any) -> None:
     command.add_argument("--holdout", metavar="DIR", help="images of other patients, to calibrate the limit on")
     command.add_argument("--force", action="store_true", help="replace the report that DIR holds")
     command.add_argument(
+        "--compare",
+        metavar="DIR",
+        help="report of another audit, such as of another generator or epoch, to show beside this one",
+    )
+    command.add_argument(
         "--de-identified", action="store_true", default=None, help="leave file names and patient ids out of the report"
     )
     command.add_argument(
@@ -153,6 +158,7 @@ def _run(options: argparse.Namespace) -> None:
         threads=options.threads,
         force=options.force,
         card=options.card,
+        compared=options.compare,
     )
     verdict = found["verdict"]
     print(f"{verdict['result']}: {verdict['sentence']}")

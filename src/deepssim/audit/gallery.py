@@ -5,7 +5,7 @@ Not here: registration (pictures.py), reading the pictures (originals.py), the p
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,11 +21,19 @@ from deepssim.detection.gallery import single_threaded_libraries
 ABOVE_LIMIT = ("identical", "confirmed copy", "copy", "partial copy")
 """Kinds of pairs that the audit calls copies."""
 
+FIRST = 6
+"""Pairs that the page shows beside the verdict."""
+
+PICTURES = ("real_picture", "synthetic_picture", "registered", "difference")
+"""What the page gets of each pair as pictures."""
+
 _LARGEST_HIDDEN = (
     128  # pixels of a picture's longer side in a de-identified report, where burnt-in text must not be legible
 )
 _LOSSLESS = 128**2  # pixels up to which pictures are compressed without loss
 _QUALITY = 75  # of larger ones
+_BUDGET = 8_500_000  # characters of all pictures, so that the page stays below 10 MB
+_SMALLER = (384, 256, 192, 128, 96)  # pixels to which pictures are reduced in turn if they exceed it
 _MOST_DRAWN = 32  # shared keypoints; more lines would hide the pictures
 _HEIGHT, _GAP = 100.0, 3.0  # of the pictures side by side, in units of the drawing
 _COLOURS = 6  # of lines, in the page's style sheet
@@ -49,20 +57,37 @@ def gallery(report: AuditReport, *, threads: int = 1) -> list[dict[str, Any]]:
     with single_threaded_libraries(), ThreadPoolExecutor(threads) as pool:
         pairs = pool.map(show_pair, real, synthetic)
         shown = list(tqdm(pairs, total=len(rows), desc="registering pairs of the report", unit="pair", disable=None))
-    return [
-        gallery_pair(
-            pictures,
-            synthetic=names.synthetic(report.synthetic.pack.keys[row]),
-            real=names.real(report.train.pack.keys[partner]),
-            subject=names.subject(report.train.subjects[partner]),
-            kind=kind[row],
-            score=float(copies.scores[row]),
-            cues=dict(zip(report.figures.score.names, map(float, copies.cues[row]), strict=True)),
-            borderline=row in borderline,
-            distance=_distance(float(copies.scores[row]), report.figures.rule.threshold),
-        )
+    described = [
+        {
+            "pictures": pictures,
+            "synthetic": names.synthetic(report.synthetic.pack.keys[row]),
+            "real": names.real(report.train.pack.keys[partner]),
+            "subject": names.subject(report.train.subjects[partner]),
+            "kind": kind[row],
+            "score": float(copies.scores[row]),
+            "cues": dict(zip(report.figures.score.names, map(float, copies.cues[row]), strict=True)),
+            "borderline": row in borderline,
+            "distance": _distance(float(copies.scores[row]), report.figures.rule.threshold),
+        }
         for row, partner, pictures in zip(rows, partners, shown, strict=True)
     ]
+    return within_budget(described)
+
+
+def within_budget(described: Sequence[Mapping[str, Any]], budget: int = _BUDGET) -> list[dict[str, Any]]:
+    """Return what the page shows of pairs, with pictures reduced as far as needed to keep the page small.
+
+    Args:
+        described: keyword arguments of `gallery_pair`, one pair each.
+        budget: characters that all pictures may take; exceeded only if the smallest pictures are too large.
+    """
+    for largest in (None, *_SMALLER):
+        pairs = [gallery_pair(**item, largest=largest) for item in described]
+        # The first pairs are on the page twice.
+        sizes = [sum(len(pair[name]) for name in PICTURES) for pair in (*pairs, *pairs[:FIRST])]
+        if sum(sizes) <= budget:
+            break
+    return pairs
 
 
 def gallery_pair(
@@ -76,6 +101,7 @@ def gallery_pair(
     cues: Mapping[str, float],
     borderline: bool = False,
     distance: str = "",
+    largest: int | None = None,
 ) -> dict[str, Any]:
     """Return what the page shows of one pair.
 
@@ -88,6 +114,7 @@ def gallery_pair(
             their names, SSIM have "SSIM".
         borderline: whether the score is among those closest to the limit, on either side.
         distance: of the score from the limit, in words; empty without a limit.
+        largest: pixels of a picture's longer side to which larger ones are reduced; None for pictures as they are.
 
     Returns:
         Values for the template.
@@ -106,10 +133,11 @@ def gallery_pair(
         "ssim": max([value for name, value in cues.items() if "SSIM" in name], default=0.0),
         "covered": pictures.coverage.covered if kind == "partial copy" else None,
         "overlap": pictures.overlap,
-        "real_picture": picture_uri(pictures.real),
-        "synthetic_picture": picture_uri(pictures.other),
-        "registered": picture_uri(pictures.matched, pictures.mask),
-        "difference": picture_uri(pictures.difference),
+        "largest": largest,
+        "real_picture": picture_uri(pictures.real, largest=largest),
+        "synthetic_picture": picture_uri(pictures.other, largest=largest),
+        "registered": picture_uri(pictures.matched, pictures.mask, largest=largest),
+        "difference": picture_uri(pictures.difference, largest=largest),
         "drawing": _drawing(pictures),
     }
 
@@ -120,18 +148,21 @@ def _distance(score: float, limit: float) -> str:
     return f"{abs(score - limit):.3f} {'above' if score > limit else 'below'} the limit"
 
 
-def picture_uri(image: np.ndarray, mask: np.ndarray | None = None) -> str:
+def picture_uri(image: np.ndarray, mask: np.ndarray | None = None, *, largest: int | None = None) -> str:
     """Return a picture as a `data:` address of WebP.
 
     Args:
         image: float32 (H, W), 0 to 1.
         mask: bool (H, W), where the picture is not transparent; everywhere unless given.
+        largest: pixels of the longer side to which a larger picture is reduced; None for none.
     """
     picture = Image.fromarray(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)).convert("RGB")
     if mask is not None and not mask.all():
         picture.putalpha(Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))))
+    if largest is not None:
+        picture.thumbnail((largest, largest))
     buffer = io.BytesIO()
-    picture.save(buffer, "webp", lossless=image.size <= _LOSSLESS, quality=_QUALITY)
+    picture.save(buffer, "webp", lossless=picture.width * picture.height <= _LOSSLESS, quality=_QUALITY)
     return data_uri(buffer.getvalue(), "image/webp")
 
 

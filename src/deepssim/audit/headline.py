@@ -13,6 +13,7 @@ from deepssim.runtime.records import stage_of
 
 REPORT_FILES = {
     "page": "index.html",
+    "sheet": "summary.pdf",
     "summary": "summary.json",
     "pairs": "pairs.csv",
     "files": "files.csv",

@@ -5,43 +5,53 @@ Not here: the statistics (examination.py), the pairs that it shows (gallery.py),
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 import yaml
 
+from deepssim.audit.comparison import Comparison
 from deepssim.audit.context import context_entries
-from deepssim.audit.gallery import data_uri, gallery
+from deepssim.audit.gallery import FIRST, data_uri, gallery
 from deepssim.audit.interval_text import INTERVAL_FILTERS
 from deepssim.audit.phrases import fraction, page_phrases
 from deepssim.audit.plots import controls_svg, scores_svg, shares_svg
 from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, subjects
-from deepssim.audit.units import SUBJECT, Unit, over
+from deepssim.audit.units import FILE, SUBJECT, Unit, over
 from deepssim.audit.wording import FEW, SIDE_NAMES, percent
 from deepssim.evaluation.intervals import Interval
 from deepssim.evaluation.verdict import Verdict
+from deepssim.reporting.environment import page_environment
 
 _CLASSES = {Verdict.COPIES: "found", Verdict.CANDIDATES: "unsure", Verdict.NONE: "none", Verdict.CANNOT_TELL: "unsure"}
 
 
-def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any], *, threads: int = 1) -> None:
+def write_page(
+    path: str | Path,
+    report: AuditReport,
+    summary: dict[str, Any],
+    *,
+    comparison: Comparison | None = None,
+    threads: int = 1,
+) -> None:
     """Write the page.
 
     Args:
         path: HTML file to write.
         report: all that was found.
         summary: the same as plain values, from `tables.summarise`.
+        comparison: with an earlier audit.
         threads: pairs registered at a time.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("deepssim.audit"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {"percent": percent, "fraction": fraction, "over": over} | INTERVAL_FILTERS
-    environment.filters["share"] = partial(share_text, unit=report.circumstances.unit)
+    environment = page_environment("deepssim.audit")
+    unit = report.circumstances.unit
+    environment.filters |= {"fraction": fraction, "over": over} | INTERVAL_FILTERS
+    environment.filters |= {"share": partial(share_text, unit=unit), "compared": partial(_compared_text, unit=unit)}
     table = subjects(report)
     page = environment.get_template("audit.html").render(
         summary=summary,
+        comparison=comparison,
+        rates=_rates(report),
         words=page_phrases(report.figures, report.circumstances),
         side_names=SIDE_NAMES,
         verdict_class=_CLASSES[report.figures.verdict],
@@ -51,6 +61,7 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any], *
         membership=report.figures.membership,
         confidence=report.config.audit.confidence,
         gallery=gallery(report, threads=threads),
+        first=FIRST,
         subjects=table.head(MOST_SUBJECTS).to_dict("records"),
         more_subjects=max(0, len(table) - MOST_SUBJECTS),
         context=context_entries(summary["context"]),
@@ -60,30 +71,90 @@ def write_page(path: str | Path, report: AuditReport, summary: dict[str, Any], *
     Path(path).write_text(page, encoding="utf-8")
 
 
-def share_text(interval: Interval, unit: Unit = SUBJECT) -> str:
-    """Return a fraction with its interval in words; `unit` is what the interval counts."""
+def share_text(interval: Interval, unit: Unit = SUBJECT, *, counts: bool = False) -> str:
+    """Return a fraction with its interval in words.
+
+    Args:
+        interval: of the fraction.
+        unit: what the interval counts.
+        counts: give a fraction of few as counts.
+    """
     if interval.total == 0 or not np.isfinite(interval.value):
         return "not known"
+    value = fraction(interval) if counts else percent(interval.value)
     if not np.isfinite(interval.low):
-        return f"{percent(interval.value)} (no interval: {over(interval.method, unit.one, unit.many)})"
-    return f"{percent(interval.value)} ({percent(interval.low)} to {percent(interval.high)})"
+        return f"{value} (no interval: {over(interval.method, unit.one, unit.many)})"
+    return f"{value} ({percent(interval.low)} to {percent(interval.high)})"
+
+
+def _compared_text(value: Any, unit: Unit) -> str:
+    if isinstance(value, Interval):
+        return share_text(value, unit, counts=True)
+    if isinstance(value, float):
+        return percent(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+class _Rate(NamedTuple):
+    """One row of the table of rates.
+
+    Attributes:
+        name, meaning: for people.
+        share: the rate.
+        unit: what its interval counts.
+    """
+
+    name: str
+    share: Interval
+    meaning: str
+    unit: Unit
+
+    @property
+    def text(self) -> str:
+        """The rate with its interval."""
+        return share_text(self.share, self.unit, counts=True)
+
+    @property
+    def method(self) -> str:
+        """How the interval was found."""
+        return over(self.share.method, self.unit.one, self.unit.many)
+
+
+def _rates(report: AuditReport) -> list[_Rate]:
+    """Return every rate with its name and meaning, the steps from flagged images to copies first."""
+    found, unit = report.figures.leakage, report.circumstances.unit
+    rates = [
+        _Rate("synthetic images above the limit", found["flagged_share"], "called copies", FILE),
+        _Rate(
+            "less false alarms", found["synthetic_that_copy"],
+            "estimated rate of copies, without those that chance would put above the limit (N_copies of arXiv:2402.01054)", FILE,
+        ),
+        _Rate(
+            "plus missed copies", found["with_missed"],
+            "with copies below the limit added, if they were changed in the proportions of the positive controls below", FILE,
+        ),
+        _Rate(
+            "negative controls above the limit", report.figures.rule.alarm_rate,
+            f"false alarms, since these cannot be copies: {report.compared_controls}", unit,
+        ),
+        _Rate("training images copied", found["training_copied"], "have at least one copy (N_mem of arXiv:2402.01054)", unit),
+    ]  # fmt: skip
+    if unit.known:
+        meaning = "have at least one image that was copied"
+        rates.append(_Rate("training subjects copied", found["subjects_copied"], meaning, unit))
+    return rates
 
 
 def _plots(report: AuditReport) -> dict[str, str]:
     figures = report.figures
     shares = [
-        ("synthetic images above the limit", figures.leakage["flagged_share"]),
-        ("… less false alarms", figures.leakage["synthetic_that_copy"]),
-        ("… plus missed copies", figures.leakage["with_missed"]),
-        ("negative controls above the limit", figures.rule.alarm_rate),
-    ]
-    if figures.leakage["training_copied"].total >= FEW:  # fewer are given as counts
-        shares.append(("training images copied", figures.leakage["training_copied"]))
-    if report.circumstances.unit.known and figures.leakage["subjects_copied"].total >= FEW:
-        shares.append(("training subjects copied", figures.leakage["subjects_copied"]))
+        (rate.name, rate.share)
+        for rate in _rates(report)
+        if np.isfinite(rate.share.value) and ((rate.share.total or 0) >= FEW or not rate.name.startswith("training"))
+    ]  # few are given as counts in the table
     drawn = {
         "scores_plot": scores_svg(figures.copies.scores, figures.negative.scores, figures.rule.threshold),
-        "shares_plot": shares_svg([(name, share) for name, share in shares if np.isfinite(share.value)]),
+        "shares_plot": shares_svg(shares),
         "controls_plot": controls_svg(figures.controls),
     }
     return {name: data_uri(svg.encode(), "image/svg+xml") for name, svg in drawn.items()}

@@ -14,6 +14,7 @@ import numpy as np
 
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.card import write_card
+from deepssim.audit.comparison import OTHER, compare, read_summary
 from deepssim.audit.examination import AuditFigures, examine
 from deepssim.audit.inventory import folders_of
 from deepssim.audit.page import write_page
@@ -28,6 +29,7 @@ from deepssim.audit.requirements import require_usable
 from deepssim.audit.second_opinions import SecondOpinions, with_opinions
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.stability import repetition, reseeded
+from deepssim.audit.summary_pdf import write_pdf
 from deepssim.audit.tables import AuditReport, write_tables
 from deepssim.config.choices import MetricName, Orientation, Precision
 from deepssim.config.settings import Config, parse_config
@@ -36,6 +38,7 @@ from deepssim.detection.pattern import pattern
 from deepssim.evaluation.verdict import Verdict
 from deepssim.images.distort import DISTORTIONS
 from deepssim.images.folders import Collection
+from deepssim.images.listing import printable
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import resized
 from deepssim.metrics import METRICS
@@ -56,6 +59,7 @@ PATTERNS = "none: coarse patterns, which need no training"
 def run_audit(
     *,
     page: str,
+    sheet: str,
     summary: str,
     pairs: str,
     files: str,
@@ -67,16 +71,18 @@ def run_audit(
     rating_table: str | None = None,
     threads: int = 1,
     card: str | None = None,
+    compared: str | Path | None = None,
 ) -> dict[str, Any]:
     """Audit the folders that section `audit` names and write the report.
 
     Args:
-        page, summary, pairs, files, keep, drop: files to write, see docs/audit.md.
+        page, sheet, summary, pairs, files, keep, drop: files to write, see docs/audit.md.
         cache: folder for what the next audit need not compute again.
         config: of which sections `audit`, `encoder`, `published`, `seed` and `device` are used.
         rating_page, rating_table: files for readers to write, if any.
         threads: processor threads.
         card: Markdown file to write with a model card and a card of the synthetic images.
+        compared: folder of an earlier report, which the page shows beside this one.
 
     Returns:
         What `summary` holds.
@@ -86,6 +92,7 @@ def run_audit(
         DataError: if images cannot be read, or too few subjects are there to train an encoder.
     """
     started = time.perf_counter()
+    other = None if compared is None else read_summary(compared)  # before hours of work, and before it is replaced
     options, store = config.audit, AuditCache(Path(cache))
     require_usable(options, config.published.trust)
     require_large_images(config)
@@ -97,7 +104,9 @@ def run_audit(
     report, sample = _report(read, config, store, steps, threads)
     steps.start("writing the report")
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
-    write_page(page, report, found, threads=threads)
+    name = OTHER if compared is None or options.de_identified else printable(Path(compared).resolve().name)
+    write_page(page, report, found, comparison=None if other is None else compare(found, other, name), threads=threads)
+    write_pdf(sheet, Path(page).read_text(encoding="utf-8"))
     if rating_page and rating_table:
         write_rating(rating_page, rating_table, report, sample, threads=threads)
     if card is not None:
@@ -147,6 +156,7 @@ def audit_folder(
     threads: int = 1,
     force: bool = False,
     card: bool = False,
+    compared: str | Path | None = None,
 ) -> dict[str, Any]:
     """Audit and write all files into one folder; they appear together or not at all.
 
@@ -157,13 +167,14 @@ def audit_folder(
         threads: processor threads.
         force: replace a report that is there.
         card: write card.md, too.
+        compared: folder of an earlier report, which the page shows beside this one.
 
     Returns:
         What `summary.json` holds.
     """
     require_different_folders(folders_of(config.audit), Path(out))
     with cache_folder("audit", cache) as place, report_folder(out, config, force=force, card=card) as outputs:
-        return run_audit(**outputs, cache=str(place), config=config, threads=threads)
+        return run_audit(**outputs, cache=str(place), config=config, threads=threads, compared=compared)
 
 
 def audit_images(
@@ -178,6 +189,7 @@ def audit_images(
     threads: int = 2,
     force: bool = False,
     card: bool = False,
+    compared: str | Path | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Find out which synthetic images copy training images, and write the report: `deepssim.audit` in a notebook.
@@ -187,6 +199,7 @@ def audit_images(
         out: folder of the report.
         encoder_settings: section `encoder` of the config, for an encoder that is trained here.
         seed, device, cache, threads, force, card: as of `deepssim audit`.
+        compared: folder of an earlier report, which the page shows beside this one, as with `--compare`.
         settings: keys of the config's section `audit`, for example `holdout`, `encoder` or `false_positive_rate`.
 
     Returns:
@@ -204,7 +217,7 @@ def audit_images(
             "audit": chosen | {"real": str(real), "synthetic": str(synthetic)},
         }
     )
-    return audit_folder(out, config=config, cache=cache, threads=threads, force=force, card=card)
+    return audit_folder(out, config=config, cache=cache, threads=threads, force=force, card=card, compared=compared)
 
 
 def above_limit(found: dict[str, Any], rate: float) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from deepssim.evaluation.fitting import PUBLISHED, SourcedThresholds
 from deepssim.metrics import Metric
@@ -45,13 +46,14 @@ def plot_benchmark(paths: Sequence[str | Path], columns: Sequence[MetricScores],
         edges = bin_edges(list(column.scores.values()), column.used.thresholds)
         for panel, kind in zip(panels[:, place], kinds, strict=True):
             draw_classes(panel, column.scores[kind], labels, edges, column.used.thresholds)
-            panel.set_yticks([])  # only heights within a panel can be compared
+            panel.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+            panel.tick_params(labelsize=8)
         source = "published" if column.used.source == PUBLISHED else "fitted" if column.used.thresholds.known else "no"
         low, high = column.metric.score_range
-        panels[0, place].set_title(f"{column.metric.title}\n{source} thresholds", fontsize=9)
+        panels[0, place].set_title(f"{column.metric.title}\n{source} thresholds", fontsize=9, pad=14)
         panels[-1, place].set_xlabel(f"score, {low:g} to {high:g}", fontsize=9)
     for panel, kind in zip(panels[:, 0], kinds, strict=True):
-        panel.set_ylabel(f"{kind}: test pairs", fontsize=9)
+        panel.set_ylabel(f"{kind}: number of test pairs", fontsize=9)
     figure.suptitle("Scores by class; higher is more similar", fontsize=10)
     name_classes(figure, panels[0, 0])
     save_figure(figure, paths)

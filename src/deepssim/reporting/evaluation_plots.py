@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepssim.ground_truth.labels import Label
+from deepssim.ground_truth.labels import LABELS_BY_SCORE, Label
 from deepssim.reporting.plots import save_figure
 
 # Okabe and Ito's palette without yellow, which is too pale for lines; line styles tell metrics apart as well.
@@ -91,6 +91,8 @@ def plot_calibration(paths: Sequence[str | Path], scores: ByPanel, ssim: np.ndar
 def plot_confusion(paths: Sequence[str | Path], evaluations: Sequence[Mapping[str, Any]]) -> None:
     """Draw the confusion matrix of every evaluation: counts as numbers, fractions of each true class in colour.
 
+    Classes are in the order of their similarity.
+
     Args:
         paths: files to write; the ending decides the format.
         evaluations: results of `evaluate`.
@@ -106,14 +108,15 @@ def plot_confusion(paths: Sequence[str | Path], evaluations: Sequence[Mapping[st
         if item["confusion"] is None:
             write_reason(axis, "undefined: no test pairs, or no thresholds")
             continue
-        counts = np.array(item["confusion"])
+        order = [item["classes"].index(label.name.lower()) for label in LABELS_BY_SCORE]
+        counts, classes = np.array(item["confusion"])[np.ix_(order, order)], [item["classes"][row] for row in order]
         fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axis.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(*counts.shape):
             colour = "white" if fractions[row, column] > 0.5 else "black"
             axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
-        axis.set_xticks(range(len(counts)), item["classes"], fontsize=8)
-        axis.set_yticks(range(len(counts)), item["classes"], fontsize=8)
+        axis.set_xticks(range(len(counts)), classes, fontsize=8)
+        axis.set_yticks(range(len(counts)), classes, fontsize=8)
     save_figure(figure, paths)
 
 

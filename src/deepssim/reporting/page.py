@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from deepssim.config.choices import MetricName
 from deepssim.errors import DataError
-from deepssim.evaluation.intervals import percent
 from deepssim.evaluation.summary import f1_text, not_evaluated, planted_note, verdict_of
 from deepssim.evaluation.verdict import Verdict
+from deepssim.ground_truth.labels import LABELS_BY_SCORE
+from deepssim.reporting.environment import page_environment
 
 _CLASSES = {Verdict.COPIES: "found", Verdict.NONE: "none", Verdict.CANNOT_TELL: "unsure"}
 _MIME = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -28,6 +28,7 @@ def write_report(
     evaluations: Sequence[dict[str, Any]],
     histograms: Sequence[str | Path],
     summary_plot: str | Path,
+    curves: Mapping[str, str | Path],
     copies: str | Path,
     pictures: Mapping[str, str | Path],
     registered: Mapping[str, Any] | None = None,
@@ -40,6 +41,7 @@ def write_report(
         evaluations: results of `evaluate`, from `evaluation.summary.read_evaluation`.
         histograms: plot of each metric.
         summary_plot: F1 of all metrics.
+        curves: further plots of all metrics by what they show.
         copies: picture of synthetic images and their nearest training images.
         pictures: further pictures by title.
         registered: what `verify_copies` found, from `evaluation.summary.read_registered_copies`; None if it did not run.
@@ -51,10 +53,8 @@ def write_report(
     if not truth:
         raise DataError("the report needs the evaluation of ssim; add 'ssim' to evaluation.metrics")
     subjects = images.groupby("split", sort=False).agg(images=("key", "size"), subjects=("subject", "nunique"))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("deepssim.reporting"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {"percent": percent, "f1": f1_text, "number": _number}
+    environment = page_environment()
+    environment.filters |= {"f1": f1_text, "number": _number}
     verdict = verdict_of(registered, truth[0])
     page = environment.get_template("report.html").render(
         truth=truth[0],
@@ -65,7 +65,9 @@ def write_report(
         planted_note=planted_note(evaluations),
         evaluations=evaluations,
         splits=subjects.reset_index().to_dict("records"),
-        histograms=[_embedded(item) for item in histograms],
+        classes=[label.name.lower() for label in LABELS_BY_SCORE],
+        histograms={Path(item).stem: _embedded(item) for item in histograms},
+        curves={title: _embedded(item) for title, item in curves.items()},
         summary_plot=_embedded(summary_plot),
         copies=_embedded(copies),
         pictures={title: _embedded(item) for title, item in pictures.items()},

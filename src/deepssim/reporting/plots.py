@@ -43,7 +43,7 @@ def plot_histograms(
     edges = bin_edges(list(scores.values()), used.thresholds)
     for panel, (name, these) in zip(panels, scores.items(), strict=True):
         draw_classes(panel, these, labels, edges, used.thresholds)
-        panel.set_title(f"{name} images")
+        panel.set_title(f"{name} images", pad=14)  # above the labels of thresholds
         panel.set_xlabel(metric.axis)
     panels[0].set_ylabel("test pairs")
     figure.suptitle(f"thresholds: {used.source}", fontsize=9)
@@ -64,7 +64,7 @@ def plot_labelled(path: str | Path, scores: np.ndarray, labels: np.ndarray, thre
     figure = Figure(figsize=(5.6, 3.8), layout="constrained")
     panel = figure.subplots()
     draw_classes(panel, scores, labels, bin_edges([scores], thresholds), thresholds)
-    panel.set_title(title)
+    panel.set_title(title, pad=14)
     panel.set_xlabel("score, higher is more similar")
     panel.set_ylabel("test pairs")
     name_classes(figure, panel)
@@ -92,7 +92,9 @@ def bin_edges(scores: Sequence[np.ndarray], thresholds: Thresholds) -> np.ndarra
 def draw_classes(
     panel: Axes, scores: np.ndarray, labels: np.ndarray, edges: np.ndarray, thresholds: Thresholds
 ) -> None:
-    """Draw the histogram of each class into a panel, and the thresholds as dashed lines.
+    """Draw the histogram of the classes, one on top of the other, into a panel, and the thresholds as dashed lines.
+
+    Stacked bars hide nothing and mix no colours; labels of thresholds stand above the panel, where no bar is.
 
     Args:
         panel: to draw into.
@@ -101,14 +103,17 @@ def draw_classes(
         edges: of the bins, see `bin_edges`.
         thresholds: of the metric.
     """
-    for label in LABELS_BY_SCORE:
-        chosen = scores[labels == label]
-        name = f"{label.name.lower()} ({len(chosen)} pairs)"
-        panel.hist(chosen, bins=edges.tolist(), color=COLOURS[label], alpha=0.6, label=name)
-    for threshold in dict.fromkeys((thresholds.low, thresholds.high)) if thresholds.known else ():
+    parts = [scores[labels == label] for label in LABELS_BY_SCORE]
+    names = [f"{label.name.lower()} ({len(part)} pairs)" for label, part in zip(LABELS_BY_SCORE, parts, strict=True)]
+    colours = [COLOURS[label] for label in LABELS_BY_SCORE]
+    panel.hist(parts, bins=edges.tolist(), stacked=True, color=colours, label=names)
+    limits = list(dict.fromkeys((thresholds.low, thresholds.high))) if thresholds.known else []
+    # The lower one's label ends at its line and the upper one's begins there, so that they stay apart.
+    sides = ["center"] if len(limits) == 1 else ["right", "left"]
+    for threshold, side in zip(limits, sides, strict=False):
         panel.axvline(threshold, color="black", linestyle="--", linewidth=1)
-        panel.annotate(f"{threshold:.4g}", (threshold, 1), xycoords=("data", "axes fraction"), fontsize=8,
-                       xytext=(2, -9), textcoords="offset points")  # fmt: skip
+        panel.annotate(f"{threshold:.4g}", (threshold, 1), xycoords=("data", "axes fraction"), fontsize=8, ha=side,
+                       xytext=(0, 2), textcoords="offset points")  # fmt: skip
     panel.spines[["top", "right"]].set_visible(False)
 
 

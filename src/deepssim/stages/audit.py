@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 def audit(
     *,
     page: str,
+    sheet: str,
     summary: str,
     pairs: str,
     files: str,
@@ -32,7 +33,7 @@ def audit(
     """Judge which synthetic images copy training images, without labels.
 
     Args:
-        page, summary, pairs, files, keep, drop: files to write, see docs/audit.md.
+        page, sheet, summary, pairs, files, keep, drop: files to write, see docs/audit.md.
         cache: folder for what the next audit need not compute again.
         audit, encoder, published, seed, device: settings; section `audit` names the folders.
         rating_page, rating_table: files for readers to write, if any.
@@ -40,7 +41,7 @@ def audit(
     """
     config = Config(audit=audit, encoder=encoder, published=published, seed=seed, device=device)
     found = run_audit(
-        page=page, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop, cache=cache, config=config,
+        page=page, sheet=sheet, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop, cache=cache, config=config,
         rating_page=rating_page, rating_table=rating_table, threads=threads,
     )  # fmt: skip
     logger.info("%s: %s", found["verdict"]["result"], found["verdict"]["sentence"])

@@ -13,6 +13,10 @@ def report(
     evaluations: Sequence[str],
     histograms: Sequence[str],
     summary_plot: str,
+    ranking: str,
+    confusion: str,
+    calibration: str,
+    copy_rate: str,
     copies: str,
     reconstructions: str,
     samples: str,
@@ -25,7 +29,7 @@ def report(
         images: image table.
         evaluations: results of `evaluate`, aligned and misaligned, of all metrics.
         histograms: SVG of each metric's scores by class.
-        summary_plot, copies, reconstructions, samples: plots and pictures.
+        summary_plot, ranking, confusion, calibration, copy_rate, copies, reconstructions, samples: plots and pictures.
         page: HTML file to write.
         registered_copies: copy rates of `verify_copies`, if it ran.
     """
@@ -35,6 +39,12 @@ def report(
         evaluations=[read_evaluation(path) for path in evaluations],
         histograms=histograms,
         summary_plot=summary_plot,
+        curves={
+            "Copy rates by metric": copy_rate,
+            "Ranking: ROC and precision-recall curves": ranking,
+            "Confusion of classes": confusion,
+            "Calibration: SSIM against score": calibration,
+        },
         copies=copies,
         registered=read_registered_copies(registered_copies) if registered_copies else None,
         pictures={"Autoencoder": reconstructions, "Samples of the diffusion model": samples},
