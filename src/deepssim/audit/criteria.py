@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from deepssim.audit.interval_text import number_text, points_text, rate_text
-from deepssim.audit.units import over
+from deepssim.audit.units import agree, over
 from deepssim.evaluation.verdict import Verdict
 
 EDPB = "EDPB Opinion 28/2024"
@@ -59,12 +59,16 @@ def criteria(summary: Mapping[str, Any]) -> list[Criterion]:
     return [replace(item, answer=over(item.answer, many.removesuffix("s"), many)) for item in found]
 
 
+def _called(number: int) -> str:
+    return agree(number, "is called a copy", "are called copies")
+
+
 def _regurgitation(summary: Mapping[str, Any]) -> Criterion:
     figures = summary["figures"]
     flagged, identical = figures["flagged_share"], figures["identical"]
     answered = summary["verdict"]["result"] != Verdict.CANNOT_TELL
     answer = (
-        f"{flagged['count']:,} of {flagged['total']:,} synthetic images are called copies of a training image, {identical:,} of "
+        f"{flagged['count']:,} of {flagged['total']:,} synthetic images {_called(flagged['count'])} of a training image, {identical:,} of "
         f"them identical in every pixel; without false alarms: {rate_text(figures['synthetic_that_copy'])}. Verdict: "
         f"{summary['verdict']['result']}."
     )
@@ -131,9 +135,12 @@ def _singling_out(summary: Mapping[str, Any]) -> Criterion:
         summary["further"]["phantoms"],
         summary["rule"]["counted"],
     )
-    answer = f"how many persons are copied is not known, since patients are not known; {people} are counted instead"
+    answer = f"How many persons are copied is not known, since patients are not known; {people} are counted instead"
     if copied is not None:
-        answer = f"{copied['count']:,} of {copied['total']:,} training subjects have an image that a synthetic image is called a copy of"
+        answer = (
+            f"{copied['count']:,} of {copied['total']:,} training subjects {agree(copied['count'], 'has', 'have')} an image that a "
+            "synthetic image is called a copy of"
+        )
     if phantoms["reason"] is None:
         answer += (
             f"; compared with held-out {people} in one gallery, {rate_text(phantoms['training'])} of the training {people} and "
@@ -151,8 +158,8 @@ def _singling_out(summary: Mapping[str, Any]) -> Criterion:
 def _linkability(summary: Mapping[str, Any]) -> Criterion:
     flagged = summary["figures"]["flagged_share"]
     answer = (
-        f"{flagged['count']:,} of {flagged['total']:,} synthetic images are called copies, and could be linked to a training image, "
-        "right or by chance, by whoever has it; missed copies could be, too."
+        f"{flagged['count']:,} of {flagged['total']:,} synthetic images {_called(flagged['count'])}, and could be linked to a training "
+        "image, right or by chance, by whoever has it; missed copies could be, too."
     )
     return Criterion(
         "Linkability", WP216, "Can two records of one person be linked?", Status.IN_PART, answer,
