@@ -149,7 +149,7 @@ def test_the_first_hour(tmp_path):
         found = walk(tmp_path, environment, commands)
         assert "\n".join(found) == expected.split("\n\n")[number].strip()
     assert not (tmp_path / "other").exists()
-    assert oct((tmp_path / ".cache" / "deepssim").stat().st_mode)[-3:] == "700"
+    assert oct((tmp_path / ".cache" / "deepssim" / "audit").stat().st_mode)[-3:] == "700"
 
 
 def test_an_interrupted_audit_ends_with_one_sentence_and_goes_on_later(tmp_path):
