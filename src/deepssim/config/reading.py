@@ -68,10 +68,10 @@ def read_usable(section: type[M], settings: Any) -> tuple[M, list[str]]:
             }
             return section.model_construct(**defaults | read), found
         for first, *second in sorted(places, key=len):
-            if not second:
-                rest.pop(first, None)
-            elif first in rest:
+            if second and isinstance(rest.get(first), dict):
                 rest[first].pop(second[0], None)
+            else:  # a list with an unusable entry is left out as a whole
+                rest.pop(first, None)
 
 
 def read_setting(config: type[BaseModel], name: str, value: Any) -> Any:
