@@ -83,7 +83,13 @@ def test_something_small_amid_a_margin_hides_copies(edge, hiding):
     found = dict(different_sides({"real": real, "synthetic": other}))
     assert (MARGINS in found) is hiding
     if hiding:
-        assert found[MARGINS].startswith(f"what synthetic images show fills {edge / 32:.0%} of their height or width")
+        assert found[MARGINS].startswith(
+            f"what 10 of 10 synthetic images show fills at most {edge / 32:.0%} of their height and width"
+        )
+        for count, few in ((1, False), (0, True)):  # one of ten can be a copy that goes unseen
+            mixed = np.concatenate([shifted[:count], full[count:]])
+            some = dataclasses.replace(other, pack=ImagePack(mixed, keys))
+            assert (MARGINS not in dict(different_sides({"real": real, "synthetic": some}))) is few
     assert MARGINS not in dict(different_sides({"real": other, "synthetic": other}))
 
 

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from deepssim.audit.same_scans import find_same_scans
+from deepssim.audit.examination import _Evidence, _findings
+from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings
+from deepssim.audit.sides import Side, Sides
+from deepssim.config.audit import AuditConfig
 from deepssim.detection.search import Found
+from deepssim.images.dicom import SUBJECT_PREFIX
+from deepssim.images.packs import ImagePack
 from deepssim.registration.proof import CUES
 
 IMAGES, STRANGE = 60, 7
@@ -41,3 +46,34 @@ def found(**strange):
 def test_one_similarity_far_above_all_others_proves_as_much_as_two(strange, proved):
     """Stripes leave nothing but the pattern of a scan, and saturation nothing but its SSIM."""
     assert np.flatnonzero(find_same_scans(found(**strange)).proved).tolist() == proved
+
+
+def test_suspected_pairs_hide_copies_where_they_teach_what_is_usual():
+    scans = SameScans(np.array([True, False, False]), np.array([False, True, False]), np.zeros(3, np.int64))
+    keys = ["a", "b", "c"]
+    for hides in (False, True):
+        proved, suspected = same_scan_findings(scans, "training images", keys, keys, calibrates=False, hides=hides)
+        assert (proved.qualifies, proved.hides) == (False, False)  # these were left out
+        assert (suspected.qualifies, suspected.hides) == (hides, hides)
+
+
+@pytest.mark.parametrize(
+    ("suspected", "subjects", "settings", "hides"),
+    [
+        (3, ["0.png", "1.png"], {}, True),
+        (3, ["v.nii", "v.nii"], {}, True),  # several slices of one file, other files of the same patient
+        (1, ["0.png", "1.png"], {}, False),
+        (3, [f"{SUBJECT_PREFIX}1", f"{SUBJECT_PREFIX}2"], {}, False),  # recorded in the files
+        (3, ["p1", "p2"], {"subject_pattern": "(p.)"}, False),
+        (3, ["p1", "p2"], {"subjects": "table.csv"}, False),
+    ],
+)
+def test_unnamed_patients_hide_copies_where_many_images_share_details(suspected, subjects, settings, hides):
+    none = np.zeros(20, bool)
+    scans = SameScans(none, np.arange(20) < suspected, np.zeros(20, np.int64))
+    pack = ImagePack(np.zeros((20, 8, 8), np.uint8), [str(number) for number in range(20)])
+    nothing = Found(*(np.zeros((20, 0)) for _ in range(4)))
+    side = Side(pack, pack.keys, subjects * 10, None)
+    evidence = _Evidence((nothing, scans), None, nothing, None, None)
+    found = _findings(Sides(side, side, None), evidence, none, AuditConfig(**settings))
+    assert [item.hides for item in found] == [hides]

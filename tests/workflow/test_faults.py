@@ -58,7 +58,7 @@ def test_kills_lose_nothing(results, tmp_path):
     assert_same(tmp_path, results, "results/dataset/real.h5")
     assert not any(repeated_epochs(tmp_path).values()), killed
     assert not list((tmp_path / "results").rglob(".part-*"))
-    assert verify(tmp_path / "results")[1] == []
+    assert verify(tmp_path / "results").problems == []
 
 
 def test_a_deleted_shard_is_named_and_made_again_without_training(results, folder):
@@ -67,7 +67,7 @@ def test_a_deleted_shard_is_named_and_made_again_without_training(results, folde
     for deleted, asked in (([shard], shard), ([shard, "results/matrices/ssim/000.h5", matrix], matrix)):
         for name in deleted:
             (folder / name).unlink()
-        assert any(f"{folder / shard}: is missing" in line for line in verify(folder / "results")[1])
+        assert any(f"{folder / shard}: is missing" in line for line in verify(folder / "results").problems)
         run = run_tiny(folder, asked)
         assert run.returncode == 0, run.stdout[-3000:]
         assert step("generate") in run.stdout
@@ -78,7 +78,7 @@ def test_a_deleted_shard_is_named_and_made_again_without_training(results, folde
 def test_a_truncated_output_is_named_and_made_again(results, folder):
     matrix, pairs = folder / "results" / "matrices" / "ssim.h5", "results/pairs/test.csv"
     os.truncate(matrix, 2000)
-    assert f"{matrix}: has changed since it was written" in verify(folder / "results")[1]
+    assert f"{matrix}: has changed since it was written" in verify(folder / "results").problems
     run = run_tiny(folder, pairs)
     assert run.returncode != 0
     assert "results/matrices/ssim.h5: " in run.stdout

@@ -23,6 +23,7 @@ _LOW_QUANTILE = 0.01  # of the scores of real images: typical synthetic images b
 _SHEET = 1.9  # height or width, in those of the largest training image, from which an image may show several
 _HIDING = 2.9  # the same, from which copies of one picture among several were missed
 _MARGIN = 0.45  # longer side of what an image shows, in that of training images, below which copies were missed
+_FEW_SMALL = 0.05  # fraction of synthetic images that show something so small, as slices at the end of an organ do
 _SHOWS = 8  # grey levels from the border's median, beyond which a pixel is no margin
 _MOST_GAP = 4  # pixels between the pictures of a sheet; torchvision's make_grid leaves 2
 _SHOWN = 3  # most frequent values that are named
@@ -168,32 +169,34 @@ def _sheets(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
 
 
 def _margins(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
-    """Say if most synthetic images show something small amid an empty margin, and training images do not."""
-    shown = [_shown_part(side) for side in (real, synthetic)]
-    if not shown[0] or shown[1] >= _MARGIN * shown[0]:
+    """Say if many synthetic images show something small amid an empty margin, and few training images do."""
+    shown = [_shown_parts(side) for side in (real, synthetic)]
+    usual = float(np.median(shown[0]))
+    small = [parts < _MARGIN * usual for parts in shown]
+    if small[1].mean() <= max(_FEW_SMALL, 2 * small[0].mean()):
         return None
+    count = int(small[1].sum())
     message = (
-        f"what synthetic images show fills {shown[1]:.0%} of their height or width, the rest is an empty margin, and {shown[0]:.0%} "
-        "in training images; copies that are shown so small go unseen: cut off the margins"
+        f"what {count:,} of {len(small[1]):,} synthetic images show fills at most {shown[1][small[1]].max():.0%} of their height and "
+        f"width amid an empty margin, and {usual:.0%} in training images; copies that are shown so small go unseen: cut off the margins"
     )
     return MARGINS, message
 
 
-def _shown_part(side: Collection) -> float:
-    """Return the median of the longer side of what images show, in that of the image; 0 where the border is not uniform."""
-    parts = []
-    for image in side.pack.images:
+def _shown_parts(side: Collection) -> np.ndarray:
+    """Return the longer side of what each image shows, in that of the image, float64 (N,); 1 where it reaches the border."""
+    parts = np.ones(len(side.pack.images))
+    for row, image in enumerate(side.pack.images):
         border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).astype(np.int64)
         level = np.median(border)
-        if np.abs(border - level).max() > _SHOWS:
-            parts.append(1.0)  # something reaches the border
-            continue
-        different = np.abs(image.astype(np.int64) - level) > _SHOWS
-        found = [np.flatnonzero(different.any(axis=axis)) for axis in (1, 0)]
-        if not len(found[0]):
-            continue  # constant
-        parts.append(max((places[-1] - places[0] + 1) / len(different) for places in found))  # images are square by now
-    return float(np.median(parts)) if parts else 0.0
+        if np.abs(border - level).max() <= _SHOWS:
+            different = np.abs(image.astype(np.int64) - level) > _SHOWS
+            found = [np.flatnonzero(different.any(axis=axis)) for axis in (1, 0)]
+            if len(found[0]):
+                parts[row] = max(
+                    (places[-1] - places[0] + 1) / len(different) for places in found
+                )  # images are square by now
+    return parts
 
 
 def _is_grid(shape: tuple[int, int], tile: tuple[int, int]) -> bool:

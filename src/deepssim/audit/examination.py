@@ -30,6 +30,7 @@ from deepssim.detection.score import Score, learn_score
 from deepssim.detection.search import Found
 from deepssim.evaluation.groups import LEAST_GROUPS, conformal_limit, excess_probability, tail_limit
 from deepssim.evaluation.verdict import LEAST_SENSITIVITY, MOST_ERROR, Verdict
+from deepssim.images.dicom import SUBJECT_PREFIX
 from deepssim.images.distort import UNCHANGED
 from deepssim.seeds import derive_seed
 
@@ -132,7 +133,7 @@ def examine(
     sensitivity = _sensitivity(controls)
     partial_copies = find_partial_copies(copies, sides, tools.threads)
     doubtful = _doubtful(sides, evidence, score, best, rule, options)
-    notes = [*findings, *_findings(sides, evidence, partial_copies), *_unlike(neighbours)]
+    notes = [*findings, *_findings(sides, evidence, partial_copies, options), *_unlike(neighbours)]
     notes += _swapped(evidence, score, rule)
     membership_results = _membership(sides, neighbours, bootstrap)
     further = further_figures(
@@ -242,11 +243,11 @@ def _rule(sides: Sides, negative: Best, options: AuditConfig, seed: int) -> Rule
     )
 
 
-def _findings(sides: Sides, evidence: _Evidence, partial_copies: np.ndarray) -> list[Finding]:
+def _findings(sides: Sides, evidence: _Evidence, partial_copies: np.ndarray, options: AuditConfig) -> list[Finding]:
     train = sides.train
     found = same_scan_findings(
         evidence.train[1], "training image", train.pack.keys, train.pack.keys, calibrates=sides.holdout is None,
-        hides=_unknown_patients(sides, evidence),
+        hides=_unknown_patients(sides, evidence, options),
     )  # fmt: skip
     if sides.holdout is not None and evidence.holdout is not None:
         keys = sides.holdout.pack.keys
@@ -254,10 +255,11 @@ def _findings(sides: Sides, evidence: _Evidence, partial_copies: np.ndarray) -> 
     return found + partial_findings(partial_copies, sides.synthetic.pack.keys)
 
 
-def _unknown_patients(sides: Sides, evidence: _Evidence) -> bool:
+def _unknown_patients(sides: Sides, evidence: _Evidence, options: AuditConfig) -> bool:
     """Return whether images of one patient may have taught the score what is usual among unrelated images."""
-    unknown = len(set(sides.train.subjects)) == len(sides.train.subjects)
-    return unknown and bool(evidence.train[1].suspicious.mean() >= _MOST_SUSPICIOUS)
+    named = options.subjects is not None or options.subject_pattern is not None
+    recorded = any(name.startswith(SUBJECT_PREFIX) for name in sides.train.subjects)
+    return not named and not recorded and bool(evidence.train[1].suspicious.mean() >= _MOST_SUSPICIOUS)
 
 
 def _neighbours(sides: Sides, tools: AuditTools) -> Neighbours | None:

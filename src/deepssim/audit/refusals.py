@@ -5,16 +5,14 @@ Not here: what makes an answer uncertain (preflight.py, comparability.py, swappe
 (inventory.py).
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from deepssim.audit.comparability import SIDE_NAMES
 from deepssim.config.settings import Config
 from deepssim.datasets.subjects import subject_finder
-from deepssim.errors import ConfigError, DataError
+from deepssim.errors import ConfigError, DataError, quoted
 from deepssim.images.folders import Collection, checksums
 from deepssim.images.listing import Entry, Status
 
@@ -89,11 +87,10 @@ def require_several_in_names(
     """
     if pattern is None:
         return
-    subject_finder(pattern, "audit.subject_pattern")  # refuses a pattern that is not usable
-    names = [entry.name for side in folders if side != "synthetic" for entry in entries[side]
-             if entry.status is Status.READ]  # fmt: skip
-    found = [match[1] if (match := re.search(pattern, name)) else None for name in names]
-    _require_several(found, len(names), f"--subject-pattern {pattern!r} (audit.subject_pattern)")
+    find = subject_finder(pattern, "audit.subject_pattern")
+    sides = [name for name in folders if name != "synthetic"]
+    found = [find(entry.name) for side in sides for entry in entries[side] if entry.status is Status.READ]
+    _require_several(found, len(found), f"--subject-pattern {quoted(pattern)} (audit.subject_pattern)")
 
 
 def require_several_subjects(
@@ -158,9 +155,8 @@ def require_large_images(config: Config) -> None:
 
     Raises:
         ConfigError: if they are too small.
-        DataError: if the encoder that is named does not exist.
     """
-    options: Any = config.audit
+    options = config.audit
     if options.encoder is None and not options.thorough:
         return
     # torch takes seconds to import, which other audits save.
@@ -174,7 +170,5 @@ def require_large_images(config: Config) -> None:
         deepssim.require_size(features, options.image_size, advice)
         deepssim.require_size(features, (options.compared_at, options.compared_at), "raise --compared-at")
         return
-    if not Path(options.encoder).is_file():
-        raise DataError(f"{options.encoder}: does not exist; name an existing encoder file")
     if read_metadata(options.encoder).get("kind") == deepssim.NAME:
         deepssim.require_size(deepssim.load_encoder(options.encoder).features, options.image_size, advice)
