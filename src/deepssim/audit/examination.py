@@ -20,6 +20,7 @@ from deepssim.audit.further import FurtherFigures, further_figures
 from deepssim.audit.partial import find_partial_copies, partial_findings
 from deepssim.audit.phantoms import Phantoms, find_phantoms
 from deepssim.audit.preflight import Finding
+from deepssim.audit.random_draw import RandomDraw
 from deepssim.audit.retrieval import Neighbours, find_neighbours, nearest_two_ratios
 from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings, without_subjects
 from deepssim.audit.sides import AuditTools, Sides
@@ -108,6 +109,7 @@ def examine(
     store: AuditCache,
     *,
     complete: bool = True,
+    draw: RandomDraw | None = None,
 ) -> AuditFigures:
     """Judge synthetic images.
 
@@ -116,6 +118,7 @@ def examine(
         findings: of the pre-flight so far.
         options, tools, store: section `audit`, what to work with, and the cache of candidates.
         complete: whether all files that could hold an image were read.
+        draw: how members were drawn at random; None if they were not.
     """
     confidence, seed = options.confidence, tools.seed
     bootstrap: dict[str, Any] = {"confidence": confidence, "repetitions": options.bootstrap, "seed": seed}
@@ -137,7 +140,8 @@ def examine(
     notes += _swapped(evidence, score, rule)
     membership_results = _membership(sides, neighbours, bootstrap)
     further = further_figures(
-        sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms, encoder=tools.encoder, **bootstrap
+        sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms, encoder=tools.encoder,
+        draw=draw, **bootstrap,
     )  # fmt: skip
     seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not any(note.hides for note in notes)
     return AuditFigures(

@@ -35,7 +35,11 @@ class AuditConfig(Section):
         description="Folder of images of other subjects, on which the limit is calibrated. With null, training images among "
         "those of other subjects calibrate it, which needs several subjects.",
     )
-    subjects: Text | None = Field(None, description="CSV file with columns image_path and subject")
+    subjects: Text | None = Field(
+        None,
+        description="CSV file with columns image_path (or path) and subject. The columns canary and split of a workflow's "
+        "results/dataset/images.csv declare who was drawn at random, for the bound on epsilon.",
+    )
     subject_pattern: str | None = Field(None, description=SUBJECT_PATTERN + "Used if there is no table of subjects.")
     include: tuple[Text, ...] = Field(
         (),
