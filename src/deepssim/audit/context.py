@@ -22,6 +22,7 @@ _NAMES = {
     "release": "To be released",
     "generator": "Generator",
     "parameters": "Parameters of the generator",
+    "data_set": "Data set of the generator",
     "training_images": "Training images of the generator",
     "epochs": "Epochs (passes over the training images)",
     "attacker": "What an attacker is assumed to know",

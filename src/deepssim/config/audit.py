@@ -20,6 +20,7 @@ class ContextConfig(Section):
     release: Distinct[Release] = Field((), description="what is to be released: images, weights, interface")
     generator: Text | None = Field(None, description="the generator, with its version")
     parameters: Count | None = Field(None, description="number of its parameters")
+    data_set: Text | None = Field(None, description="the data set that it was trained on, with its version")
     training_images: Count | None = Field(None, description="number of images that it was trained on")
     epochs: Count | None = Field(None, description="passes over these images")
     attacker: Text | None = Field(None, description="what an attacker is assumed to know and to have access to")
