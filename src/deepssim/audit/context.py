@@ -15,6 +15,7 @@ from deepssim.config.settings import load_settings
 from deepssim.errors import ConfigError
 
 MISSING = "not stated"
+MISSING_IMAGES = "missing training images"  # kind of the finding
 _NAMES = {
     "auditor": "Auditor",
     "date": "Date",
@@ -124,4 +125,4 @@ def context_findings(context: ContextConfig, images: int) -> list[Finding]:
         f"the generator was trained on {context.training_images:,} images as stated, and {images:,} of them are here, so that "
         "copies of the others cannot be found"
     )
-    return [Finding("missing training images", message, [], True)]
+    return [Finding(MISSING_IMAGES, message, [], True)]

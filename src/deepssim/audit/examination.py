@@ -251,19 +251,25 @@ def _findings(sides: Sides, evidence: _Evidence, partial_copies: np.ndarray, opt
     train = sides.train
     found = same_scan_findings(
         evidence.train[1], "training image", train.pack.keys, train.pack.keys, calibrates=sides.holdout is None,
-        hides=_unknown_patients(sides, evidence, options),
+        named=_named(sides, options), hides=_unknown_patients(sides, evidence, options),
     )  # fmt: skip
     if sides.holdout is not None and evidence.holdout is not None:
         keys = sides.holdout.pack.keys
-        found += same_scan_findings(evidence.holdout[1], "held-out image", keys, train.pack.keys, calibrates=True)
+        found += same_scan_findings(
+            evidence.holdout[1], "held-out image", keys, train.pack.keys, calibrates=True, named=_named(sides, options)
+        )
     return found + partial_findings(partial_copies, sides.synthetic.pack.keys)
 
 
 def _unknown_patients(sides: Sides, evidence: _Evidence, options: AuditConfig) -> bool:
     """Return whether images of one patient may have taught the score what is usual among unrelated images."""
-    named = options.subjects is not None or options.subject_pattern is not None
+    return not _named(sides, options) and bool(evidence.train[1].suspicious.mean() >= _MOST_SUSPICIOUS)
+
+
+def _named(sides: Sides, options: AuditConfig) -> bool:
+    """Return whether the user or DICOM files name patients."""
     recorded = any(name.startswith(SUBJECT_PREFIX) for name in sides.train.subjects)
-    return not named and not recorded and bool(evidence.train[1].suspicious.mean() >= _MOST_SUSPICIOUS)
+    return recorded or options.subjects is not None or options.subject_pattern is not None
 
 
 def _neighbours(sides: Sides, tools: AuditTools) -> Neighbours | None:
