@@ -97,7 +97,7 @@ def test_held_out_scans_of_training_patients_do_not_raise_the_limit(root, cache)
     found = run(root, "report", cache, holdout=root / "holdout")
     assert findings(found) == {("x4.png", "r04.png"), ("x5.png", "r05.png")}
     assert found["rule"] == clean["rule"]
-    assert any("another name" in text for text in found["verdict"]["reservations"])
+    assert any("as another training image" in text for text in found["verdict"]["reservations"])
     require_all_copies(root / "report")
 
 
@@ -110,7 +110,7 @@ def test_training_scans_of_one_patient_under_two_names_do_not_raise_the_limit(ro
     assert findings(found) == pairs | {pair[::-1] for pair in pairs}
     assert found["rule"]["subjects"] == SUBJECTS - 2  # of each pair neither name
     assert found["rule"]["score_above"] == pytest.approx(clean["rule"]["score_above"], rel=0.25)
-    assert any("another name" in text for text in found["verdict"]["reservations"])
+    assert any("as another training image" in text for text in found["verdict"]["reservations"])
     require_all_copies(root / "report")
 
 

@@ -10,7 +10,9 @@ import re
 
 import pytest
 
-from deepssim.audit.wording import FEW
+from deepssim.audit.terms import terms
+from deepssim.audit.units import SUBJECT
+from deepssim.audit.wording import FEW, Circumstances, HoldoutUse
 from deepssim.evaluation.intervals import percent
 from tests.audit.test_summary_pdf import pdf_text
 from tests.golden.sentences import CELLS, FILE, audit_cell, make_data, names_of, sentences, verdict_of
@@ -19,7 +21,10 @@ NO_HOLDOUT = re.compile(
     "no held-out images were given|none of the held-out images could be used|no held-out image is left", re.I
 )
 PEOPLE = re.compile(r"\bsubjects?\b|\d[^.;:,]* patients?\b")
-ADVICE = re.compile(r"at least \d+ patients|or of \d+ for a rate|--subjects?(-pattern)?\b")
+TERMS = terms(Circumstances(HoldoutUse.USED, SUBJECT, 0.01, 0.01, 100))[0][1]  # the list of terms is one text
+ADVICE = re.compile(
+    r"images of \d+ or more other patients|at least \d+ patients|or of \d+ for a rate|--subjects?(-pattern)?\b"
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +69,11 @@ def test_patients_are_counted_only_where_they_are_known(cell):
     texts = [ADVICE.sub("", text) for text in sentences(found, folder)]
     people = [text for text in texts if PEOPLE.search(text) and text != "subjects"]  # a column, "not known" below it
     if patients == "known":
-        assert any("training subjects are copied" in text for text in texts)
+        assert any("training subjects given are copied" in text for text in texts)
         assert not any("not known" in text and "atients" in text for text in texts)
         assert found["figures"]["subjects_copied"]["total"] == found["data"]["real"]["subjects"] == 12
     else:
-        assert people == []
+        assert [text for text in people if TERMS not in text] == []
         assert any("patients are not known" in text for text in found["verdict"]["reservations"])
         assert found["figures"]["subjects_copied"] is found["data"]["real"]["subjects"] is None
 
@@ -130,7 +135,7 @@ def test_a_rate_of_few_images_is_given_as_a_count(tmp_path, place):
     texts = [re.sub(r"\(.*?\)", "", text) for text in sentences(found, tmp_path / "report")]
     assert "only 1 training image was given" in " ".join(found["verdict"]["reservations"])
     assert not any(re.search(r"100 %[^.]* training (images|subjects)", text) for text in texts)
-    assert any(re.match(r"1 of 1 ", text) and "training images are copied" in text for text in texts)
+    assert any(re.match(r"1 of 1 ", text) and "training images given are copied" in text for text in texts)
     assert "The only synthetic image" not in found["verdict"]["sentence"]
     assert "1 of 2 synthetic images" in found["verdict"]["sentence"]
 
@@ -141,8 +146,9 @@ def test_a_repeated_audit_differs_in_its_date_only(place, tmp_path, monkeypatch)
         monkeypatch.setenv("SOURCE_DATE_EPOCH", str(seconds))
         found = audit_cell(place, "tiny", "known", "few", out=tmp_path / str(number))
         files = {path.name: path.read_bytes().decode("latin-1") for path in (tmp_path / str(number)).glob("*.*")}
+        files["summary.pdf"] = pdf_text(tmp_path / str(number) / "summary.pdf")
         assert all(found["identity"]["date"] in files[name] for name in ("index.html", "summary.json"))
-        assert files["index.html"].count(found["identity"]["date"]) == 1
+        assert files["index.html"].count(found["identity"]["date"]) == 2
         reports.append({name: text.replace(found["identity"]["date"], "DATE") for name, text in files.items()})
     assert reports[0] == reports[1]
     assert len(reports[0]) == 7

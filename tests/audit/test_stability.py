@@ -126,7 +126,7 @@ def test_a_seed_that_finds_copies_overrules_the_others(tmp_path, folders, cache,
     assert "s05.png" in (out / "drop.txt").read_text()
     assert "s05.png" not in (out / "keep.txt").read_text()
     page = (out / "index.html").read_text()
-    assert "<strong>Copies found, with reservations</strong>" in page
+    assert "<strong>Copies found</strong>" in page
     assert "The verdicts differ" in page
 
 

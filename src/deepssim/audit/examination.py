@@ -136,33 +136,25 @@ def examine(
     sensitivity = _sensitivity(controls)
     partial_copies = find_partial_copies(copies, sides, tools.threads)
     doubtful = _doubtful(sides, evidence, score, best, rule, options)
-    notes = [*findings, *_findings(sides, evidence, partial_copies, options), *_unlike(neighbours)]
-    notes += _swapped(evidence, score, rule)
+    notes = [
+        *findings,
+        *_findings(sides, evidence, partial_copies, options),
+        *_unlike(neighbours),
+        *_swapped(evidence, score, rule),
+    ]
     membership_results = _membership(sides, neighbours, bootstrap)
     further = further_figures(
-        sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms, encoder=tools.encoder,
-        draw=draw, **bootstrap,
+        sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms,
+        encoder=tools.encoder, draw=draw, **bootstrap,
     )  # fmt: skip
     seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not any(note.hides for note in notes)
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance, rule, complete=seen),
-        doubtful=doubtful,
-        chance=chance,
-        sensitivity=sensitivity,
-        score=score,
-        rule=rule,
-        copies=copies,
+        doubtful=doubtful, chance=chance, sensitivity=sensitivity, score=score, rule=rule, copies=copies,
         leakage=_leakage(sides, copies, confirmed, rule, controls, bootstrap),
-        confirmed=confirmed,
-        partial=partial_copies,
-        confirmed_above=confirmed_above,
-        negative=negative,
-        controls=controls,
-        membership=membership_results,
-        findings=notes,
-        borderline=_borderline(copies, rule, options.borderline),
-        further=further,
-    )
+        confirmed=confirmed, partial=partial_copies, confirmed_above=confirmed_above, negative=negative, controls=controls,
+        membership=membership_results, findings=notes, borderline=_borderline(copies, rule, options.borderline), further=further,
+    )  # fmt: skip
 
 
 def _sensitivity(controls: Sequence[Control]) -> float:

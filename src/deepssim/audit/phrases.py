@@ -59,7 +59,7 @@ def page_phrases(figures: AuditFigures, case: Circumstances, *, hidden: bool = F
     judged = "Only this image was" if total == 1 else f"Only these {total:,} images were"
     return {
         "confidential": "This report shows images of patients"
-        + (", without their names" if hidden else " and names their files and subjects")
+        + (", without their names" if hidden else f" and names {'them' if case.unit.known else 'their files'}")
         + ": treat it as patient data.",
         "judged": f"{judged} judged. The generator may produce others.",
         "controls": "" if case.promised is not None else "Without a limit, only copies equal in every pixel are found.",
