@@ -10,8 +10,8 @@ from PIL import Image
 
 import deepssim
 from deepssim.audit.calibration import OTHER_SUBJECTS
+from deepssim.audit.engine import PATTERNS
 from deepssim.audit.examination import Verdict
-from deepssim.audit.run import PATTERNS
 from deepssim.audit.summary_schema import AuditSummary
 from deepssim.cli import main
 from deepssim.config.generative import VaeConfig

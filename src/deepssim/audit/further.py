@@ -19,7 +19,7 @@ from deepssim.audit.phantoms import Phantoms, phantom_figures
 from deepssim.audit.retrieval import Neighbours
 from deepssim.audit.sides import Sides
 from deepssim.detection.gallery import single_threaded_libraries
-from deepssim.detection.score import Score, default_score
+from deepssim.detection.score import IMAGES, CueSet, Score, default_score
 from deepssim.evaluation.disclosure import membership_disclosure
 from deepssim.evaluation.fidelity import fidelity
 from deepssim.evaluation.groups import group_codes
@@ -76,6 +76,7 @@ def further_figures(
     confidence: float,
     repetitions: int,
     seed: int,
+    cues: CueSet = IMAGES,
     draw: RandomDraw | None = None,
     prevalence: float = 0.5,
 ) -> FurtherFigures:
@@ -91,6 +92,7 @@ def further_figures(
         confidence: of intervals.
         repetitions: bootstrap samples of the true-positive rate.
         seed: of all random choices.
+        cues: what the evidence consists of.
         draw: how members were drawn at random; None if they were not.
         prevalence: of members among the people whom a membership attack is aimed at.
     """
@@ -109,7 +111,7 @@ def further_figures(
     summary = {
         "membership": _membership(sides, neighbours, membership, repetitions, prevalence, common),
         "phantoms": phantom_figures(phantoms, score, rule, confidence=confidence) if phantoms else none,
-        "epsilon": epsilon_figures(phantoms, score, rule, draw, encoder=encoder, **common) if phantoms else none,
+        "epsilon": epsilon_figures(phantoms, score, rule, draw, encoder=encoder, cues=cues, **common) if phantoms else none,
         "memorization_index": {"null": rule.controls}
         | memorization_summary(
             index, sides.synthetic.subjects, memorization_index(null_excess), negative.subjects, **common,
@@ -155,6 +157,7 @@ def epsilon_figures(
     encoder: bool,
     confidence: float,
     seed: int,
+    cues: CueSet = IMAGES,
 ) -> dict[str, Any]:
     """Return lower bounds on epsilon of subject-level differential privacy.
 
@@ -169,6 +172,7 @@ def epsilon_figures(
         encoder: whether an encoder's cosines are among the evidence.
         confidence: of the bounds, one-sided.
         seed: orders equal scores.
+        cues: what the evidence consists of.
 
     Returns:
         `ranked` and `counted` with `epsilon`, `guesses` and `correct`; `inclusion`, the probability that a subject is
@@ -186,7 +190,7 @@ def epsilon_figures(
     if not members.any() or members.all():
         return {"ranked": None, "counted": None, "inclusion": None, "valid": False, "reason": "; ".join(reasons)}
     inclusion = float(members.mean()) if draw is None else draw.inclusion
-    blind = phantoms.subject_scores(default_score(phantoms.found.cues.shape[2]))[chosen]
+    blind = phantoms.subject_scores(default_score(phantoms.found.cues.shape[2], cues))[chosen]
     ranked = one_run_bound(blind, members, inclusion=inclusion, confidence=confidence, seed=seed)
     copied = rule.flags(phantoms.subject_scores(score)[chosen])
     guesses, correct = int(copied.sum()), int((copied & members).sum())

@@ -12,6 +12,8 @@ from deepssim.audit.context import context_findings
 from deepssim.audit.inventory import Inventory, find_subjects_of, folders_of, take_inventory
 from deepssim.audit.preflight import Finding, preflight
 from deepssim.audit.refusals import require_several_subjects, require_sides_apart
+from deepssim.audit.traces import single_axis_findings
+from deepssim.config.choices import AuditUnit
 from deepssim.config.settings import Config
 from deepssim.images.folders import Collection
 
@@ -32,6 +34,11 @@ class FoldersRead:
     findings: list[Finding]
     usable: np.ndarray | None
 
+    @property
+    def unit(self) -> AuditUnit:
+        """What is compared: images or volumes."""
+        return self.inventories["real"].unit
+
 
 def read_folders(store: AuditCache, config: Config, threads: int) -> FoldersRead:
     """Read all folders and find out what is wrong with them.
@@ -51,5 +58,6 @@ def read_folders(store: AuditCache, config: Config, threads: int) -> FoldersRead
     require_several_subjects(collections, subjects, options.subjects)
     require_sides_apart(collections, folders_of(options))
     findings, usable = preflight(inventories, subjects, options)
+    findings += single_axis_findings(*(collections[name].pack.keys for name in ("real", "synthetic")), options)
     findings += context_findings(options.context, len(collections["real"].pack.keys))
     return FoldersRead(inventories, collections, subjects, findings, usable)

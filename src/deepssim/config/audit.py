@@ -88,7 +88,7 @@ What is compared and counted:
         "finer are not looked at; keypoints never use more than 128.",
     )
     volume_side: int = Field(
-        64,
+        96,
         ge=24,
         le=160,  # more would take gigabytes for each hundred volumes
         description="voxels along each axis of the cube in which volumes are compared, whatever their shape",

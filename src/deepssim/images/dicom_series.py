@@ -76,7 +76,9 @@ def planes_of_file(path: Path) -> list[Plane]:
 
 
 def _plane(path: Path, data: Any, index: int, *, alone: bool) -> Plane:
-    position = _numbers(frame_item(data, index, "PlanePositionSequence"), data if alone else None, "ImagePositionPatient", 3)
+    position = _numbers(
+        frame_item(data, index, "PlanePositionSequence"), data if alone else None, "ImagePositionPatient", 3
+    )
     turn = _numbers(frame_item(data, index, "PlaneOrientationSequence"), data, "ImageOrientationPatient", 6)
     if position is None or turn is None:
         position = turn = None

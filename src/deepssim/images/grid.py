@@ -37,7 +37,9 @@ def is_isotropic(volume: Volume) -> bool:
 def isotropic_shape(volume: Volume) -> tuple[int, int, int]:
     """Return depth, height and width in isotropic voxels of the finest spacing."""
     spacing = spacing_of(volume)
-    sides = [max(1, round(count * step / min(spacing))) for count, step in zip(volume.values.shape, spacing, strict=False)]
+    sides = [
+        max(1, round(count * step / min(spacing))) for count, step in zip(volume.values.shape, spacing, strict=False)
+    ]
     return sides[2], sides[1], sides[0]
 
 

@@ -32,7 +32,9 @@ class ImagePack:
 
     def __post_init__(self) -> None:
         if self.images.ndim not in (3, 4) or len(self.images) != len(self.keys):
-            raise ValueError(f"expected (N, H, W) or (N, D, H, W) with N keys, got {self.images.shape} and {len(self.keys)} keys")
+            raise ValueError(
+                f"expected (N, H, W) or (N, D, H, W) with N keys, got {self.images.shape} and {len(self.keys)} keys"
+            )
 
     @cached_property
     def index(self) -> dict[str, int]:

@@ -28,7 +28,14 @@ from deepssim.images.dicom_series import (
 from deepssim.images.files import format_of, load_volume, read_contents
 from deepssim.images.folders import Decoded
 from deepssim.images.frames import AS_STORED, Contents, Facts, Frame
-from deepssim.images.grid import NO_ORIENTATION, NOT_ISOTROPIC, is_isotropic, isotropic_shape, require_volume_shape, to_grid
+from deepssim.images.grid import (
+    NO_ORIENTATION,
+    NOT_ISOTROPIC,
+    is_isotropic,
+    isotropic_shape,
+    require_volume_shape,
+    to_grid,
+)
 from deepssim.images.layouts import VOLUMES
 from deepssim.images.rasters import RASTER_SUFFIXES
 from deepssim.images.stored import orient
@@ -148,7 +155,8 @@ def decode_scan(
         DataError: if one of them cannot be read.
     """
     opened = _Opened()
-    grids, sizes = [], []
+    grids: list[np.ndarray] = []
+    sizes: list[tuple[int, ...]] = []
     for volume, number in _volumes(scan, slicing, opened, certain=certain):
         require_volume_shape(volume.values.shape, scan.name)
         window = window_of(volume, number, percentiles, scan.name)
