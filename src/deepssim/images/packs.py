@@ -22,8 +22,8 @@ class ImagePack:
     """Images with their keys.
 
     Attributes:
-        images: uint8 or uint16, shape (N, H, W) or, of volumes, (N, D, H, W), over the full range of the type; of an open
-            pack, the HDF5 dataset. Slices D go from inferior to superior where the orientation is known, and show anterior up.
+        images: uint8 or uint16, shape (N, H, W), or (N, D, H, W) of volumes, over the full range of the type; of an open pack,
+            the HDF5 dataset.
         keys: N distinct image keys, in the order of `images`.
     """
 
@@ -73,7 +73,7 @@ class ImagePack:
         return ImagePack(self.images[[self.index[key] for key in keys]], list(keys))
 
     def unit(self) -> np.ndarray:
-        """Return the images as float32, 0 to 1, in the same shape."""
+        """Return the images as float32, same shape, 0 to 1."""
         return self.images.astype(np.float32) / np.float32(self.maximum)
 
 
@@ -114,8 +114,7 @@ def open_pack(path: str | Path) -> Iterator[ImagePack]:
         images = dataset(file, "images")
         if images.ndim not in (3, 4) or images.dtype not in (np.uint8, np.uint16):
             raise DataError(
-                f"{path}: holds {images.dtype} of shape {images.shape}, expected uint8 or uint16 (N, H, W), or (N, D, H, W) of "
-                "volumes"
+                f"{path}: holds {images.dtype} of shape {images.shape}, expected uint8 or uint16 (N, H, W) or (N, D, H, W)"
             )
         yield ImagePack(images, read_keys(file, "keys", expected=len(images)))
 
