@@ -123,9 +123,7 @@ def transformed_similarities(values: np.ndarray) -> np.ndarray:
     return -np.log(np.clip(1 - np.asarray(values, np.float64), _LEAST_DIFFERENCE, 2))
 
 
-def learn_score(
-    unrelated: Found, copies: Found, originals: Sequence[int] | np.ndarray, cues: CueSet = IMAGES
-) -> Score:
+def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.ndarray, cues: CueSet = IMAGES) -> Score:
     """Learn the score.
 
     Args:

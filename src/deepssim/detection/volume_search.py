@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from deepssim.detection.gallery import single_threaded_libraries
 from deepssim.detection.search import Cosines, Found
+from deepssim.images.resample_volumes import pulled, resized
 from deepssim.registration.volume_flow import volume_flow
-from deepssim.registration.volume_images import locally_normalised, pulled, resized, smoothed
-from deepssim.registration.volume_pattern import pattern_in_poses, pattern_of_rotations, pattern_start, square
+from deepssim.registration.volume_images import locally_normalised
+from deepssim.registration.volume_pattern import pattern_in_poses, pattern_of_rotations, square
 from deepssim.registration.volume_proof import (
-    SIDE,
     VOLUME_CUES,
     Levels,
     PreparedVolume,
@@ -214,7 +214,9 @@ def _place(
         maps.append((agreement(reference, volume, matrix), matrix))
     maps.sort(key=lambda item: -item[0])
     chosen = [matrix for _, matrix in maps[:kept]]
-    return _Placed(np.stack(chosen), np.stack([_features(volume, reference, matrix, inside) for matrix in chosen], axis=1))
+    return _Placed(
+        np.stack(chosen), np.stack([_features(volume, reference, matrix, inside) for matrix in chosen], axis=1)
+    )
 
 
 def _features(volume: Levels, reference: Levels, matrix: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -248,6 +250,3 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 def _shown(items, count: int, progress: str):  # type: ignore[no-untyped-def]
     return tqdm(items, total=count, desc=progress, unit="volume", disable=None)
-
-
-_ = (SIDE, pattern_start, smoothed)

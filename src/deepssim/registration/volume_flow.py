@@ -10,7 +10,8 @@ Source: Lucas and Kanade 1981; one denominator for the three directions, as in T
 
 import numpy as np
 
-from deepssim.registration.volume_images import locally_normalised, pulled, resized, smoothed
+from deepssim.images.resample_volumes import pulled, resized, smoothed
+from deepssim.registration.volume_images import locally_normalised
 
 _SIDE = 48  # voxels of the grid of displacements
 _LEVELS = ((24, 8), (48, 14))  # voxels along each side, steps

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.fft import dctn
 from scipy.spatial.transform import Rotation
 
-from deepssim.registration.volume_images import pulled, resized
+from deepssim.images.resample_volumes import pulled, resized
 from deepssim.registration.volume_poses import VOLUME_POSES
 
 SIDE = 16  # voxels from which frequencies are taken

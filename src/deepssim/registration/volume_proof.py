@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.ndimage import binary_dilation
 
+from deepssim.images.resample_volumes import pulled, resized, smoothed
 from deepssim.registration.volume_flow import volume_flow
 from deepssim.registration.volume_images import (
     correlation,
@@ -20,9 +21,6 @@ from deepssim.registration.volume_images import (
     foreground,
     locally_normalised,
     overlap_ssim,
-    pulled,
-    resized,
-    smoothed,
 )
 from deepssim.registration.volume_pattern import (
     pattern_in_poses,
@@ -31,7 +29,7 @@ from deepssim.registration.volume_pattern import (
     square,
     volume_pattern,
 )
-from deepssim.registration.volume_poses import VOLUME_POSES, VolumePose
+from deepssim.registration.volume_poses import VolumePose
 
 SIDE = 64  # voxels of the cube that holds the foreground
 _COARSE, _FINE = 32, 48  # voxels along each side at which registration is coarse, and fine
@@ -152,7 +150,9 @@ def _cube(mask: np.ndarray) -> np.ndarray:
     centre = places.mean(axis=0)
     away = places - centre
     reach = _MARGIN * float(np.abs(away).max()) + 1
-    half = max(min(_RADII * float(np.sqrt(np.square(away).sum(axis=1).mean())), reach), _LEAST_RADIUS * max(mask.shape) / 2)
+    half = max(
+        min(_RADII * float(np.sqrt(np.square(away).sum(axis=1).mean())), reach), _LEAST_RADIUS * max(mask.shape) / 2
+    )
     scale = 2 * half / SIDE
     return np.column_stack([scale * np.eye(3), centre - scale * (SIDE - 1) / 2])
 
@@ -352,6 +352,3 @@ def aligned(real: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray
     matrix = between_volumes(max(trials, key=lambda trial: trial[0])[1], first, second)
     moved, covered = pulled(other.astype(np.float32), matrix, real.shape)
     return np.rint(np.where(covered, moved, 0)).astype(np.uint8), covered
-
-
-__all__ = ["VOLUME_CUES", "VOLUME_POSES", "PreparedVolume", "VolumeEvidence", "aligned", "prepare_volume", "prove_volumes"]
