@@ -42,6 +42,11 @@ class ImagePack:
         return {key: row for row, key in enumerate(self.keys)}
 
     @property
+    def spatial_dims(self) -> int:
+        """2 for images, 3 for volumes."""
+        return self.images.ndim - 1
+
+    @property
     def bit_depth(self) -> int:
         """Bits per pixel, 8 or 16."""
         return self.images.dtype.itemsize * 8
@@ -141,4 +146,5 @@ def require_same_size(real: ImagePack, synthetic: ImagePack, *, min_side: int) -
             f"real images are {sizes[0]} and synthetic ones {sizes[1]}; bring them to one size (dataset.image_size)"
         )
     if min(real.images.shape[1:]) < min_side:
-        raise DataError(f"images of {sizes[0]} are smaller than the {min_side}x{min_side} minimum; use larger images")
+        least = "x".join([str(min_side)] * real.spatial_dims)
+        raise DataError(f"images of {sizes[0]} are smaller than the {least} minimum; use larger images")
