@@ -15,11 +15,9 @@ from deepssim.detection.score import VOLUMES
 from deepssim.detection.search import Found
 from deepssim.detection.volume_search import build_volume_gallery, search_volumes
 from deepssim.images.packs import ImagePack
-from deepssim.images.volume_distort import VOLUME_DISTORTIONS
+from deepssim.images.volume_distort import VOLUME_DISTORTIONS, VOLUME_PROTOCOL
 from deepssim.registration.volume_proof import VOLUME_CUES, prepare_volume
 from deepssim.similarity.embeddings import Embeddings
-
-VOLUME_PROTOCOL = "deepssim-audit-volumes-v1"
 
 
 def _build(pack: ImagePack, seed: int, *, threads: int = 1) -> Any:

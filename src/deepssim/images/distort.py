@@ -86,17 +86,18 @@ def distort(
     return ImagePack(images, list(pack.keys))
 
 
-def protocol(seed: int, copies: int) -> str:
+def protocol(seed: int, copies: int, name: str = PROTOCOL) -> str:
     """Return the name of the protocol that an audit's positive controls follow.
 
     Args:
         seed: the config's seed.
         copies: training images to copy with each distortion, at most.
+        name: of the protocol whose distortions are used.
 
     Returns:
-        `PROTOCOL`, or `CUSTOM` if a setting differs from it.
+        `name`, or `CUSTOM` if a setting differs from it.
     """
-    return PROTOCOL if (seed, copies) == (PROTOCOL_SEED, PROTOCOL_COPIES) else CUSTOM
+    return name if (seed, copies) == (PROTOCOL_SEED, PROTOCOL_COPIES) else CUSTOM
 
 
 def _unit(pack: ImagePack, row: int) -> np.ndarray:

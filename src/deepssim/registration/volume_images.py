@@ -5,8 +5,6 @@ Not here: registration (volume_proof.py), exact SSIM of volumes as they are (sim
 
 import numpy as np
 from scipy.ndimage import binary_fill_holes, uniform_filter
-from skimage.filters import threshold_otsu
-from skimage.metrics import structural_similarity
 
 from deepssim.images.resample_volumes import smoothed
 from deepssim.similarity.ssim_constants import WINDOW
@@ -36,6 +34,8 @@ def foreground(volume: np.ndarray) -> np.ndarray:
     Args:
         volume: float32 (D, H, W), 0 to 1, dark background.
     """
+    from skimage.filters import threshold_otsu  # which audits of images do not need
+
     smooth = smoothed(volume, 1.0)
     if np.ptp(smooth) < _LEAST_CONTRAST:
         return np.ones(volume.shape, bool)
@@ -98,6 +98,8 @@ def overlap_ssim(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> float
 
     Source: scikit-image's `structural_similarity` with its default window.
     """
+    from skimage.metrics import structural_similarity
+
     if int(mask.sum()) < _LEAST_VOXELS:
         return 0.0
     windows = (uniform_filter(mask.astype(np.float32), WINDOW) > _LEAST_WINDOW) & mask
