@@ -91,7 +91,7 @@ class AuditCache:
             self._write_decoded(folder, list(usable), list(usable.values()))
         self._log("files", "decoded", len(scans), len(new), len(set(contents) - new.keys()))
         return [
-            result or _of_file(known[str(content)], scan.name)
+            result or _of_scan(known[str(content)], scan)
             for result, content, scan in zip(results, contents, scans, strict=True)
         ]
 
@@ -217,8 +217,8 @@ def _contents(scans: Sequence[Scan], threads: int) -> list[str | DataError]:
     return contents
 
 
-def _of_file(content: Decoded | DataError, path: Path) -> Decoded | DataError:
-    """Return the content of a file, or the error of a file with the same content under its own name."""
-    if isinstance(content, Decoded):
+def _of_scan(content: Decoded | DataError, scan: Scan) -> Decoded | DataError:
+    """Return the content of a scan, or the error of a file with the same content under its own name."""
+    if isinstance(content, Decoded) or len(scan.files) > 1:
         return content
-    return type(content)(f"{path}: {str(content).partition(': ')[2]}")
+    return type(content)(f"{scan.name}: {str(content).partition(': ')[2]}")

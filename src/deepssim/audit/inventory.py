@@ -241,6 +241,7 @@ def _failed(entry: Entry, scan: Scan, error: DataError) -> Entry:
     """Return the entry of a file that was not read, be it that another file of its scan could not be."""
     status = Status.LEFT_OUT if isinstance(error, NotAnImage) else Status.NOT_READ
     reason = str(error).removeprefix(f"{entry.path}: ").removeprefix(f"{scan.name}: ")
+    reason = reason.removeprefix(f"{entry.path.parent}{os.sep}")  # of another file of the scan
     return dataclasses.replace(entry, status=status, reason=reason)
 
 

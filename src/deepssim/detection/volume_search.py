@@ -161,7 +161,8 @@ class _Query:
     def __init__(self, gallery: VolumeGallery, volume: Levels, cosines: np.ndarray | None) -> None:
         self.gallery, self.volume, self.cosines = gallery, volume, cosines
         self.patterns, self.poses = _pattern_scores(gallery.patterns, volume.prepared.pattern)
-        reference = gallery.patterns[:, gallery.prepared.index(gallery.reference.prepared)]
+        place = next(row for row, item in enumerate(gallery.prepared) if item is gallery.reference.prepared)
+        reference = gallery.patterns[:, place]
         placed = _place(volume, gallery.reference, reference, gallery.inside, poses=_POSES, kept=_FLOWED)
         self.maps = placed.maps
         self.placed = _unit(placed.features - gallery.common[:, None]) @ gallery.features.transpose(0, 2, 1)
