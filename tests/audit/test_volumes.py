@@ -71,14 +71,14 @@ def test_copies_are_traced_to_the_scan_with_the_evidence(report):
     assert set(copies["subject"]) == {"p00"}
     assert copies.loc["unchanged.nii", "kind"] == "identical"
     assert set(VOLUME_CUES) <= set(pairs.columns)
-    assert (copies["correlation registered"] > 0.8).all()
+    assert (copies["correlation registered"] > 0.6).all()
 
 
 def test_the_report_speaks_of_scans(report):
     page = re.sub(r"(?s)<script.*?</script>|<style.*?</style>|<[^>]*>", " ", (report / "index.html").read_text())
     page = page.partition(" Context ")[2].partition(" Context ")[0] + page.partition("Methods and provenance")[2]
     assert "scans" in page
-    allowed = ("training_images", "training images of the generator", "image_size", "per training image")
+    allowed = ("training_images", "image_size")  # settings
     left = [
         match
         for match in re.findall(r"[^\n]*\b[Ii]mages?\b[^\n]*", page)

@@ -29,9 +29,10 @@ def write_card(path: str | Path, summary: Mapping[str, Any]) -> None:
         path: Markdown file to write.
         summary: plain values as in summary.json.
     """
+    what = AuditUnit(summary["data"]["unit"])
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deepssim.audit"), undefined=jinja2.StrictUndefined, autoescape=False,
-        trim_blocks=True, lstrip_blocks=True, extensions=extensions(AuditUnit(summary["data"]["unit"])),
+        trim_blocks=True, lstrip_blocks=True, extensions=extensions(what),
     )  # fmt: skip  # escaped as Markdown, by `plain`
     environment.filters |= {
         "percent": percent,
@@ -41,7 +42,7 @@ def write_card(path: str | Path, summary: Mapping[str, Any]) -> None:
     } | INTERVAL_FILTERS
     text = environment.get_template("card.md").render(
         summary=summary,
-        context=context_entries(dict(summary["context"])),
+        context=context_entries(dict(summary["context"]), what),
         missing=MISSING,
     )
     Path(path).write_text(text, encoding="utf-8")

@@ -54,7 +54,7 @@ def write_page(
     table = subjects(report)
     page = environment.get_template("audit.html").render(
         summary=summary,
-        comparison=comparison,
+        comparison=_comparison_said(comparison, what),
         rates=_rates(report),
         words=page_phrases(report.figures, report.circumstances),
         side_names=SIDE_NAMES,
@@ -69,7 +69,7 @@ def write_page(
         first=FIRST,
         subjects=table.head(MOST_SUBJECTS).to_dict("records"),
         more_subjects=max(0, len(table) - MOST_SUBJECTS),
-        context=context_entries(summary["context"]),
+        context=context_entries(summary["context"], what),
         settings=yaml.safe_dump(summary["settings"], sort_keys=False),
         **_plots(report),
     )
@@ -98,6 +98,15 @@ def _compared_text(value: Any, unit: Unit) -> str:
     if isinstance(value, float):
         return percent(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _comparison_said(comparison: Comparison | None, what: AuditUnit) -> Comparison | None:
+    if comparison is None:
+        return None
+    rows, differences = (
+        [row._replace(name=said(row.name, what)) for row in part] for part in (comparison.rows, comparison.differences)
+    )
+    return comparison._replace(rows=rows, differences=differences)
 
 
 def grid_text(options: AuditConfig) -> str:

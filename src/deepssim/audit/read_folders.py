@@ -58,6 +58,6 @@ def read_folders(store: AuditCache, config: Config, threads: int) -> FoldersRead
     require_several_subjects(collections, subjects, options.subjects)
     require_sides_apart(collections, folders_of(options))
     findings, usable = preflight(inventories, subjects, options)
-    findings += single_axis_findings(*(collections[name].pack.keys for name in ("real", "synthetic")), options)
+    findings += single_axis_findings(collections["real"].pack.keys, collections["synthetic"].pack.keys, options)
     findings += context_findings(options.context, len(collections["real"].pack.keys))
     return FoldersRead(inventories, collections, subjects, findings, usable)
