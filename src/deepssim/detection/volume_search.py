@@ -20,16 +20,25 @@ from deepssim.detection.search import Cosines, Found
 from deepssim.images.resample_volumes import pulled, resized
 from deepssim.registration.volume_flow import volume_flow
 from deepssim.registration.volume_images import locally_normalised
-from deepssim.registration.volume_pattern import pattern_in_poses, pattern_of_rotations, square
+from deepssim.registration.volume_pattern import (
+    ROTATIONS,
+    pattern_in_poses,
+    pattern_of_rotations,
+    pattern_start,
+    square,
+)
 from deepssim.registration.volume_proof import (
+    SIDE,
     VOLUME_CUES,
     Levels,
     PreparedVolume,
+    VolumeEvidence,
     agreement,
     best_starts,
     prepare_volume,
     prove_volumes,
     register,
+    without_volume_proof,
 )
 from deepssim.seeds import numpy_generator
 
@@ -183,20 +192,20 @@ class _Query:
     def evidence(self, partners: Sequence[int]) -> Iterator[tuple[int, np.ndarray, float, bool]]:
         """Yield each candidate with its cues, overlap, and whether it was registered, which the first ones are."""
         for place, partner in enumerate(partners):
-            cues, overlap, proved = np.zeros(len(VOLUME_CUES), np.float32), 0.0, place < _PROVED
-            if proved:
-                best = max(self._proofs(partner), key=lambda evidence: float(evidence.cues[-2]))
-                cues, overlap, proved = best.cues, best.overlap, best.transform is not None
-            cues = cues.copy()
-            cues[0] = self.patterns[partner]
+            proof = self._proof(partner) if place < _PROVED else without_volume_proof(0.0)
             extra = [] if self.cosines is None else [self.cosines[partner]]
-            yield partner, np.array([*cues, *extra], np.float32), overlap, proved
+            cues = np.array([self.patterns[partner], *proof.cues[1:], *extra], np.float32)
+            yield partner, cues, proof.overlap, proof.transform is not None
 
-    def _proofs(self, partner: int) -> Iterator:
+    def _proof(self, partner: int) -> VolumeEvidence:
+        """Register the volume to a real one, from the better of two starts: by way of the reference, and from the pattern."""
         real = Levels(self.gallery.prepared[partner])
-        to_reference = np.linalg.inv(square(self.gallery.maps[partner]))
-        best = self.placed[1][:, partner].argmax()
-        yield prove_volumes(real, self.volume, (square(self.maps[best]) @ to_reference)[:3], close=True)
+        from_reference = np.linalg.inv(square(self.gallery.maps[partner]))
+        starts = [(square(matrix) @ from_reference)[:3] for matrix in self.maps]
+        pose, rotation = divmod(int(self.poses[partner]), ROTATIONS)
+        starts.append(register(real, self.volume, pattern_start(pose, rotation, SIDE), rigid_first=True, fine=False))
+        best = max(starts, key=lambda start: agreement(real, self.volume, start))
+        return prove_volumes(real, self.volume, best, close=True)
 
 
 def _pattern_scores(patterns: np.ndarray, pattern: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -211,7 +220,7 @@ def _place(
 ) -> _Placed:
     maps = []
     for start in best_starts(patterns, volume.prepared.pattern, poses):
-        matrix = register(reference, volume, start, rigid_first=True)
+        matrix = register(reference, volume, start, rigid_first=True, fine=False)
         maps.append((agreement(reference, volume, matrix), matrix))
     maps.sort(key=lambda item: -item[0])
     chosen = [matrix for _, matrix in maps[:kept]]

@@ -5,9 +5,10 @@ Not here: bringing volumes of files to one grid (grid.py).
 
 import cv2
 import numpy as np
-from scipy.ndimage import zoom
 
 from deepssim.runtime.compilation import compiled
+
+_MOST_CHANNELS = 64  # of an image that OpenCV filters
 
 
 def smoothed(volume: np.ndarray, deviation: float) -> np.ndarray:
@@ -19,23 +20,31 @@ def smoothed(volume: np.ndarray, deviation: float) -> np.ndarray:
     """
     if not deviation:
         return volume
-    planes = np.stack([cv2.GaussianBlur(plane, (0, 0), deviation, borderType=cv2.BORDER_REFLECT) for plane in volume])
-    size = 2 * int(4 * deviation + 0.5) + 1
-    along = cv2.getGaussianKernel(size, deviation, cv2.CV_32F)
-    lines = planes.reshape(len(volume), -1)
-    return cv2.sepFilter2D(
-        lines, cv2.CV_32F, np.ones(1, np.float32), along, borderType=cv2.BORDER_REFLECT
-    ).reshape(volume.shape)  # fmt: skip
+    kernel = cv2.getGaussianKernel(2 * int(4 * deviation + 0.5) + 1, deviation, cv2.CV_32F)
+    planes = np.empty(volume.shape, np.float32)
+    for start in range(0, volume.shape[2], _MOST_CHANNELS):  # OpenCV filters two axes; the third one is its channels
+        part = np.ascontiguousarray(volume[:, :, start : start + _MOST_CHANNELS])
+        found = cv2.sepFilter2D(part, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
+        planes[:, :, start : start + _MOST_CHANNELS] = found.reshape(part.shape)
+    lines = planes.reshape(-1, volume.shape[2])
+    unchanged = np.ones(1, np.float32)
+    return cv2.sepFilter2D(lines, cv2.CV_32F, kernel, unchanged, borderType=cv2.BORDER_REFLECT).reshape(volume.shape)
 
 
 def resized(volume: np.ndarray, side: int) -> np.ndarray:
-    """Return a cubic volume with another number of voxels along each side, float32, smoothed before it is reduced."""
+    """Return a cubic volume with another number of voxels along each side, float32, smoothed before it is reduced.
+
+    Args:
+        volume: float32 (S, S, S).
+        side: voxels along each side of the result.
+    """
     factor = side / len(volume)
     if factor == 1:
         return volume
     if factor < 1:
         volume = smoothed(volume, 0.4 / factor)
-    return zoom(volume, factor, order=1, mode="nearest", grid_mode=True)
+    matrix = np.column_stack([np.eye(3) / factor, np.full(3, (1 / factor - 1) / 2)])
+    return pulled(volume, matrix, (side, side, side))[0]
 
 
 @compiled(nogil=True)

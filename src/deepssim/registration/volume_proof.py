@@ -34,7 +34,7 @@ from deepssim.registration.volume_poses import VolumePose
 SIDE = 64  # voxels of the cube that holds the foreground
 _COARSE, _FINE = 32, 48  # voxels along each side at which registration is coarse, and fine
 _SIDES = (_COARSE, _FINE)
-_POINTS = 3000  # at which registration compares volumes
+_POINTS = 2000  # at which registration compares volumes
 _STEPS, _FINE_STEPS = 100, 60
 _LARGEST, _SMALLEST, _RELAXATION = 1.0, 0.02, 0.7  # steps in voxels, and by how much they shrink after a turn
 _BORDER = 0.375  # of the side, empty space around a volume
