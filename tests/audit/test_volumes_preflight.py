@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepssim.audit.comparability import HIDING, MARGINS, different_sides
+from deepssim.audit.comparability import HIDING, MARGINS, NEGATIVES, different_sides
 from deepssim.audit.preflight import constant, duplicates_within
 from deepssim.audit.refusals import require_sides_apart
 from deepssim.audit.units import IMAGE, SCAN, stand_in
@@ -57,6 +57,15 @@ def test_other_proportions_and_sizes_are_named():
 def test_an_inverted_side_is_named():
     found = findings(collected(heads(1)), collected([255 - volume for volume in heads(2)]))
     assert "one side may be inverted" in found
+
+
+def test_single_negatives_among_volumes_hide_copies():
+    volumes = heads(2)
+    padded = np.zeros_like(volumes[5])
+    padded[:, 4:-4, 2:-2] = 255 - volumes[5][:, 4:-4, 2:-2]  # not a cube
+    found = findings(collected(heads(1)), collected([*volumes[:4], 255 - volumes[4], padded]))
+    assert "2 of 6 synthetic images are brighter at the border than inside" in found[NEGATIVES]
+    assert NEGATIVES in HIDING
 
 
 def test_constant_and_repeated_volumes_are_named():
