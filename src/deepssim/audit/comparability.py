@@ -198,8 +198,9 @@ def _negatives(real: Collection, synthetic: Collection) -> tuple[str, str] | Non
     if bright[1].mean() <= 2 * bright[0].mean():
         return None
     count = int(bright[1].sum())
+    verb = "is" if count == 1 else "are"
     message = (
-        f"{count:,} of {len(bright[1]):,} synthetic images {'is' if count == 1 else 'are'} brighter at the border than inside, as negatives "
+        f"{count:,} of {len(bright[1]):,} synthetic images {verb} brighter at the border than inside, as negatives "
         "are, and copies among those go unseen: store them with a dark background, as the training images are"
     )
     return NEGATIVES, message
