@@ -146,12 +146,8 @@ def examine(
     seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not any(note.hides for note in notes)
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance, rule, complete=seen),
-        doubtful=doubtful,
-        chance=chance,
-        sensitivity=sensitivity,
-        score=score,
-        rule=rule,
-        copies=copies,
+        doubtful=doubtful, chance=chance, sensitivity=sensitivity,
+        score=score, rule=rule, copies=copies,
         leakage=_leakage(sides, copies, confirmed, rule, controls, bootstrap),
         confirmed=confirmed,
         partial=partial_copies,
@@ -162,7 +158,7 @@ def examine(
         findings=notes,
         borderline=_borderline(copies, rule, options.borderline),
         further=further,
-    )
+    )  # fmt: skip
 
 
 def _sensitivity(controls: Sequence[Control]) -> float:
