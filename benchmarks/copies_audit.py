@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks.copies_rivals import Detector, Part, Scores
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.controls import choose_controls
+from deepssim.audit.engine import embed_patterns
 from deepssim.audit.evidence import Best
 from deepssim.audit.examination import examine
-from deepssim.audit.run import embed_patterns
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.config.audit import AuditConfig
 from deepssim.images.folders import pixel_hashes

@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks import ROOT
 from benchmarks.audit import insert
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.engine import embed_patterns
 from deepssim.audit.examination import Verdict, examine
-from deepssim.audit.run import embed_patterns
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.config.audit import AuditConfig
 from deepssim.config.choices import Contrast

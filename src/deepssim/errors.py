@@ -24,6 +24,10 @@ class NotAnImage(DataError):
     """A file holds no images by its nature, such as a DICOMDIR or a table: nothing is missed by leaving it out."""
 
 
+class NotAVolume(DataError):
+    """A file holds images, but they are not, or not certainly, the planes of a volume."""
+
+
 _MOST_LISTED = 20
 
 

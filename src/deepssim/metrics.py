@@ -134,6 +134,10 @@ def needs_fit(name: MetricName) -> bool:
 
 
 def _ssim(real, synthetic, threads, device, options=None):  # type: ignore[no-untyped-def]
+    if real.spatial_dims == 3:
+        from deepssim.similarity.ssim_volumes import SsimVolumeComparison
+
+        return SsimVolumeComparison(real, synthetic, threads=threads)
     if real.images.dtype == synthetic.images.dtype == "uint8" and _has_gpu(device):
         from deepssim.similarity.ssim_cuda import SsimCudaComparison
 

@@ -17,8 +17,9 @@ from deepssim.audit.cache import AuditCache
 from deepssim.audit.examination import Verdict
 from deepssim.audit.subjects import numbered
 from deepssim.cli import main
-from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError
+from deepssim.images.folders import decode
+from deepssim.images.scans import Scan
 from tests.audit.folders import gather, make_folders, picture, texture, write
 from tests.audit.test_run import QUICK, run
 from tests.audit.test_summary_pdf import pdf_text
@@ -231,7 +232,12 @@ def test_equal_headers_do_not_share_their_values(tmp_path, random):
     assert paths[0].read_bytes() == paths[1].read_bytes()
     store = AuditCache(tmp_path / "cache")
     for _ in range(2):  # decoded, and from the cache
-        first, second = store.decoded(paths, (32, 32), (0, 100), VolumesConfig(), threads=1)
+        first, second = store.decoded(
+            [Scan((path,), path) for path in paths],
+            ["kind"],
+            lambda scan: decode(scan.name, (32, 32), (0, 100)),
+            threads=1,
+        )
         assert (first.images != second.images).any()
 
 

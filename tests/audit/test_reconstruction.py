@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deepssim.audit.run import reconstruction
+from deepssim.audit.tools import reconstruction
 from deepssim.config.audit import AuditConfig
 from deepssim.config.choices import Device, Orientation
 from deepssim.config.generative import VaeConfig

@@ -10,8 +10,8 @@ from PIL import Image
 
 import deepssim
 from deepssim.audit.calibration import OTHER_SUBJECTS
+from deepssim.audit.engine import PATTERNS
 from deepssim.audit.examination import Verdict
-from deepssim.audit.run import PATTERNS
 from deepssim.audit.summary_schema import AuditSummary
 from deepssim.cli import main
 from deepssim.config.generative import VaeConfig
@@ -112,7 +112,7 @@ def test_slices_of_three_people_prove_nothing(tmp_path, cache, real_data):
     for side, person in (("real", "07"), ("holdout", "19"), ("synthetic", "26")):
         (tmp_path / side).mkdir()
         shutil.copy(real_data / "mri_volumes" / f"patient{person}_T1.nii.gz", tmp_path / side)
-    found = run(tmp_path, tmp_path / "report", cache, holdout=tmp_path / "holdout", subject_pattern=None)
+    found = run(tmp_path, tmp_path / "report", cache, holdout=tmp_path / "holdout", subject_pattern=None, unit="image")
     assert found["verdict"]["result"] == Verdict.CANNOT_TELL
     assert "1 held-out file" in found["verdict"]["sentence"]
     assert "50.0 % at best" in found["verdict"]["sentence"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from deepssim.audit.context import MISSING_IMAGES
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.inventory import Inventory
+from deepssim.audit.scan_words import said
 from deepssim.audit.units import agree, counted
 from deepssim.audit.wording import Circumstances, HoldoutUse
 from deepssim.config.audit import AuditConfig
@@ -43,7 +44,7 @@ def next_steps(
         )
     if figures.verdict is Verdict.CANNOT_TELL:
         steps.append("Then repeat the audit.")
-    return steps
+    return [said(text, case.what) for text in steps]
 
 
 def _copies(figures: AuditFigures, case: Circumstances) -> list[str]:

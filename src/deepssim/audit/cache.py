@@ -16,15 +16,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from deepssim.config.base import as_settings
-from deepssim.config.dataset import VolumesConfig
 from deepssim.detection.search import Found
-from deepssim.errors import DataError, NotAnImage
+from deepssim.errors import DataError
 from deepssim.images.files import attempt_each
-from deepssim.images.folders import Decoded, checksums, decode
+from deepssim.images.folders import Decoded, checksums
 from deepssim.images.frames import Facts
 from deepssim.images.packs import ImagePack
-from deepssim.images.standardize import Geometry
+from deepssim.images.scans import Scan
 from deepssim.runtime.hdf5 import dataset, open_hdf5, read_keys, write_keys
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.runtime.private import close_to_others, owner_only
@@ -34,9 +32,6 @@ from deepssim.similarity.embeddings import Embeddings, read_embeddings, write_em
 
 logger = logging.getLogger(__name__)
 
-_GEOMETRY = (
-    Geometry.SQUASH
-)  # an affine map takes back what squashing did; padding would add edges that all images share
 _PARTS = ("images", "embeddings", "candidates", "encoders")  # subfolders
 _CANDIDATES = tuple(item.name for item in fields(Found))
 
@@ -60,49 +55,44 @@ class AuditCache:
 
     def decoded(
         self,
-        files: Sequence[Path],
-        size: Sequence[int],
-        percentiles: Sequence[float],
-        slicing: VolumesConfig,
+        scans: Sequence[Scan],
+        kind: Sequence[object],
+        decode: Callable[[Scan], Decoded],
         *,
         threads: int,
     ) -> list[Decoded | DataError]:
-        """Return the images of files, stretched to one size, decoding those whose content is new, or why a file cannot be read.
+        """Return the images or volumes of files, decoding those whose content is new, or why they cannot be read.
 
         Args:
-            files: to read.
-            size: height and width of the images.
-            percentiles: intensity window of images with more than 8 bits.
-            slicing: how volumes are cut.
-            threads: files decoded at a time.
+            scans: files that are read together.
+            kind: plain values that decide the result beside the content of the files.
+            decode: reads them.
+            threads: scans decoded at a time.
         """
-        kind = [STAGE_VERSIONS["prepare_dataset"], list(size), list(percentiles), as_settings(slicing), _GEOMETRY.value]
         folder = self.root / "images" / fingerprint(kind)[:16]
-        contents = checksums(files, threads, with_values=True)
+        contents = _contents(scans, threads)
         known: dict[str, Decoded | DataError] = dict(
             self._read_decoded(folder, {content for content in contents if isinstance(content, str)})
         )
         # Unreadable files are tried one by one, since each has its own message, and again in each audit.
-        new: dict[str, Path] = {}
+        new: dict[str, Scan] = {}
         results: list[Decoded | DataError | None] = []
-        for path, content in zip(files, contents, strict=True):
+        for scan, content in zip(scans, contents, strict=True):
             if isinstance(content, DataError):
                 results.append(content)
                 continue
             if content not in known:
-                new.setdefault(content, path)
+                new.setdefault(content, scan)
             results.append(None)
-        found = attempt_each(
-            list(new.values()), lambda path: decode(path, size, percentiles, _GEOMETRY, slicing), threads=threads
-        )
+        found = attempt_each(list(new.values()), decode, threads=threads)
         known |= dict(zip(new, found, strict=True))
         usable = {name: item for name, item in zip(new, found, strict=True) if isinstance(item, Decoded)}
         if usable:
             self._write_decoded(folder, list(usable), list(usable.values()))
-        self._log("files", "decoded", len(files), len(new), len(set(contents) - new.keys()))
+        self._log("files", "decoded", len(scans), len(new), len(set(contents) - new.keys()))
         return [
-            result or _of_file(known[str(content)], path)
-            for result, content, path in zip(results, contents, files, strict=True)
+            result or _of_scan(known[str(content)], scan)
+            for result, content, scan in zip(results, contents, scans, strict=True)
         ]
 
     def embeddings(
@@ -194,7 +184,7 @@ class AuditCache:
                     further = json.loads(text)
                     facts = further["facts"] | {"notices": tuple(further["facts"]["notices"])}
                     known[name] = Decoded(
-                        images[rows], parts[rows], [(int(h), int(w)) for h, w in sizes[rows]], further["left_out"],
+                        images[rows], parts[rows], [tuple(map(int, size)) for size in sizes[rows]], further["left_out"],
                         Facts(**facts),
                     )  # fmt: skip
         return known
@@ -209,16 +199,26 @@ class AuditCache:
             file.create_dataset("images", data=np.concatenate([item.images for item in decoded]))
             file.create_dataset("counts", data=np.array([len(item.parts) for item in decoded], np.int64))
             sizes = np.array([size for item in decoded for size in item.sizes], np.int64)
-            file.create_dataset("sizes", data=sizes.reshape(-1, 2))
+            file.create_dataset("sizes", data=sizes.reshape(-1, decoded[0].images.ndim - 1))
             write_keys(file, "files", names)
             write_keys(file, "parts", [part for item in decoded for part in item.parts])
             about = [json.dumps({"left_out": item.left_out, "facts": asdict(item.facts)}) for item in decoded]
             write_keys(file, "about", about)
 
 
-def _of_file(content: Decoded | DataError, path: Path) -> Decoded | DataError:
-    """Return the content of a file, or the error of a file with the same content under its own name."""
-    if isinstance(content, Decoded):
+def _contents(scans: Sequence[Scan], threads: int) -> list[str | DataError]:
+    """Return the checksum of what each scan is read from, or why one of its files cannot be read."""
+    found = iter(checksums([path for scan in scans for path in scan.files], threads, with_values=True))
+    contents: list[str | DataError] = []
+    for scan in scans:
+        of_files = [next(found) for _ in scan.files]
+        failed = next((item for item in of_files if isinstance(item, DataError)), None)
+        contents.append(failed or (of_files[0] if len(of_files) == 1 else fingerprint(of_files)))
+    return contents
+
+
+def _of_scan(content: Decoded | DataError, scan: Scan) -> Decoded | DataError:
+    """Return the content of a scan, or the error of a file with the same content under its own name."""
+    if isinstance(content, Decoded) or len(scan.files) > 1:
         return content
-    kind = NotAnImage if isinstance(content, NotAnImage) else DataError
-    return kind(f"{path}: {str(content).partition(': ')[2]}")
+    return type(content)(f"{scan.name}: {str(content).partition(': ')[2]}")

@@ -14,7 +14,9 @@ import jinja2
 
 from deepssim.audit.context import MISSING, context_entries
 from deepssim.audit.interval_text import INTERVAL_FILTERS, decimal
+from deepssim.audit.scan_words import extensions
 from deepssim.audit.units import over
+from deepssim.config.choices import AuditUnit
 from deepssim.evaluation.intervals import percent
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|~$"})
@@ -27,9 +29,10 @@ def write_card(path: str | Path, summary: Mapping[str, Any]) -> None:
         path: Markdown file to write.
         summary: plain values as in summary.json.
     """
+    what = AuditUnit(summary["data"]["unit"])
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deepssim.audit"), undefined=jinja2.StrictUndefined, autoescape=False,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, extensions=extensions(what),
     )  # fmt: skip  # escaped as Markdown, by `plain`
     environment.filters |= {
         "percent": percent,
@@ -38,7 +41,9 @@ def write_card(path: str | Path, summary: Mapping[str, Any]) -> None:
         "over": over,
     } | INTERVAL_FILTERS
     text = environment.get_template("card.md").render(
-        summary=summary, context=context_entries(dict(summary["context"])), missing=MISSING
+        summary=summary,
+        context=context_entries(dict(summary["context"]), what),
+        missing=MISSING,
     )
     Path(path).write_text(text, encoding="utf-8")
 

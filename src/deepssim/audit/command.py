@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from deepssim.config.choices import Device
+from deepssim.config.choices import AuditUnit, Device
 from deepssim.runtime.threads import available_threads, set_threads, thread_count
 
 # Exit status: 0 if no copies were found, or only as many candidates as chance explains; 1 is for errors that the user can
@@ -11,9 +11,9 @@ from deepssim.runtime.threads import available_threads, set_threads, thread_coun
 COPIES_FOUND, CANNOT_TELL = 3, 4
 
 _IN_SECTION = (
-    "real", "synthetic", "holdout", "encoder", "thorough", "autoencoder", "subjects", "subject_pattern", "compared_at", "image_size",
+    "real", "synthetic", "holdout", "unit", "encoder", "thorough", "autoencoder", "subjects", "subject_pattern", "compared_at",
     "false_positive_rate", "de_identified", "include", "exclude", "skip_unreadable",
-    "seeds", "rating", "ratings",
+    "image_size", "seeds", "rating", "ratings",
 )  # fmt: skip
 
 
@@ -54,6 +54,10 @@ def add_audit_command(commands: Any) -> None:
 
 
 def _add_images(group: Any) -> None:
+    group.add_argument(
+        "--unit", choices=[unit.value for unit in AuditUnit],
+        help="compare and count images, or whole volumes (scans); auto (default): volumes where all files are volumes",
+    )  # fmt: skip
     group.add_argument("--subjects", metavar="CSV", help="table with image_path and subject")
     group.add_argument(
         "--subject-pattern", metavar="REGEX", help="regular expression with one group that finds the subject in a path"

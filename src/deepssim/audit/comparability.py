@@ -29,7 +29,8 @@ _MOST_GAP = 4  # pixels between the pictures of a sheet; torchvision's make_grid
 _SHOWN = 3  # most frequent values that are named
 
 SHEETS, COLOURS, MARGINS = "synthetic images may be sheets", "colours differ", "synthetic images have wide margins"
-HIDING = (SHEETS, COLOURS, MARGINS)  # differences that hide copies, so that nothing can be cleared
+NEGATIVES = "synthetic volumes may be negatives"
+HIDING = (SHEETS, COLOURS, MARGINS, NEGATIVES)  # differences that hide copies, so that nothing can be cleared
 
 SIDE_NAMES = {"real": "training", "synthetic": "synthetic", "holdout": "held-out"}
 _Side = tuple[str, Collection]
@@ -71,11 +72,13 @@ def different_sides(collections: Mapping[str, Collection]) -> list[tuple[str, st
     for name in ("synthetic", "holdout"):
         if name in collections:
             other = (name, collections[name])
-            for check in (_aspects, _sizes, _bits, _orientation, _modality, _colours, _grey_values, _inversion):
+            # Volumes all have an intensity window, and are compared in all orders and directions of their axes.
+            of_images = () if real[1].pack.images.ndim > 3 else (_bits, _orientation)
+            for check in (_aspects, _sizes, *of_images, _modality, _colours, _grey_values, _inversion):
                 finding = check(real, other)
                 if finding is not None:
                     found.append(finding)
-    further = (check(real[1], collections["synthetic"]) for check in (_margins, _sheets))
+    further = (check(real[1], collections["synthetic"]) for check in (_margins, _sheets, _negatives))
     return [*found, *(finding for finding in further if finding is not None)]
 
 
@@ -87,6 +90,8 @@ def _aspects(real: _Side, other: _Side) -> tuple[str, str] | None:
         if other[0] == "synthetic"
         else "the limit was calibrated on images of another shape"
     )
+    if other[0] == "synthetic" and other[1].pack.images.ndim > 3:
+        effect = "copies that were squashed, as where a file does not say how far apart its planes are, can be missed"
     return "aspect ratios differ", f"{_both(real, other, 'aspect ratios', _aspect_counts)}; {effect}"
 
 
@@ -144,6 +149,8 @@ def _colours(real: _Side, other: _Side) -> tuple[str, str] | None:
 
 def _sheets(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
     """Name synthetic images that are so much larger than others that they may show many, as sheets of samples do."""
+    if real.pack.images.ndim > 3:
+        return None
     largest = [max(side) for side in zip(*map(_shape, real.sizes), strict=True)]
     tile = _shape(max(synthetic.sizes, key=lambda size: synthetic.sizes[size]))
     sheets = {
@@ -183,15 +190,49 @@ def _margins(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
     return MARGINS, message
 
 
+def _negatives(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
+    """Name volumes that are brighter at their faces than inside, unless training volumes are so, too: their foreground is not found."""
+    if real.pack.images.ndim < 4:
+        return None  # negatives of images are recognised
+    bright = [_bright_borders(side) for side in (real, synthetic)]
+    if bright[1].mean() <= 2 * bright[0].mean():
+        return None
+    count = int(bright[1].sum())
+    verb = "is" if count == 1 else "are"
+    message = (
+        f"{count:,} of {len(bright[1]):,} synthetic images {verb} brighter at the border than inside, as negatives "
+        "are, and copies among those go unseen: store them with a dark background, as the training images are"
+    )
+    return NEGATIVES, message
+
+
+def _bright_borders(side: Collection) -> np.ndarray:
+    """Return which volumes are brighter at the faces of what they show than in its middle, bool (N,)."""
+    found = np.zeros(len(side.pack.images), bool)
+    for row, volume in enumerate(side.pack.images):
+        shown = [np.flatnonzero(volume.any(axis=_others(axis, 3))) for axis in range(3)]
+        inside = volume[tuple(slice(places[0], places[-1] + 1) for places in shown)]  # without the padding to a cube
+        middle = inside[tuple(slice(side // 4, -(side // 4) or None) for side in inside.shape)]
+        found[row] = np.median(_faces(inside)) > np.median(middle)
+    return found
+
+
+def _faces(image: np.ndarray) -> np.ndarray:
+    """Return the values of all outer rows and columns, or planes, int64."""
+    return np.concatenate(
+        [np.take(image, place, axis=axis).ravel() for axis in range(image.ndim) for place in (0, -1)]
+    ).astype(np.int64)
+
+
 def _shown_parts(side: Collection) -> np.ndarray:
     """Return the longer side of what each image shows, in that of the image, float64 (N,); 1 where it reaches the border."""
     parts = np.ones(len(side.pack.images))
     for row, image in enumerate(side.pack.images):
-        border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).astype(np.int64)
+        border = _faces(image)
         level = np.median(border)
         if np.abs(border - level).max() <= _SHOWS:
             different = np.abs(image.astype(np.int64) - level) > _SHOWS
-            found = [np.flatnonzero(different.any(axis=axis)) for axis in (1, 0)]
+            found = [np.flatnonzero(different.any(axis=_others(axis, image.ndim))) for axis in range(image.ndim)]
             if len(found[0]):
                 parts[row] = max(
                     (places[-1] - places[0] + 1) / len(different) for places in found
@@ -199,7 +240,11 @@ def _shown_parts(side: Collection) -> np.ndarray:
     return parts
 
 
-def _is_grid(shape: tuple[int, int], tile: tuple[int, int]) -> bool:
+def _others(axis: int, count: int) -> tuple[int, ...]:
+    return tuple(other for other in range(count) if other != axis)
+
+
+def _is_grid(shape: tuple[int, ...], tile: tuple[int, ...]) -> bool:
     """Return whether a shape is that of several tiles, with up to 4 pixels between and perhaps around them."""
     for gap in range(_MOST_GAP + 1):
         steps = [part + gap for part in tile]
@@ -210,9 +255,8 @@ def _is_grid(shape: tuple[int, int], tile: tuple[int, int]) -> bool:
     return False
 
 
-def _shape(size: str) -> tuple[int, int]:
-    height, width = map(int, size.split("x"))
-    return height, width
+def _shape(size: str) -> tuple[int, ...]:
+    return tuple(map(int, size.split("x")))
 
 
 def _grey_values(real: _Side, other: _Side) -> tuple[str, str] | None:
@@ -243,8 +287,9 @@ def _inversion(real: _Side, other: _Side) -> tuple[str, str] | None:
 def _median_grey(side: Collection) -> float:
     """Return the median of the mean grey values, 0 to 1; black is left out, of which padding adds more to some shapes."""
     images = side.pack.images
-    shown = np.maximum(np.count_nonzero(images, axis=(1, 2)), 1)
-    return float(np.median(images.sum(axis=(1, 2), dtype=np.int64) / shown)) / side.pack.maximum
+    within = tuple(range(1, images.ndim))
+    shown = np.maximum(np.count_nonzero(images, axis=within), 1)
+    return float(np.median(images.sum(axis=within, dtype=np.int64) / shown)) / side.pack.maximum
 
 
 def _both(real: _Side, other: _Side, name: str, count: Callable[[Collection], Counter[str]]) -> str:
@@ -266,17 +311,21 @@ def _aspect_shares(side: Collection) -> dict[int, float]:
     """Return the fraction of images by aspect ratio, in steps that nobody sees."""
     counts = Counter[int]()
     for size, number in side.sizes.items():
-        height, width = _shape(size)
-        counts[round(np.log(width / height) / np.log1p(_ASPECT_STEP))] += number
+        counts[round(np.log(_aspect(size)) / np.log1p(_ASPECT_STEP))] += number
     return {step: number / counts.total() for step, number in counts.items()}
 
 
 def _aspect_counts(side: Collection) -> Counter[str]:
     counts = Counter[str]()
     for size, number in side.sizes.items():
-        height, width = _shape(size)
-        counts[f"{width / height:.2f}"] += number
+        counts[f"{_aspect(size):.2f}"] += number
     return counts
+
+
+def _aspect(size: str) -> float:
+    """Return width divided by height; of a volume, whose axes may be stored in any order, the longest side by the shortest."""
+    shape = _shape(size)
+    return max(shape) / min(shape) if len(shape) > 2 else shape[1] / shape[0]
 
 
 def _median_side(sizes: Mapping[str, int]) -> float:

@@ -116,6 +116,7 @@ def _results() -> dict[str, Callable[[Mapping[str, Any]], Any]]:
 
 _CONDITIONS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "version of deepssim": lambda found: found["versions"].get("deepssim", _NOT_RECORDED),
+    "what is compared": lambda found: found["data"].get("unit", _NOT_RECORDED),
     "training images": lambda found: found["data"]["real"]["images"],
     "training subjects": lambda found: _or_not_known(found["data"]["real"]["subjects"]),
     "held-out images used": lambda found: found["data"].get("holdout", {}).get("used", 0),

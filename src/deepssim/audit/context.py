@@ -3,13 +3,15 @@
 Not here: the settings (config/audit.py), what the audit sees for itself (preflight.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from deepssim.audit.preflight import Finding
+from deepssim.audit.scan_words import said
 from deepssim.config.audit import ContextConfig
+from deepssim.config.choices import AuditUnit
 from deepssim.config.reading import read_section
 from deepssim.config.settings import load_settings
 from deepssim.errors import ConfigError
@@ -89,15 +91,17 @@ def context_summary(context: ContextConfig) -> dict[str, Any]:
     }
 
 
-def context_entries(context: dict[str, Any]) -> list[Entry]:
+def context_entries(context: dict[str, Any], what: AuditUnit = AuditUnit.IMAGE) -> list[Entry]:
     """Return the context for people, missing entries included.
 
     Args:
         context: from `context_summary`.
+        what: is compared, images or volumes.
     """
     ratio = context["parameters_per_training_image"]
     entries = [_entry(name, context[key]) for key, name in _NAMES.items()]
-    return [*entries, Entry(_RATIO, MISSING, False) if ratio is None else Entry(_RATIO, _ratio_text(ratio), True)]
+    entries.append(Entry(_RATIO, MISSING, False) if ratio is None else Entry(_RATIO, _ratio_text(ratio), True))
+    return [replace(entry, name=said(entry.name, what)) for entry in entries]
 
 
 def _ratio_text(ratio: float) -> str:

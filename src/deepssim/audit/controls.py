@@ -16,7 +16,7 @@ from deepssim.detection.search import Found
 from deepssim.evaluation.groups import rate_by_group
 from deepssim.evaluation.intervals import Interval
 from deepssim.ground_truth.tables import AUTOENCODER
-from deepssim.images.distort import DISTORTIONS, UNCHANGED, distort
+from deepssim.images.distort import UNCHANGED, distort
 from deepssim.images.folders import pixel_hashes
 from deepssim.images.packs import ImagePack
 from deepssim.seeds import numpy_generator
@@ -98,7 +98,7 @@ def make_controls(train: Side, count: int, detective: Detective, tools: AuditToo
         train: training images.
         count: images to copy.
         detective: finds candidates.
-        tools: seed and autoencoder.
+        tools: seed, distortions and autoencoder.
     """
     rows = np.array(choose_controls(train.subjects, count, tools.seed), np.int64)
     chosen = ImagePack(np.asarray(train.pack.images)[rows], [train.pack.keys[row] for row in rows])
@@ -114,9 +114,10 @@ def make_controls(train: Side, count: int, detective: Detective, tools: AuditToo
 
 def _copies(chosen: ImagePack, train: ImagePack, tools: AuditTools) -> Iterator[tuple[str, ImagePack]]:
     others = chosen if len(chosen.keys) > 1 else train
-    for name, change in DISTORTIONS.items():
+    changes = tools.engine.distortions
+    for name, change in changes.items():
         if not change.mixes or len(others.keys) > 1:
-            yield name, distort(chosen, name, tools.seed, others=others)
+            yield name, distort(chosen, name, tools.seed, others=others, changes=changes)
     if tools.reconstruct is not None:
         yield AUTOENCODER, tools.reconstruct(chosen)
 

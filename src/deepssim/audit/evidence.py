@@ -6,13 +6,14 @@ Not here: how a pair is proved (detection/, registration/), the limit (calibrati
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.scan_words import said
 from deepssim.audit.sides import AuditTools, Side, Sides
-from deepssim.detection.gallery import Gallery, build_gallery
-from deepssim.detection.search import Cosines, Found, search
+from deepssim.detection.search import Cosines, Found
 from deepssim.images.packs import ImagePack
 from deepssim.similarity.embeddings import Embeddings
 
@@ -72,12 +73,12 @@ class Detective:
         self._among = among
         self._train, self._tools, self._store, self._candidates = sides.train, tools, store, candidates
         encoder = sides.train.embeddings.checksum if tools.encoder else ""
-        self._kind = [sides.train.pixel_hashes, encoder, tools.seed, candidates]
+        self._kind = [sides.train.pixel_hashes, encoder, tools.seed, candidates]  # hashes of volumes equal no image's
 
     @cached_property
-    def gallery(self) -> Gallery:
+    def gallery(self) -> Any:
         """The training images, prepared when they are first needed."""
-        return build_gallery(self._train.pack, self._tools.seed, threads=self._tools.threads)
+        return self._tools.engine.build(self._train.pack, self._tools.seed, threads=self._tools.threads)
 
     def of_side(self, side: Side, name: str) -> Found:
         """Return the candidates of synthetic or held-out images."""
@@ -117,12 +118,13 @@ class Detective:
         excluded: Callable[[np.ndarray], np.ndarray] | None,
     ) -> Found:
         computed = 0
+        name = said(name, self._tools.engine.unit)
 
         def find(rows: np.ndarray) -> Found:
             nonlocal computed
             computed = len(rows)
             part = ImagePack(pack.images[rows], [pack.keys[row] for row in rows])
-            return search(
+            return self._tools.engine.search(
                 self.gallery,
                 part,
                 k=self._candidates,

@@ -27,7 +27,7 @@ from deepssim.audit.sides import AuditTools, Sides
 from deepssim.audit.swapped import swapped_findings
 from deepssim.config.audit import AuditConfig
 from deepssim.detection.gallery import single_threaded_libraries
-from deepssim.detection.score import Score, learn_score
+from deepssim.detection.score import CueSet, Score, learn_score
 from deepssim.detection.search import Found
 from deepssim.evaluation.groups import LEAST_GROUPS, conformal_limit, excess_probability, tail_limit
 from deepssim.evaluation.verdict import LEAST_SENSITIVITY, MOST_ERROR, Verdict
@@ -124,7 +124,7 @@ def examine(
     bootstrap: dict[str, Any] = {"confidence": confidence, "repetitions": options.bootstrap, "seed": seed}
     evidence, neighbours = _gather(sides, options, tools, store), _neighbours(sides, tools)
     taught = teaching(evidence.copied, sides.train.subjects, seed)
-    score = _learn(sides, evidence, taught)
+    score = _learn(sides, evidence, taught, tools.engine.cues)
     negative = _negative(sides, evidence, score)
     rule = _rule(sides, negative, options, seed)
     best = best_of(evidence.synthetic, score.of(evidence.synthetic), sides.synthetic.subjects)
@@ -134,7 +134,7 @@ def examine(
     chance = excess_probability(best.scores, best.subjects, negative.scores, negative.subjects, seed)
     controls = positive_controls(evidence.copied.part(~taught), sides.train.subjects, score, rule, confidence)
     sensitivity = _sensitivity(controls)
-    partial_copies = find_partial_copies(copies, sides, tools.threads)
+    partial_copies = find_partial_copies(copies, sides, tools.threads, sought=tools.engine.parts)
     doubtful = _doubtful(sides, evidence, score, best, rule, options)
     notes = [
         *findings,
@@ -144,8 +144,8 @@ def examine(
     ]
     membership_results = _membership(sides, neighbours, bootstrap)
     further = further_figures(
-        sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms,
-        encoder=tools.encoder, draw=draw, **bootstrap,
+        sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms, encoder=tools.encoder,
+        cues=tools.engine.cues, draw=draw, **bootstrap,
     )  # fmt: skip
     seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not any(note.hides for note in notes)
     return AuditFigures(
@@ -166,14 +166,14 @@ def _gather(sides: Sides, options: AuditConfig, tools: AuditTools, store: AuditC
     detective = Detective(sides, tools, store, options.candidates)
     train = detective.of_other_subjects()
     found = detective.of_side(sides.holdout, "held-out images") if sides.holdout else None
-    holdout = None if found is None else (found, find_same_scans(found))
+    holdout = None if found is None else (found, find_same_scans(found, tools.engine))
     synthetic = detective.of_side(sides.synthetic, "synthetic images")
     copied = make_controls(sides.train, options.controls, detective, tools)
     phantoms = None
     if sides.holdout is not None and holdout is not None:
         usable = without_subjects(holdout[1].proved, sides.holdout.subjects)
         phantoms = find_phantoms(sides, usable, tools, store, options.candidates)
-    return _Evidence((train, find_same_scans(train)), holdout, synthetic, copied, phantoms)
+    return _Evidence((train, find_same_scans(train, tools.engine)), holdout, synthetic, copied, phantoms)
 
 
 def _leakage(
@@ -190,7 +190,7 @@ def _leakage(
     return found | {"with_missed": leakage.with_missed(copies, rule, controls, subjects, groups, **common)}
 
 
-def _learn(sides: Sides, evidence: _Evidence, taught: np.ndarray) -> Score:
+def _learn(sides: Sides, evidence: _Evidence, taught: np.ndarray, cues: CueSet) -> Score:
     """Learn the score from training images among other subjects', without scans under two names, and from some controls."""
     train, scans = evidence.train
     usable = without_subjects(scans.proved, sides.train.subjects)
@@ -198,7 +198,7 @@ def _learn(sides: Sides, evidence: _Evidence, taught: np.ndarray) -> Score:
     if scans.suspicious.mean() < _MOST_SUSPICIOUS:  # else many common keypoints are what such images have
         usable &= ~scans.suspicious
     copies, originals = evidence.copied.part(taught).together()
-    return learn_score(train.part(np.flatnonzero(usable)), copies, originals)
+    return learn_score(train.part(np.flatnonzero(usable)), copies, originals, cues)
 
 
 def _partners(scans: SameScans, count: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from deepssim.audit.random_draw import RandomDraw
 from deepssim.audit.retrieval import Neighbours
 from deepssim.audit.sides import Sides
 from deepssim.detection.gallery import single_threaded_libraries
-from deepssim.detection.score import Score, default_score
+from deepssim.detection.score import IMAGES, CueSet, Score, default_score
 from deepssim.evaluation.disclosure import membership_disclosure
 from deepssim.evaluation.fidelity import fidelity
 from deepssim.evaluation.groups import group_codes
@@ -63,6 +63,7 @@ def further_figures(
     confidence: float,
     repetitions: int,
     seed: int,
+    cues: CueSet = IMAGES,
     draw: RandomDraw | None = None,
     prevalence: float = 0.5,
 ) -> FurtherFigures:
@@ -78,6 +79,7 @@ def further_figures(
         confidence: of intervals.
         repetitions: bootstrap samples of the true-positive rate.
         seed: of all random choices.
+        cues: what the evidence consists of.
         draw: how members were drawn at random; None if they were not.
         prevalence: of members among the people whom a membership attack is aimed at.
     """
@@ -96,7 +98,7 @@ def further_figures(
     summary = {
         "membership": _membership(sides, neighbours, membership, repetitions, prevalence, common),
         "phantoms": phantom_figures(phantoms, score, rule, confidence=confidence) if phantoms else none,
-        "epsilon": epsilon_figures(phantoms, score, rule, draw, encoder=encoder, **common) if phantoms else none,
+        "epsilon": epsilon_figures(phantoms, score, rule, draw, encoder=encoder, cues=cues, **common) if phantoms else none,
         "memorization_index": {"null": rule.controls}
         | memorization_summary(
             index, sides.synthetic.subjects, memorization_index(null_excess), negative.subjects, **common,
@@ -142,6 +144,7 @@ def epsilon_figures(
     encoder: bool,
     confidence: float,
     seed: int,
+    cues: CueSet = IMAGES,
 ) -> dict[str, Any]:
     """Return lower bounds on epsilon of subject-level differential privacy.
 
@@ -156,6 +159,7 @@ def epsilon_figures(
         encoder: whether an encoder's cosines are among the evidence.
         confidence: of the bounds, one-sided.
         seed: orders equal scores.
+        cues: what the evidence consists of.
 
     Returns:
         `ranked` and `counted` with `epsilon`, `guesses` and `correct`; `inclusion`, the probability that a subject is
@@ -173,7 +177,7 @@ def epsilon_figures(
     if not members.any() or members.all():
         return {"ranked": None, "counted": None, "inclusion": None, "valid": False, "reason": "; ".join(reasons)}
     inclusion = float(members.mean()) if draw is None else draw.inclusion
-    blind = phantoms.subject_scores(default_score(phantoms.found.cues.shape[2]))[chosen]
+    blind = phantoms.subject_scores(default_score(phantoms.found.cues.shape[2], cues))[chosen]
     ranked = one_run_bound(blind, members, inclusion=inclusion, confidence=confidence, seed=seed)
     copied = rule.flags(phantoms.subject_scores(score)[chosen])
     guesses, correct = int(copied.sum()), int((copied & members).sum())

@@ -14,8 +14,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from deepssim.audit.originals import LARGEST, full_pictures
-from deepssim.audit.pictures import PairPictures, show_pair
+from deepssim.audit.pictures import PairPictures
 from deepssim.audit.tables import AuditReport, kinds
+from deepssim.config.choices import AuditUnit
 from deepssim.detection.gallery import single_threaded_libraries
 
 ABOVE_LIMIT = ("identical", "confirmed copy", "copy", "partial copy")
@@ -55,7 +56,7 @@ def gallery(report: AuditReport, *, threads: int = 1) -> list[dict[str, Any]]:
     real = report_pictures(report, "real", [report.train.pack.keys[partner] for partner in partners], threads)
     synthetic = report_pictures(report, "synthetic", [report.synthetic.pack.keys[row] for row in rows], threads)
     with single_threaded_libraries(), ThreadPoolExecutor(threads) as pool:
-        pairs = pool.map(show_pair, real, synthetic)
+        pairs = pool.map(report.engine.show, real, synthetic)
         shown = list(tqdm(pairs, total=len(rows), desc="registering pairs of the report", unit="pair", disable=None))
     described = [
         {
@@ -186,10 +187,12 @@ def report_pictures(report: AuditReport, side: str, keys: list[str], threads: in
         threads: files read at a time.
 
     Returns:
-        float32 (H, W), 0 to 1, in the order of the keys.
+        float32 (H, W), 0 to 1, in the order of the keys; of volumes, (D, H, W) in the common grid.
     """
     collection, options = report.inventories[side].collection, report.config.audit
     rows = [collection.pack.index[key] for key in keys]
+    if options.unit is AuditUnit.VOLUME:
+        return list(collection.pack.images[rows].astype(np.float32) / collection.pack.maximum)
     found = full_pictures(
         collection,
         rows,

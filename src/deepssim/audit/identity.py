@@ -53,7 +53,7 @@ def identity(
 
 
 def _data_set(inventory: Inventory, *, hidden: bool) -> dict[str, Any]:
-    files = list(dict.fromkeys(inventory.collection.files))
+    files = list(dict.fromkeys(path for members in inventory.collection.members for path in members))
     contents = checksums(files, 2)
     for content in contents:
         if isinstance(content, Exception):

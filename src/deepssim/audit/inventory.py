@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.reading import Reading, find_unit, reading_of
 from deepssim.audit.refusals import require_different_files, require_different_folders, require_several_in_names
 from deepssim.audit.subjects import find_subjects, numbered, require_subjects, volumes_of
 from deepssim.config.audit import AuditConfig
-from deepssim.errors import ConfigError, DataError, NotAnImage
+from deepssim.config.choices import AuditUnit
+from deepssim.errors import ConfigError, DataError, NotAnImage, NotAVolume
 from deepssim.images.folders import Collection, Decoded, TreeSide, collect, of_side
 from deepssim.images.frames import NOT_READ
 from deepssim.images.listing import Entry, Status, list_folder
+from deepssim.images.scans import Scan
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +37,13 @@ class Inventory:
         root: the folder.
         entries: every file below it, with what became of it.
         collection: the images that were read.
+        unit: image or volume.
     """
 
     root: Path
     entries: list[Entry]
     collection: Collection
+    unit: AuditUnit = AuditUnit.IMAGE
 
     @property
     def unread(self) -> list[Entry]:
@@ -109,6 +114,22 @@ def take_inventory(
         require_subjects(files, folders[name], table=options.subjects, pattern=options.subject_pattern)
     require_several_in_names(folders, entries, options.subject_pattern)
     require_different_files(folders, entries, threads)
+    listed = {name: [entry.path for entry in found if entry.status is Status.READ] for name, found in entries.items()}
+    unit = find_unit(listed, options)
+    try:
+        return _read_all(folders, entries, store, options.with_changes(unit=unit), threads)
+    except NotAVolume as error:  # only where the unit was left open
+        logger.info("images are compared, not volumes, since %s", error)
+        return _read_all(folders, entries, store, options.with_changes(unit=AuditUnit.IMAGE), threads)
+
+
+def _read_all(
+    folders: Mapping[str, Path],
+    entries: Mapping[str, list[Entry]],
+    store: AuditCache,
+    options: AuditConfig,
+    threads: int,
+) -> dict[str, Inventory]:
     return {name: _read(name, root, entries[name], store, options, threads) for name, root in folders.items()}
 
 
@@ -186,33 +207,50 @@ def _nothing(root: Path, entries: Sequence[Entry]) -> str:
 def _read(
     name: str, root: Path, entries: list[Entry], store: AuditCache, options: AuditConfig, threads: int
 ) -> Inventory:
-    files = [entry.path for entry in entries if entry.status is Status.READ]
-    decoded = store.decoded(files, _size(options), options.intensity_percentiles, options.volumes, threads=threads)
-    content = {path: item for path, item in zip(files, decoded, strict=True) if isinstance(item, Decoded)}
-    failures = {path: item for path, item in zip(files, decoded, strict=True) if isinstance(item, DataError)}
-    entries = [_failed(entry, failures[entry.path]) if entry.path in failures else entry for entry in entries]
+    reading = reading_of(options)
+    scans = reading.group([entry.path for entry in entries if entry.status is Status.READ])
+    decoded = store.decoded(scans, reading.kind, reading.decode, threads=threads)
+    content = [(scan, item) for scan, item in zip(scans, decoded, strict=True) if isinstance(item, Decoded)]
+    failed = [(scan, item) for scan, item in zip(scans, decoded, strict=True) if isinstance(item, DataError)]
+    if options.unit is AuditUnit.AUTO:
+        _require_volumes([error for _, error in failed])
+    failures = {path: (scan, error) for scan, error in failed for path in scan.files}
+    entries = [_failed(entry, *failures[entry.path]) if entry.path in failures else entry for entry in entries]
     if not content:
         raise DataError(_nothing(root, entries))
-    inventory = Inventory(root, entries, collect(root, list(content), list(content.values())))
-    _log(name, inventory, options)
+    collection = collect(
+        root,
+        [scan.files[0] for scan, _ in content],
+        [item for _, item in content],
+        names=[scan.name for scan, _ in content],
+        scans=[scan.files for scan, _ in content] if reading.unit is AuditUnit.VOLUME else (),
+    )
+    inventory = Inventory(root, entries, collection, reading.unit)
+    _log(name, inventory, reading)
     return inventory
 
 
-def _size(options: AuditConfig) -> tuple[int, int]:
-    return options.compared_at, options.compared_at
+def _require_volumes(errors: Sequence[DataError]) -> None:
+    """Raise the first error of files that hold images and no volumes."""
+    for error in errors:
+        if isinstance(error, NotAVolume):
+            raise error
 
 
-def _failed(entry: Entry, error: DataError) -> Entry:
+def _failed(entry: Entry, scan: Scan, error: DataError) -> Entry:
+    """Return the entry of a file that was not read, be it that another file of its scan could not be."""
     status = Status.LEFT_OUT if isinstance(error, NotAnImage) else Status.NOT_READ
-    return dataclasses.replace(entry, status=status, reason=str(error).removeprefix(f"{entry.path}: "))
+    reason = str(error).removeprefix(f"{entry.path}: ").removeprefix(f"{scan.name}: ")
+    reason = reason.removeprefix(f"{entry.path.parent}{os.sep}")  # of another file of the scan
+    return dataclasses.replace(entry, status=status, reason=reason)
 
 
-def _log(name: str, inventory: Inventory, options: AuditConfig) -> None:
+def _log(name: str, inventory: Inventory, reading: Reading) -> None:
     collection = inventory.collection
     logger.info(
-        "%s: %d images of %s pixels, resized to %s", name, len(collection.pack.keys),
+        "%s: %d %ss of %s %s, resized to %s", name, len(collection.pack.keys), reading.unit.value,
         ", ".join(f"{size} ({count})" for size, count in sorted(collection.sizes.items())[:5]),
-        "x".join(map(str, _size(options))),
+        "voxels" if reading.unit is AuditUnit.VOLUME else "pixels", reading.shape,
     )  # fmt: skip
     for status, reason, count in inventory.counts():
         level = logging.WARNING if status is Status.NOT_READ else logging.INFO

@@ -17,10 +17,13 @@ from deepssim.audit.gallery import FIRST, data_uri, gallery
 from deepssim.audit.interval_text import INTERVAL_FILTERS
 from deepssim.audit.phrases import fraction, page_phrases
 from deepssim.audit.plots import controls_svg, scores_svg, shares_svg
+from deepssim.audit.scan_words import extensions, said
 from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, subjects
 from deepssim.audit.terms import terms
 from deepssim.audit.units import FILE, SUBJECT, Unit, over
 from deepssim.audit.wording import FEW, SIDE_NAMES, percent
+from deepssim.config.audit import AuditConfig
+from deepssim.config.choices import AuditUnit
 from deepssim.evaluation.intervals import Interval
 from deepssim.evaluation.verdict import Verdict
 from deepssim.reporting.environment import page_environment
@@ -45,19 +48,21 @@ def write_page(
         comparison: with an earlier audit.
         threads: pairs registered at a time.
     """
-    environment = page_environment("deepssim.audit")
+    what = report.config.audit.unit
+    environment = page_environment("deepssim.audit", extensions(what))
     unit = report.circumstances.unit
     environment.filters |= {"fraction": fraction, "over": over} | INTERVAL_FILTERS
     environment.filters |= {"share": partial(share_text, unit=unit), "compared": partial(_compared_text, unit=unit)}
     table = subjects(report)
     page = environment.get_template("audit.html").render(
         summary=summary,
-        comparison=comparison,
+        comparison=_comparison_said(comparison, what),
         rates=_rates(report),
         words=page_phrases(report.figures, report.circumstances, hidden=report.config.audit.de_identified),
         next_steps=next_steps(report.figures, report.inventories, report.config.audit, report.circumstances),
         terms=terms(report.circumstances),
         side_names=SIDE_NAMES,
+        grid=grid_text(report.config.audit),
         verdict_class=_CLASSES[report.figures.verdict],
         figures=report.figures.leakage,
         rule=report.figures.rule,
@@ -68,7 +73,7 @@ def write_page(
         first=FIRST,
         subjects=table.head(MOST_SUBJECTS).to_dict("records"),
         more_subjects=max(0, len(table) - MOST_SUBJECTS),
-        context=context_entries(summary["context"]),
+        context=context_entries(summary["context"], what),
         settings=yaml.safe_dump(summary["settings"], sort_keys=False),
         **_plots(report),
     )
@@ -97,6 +102,26 @@ def _compared_text(value: Any, unit: Unit) -> str:
     if isinstance(value, float):
         return percent(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _comparison_said(comparison: Comparison | None, what: AuditUnit) -> Comparison | None:
+    if comparison is None:
+        return None
+    rows, differences = (
+        [row._replace(name=said(row.name, what)) for row in part] for part in (comparison.rows, comparison.differences)
+    )
+    return comparison._replace(rows=rows, differences=differences)
+
+
+def grid_text(options: AuditConfig) -> str:
+    """Return the size at which images or volumes were compared, in words.
+
+    Args:
+        options: section `audit`, whose unit is known.
+    """
+    volumes = options.unit is AuditUnit.VOLUME
+    side = options.volume_side if volumes else options.compared_at
+    return f"{side}x{side}x{side} voxels" if volumes else f"{side}x{side} pixels"
 
 
 class _Rate(NamedTuple):
@@ -146,7 +171,8 @@ def _rates(report: AuditReport) -> list[_Rate]:
     if unit.known:
         meaning = "have at least one image that was copied"
         rates.append(_Rate("training subjects copied", found["subjects_copied"], meaning, unit))
-    return rates
+    what = report.config.audit.unit
+    return [rate._replace(name=said(rate.name, what), meaning=said(rate.meaning, what)) for rate in rates]
 
 
 def _plots(report: AuditReport) -> dict[str, str]:
@@ -156,9 +182,10 @@ def _plots(report: AuditReport) -> dict[str, str]:
         for rate in _rates(report)
         if np.isfinite(rate.share.value) and ((rate.share.total or 0) >= FEW or not rate.name.startswith("training"))
     ]  # few are given as counts in the table
+    scores = scores_svg(figures.copies.scores, figures.negative.scores, figures.rule.threshold)
     drawn = {
-        "scores_plot": scores_svg(figures.copies.scores, figures.negative.scores, figures.rule.threshold),
+        "scores_plot": said(scores, report.config.audit.unit),
         "shares_plot": shares_svg(shares),
-        "controls_plot": controls_svg(figures.controls),
+        "controls_plot": controls_svg(figures.controls, report.engine.distortions),
     }
     return {name: data_uri(svg.encode(), "image/svg+xml") for name, svg in drawn.items()}

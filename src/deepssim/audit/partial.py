@@ -20,19 +20,20 @@ from deepssim.registration.proof import best_symmetries, first_look, prepare, pr
 _MOST = 500  # copies that are looked at, those of the highest scores: it takes 20 ms each
 
 
-def find_partial_copies(copies: Copies, sides: Sides, threads: int) -> np.ndarray:
+def find_partial_copies(copies: Copies, sides: Sides, threads: int, *, sought: bool = True) -> np.ndarray:
     """Return which copies share only a part with their original.
 
     Args:
         copies: of the audit.
         sides: all images.
         threads: processor threads.
+        sought: whether copies of parts are told from others at all; volumes have no such evidence.
 
     Returns:
         bool (S,).
     """
     partial = np.zeros(len(copies.flagged), bool)
-    rows = np.flatnonzero(copies.flagged & ~copies.identical)
+    rows = np.flatnonzero(copies.flagged & ~copies.identical & sought)
     rows = rows[np.argsort(-copies.scores[rows], kind="stable")][:_MOST]
 
     def is_partial(row: int) -> bool:

@@ -6,21 +6,24 @@ Not here: the verdict and its reservations (wording.py), where sentences are sho
 import numpy as np
 
 from deepssim.audit.examination import AuditFigures
+from deepssim.audit.scan_words import said
 from deepssim.audit.units import agree, counted, over
 from deepssim.audit.wording import FEW, Circumstances, HoldoutUse
+from deepssim.config.choices import AuditUnit
 from deepssim.evaluation.intervals import Interval, percent
 from deepssim.evaluation.verdict import Verdict
 
 COMMENT = "#"  # begins the first line of keep.txt
 
 
-def keep_header(verdict: Verdict, called: np.ndarray, constant: int) -> str:
+def keep_header(verdict: Verdict, called: np.ndarray, constant: int, what: AuditUnit = AuditUnit.IMAGE) -> str:
     """Return the first line of keep.txt: what the list does not promise.
 
     Args:
         verdict: of the report.
         called: bool (S,), which synthetic images are called copies and therefore not in the list.
         constant: synthetic images that were not judged.
+        what: was judged, images or volumes.
     """
     total, kept = len(called), int((~called).sum())
     judged = f"{kept:,} of {counted(total, 'synthetic image')} that this audit does not call {agree(kept, 'a copy', 'copies')}"
@@ -28,7 +31,7 @@ def keep_header(verdict: Verdict, called: np.ndarray, constant: int) -> str:
     if verdict is Verdict.CANNOT_TELL:
         doubt = f"the audit cannot tell whether {agree(kept, 'it is one', 'they are')}"
     left = f"; {counted(constant, 'constant image')} {agree(constant, 'was', 'were')} not judged" if constant else ""
-    return f"{COMMENT} {judged}; {doubt}{left}; reservations are in summary.json"
+    return said(f"{COMMENT} {judged}; {doubt}{left}; reservations are in summary.json", what)
 
 
 def fraction(interval: Interval) -> str:
@@ -57,7 +60,7 @@ def page_phrases(figures: AuditFigures, case: Circumstances, *, hidden: bool = F
     """
     total = len(figures.copies.flagged)
     judged = "Only this image was" if total == 1 else f"Only these {total:,} images were"
-    return {
+    phrases = {
         "confidential": "This report shows images of patients"
         + (", without their names" if hidden else f" and names {'them' if case.unit.known else 'their files'}")
         + ": treat it as patient data.",
@@ -75,6 +78,7 @@ def page_phrases(figures: AuditFigures, case: Circumstances, *, hidden: bool = F
         if case.unit.known
         else f"Patients are not known: every {case.unit.one} counts as one, and no number of patients is given.",
     }
+    return {name: said(text, case.what) for name, text in phrases.items()}
 
 
 def _limit(figures: AuditFigures, case: Circumstances) -> str:

@@ -4,7 +4,7 @@ Not here: plots of labelled evaluations (plots.py, evaluation_plots.py).
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from deepssim.audit.controls import Control
 from deepssim.evaluation.intervals import Interval
-from deepssim.images.distort import DISTORTIONS
+from deepssim.images.distort import DISTORTIONS, Change
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; the two sets differ in line style as well.
 _SYNTHETIC, _CONTROL = "#D55E00", "#0072B2"
@@ -70,16 +70,17 @@ def shares_svg(rows: Sequence[tuple[str, Interval]]) -> str:
     return _svg(figure)
 
 
-def controls_svg(controls: Sequence[Control]) -> str:
+def controls_svg(controls: Sequence[Control], changes: Mapping[str, Change] = DISTORTIONS) -> str:
     """Draw the fraction of copies found as a heat map, a row for each kind of change, from mild to strong.
 
     Args:
         controls: positive controls, in any order; those that are no distortion of the protocol come last, under their name.
+        changes: distortions of the protocol, by name.
 
     Returns:
         SVG.
     """
-    rows = _rows_of_controls(controls)
+    rows = _rows_of_controls(controls, changes)
     half = -(-len(rows) // 2)
     columns = max((len(cells) for _, cells in rows), default=1)
     figure = Figure(figsize=(11, 0.3 + 0.42 * half), layout="constrained")
@@ -96,13 +97,15 @@ def controls_svg(controls: Sequence[Control]) -> str:
     return _svg(figure)
 
 
-def _rows_of_controls(controls: Sequence[Control]) -> list[tuple[str, list[tuple[str, float]]]]:
+def _rows_of_controls(
+    controls: Sequence[Control], changes: Mapping[str, Change]
+) -> list[tuple[str, list[tuple[str, float]]]]:
     """Group controls: family, then level and fraction found of each, in the protocol's order."""
     found = {control.distortion: control.found.value for control in controls}
-    names = [*(name for name in DISTORTIONS if name in found), *(name for name in found if name not in DISTORTIONS)]
+    names = [*(name for name in changes if name in found), *(name for name in found if name not in changes)]
     rows: dict[str, list[tuple[str, float]]] = {}
     for name in names:
-        change = DISTORTIONS.get(name)
+        change = changes.get(name)
         rows.setdefault(change.family if change else name, []).append((change.level if change else "", found[name]))
     return list(rows.items())
 

@@ -58,7 +58,7 @@ def preflight(
         Findings, and which held-out images can be used: bool (H,), None without a holdout.
     """
     collections = {name: item.collection for name, item in inventories.items()}
-    real, unit = collections["real"], unit_of(collections, subjects, options)
+    real, unit = collections["real"], unit_of(collections, subjects, options, inventories["real"].unit)
     findings = duplicates_within(real.pack.keys, real.pixel_hashes)
     findings += constant(collections)
     if options.skip_unreadable:

@@ -11,6 +11,7 @@ import pandas as pd
 from deepssim.audit.gallery import picture_uri, report_pictures
 from deepssim.audit.rating_sample import RatingSample
 from deepssim.audit.readers import COLUMNS, Rating
+from deepssim.audit.scan_words import extensions
 from deepssim.audit.tables import AuditReport
 from deepssim.datasets.tables import write_csv
 
@@ -28,15 +29,17 @@ def write_rating(page: str, table: str, report: AuditReport, sample: RatingSampl
     keys = report.train.pack.keys, report.synthetic.pack.keys
     first = report_pictures(report, "real", [keys[0][row] for row in sample.partners], threads)
     second = report_pictures(report, "synthetic", [keys[1][row] for row in sample.rows], threads)
+    flat = report.engine.flat
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("deepssim.audit"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
+        loader=jinja2.PackageLoader("deepssim.audit"), autoescape=True, undefined=jinja2.StrictUndefined,
+        extensions=extensions(report.config.audit.unit),
+    )  # fmt: skip
     content = environment.get_template("rating.html").render(
         audit=sample.audit,
         ratings=[rating.value for rating in Rating],
         columns=list(COLUMNS),
         pairs=[
-            {"id": name, "first": picture_uri(one), "second": picture_uri(other)}
+            {"id": name, "first": picture_uri(flat(one)), "second": picture_uri(flat(other))}
             for name, one, other in zip(sample.pairs, first, second, strict=True)
         ],
     )

@@ -13,6 +13,8 @@ from deepssim.audit.inventory import Inventory, find_subjects_of, folders_of, ta
 from deepssim.audit.preflight import Finding, preflight
 from deepssim.audit.random_draw import RandomDraw, declared_draw
 from deepssim.audit.refusals import require_several_subjects, require_sides_apart
+from deepssim.audit.traces import single_axis_findings
+from deepssim.config.choices import AuditUnit
 from deepssim.config.settings import Config
 from deepssim.images.folders import Collection
 
@@ -35,6 +37,11 @@ class FoldersRead:
     usable: np.ndarray | None
     draw: RandomDraw | None
 
+    @property
+    def unit(self) -> AuditUnit:
+        """What is compared: images or volumes."""
+        return self.inventories["real"].unit
+
 
 def read_folders(store: AuditCache, config: Config, threads: int) -> FoldersRead:
     """Read all folders and find out what is wrong with them.
@@ -55,5 +62,6 @@ def read_folders(store: AuditCache, config: Config, threads: int) -> FoldersRead
     require_sides_apart(collections, folders_of(options))
     draw = declared_draw(options, subjects["real"], subjects.get("holdout", []))
     findings, usable = preflight(inventories, subjects, options)
+    findings += single_axis_findings(collections["real"].pack.keys, collections["synthetic"].pack.keys, options)
     findings += context_findings(options.context, len(collections["real"].pack.keys))
     return FoldersRead(inventories, collections, subjects, findings, usable, draw)

@@ -6,7 +6,6 @@ Not here: the statistics (examination.py), the page (page.py), the command line 
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,29 +30,19 @@ from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.stability import repetition, reseeded
 from deepssim.audit.summary_pdf import write_pdf
 from deepssim.audit.tables import AuditReport, write_tables
-from deepssim.config.choices import MetricName, Orientation, Precision
+from deepssim.audit.tools import audit_tools, engine_of
 from deepssim.config.settings import Config, parse_config
-from deepssim.detection.pattern import SIDE as PATTERN_SIDE
-from deepssim.detection.pattern import pattern
 from deepssim.evaluation.verdict import Verdict
-from deepssim.images.distort import DISTORTIONS
 from deepssim.images.folders import Collection
 from deepssim.images.listing import printable
-from deepssim.images.packs import ImagePack
-from deepssim.images.standardize import resized
-from deepssim.metrics import METRICS
 from deepssim.runtime.private import cache_folder
 from deepssim.runtime.progress import Steps
-from deepssim.runtime.provenance import file_checksum
-from deepssim.similarity.embeddings import Embeddings
 
 logger = logging.getLogger(__name__)
 
 _STEPS = 6  # of an audit without held-out images
 _STEPS_OF_HOLDOUT = 2  # comparing held-out images, and synthetic ones with training and held-out images together
 _STEPS_OF_SEED = 4  # of them are repeated for every further seed
-_BATCH = 256  # images embedded at a time
-PATTERNS = "none: coarse patterns, which need no training"
 
 
 def run_audit(
@@ -100,7 +89,8 @@ def run_audit(
     steps = Steps(_STEPS + more + (options.seeds - 1) * (_STEPS_OF_SEED + more))
     steps.start("reading images")
     read = read_folders(store, config, threads)
-    steps.expect(options.seeds * _comparisons(read.collections, options.controls))
+    config = config.with_changes(audit=options.with_changes(unit=read.unit))  # which the user may have left open
+    steps.expect(options.seeds * _comparisons(read, options.controls))
     report, sample = _report(read, config, store, steps, threads)
     steps.start("writing the report")
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
@@ -140,7 +130,7 @@ def _judged(
     """Judge the images with one seed; return also what the report says of the encoder."""
     options = config.audit
     steps.start("preparing what images are compared by" + (f", seed {config.seed}" if options.seeds > 1 else ""))
-    tools, about = _tools(read.collections["real"], read.subjects["real"], store, config, threads)
+    tools, about = audit_tools(read.collections["real"], read.subjects["real"], store, config, threads)
     tools = dataclasses.replace(tools, steps=steps)
     sides = _sides(read.collections, read.subjects, read.usable, store, tools, about["sha256"])
     unread = any(item.unread or item.unread_parts for item in read.inventories.values())
@@ -232,52 +222,11 @@ def above_limit(found: dict[str, Any], rate: float) -> bool:
     return found["verdict"]["result"] == Verdict.COPIES and (rate == 0 or estimate > rate)
 
 
-def _tools(
-    real: Collection, subjects: Sequence[str], store: AuditCache, config: Config, threads: int
-) -> tuple[AuditTools, dict[str, Any]]:
-    """Return what the audit works with, and what the report says of the encoder."""
-    options = config.audit
-    reconstruct = reconstruction(config)
-    if options.encoder is None and not options.thorough:
-        about = {"source": PATTERNS, "sha256": "", "training_seconds": None}
-        return AuditTools(embed_patterns, False, config.seed, threads, reconstruct), about
-    if options.encoder is None:
-        # Lightning takes seconds to import, which other audits save.
-        from deepssim.audit.encoder import trained_encoder
-
-        weights, about = trained_encoder(real, subjects, store, config)
-    else:
-        weights, about = Path(options.encoder), {"source": "given", "training_seconds": None}
-    embed = _embedder(weights, config)
-    return AuditTools(embed, True, config.seed, threads, reconstruct), about | {"sha256": file_checksum(weights)}
-
-
-def embed_patterns(pack: ImagePack) -> Embeddings:
-    """Return the coarse patterns of images, which need no training."""
-    values = np.stack([pattern(resized(image, PATTERN_SIDE, PATTERN_SIDE)) for image in pack.images])
-    return Embeddings(values, pack.keys, PATTERNS, "")
-
-
-def _embedder(weights: Path, config: Config) -> Callable[[ImagePack], Embeddings]:
-    encode = METRICS[MetricName.DEEPSSIM].embed
-    assert encode is not None
-    height, width = config.audit.image_size
-
-    def embed(pack: ImagePack) -> Embeddings:
-        images = np.stack([resized(image, height, width) for image in pack.images])
-        # One precision for all runs: embeddings of earlier ones are compared with new ones.
-        return encode(
-            str(weights), ImagePack(images, pack.keys), config.device, _BATCH, Precision.FLOAT32, config.published.trust
-        )
-
-    return embed
-
-
-def _comparisons(collections: dict[str, Collection], controls: int) -> int:
+def _comparisons(read: FoldersRead, controls: int) -> int:
     """Return how many images are compared: all with the training images, copies of these, and some with held-out images, too."""
-    images = {name: len(item.pack.keys) for name, item in collections.items()}
+    images = {name: len(item.pack.keys) for name, item in read.collections.items()}
     again = min(images["synthetic"], MOST_IMAGES) if "holdout" in images else 0
-    return sum(images.values()) + min(controls, images["real"]) * len(DISTORTIONS) + again
+    return sum(images.values()) + min(controls, images["real"]) * len(engine_of(read.unit).distortions) + again
 
 
 def _sides(
@@ -294,34 +243,3 @@ def _sides(
         sides[name] = Side(item.pack, item.pixel_hashes, subjects[name], embeddings)
     holdout = sides["holdout"].part(usable) if usable is not None and usable.any() else None
     return Sides(sides["real"], sides["synthetic"], holdout)
-
-
-def reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:
-    """Return the round trip through the generator's autoencoder, where one is named.
-
-    If it was trained on transposed images, images are transposed for it and back where that gives the better reconstruction.
-
-    Args:
-        config: of which `audit.autoencoder` and `device` are used.
-
-    Returns:
-        Function from images to their reconstructions, of the same size; None without an autoencoder.
-    """
-    if config.audit.autoencoder is None:
-        return None
-    from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack  # MONAI is for this control only
-    from deepssim.runtime.devices import resolve_device
-    from deepssim.runtime.weights import recorded_orientation
-
-    network = load_autoencoder(config.audit.autoencoder)
-    device = resolve_device(config.device)
-    ways = [Orientation.UPRIGHT]
-    if recorded_orientation(config.audit.autoencoder) is Orientation.TRANSPOSED:
-        # Original files are upright, but those that such a generator wrote beside its images are transposed already.
-        ways.append(Orientation.TRANSPOSED)
-
-    def reconstruct(pack: ImagePack) -> ImagePack:
-        found = [reconstruct_pack(network, pack, device=device, orientation=way) for way in ways]
-        return min(found, key=lambda decoded: float(np.abs(decoded.unit() - pack.unit()).mean()))
-
-    return reconstruct

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deepssim.audit.engine import IMAGE_ENGINE, Engine
 from deepssim.audit.preflight import Finding
 from deepssim.audit.units import agree, counted
 from deepssim.detection.score import transformed
@@ -25,7 +26,6 @@ _BY_CHANCE = 0.2  # pairs of unrelated images that are mistaken for one scan in 
 _LEAST_IMAGES = 20  # that say what is usual
 _ALONE = 1.5  # times as far above the median as that: one similarity proves a scan without the other
 _SHOWN = 20
-_PATTERN, _REGISTERED = 2, 3  # columns of the cues
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,21 @@ class SameScans:
     partners: np.ndarray
 
 
-def find_same_scans(found: Found) -> SameScans:
+def find_same_scans(found: Found, engine: Engine = IMAGE_ENGINE) -> SameScans:
     """Find images that are proved to show the scan of a training image of another subject.
 
     Args:
         found: candidates of N images of other subjects.
+        engine: which of the cues are keypoints, if any, and which similarities.
     """
     count = len(found.partners)
     known = found.partners >= 0
     if not known.any():
         return SameScans(np.zeros(count, bool), np.zeros(count, bool), np.full(count, -1))
-    values = transformed(found.cues)
-    keypoints = np.where(known, values[..., :2].mean(axis=2), -np.inf)
-    similar = [np.where(known, values[..., column], -np.inf) for column in (_PATTERN, _REGISTERED)]
+    counts = engine.cues.counts
+    values = transformed(found.cues, counts)
+    similar = [np.where(known, values[..., column], -np.inf) for column in engine.similar]
+    keypoints = np.where(known, values[..., :counts].mean(axis=2) if counts else 0.0, -np.inf)
     proved = keypoints.max(axis=1) > max(_LEAST_KEYPOINTS, unusual(keypoints.max(axis=1)))
     # A registered SSIM that no unrelated pair reaches proves as much where an image has few keypoints; both cues must agree.
     best = [part.max(axis=1) for part in similar]
@@ -64,7 +66,8 @@ def find_same_scans(found: Found) -> SameScans:
     proved |= np.any([part > unusual(part, times=_ALONE) for part in best], axis=0)
     suspicious = ~proved & (keypoints.max(axis=1) > _LEAST_KEYPOINTS)
     rows = np.arange(count)
-    return SameScans(proved, suspicious, found.partners[rows, keypoints.argmax(axis=1)])
+    most = keypoints if counts else similar[0] + similar[1]
+    return SameScans(proved, suspicious, found.partners[rows, most.argmax(axis=1)])
 
 
 def unusual(values: np.ndarray, *, times: float = 1.0) -> float:

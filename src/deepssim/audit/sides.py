@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from deepssim.audit.engine import IMAGE_ENGINE, Engine
 from deepssim.images.packs import ImagePack
 from deepssim.runtime.progress import Steps
 from deepssim.similarity.embeddings import Embeddings
@@ -18,7 +19,7 @@ class Side:
     """One set of images.
 
     Attributes:
-        pack: images and keys.
+        pack: images or volumes, and keys.
         pixel_hashes: hash of each image's pixels.
         subjects: of each image; of synthetic images the volume, or the image itself.
         embeddings: in the order of the pack.
@@ -61,6 +62,7 @@ class AuditTools:
         threads: processor threads.
         reconstruct: the generator's autoencoder, if there is one.
         steps: where the audit says what it does.
+        engine: how units are compared.
     """
 
     embed: Callable[[ImagePack], Embeddings]
@@ -69,3 +71,4 @@ class AuditTools:
     threads: int = 1
     reconstruct: Callable[[ImagePack], ImagePack] | None = None
     steps: Steps = field(default_factory=lambda: Steps(0))
+    engine: Engine = IMAGE_ENGINE

@@ -48,10 +48,18 @@ def find_subjects(
         return _by_table(collection, root, Path(table))
     files = list(dict.fromkeys(collection.files))
     relative = [path_below(root, path) for path in files]
-    named = [subjects.NamedFile(path, name, name) for path, name in zip(files, relative, strict=True)]
+    names = _names(collection) if collection.scans else {}
+    named = [subjects.NamedFile(path, name, names.get(path, name)) for path, name in zip(files, relative, strict=True)]
     found = subjects.find_subjects(named, pattern=pattern, setting=_PATTERN, salt=salt, place=str(root))
     of_file = dict(zip(files, found, strict=True))
     return [of_file[path] for path in collection.files]
+
+
+def _names(collection: Collection) -> dict[Path, str]:
+    """Return the name of each scan, that of its folder or of its file, by its first file."""
+    return {
+        path: re.sub(r"#volume-\d+$", "", key) for path, key in zip(collection.files, collection.pack.keys, strict=True)
+    }
 
 
 def numbered(name: str) -> bool:
@@ -120,7 +128,7 @@ def require_subjects(files: Sequence[Path], root: Path, *, table: str | None, pa
     """
     if table is not None:
         known = _subject_of_path(Path(table), root)
-        if not any(_comparable(path) in known for path in files):
+        if not any(_comparable(place) in known for path in files for place in (path, path.parent)):
             raise DataError(_absent(Path(table), root, [path_below(root, path) for path in files], len(files)))
     elif pattern is not None:
         find = subjects.subject_finder(pattern, _PATTERN)
@@ -134,11 +142,19 @@ def require_subjects(files: Sequence[Path], root: Path, *, table: str | None, pa
 
 def _by_table(collection: Collection, root: Path, csv: Path) -> list[str]:
     subject_of = _subject_of_path(csv, root)
-    found = [subject_of.get(_comparable(path)) for path in collection.files]
+    found = [
+        next((subject_of[name] for name in map(_comparable, places) if name in subject_of), None)
+        for places in _places(collection)
+    ]
     absent = [key for key, subject in zip(collection.pack.keys, found, strict=True) if subject is None]
     if absent:
         raise DataError(_absent(csv, root, absent, len(found)))
     return [str(subject) for subject in found]
+
+
+def _places(collection: Collection) -> list[tuple[Path, ...]]:
+    """Return the paths by which a table may name each image: of a scan, any of its files, or their folder."""
+    return [(*files, files[0].parent) if collection.scans and len(files) > 1 else files for files in collection.members]
 
 
 def _absent(csv: Path, root: Path, absent: Sequence[str], count: int) -> str:
@@ -180,8 +196,15 @@ def _comparable(path: Path) -> str:
 
 
 def volumes_of(collection: Collection) -> list[str]:
-    """Return the file of every image that shares it with others, such as slices of a volume, or else the image's key."""
+    """Return the file of every image that shares it with others, such as slices of a volume, or else the image's key.
+
+    Volumes of an array are scans of their own; those of a file with a fourth axis are times or echoes of one.
+    """
     count = Counter(collection.files)
+
+    def together(path: Path) -> bool:
+        return count[path] > 1 and (not collection.scans or ((known := format_of(path)) is not None and known.volume))
+
     return [
-        str(path) if count[path] > 1 else key for path, key in zip(collection.files, collection.pack.keys, strict=True)
+        str(path) if together(path) else key for path, key in zip(collection.files, collection.pack.keys, strict=True)
     ]

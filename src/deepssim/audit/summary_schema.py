@@ -18,7 +18,7 @@ from deepssim.audit.wording import HoldoutUse
 from deepssim.config.choices import Release
 from deepssim.evaluation.verdict import Verdict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class DataSetEntry(Entry):
@@ -265,7 +265,10 @@ class DataEntry(Entry):
     real: SideEntry
     synthetic: SideEntry
     holdout: SideEntry | None = None
+    unit: Literal["image", "volume"]
+    """what is compared and counted: every entry named after images then counts volumes"""
     compared_at: Count
+    """pixels or voxels along each side"""
 
 
 class EncoderEntry(Entry):
@@ -279,7 +282,7 @@ class EncoderEntry(Entry):
 class AuditSummary(Entry):
     """summary.json of an audit. Numbers are null where they are not known, with the reason beside them."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     identity: IdentityEntry
     verdict: VerdictEntry
     figures: FiguresEntry

@@ -16,26 +16,32 @@ import pandas as pd
 
 from deepssim.audit.context import context_summary
 from deepssim.audit.criteria import criteria
+from deepssim.audit.engine import Engine
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.identity import identity, report_date
 from deepssim.audit.inventory import Inventory, without_names
 from deepssim.audit.leakage import subject_table
+from deepssim.audit.names import Names
 from deepssim.audit.phrases import COMMENT, keep_header
+from deepssim.audit.scan_words import said, summary_said
 from deepssim.audit.second_opinions import SecondOpinions
 from deepssim.audit.sides import Side, Sides
 from deepssim.audit.stability import stability
 from deepssim.audit.summary_schema import SCHEMA_VERSION
+from deepssim.audit.tools import engine_of
+from deepssim.audit.traces import place_of
 from deepssim.audit.units import over
 from deepssim.audit.wording import HIDDEN, Circumstances, circumstances, reservations, sentence
 from deepssim.config.base import as_settings
+from deepssim.config.choices import AuditUnit
 from deepssim.config.settings import Config
 from deepssim.datasets.tables import write_csv
+from deepssim.detection.score import Score
 from deepssim.images.distort import protocol
 from deepssim.images.folders import checksums
 from deepssim.images.listing import printable
 from deepssim.runtime.json_files import as_json
 from deepssim.runtime.provenance import fingerprint, versions
-from deepssim.seeds import numpy_generator
 
 MOST_SUBJECTS = 200  # rows of the table; a page with thousands would not open on a phone
 _PATHS = ("real", "synthetic", "holdout", "subjects", "subject_pattern", "encoder", "autoencoder")
@@ -80,6 +86,11 @@ class AuditReport:
         """The held-out images that were used."""
         return self.sides.holdout
 
+    @property
+    def engine(self) -> Engine:
+        """How the images, or volumes, were compared."""
+        return engine_of(self.config.audit.unit)
+
     @cached_property
     def circumstances(self) -> Circumstances:
         """What the sentences of the report depend on."""
@@ -92,43 +103,10 @@ class AuditReport:
         return over(self.figures.rule.controls, unit.one, unit.many)
 
     @cached_property
-    def names(self) -> "Names":
+    def names(self) -> Names:
         """How images and subjects are called in what is written."""
-        return Names(self)
-
-
-class Names:
-    """Names of images and subjects as they are or, in a de-identified report, numbers in an order that tells nothing."""
-
-    def __init__(self, report: AuditReport) -> None:
-        self._hidden = report.config.audit.de_identified
-        seed = int.from_bytes(report.salt[:7], "big")
-        holdout = report.holdout
-
-        def numbers(names: list[str], kind: str) -> dict[str, str]:
-            order = sorted(set(names))
-            numpy_generator(seed, "names", kind).shuffle(order)
-            return {name: f"{kind} {number}" for number, name in enumerate(order, start=1)} if self._hidden else {}
-
-        self._real = numbers([*report.train.pack.keys, *(holdout.pack.keys if holdout else [])], "real image")
-        self._subjects = numbers([*report.train.subjects, *(holdout.subjects if holdout else [])], "subject")
-        self._synthetic = numbers(report.synthetic.pack.keys, "synthetic image")
-
-    def real(self, key: str) -> str:
-        """Name a training or held-out image."""
-        return self._real.get(key, HIDDEN) if self._hidden else key
-
-    def synthetic(self, key: str) -> str:
-        """Name a synthetic image."""
-        return self._synthetic.get(key, HIDDEN) if self._hidden else key
-
-    def subject(self, name: str) -> str:
-        """Name a subject."""
-        return self._subjects.get(name, HIDDEN) if self._hidden else name
-
-    def any(self, name: str) -> str:
-        """Name a training image or a subject, whichever has this name."""
-        return self._real.get(name) or self._subjects.get(name) or HIDDEN if self._hidden else name
+        options = self.config.audit
+        return Names(self.sides, hidden=options.de_identified, salt=self.salt, what=options.unit)
 
 
 def write_tables(report: AuditReport, *, summary: str, pairs: str, files: str, keep: str, drop: str) -> dict[str, Any]:
@@ -144,7 +122,8 @@ def write_tables(report: AuditReport, *, summary: str, pairs: str, files: str, k
     write_csv(files, file_table(report))
     names = release_names(report)
     called = report.opinions.called(report.figures.copies.flagged)
-    first = keep_header(report.figures.verdict, called, len(report.inventories["synthetic"].collection.constant))
+    constant = len(report.inventories["synthetic"].collection.constant)
+    first = keep_header(report.figures.verdict, called, constant, report.config.audit.unit)
     for path, chosen, head in ((keep, ~called, [first]), (drop, called, [])):
         lines = [*head, *(names[row] for row in np.flatnonzero(chosen))]
         Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -169,7 +148,7 @@ def file_table(report: AuditReport) -> pd.DataFrame:
     hidden = report.config.audit.de_identified
     rows = []
     for side, item in report.inventories.items():
-        images = Counter(item.collection.files)
+        images = Counter(path for files in item.collection.members for path in files)
         rows += [
             (
                 side,
@@ -206,7 +185,7 @@ def pair_table(report: AuditReport) -> pd.DataFrame:
     rows = np.flatnonzero(kind != "different")
     rows = rows[np.argsort(-copies.scores[rows], kind="stable")].tolist()
     names, keys = report.names, report.train.pack.keys
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "synthetic": [names.synthetic(report.synthetic.pack.keys[row]) for row in rows],
             "real": [names.real(keys[copies.original[row]]) for row in rows],
@@ -223,6 +202,12 @@ def pair_table(report: AuditReport) -> pd.DataFrame:
             "memorization_index": report.figures.further.index[rows].round(4),
         }
     )
+    places = [place_of(keys[copies.original[row]]) for row in rows]
+    if any(place_of(key) is not None for key in keys):  # images traced to scans
+        table["scan"] = [HIDDEN if report.config.audit.de_identified else place and place.scan for place in places]
+        table["axis"] = [place and place.axis for place in places]
+        table["slice"] = pd.array([place and place.number for place in places], dtype="Int64")
+    return table
 
 
 def summarise(report: AuditReport) -> dict[str, Any]:
@@ -240,7 +225,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             ),
             "verdict": {
                 "result": figures.verdict.value,
-                "sentence": report.opinions.opening() + sentence(own, report.inventories, options),
+                "sentence": said(report.opinions.opening(), options.unit) + sentence(own, report.inventories, options),
                 "reservations": reservations(figures, report.inventories, options),
                 "probability_by_chance": figures.chance if len(rule.alarms) else None,
                 "controls_found": figures.sensitivity,
@@ -254,9 +239,9 @@ def summarise(report: AuditReport) -> dict[str, Any]:
                 "score_confirms_above": figures.confirmed_above,
             },
             "rule": _rule(report),
-            "score": {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(figures.score).items()},
+            "score": _score(figures.score),
             "controls": {
-                "protocol": protocol(report.config.seed, options.controls),
+                "protocol": protocol(report.config.seed, options.controls, report.engine.protocol),
                 "negative": {"what": report.compared_controls, "false_alarms": rule.alarm_rate},
                 "positive": [asdict(control) for control in figures.controls],
             },
@@ -278,7 +263,13 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             "versions": versions(),
         }
     )  # fmt: skip
-    return {**found, "tests": as_json(criteria(found))}
+    return summary_said({**found, "tests": as_json(criteria(found))}, options.unit)
+
+
+def _score(score: Score) -> dict[str, Any]:
+    """Return what the summary holds of the score."""
+    values = {name: getattr(score, name).tolist() for name in ("medians", "scales", "weights")}
+    return {"names": score.names, **values, "learned_from": score.learned_from}
 
 
 def shown_settings(config: Config) -> dict[str, Any]:
@@ -335,4 +326,6 @@ def _data(report: AuditReport) -> dict[str, Any]:
         counts["holdout"] |= {"used": len(report.holdout.pack.keys), "subjects": people}
     elif "holdout" in counts:
         counts["holdout"]["used"] = 0
-    return counts | {"compared_at": report.config.audit.compared_at}
+    options = report.config.audit
+    volumes = options.unit is AuditUnit.VOLUME
+    return counts | {"unit": options.unit.value, "compared_at": options.volume_side if volumes else options.compared_at}

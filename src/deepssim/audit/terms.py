@@ -3,7 +3,9 @@
 Not here: sentences that depend on what was found (wording.py, phrases.py).
 """
 
+from deepssim.audit.scan_words import said
 from deepssim.audit.wording import Circumstances
+from deepssim.config.choices import AuditUnit
 
 _TERMS = (
     ("training image", "image that the generator was trained on, in the first folder that the audit was given"),
@@ -40,14 +42,17 @@ _TERMS = (
 )
 
 
+_OF_IMAGES = ("keypoint", "copy, partial")  # which audits of volumes do not have
+
+
 def terms(case: Circumstances) -> list[tuple[str, str]]:
     """Return the terms of the page with their meaning.
 
     Args:
         case: what the sentences depend on.
     """
-    return [
-        *_TERMS,
+    found = [
+        *(item for item in _TERMS if case.what is AuditUnit.IMAGE or item[0] not in _OF_IMAGES),
         (
             "interval",
             f"range in which the true value lies with the stated confidence, over {case.unit.many}; exact ones are those of Clopper and "
@@ -55,3 +60,4 @@ def terms(case: Circumstances) -> list[tuple[str, str]]:
             "others come from leaving out one after the other (jackknife)",
         ),
     ]
+    return [(said(term, case.what), said(meaning, case.what)) for term, meaning in found]

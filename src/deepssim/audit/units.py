@@ -6,9 +6,11 @@ Not here: how the subject of an image is found (subjects.py), the sentences (wor
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from deepssim.audit.subjects import patients_found
 from deepssim.config.audit import AuditConfig
+from deepssim.config.choices import AuditUnit
 from deepssim.images.folders import Collection
 
 
@@ -33,22 +35,40 @@ class Unit:
 SUBJECT = Unit("subject", "subjects", known=True)
 IMAGE = Unit("image", "images", known=False)
 FILE = Unit("file", "files", known=False)
+SCAN = Unit("scan", "scans", known=False)
 
 
-def unit_of(collections: Mapping[str, Collection], subjects: Mapping[str, Sequence[str]], options: AuditConfig) -> Unit:
+def unit_of(
+    collections: Mapping[str, Collection],
+    subjects: Mapping[str, Sequence[str]],
+    options: AuditConfig,
+    what: AuditUnit = AuditUnit.IMAGE,
+) -> Unit:
     """Return what the training and held-out images of an audit are counted by.
 
     Args:
         collections, subjects: images and their subjects, by side.
         options: section `audit`.
+        what: is compared, images or volumes.
     """
     sides = [name for name in ("real", "holdout") if name in collections]
     if options.subjects is not None or options.subject_pattern is not None:
         return SUBJECT
     if all(patients_found(subjects[name]) for name in sides):
         return SUBJECT
-    files = [collections[name].files for name in sides]
-    return IMAGE if all(len(set(paths)) == len(paths) for paths in files) else FILE
+    return stand_in([collections[name].files for name in sides], what)
+
+
+def stand_in(files: Sequence[Sequence[Path]], what: AuditUnit) -> Unit:
+    """Return what counts as one patient where patients are not known.
+
+    Args:
+        files: of the images of each side.
+        what: is compared, images or volumes.
+    """
+    if any(len(set(paths)) < len(paths) for paths in files):
+        return FILE
+    return SCAN if what is AuditUnit.VOLUME else IMAGE
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

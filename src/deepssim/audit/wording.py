@@ -14,9 +14,12 @@ from deepssim.audit.comparability import SIDE_NAMES
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.inventory import Inventory, parts_in_words
 from deepssim.audit.preflight import SUBJECTS_UNKNOWN
+from deepssim.audit.scan_words import said
 from deepssim.audit.swapped import SWAPPED
-from deepssim.audit.units import FILE, IMAGE, SUBJECT, Unit, agree, counted, over
+from deepssim.audit.traces import traced_to_scans
+from deepssim.audit.units import FILE, SUBJECT, Unit, agree, counted, over, stand_in
 from deepssim.config.audit import AuditConfig
+from deepssim.config.choices import AuditUnit
 from deepssim.evaluation.groups import LEAST_GROUPS
 from deepssim.evaluation.intervals import percent
 from deepssim.evaluation.verdict import Verdict
@@ -46,6 +49,7 @@ class Circumstances:
         rate: of false alarms that was requested, 0 to 1.
         promised: that the calibration can promise; None without a limit.
         calibrating: how many units set the limit.
+        what: is compared, images or volumes.
     """
 
     holdout: HoldoutUse
@@ -53,6 +57,7 @@ class Circumstances:
     rate: float
     promised: float | None
     calibrating: int
+    what: AuditUnit = AuditUnit.IMAGE
 
     @property
     def side(self) -> str:
@@ -104,9 +109,10 @@ def circumstances(figures: AuditFigures, inventories: Mapping[str, Inventory], o
     unit = SUBJECT
     if any(item.kind == SUBJECTS_UNKNOWN for item in figures.findings):
         files = [item.collection.files for name, item in inventories.items() if name != "synthetic"]
-        unit = IMAGE if all(len(set(paths)) == len(paths) for paths in files) else FILE
+        unit = stand_in(files, inventories["real"].unit)
     promised = None if limit is None else limit.promised
-    return Circumstances(holdout, unit, options.false_positive_rate, promised, 0 if limit is None else limit.groups)
+    calibrating = 0 if limit is None else limit.groups
+    return Circumstances(holdout, unit, options.false_positive_rate, promised, calibrating, inventories["real"].unit)
 
 
 def sentence(figures: AuditFigures, inventories: Mapping[str, Inventory], options: AuditConfig) -> str:
@@ -124,9 +130,13 @@ def sentence(figures: AuditFigures, inventories: Mapping[str, Inventory], option
         limits.append(case.no_holdout)
         if not case.unit.known:  # images of one patient may then have set the limit, too high for copies
             limits.append("patients are not known")
-    if unread:
-        return f"{'; '.join([unread, *limits])}. {_found(figures, options, case, '', complete=False)}"
-    return _found(figures, options, case, ", but " + _enumerated(limits) if limits else "", complete=True)
+    if unread:  # which quotes names
+        found = _found(figures, options, case, "", complete=False)
+        return f"{'; '.join([unread, *(said(text, case.what) for text in limits)])}. {said(found, case.what)}"
+    found = _found(figures, options, case, ", but " + _enumerated(limits) if limits else "", complete=True)
+    if figures.verdict in (Verdict.COPIES, Verdict.CANDIDATES):
+        found = f"{found} {traced_to_scans(figures.copies, inventories['real'].collection.pack.keys)}".strip()
+    return said(found, case.what)
 
 
 def _enumerated(parts: Sequence[str]) -> str:
@@ -153,7 +163,8 @@ def reservations(figures: AuditFigures, inventories: Mapping[str, Inventory], op
             f"only {counted(images, 'training image')} {agree(images, 'was', 'were')} given, so that fractions of the training images say "
             "little; if the generator was trained on more, copies of the others go unseen"
         )
-    return [*found, *(item.message for item in figures.findings if item.qualifies)]
+    found += [item.message for item in figures.findings if item.qualifies]
+    return [said(text, case.what) for text in found]
 
 
 def _without_holdout(case: Circumstances) -> str:
@@ -285,7 +296,9 @@ def _too_few(case: Circumstances, are_above: str, total: int) -> str:
         )
         kind = case.unit.many if case.unit.known else "patients"
         correct = (
-            ", or correct the subjects if all images were taken for those of one" if case.unit is not IMAGE else ""
+            ", or correct the subjects if all images were taken for those of one"
+            if case.unit.known or case.unit is FILE
+            else ""
         )
         return (
             f"{given} are no images of other {kind} that would show how much {counted(total, 'synthetic image')} may resemble training "

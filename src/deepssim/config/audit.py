@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from deepssim.config.base import Count, Distinct, Percentile, Section, Side, Text
-from deepssim.config.choices import Axis, Release
+from deepssim.config.choices import AuditUnit, Axis, Release
 from deepssim.config.dataset import PERCENTILES, SUBJECT_PATTERN, VolumesConfig, not_increasing
 from deepssim.config.distortions import DistortionConfig, distortions
 
@@ -35,6 +35,14 @@ class AuditConfig(Section):
         None,
         description="Folder of images of other subjects, on which the limit is calibrated. With null, training images among "
         "those of other subjects calibrate it, which needs several subjects.",
+    )
+    unit: AuditUnit = Field(
+        AuditUnit.AUTO,
+        description="""\
+What is compared and counted:
+- image: images; volumes are cut into slices
+- volume: whole volumes (scans): files of volumes, DICOM series, arrays of 3 or more axes, stacks of pages, and folders of slices
+- auto: volume if every file of all folders certainly holds volumes, else image""",
     )
     subjects: Text | None = Field(
         None,
@@ -83,6 +91,12 @@ class AuditConfig(Section):
         le=1024,  # more would take a gigabyte for each thousand images
         description="Height and width in pixels at which images are compared, whatever their aspect ratio. Details that are "
         "finer are not looked at; keypoints never use more than 128.",
+    )
+    volume_side: int = Field(
+        96,
+        ge=24,
+        le=160,  # more would take gigabytes for each hundred volumes
+        description="voxels along each axis of the cube in which volumes are compared, whatever their shape",
     )
     image_size: tuple[Side, ...] = Field(
         (64, 64),
@@ -150,6 +164,8 @@ class AuditConfig(Section):
 
     def contradictions(self) -> Iterator[str]:
         """Yield a sentence for each group of settings that do not fit each other."""
+        if self.unit is AuditUnit.VOLUME and self.autoencoder is not None:
+            yield "audit.autoencoder is of images, but audit.unit is volume; leave the autoencoder out"
         if (self.real is None) is not (self.synthetic is None):
             yield "audit.real and audit.synthetic belong together; set both or neither"
         yield from not_increasing("audit.intensity_percentiles", self.intensity_percentiles)

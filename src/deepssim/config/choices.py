@@ -205,3 +205,11 @@ class MetricName(StrEnum):
     SEMDEDUP = "semdedup"
     SSIM = "ssim"
     FSIM = "fsim"
+
+
+class AuditUnit(StrEnum):
+    """What an audit compares and counts: images, or whole volumes; `auto` takes volumes where all files hold some."""
+
+    AUTO = "auto"
+    IMAGE = "image"
+    VOLUME = "volume"

@@ -7,11 +7,12 @@ Source of template and tissue maps: ICBM 2009a, Fonov et al. 2011, doi:10.1016/j
 package nilearn.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 from deepssim.config.choices import Contrast
 from deepssim.config.dataset import VirtualPatientsConfig
@@ -20,7 +21,11 @@ from deepssim.seeds import numpy_generator
 _CENTRE_MM = np.array([0.0, -18.0, 8.0])  # of the brain in MNI space
 _FIELD_OF_VIEW_MM = 208.0  # of the longer image side: 180 mm of the template and a margin for larger heads
 _AGES = (25.0, 85.0)  # years
+_AGEING = 0.45  # widening of the ventricles over all ages
 _BLUR_PIXELS = 1.0  # standard deviation of the scanner's point spread function
+_BLUR_VOXELS = 0.5  # the same of volumes, whose voxels are larger than pixels
+_FINEST_MM = 2.5  # distance of the points at which volumes are simulated, about the template's resolution
+_SAMPLES = 84  # of a smooth field along each axis: every 2.5 mm, a quarter of the distance of its finest control points
 
 # Intensity of cerebrospinal fluid, grey matter, white matter and lesions, relative to the brightest tissue.
 _TISSUES = {Contrast.T1: (0.18, 0.58, 0.90, 0.42), Contrast.T2: (0.95, 0.60, 0.38, 0.88)}
@@ -110,7 +115,7 @@ def make_patient(number: int, options: VirtualPatientsConfig, seed: int) -> Pati
         offset=random.normal(0, 2.0, size=3),
         coarse=random.normal(0, options.deformation_mm, size=(3, 8, 8, 8)),
         fine=random.normal(0, 0.2 * options.deformation_mm, size=(3, 22, 22, 22)),
-        ventricles=0.45 * ageing + random.uniform(-0.1, 0.15),
+        ventricles=_AGEING * ageing + random.uniform(-0.1, 0.15),
         tissues={
             contrast: np.clip(np.array(_TISSUES[contrast]) + random.normal(0, 0.05, size=4), 0.05, 1.0)
             for contrast in Contrast
@@ -136,9 +141,84 @@ def scan(
         (`csf_perc`, `gm_perc`, `wm_perc`, 0 to 1).
     """
     random = numpy_generator(patient.seed, "scan", patient.number, contrast.value, str(z_mm))
-    template = load_template()
     points = _slice_points(z_mm, size)
-    voxels = _apply(template.to_voxels, _to_template(patient, points))
+    image, brain, fractions = _tissues(patient, contrast, points, _to_template(patient, points))
+    image *= np.exp(_smooth(random.normal(0, 0.12, size=(1, 4, 4, 4)), points)[:, 0])
+    image = np.clip(image, 0, None) * brain
+    image = gaussian_filter(_average(image, size), _BLUR_PIXELS)
+    inside = _average(brain, size) > 0.5
+    image = np.where(inside, np.hypot(image + random.normal(0, noise, size), random.normal(0, noise, size)), 0)
+    return np.clip(image / 1.3, 0, 1).astype(np.float32), fractions
+
+
+class VirtualVolume(NamedTuple):
+    """A simulated volume: values float32 (D, H, W), 0 to 1; age in years at the visit; fractions of tissues as of `scan`."""
+
+    values: np.ndarray
+    age: float
+    fractions: dict[str, float]
+
+
+def make_virtual_volume(
+    patient: Patient,
+    contrast: Contrast,
+    size: tuple[int, int, int],
+    *,
+    visit: int = 0,
+    noise: float = 0.01,
+    movement: float = 1.0,
+) -> VirtualVolume:
+    """Simulate a whole head scan of a patient at one of several visits.
+
+    Visits differ in the position of the head, in noise and bias field, and in age: months to a year and a half pass between
+    them, and the ventricles widen accordingly.
+
+    Args:
+        patient: from `make_patient`.
+        contrast: T1- or T2-weighted.
+        size: slices, rows and columns; voxels are cubes of 208 mm divided by the longest side.
+        visit: number of the visit, from 0.
+        noise: as of `scan`.
+        movement: standard deviation of the head's rotation about each axis in units of 4 degrees, and of its shift along
+            each axis in units of 4 mm; 0 for a head that lies as the patient's slices of `scan` show it.
+
+    Returns:
+        The volume; slices go from inferior to superior, each with anterior up, columns as of `scan`, black outside the brain.
+        It depends on patient, contrast, size and visit only: contrasts of a visit share the position of the head.
+    """
+    position = numpy_generator(patient.seed, "visit", patient.number, visit)
+    angles, shift = position.normal(0, np.deg2rad(4.0), size=3), position.normal(0, 4.0, size=3)
+    years = visit * position.uniform(0.5, 1.5)
+    random = numpy_generator(patient.seed, "volume", patient.number, contrast.value, visit)
+    spacing = _FIELD_OF_VIEW_MM / max(size)
+    factor = int(np.ceil(spacing / _FINEST_MM))  # points along each side of a voxel, whose average reduces aliasing
+    points = _volume_points(size, factor)
+    aged = replace(patient, ventricles=patient.ventricles + _AGEING * years / (_AGES[1] - _AGES[0]))
+    of_patient = (points - _CENTRE_MM) @ _rotation(movement * angles).T + _CENTRE_MM + movement * shift
+    fields = np.concatenate(
+        [_sampled(patient.coarse) + _sampled(patient.fine), _sampled(random.normal(0, 0.12, (1, 4, 4, 4)))]
+    )
+    *displacement, bias = _interpolated(fields, of_patient).T
+    mapped = _to_template(aged, of_patient, np.column_stack(displacement))
+    image, brain, fractions = _tissues(aged, contrast, of_patient, mapped)
+    image = np.clip(image * np.exp(bias), 0, None) * brain
+    image, brain = (_average(values, size, factor) for values in (image, brain))
+    image = gaussian_filter(image, _BLUR_VOXELS)
+    image = np.where(brain > 0.5, np.hypot(image + random.normal(0, noise, size), random.normal(0, noise, size)), 0)
+    return VirtualVolume(np.clip(image / 1.3, 0, 1).astype(np.float32), patient.age + years, fractions)
+
+
+def _tissues(
+    patient: Patient, contrast: Contrast, points: np.ndarray, mapped: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    """Return intensities without bias field and noise, and the probability of brain, (P,) each; and fractions of tissues.
+
+    Args:
+        patient, contrast: as of `scan`.
+        points, mapped: (P, 3) in mm, of the patient and of the template.
+    """
+    template = load_template()
+    voxels = _apply(template.to_voxels, mapped)
     t1, brain, grey, white = (
         map_coordinates(values, voxels.T, order=1)
         for values in (template.t1, template.brain, template.grey, template.white)
@@ -153,18 +233,13 @@ def scan(
     # Texture of the template that the tissue maps lack, such as white matter tracts, brighter on T1 and darker on T2.
     image += (0.35 if contrast is Contrast.T1 else -0.2) * (t1 - (0.2 * fluid + 0.6 * grey + 0.85 * white)) * brain
     image = image * (1 - lesion) + lesion_level * lesion
-    image *= np.exp(_smooth(random.normal(0, 0.12, size=(1, 4, 4, 4)), points)[:, 0])
-    image = np.clip(image, 0, None) * brain
-    image = gaussian_filter(_average(image, size), _BLUR_PIXELS)
-    inside = _average(brain, size) > 0.5
-    image = np.where(inside, np.hypot(image + random.normal(0, noise, size), random.normal(0, noise, size)), 0)
     total = max(float((fluid + grey + white).sum()), 1e-9)
     fractions = {
         "csf_perc": float(fluid.sum()) / total,
         "gm_perc": float(grey.sum()) / total,
         "wm_perc": float(white.sum()) / total,
     }
-    return np.clip(image / 1.3, 0, 1).astype(np.float32), fractions
+    return image, brain, fractions
 
 
 def _slice_points(z_mm: float, size: tuple[int, int]) -> np.ndarray:
@@ -177,14 +252,25 @@ def _slice_points(z_mm: float, size: tuple[int, int]) -> np.ndarray:
     return np.column_stack([columns.ravel(), rows.ravel(), np.full(rows.size, z_mm)])
 
 
-def _average(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return values.reshape(size[0], 2, size[1], 2).mean(axis=(1, 3))
+def _volume_points(size: tuple[int, int, int], factor: int) -> np.ndarray:
+    """Return the coordinates in mm of a volume, (P, 3), `factor` points along each side of a voxel."""
+    spacing = _FIELD_OF_VIEW_MM / max(size) / factor
+    z, y, x = ((np.arange(factor * side) - (factor * side - 1) / 2) * spacing for side in size)
+    grid = np.meshgrid(z, -y, x, indexing="ij")
+    return np.column_stack([axis.ravel() for axis in reversed(grid)]) + _CENTRE_MM
 
 
-def _to_template(patient: Patient, points: np.ndarray) -> np.ndarray:
-    """Map points of the patient to the template, both (P, 3) in mm."""
+def _average(values: np.ndarray, size: tuple[int, ...], factor: int = 2) -> np.ndarray:
+    blocks = [length for side in size for length in (side, factor)]
+    return values.reshape(blocks).mean(axis=tuple(range(1, len(blocks), 2)))
+
+
+def _to_template(patient: Patient, points: np.ndarray, displacement: np.ndarray | None = None) -> np.ndarray:
+    """Map points of the patient to the template, both (P, 3) in mm; the displacement is computed if it is not given."""
     mapped = (points - _CENTRE_MM) @ patient.linear.T + _CENTRE_MM + patient.offset
-    mapped += _smooth(patient.coarse, points) + _smooth(patient.fine, points)
+    if displacement is None:
+        displacement = _smooth(patient.coarse, points) + _smooth(patient.fine, points)
+    mapped += displacement
     # Sampling the template nearer to its centre enlarges the ventricles; the effect fades within 30 mm.
     away = mapped - _CENTRE_MM
     pull = patient.ventricles * np.exp(-0.5 * (np.linalg.norm(away, axis=1) / 30.0) ** 2)
@@ -196,6 +282,17 @@ def _smooth(control: np.ndarray, points: np.ndarray) -> np.ndarray:
     span = control.shape[1] - 1
     position = ((points - _CENTRE_MM) / _FIELD_OF_VIEW_MM + 0.5) * span
     return np.column_stack([map_coordinates(values, position.T, order=3, mode="nearest") for values in control])
+
+
+def _sampled(control: np.ndarray) -> np.ndarray:
+    """Sample the splines of `_smooth` on a regular grid of the field of view, (C, s, s, s)."""
+    return np.stack([zoom(values, _SAMPLES / len(values), order=3, mode="nearest") for values in control])
+
+
+def _interpolated(fields: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Interpolate fields from `_sampled` linearly, (P, C): for millions of points faster than splines."""
+    position = ((points - _CENTRE_MM) / _FIELD_OF_VIEW_MM + 0.5) * (_SAMPLES - 1)
+    return np.column_stack([map_coordinates(values, position.T, order=1, mode="nearest") for values in fields])
 
 
 def _apply(affine: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ has to be enough; the score is their 4-norm, between the largest of them and the
 chosen so that most copies of the positive controls exceed what unrelated images reach; no cue is ever left out, since the next
 copy may have been changed in a way that is not among the controls.
 
-Not here: the cues (registration/proof.py), the limit of the score (audit/calibration.py).
+Not here: the cues (registration/proof.py, registration/volume_proof.py), the limit of the score (audit/calibration.py).
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ import numpy as np
 
 from deepssim.detection.search import Found
 from deepssim.registration.proof import CUES
+from deepssim.registration.volume_proof import VOLUME_CUES
 
 COSINE = "cosine of embeddings"
-_COUNTS = 2  # the first cues are numbers of keypoints
 _LEAST_DIFFERENCE = 1e-3  # of a similarity from 1
 _NORM = 4
 _TOP = 0.02  # fraction of unrelated images that tells what chance can do
@@ -34,9 +34,27 @@ _LEAST_KEYPOINTS = (
     3.0  # scale of numbers of keypoints: where unrelated images share none, one in common is still nothing
 )
 
-# Of chest X-rays and MR slices (docs/audit.md), for collections with too few subjects to learn from.
-_DEFAULT_MEDIANS = (7.0, 8.0, 1.4, 2.0, 2.5, 1.2)
-_DEFAULT_SCALES = (15.0, 16.0, 1.0, 1.2, 1.2, 1.0)
+
+@dataclass(frozen=True)
+class CueSet:
+    """Cues of one kind of data.
+
+    Attributes:
+        names: of all cues, that of an encoder last.
+        counts: how many of the first ones are numbers of keypoints; the others are similarities from -1 to 1.
+        medians, scales: for collections with too few subjects to learn from, see `Score`.
+    """
+
+    names: tuple[str, ...]
+    counts: int
+    medians: tuple[float, ...]
+    scales: tuple[float, ...]
+
+
+# Of chest X-rays and MR slices, see docs/audit.md.
+IMAGES = CueSet((*CUES, COSINE), 2, (7.0, 8.0, 1.4, 2.0, 2.5, 1.2), (15.0, 16.0, 1.0, 1.2, 1.2, 1.0))
+# Of MR volumes registered to a common space, as different patients are hardest to tell apart there.
+VOLUMES = CueSet((*VOLUME_CUES, COSINE), 0, (1.0, 1.0, 1.5, 1.2, 2.0, 1.2), (1.0, 1.0, 1.0, 1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,7 @@ class Score:
         scales: of the highest 2 % of them above the median, float64 (C,).
         weights: float64 (C,), 0.5 to 1.
         learned_from: unrelated images and copies; zeros for the defaults.
+        counts: how many of the first cues are numbers of keypoints.
     """
 
     names: tuple[str, ...]
@@ -56,6 +75,7 @@ class Score:
     scales: np.ndarray
     weights: np.ndarray
     learned_from: tuple[int, int]
+    counts: int = IMAGES.counts
 
     def of_cues(self, cues: np.ndarray) -> np.ndarray:
         """Return scores of pairs.
@@ -77,24 +97,25 @@ class Score:
         Returns:
             float64, shape (..., C), 0 to 12.
         """
-        return np.clip((transformed(cues) - self.medians) / self.scales, 0, _MOST)
+        return np.clip((transformed(cues, self.counts) - self.medians) / self.scales, 0, _MOST)
 
     def of(self, found: Found) -> np.ndarray:
         """Return the score of each candidate, float64 (N, K); minus infinity where there is none."""
         return np.where(found.partners >= 0, self.of_cues(found.cues), -np.inf)
 
 
-def transformed(cues: np.ndarray) -> np.ndarray:
+def transformed(cues: np.ndarray, counts: int = IMAGES.counts) -> np.ndarray:
     """Return cues on scales on which the tails of unrelated images are about exponential.
 
     Args:
         cues: float32, shape (..., C): numbers of keypoints, then similarities from -1 to 1.
+        counts: how many of them are numbers of keypoints.
 
     Returns:
         float64, shape (..., C).
     """
     values = np.asarray(cues, np.float64)
-    return np.concatenate([values[..., :_COUNTS], transformed_similarities(values[..., _COUNTS:])], axis=-1)
+    return np.concatenate([values[..., :counts], transformed_similarities(values[..., counts:])], axis=-1)
 
 
 def transformed_similarities(values: np.ndarray) -> np.ndarray:
@@ -102,45 +123,47 @@ def transformed_similarities(values: np.ndarray) -> np.ndarray:
     return -np.log(np.clip(1 - np.asarray(values, np.float64), _LEAST_DIFFERENCE, 2))
 
 
-def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.ndarray) -> Score:
+def learn_score(unrelated: Found, copies: Found, originals: Sequence[int] | np.ndarray, cues: CueSet = IMAGES) -> Score:
     """Learn the score.
 
     Args:
         unrelated: candidates of N images of other subjects.
         copies: candidates of M copies of real images.
         originals: row of the gallery that each copy was made from, int64 (M,).
+        cues: what the columns of the candidates' cues are; without an encoder, the last one is absent.
     """
     count = unrelated.cues.shape[2]
-    names = (*CUES, COSINE)[:count]
-    best = _best_of_each(unrelated)
+    names = cues.names[:count]
+    best = _best_of_each(unrelated, cues.counts)
     if len(best) < _LEAST_IMAGES:
-        return default_score(count)
+        return default_score(count, cues)
     medians = np.median(best, axis=0)
-    least = np.where(np.arange(count) < _COUNTS, _LEAST_KEYPOINTS, _LEAST_SCALE)
+    least = np.where(np.arange(count) < cues.counts, _LEAST_KEYPOINTS, _LEAST_SCALE)
     scales = np.maximum(np.sort(best, axis=0)[-_top(len(best)) :].mean(axis=0) - medians, least)
-    score = Score(names, medians, scales, np.ones(count), (len(best), 0))
+    score = Score(names, medians, scales, np.ones(count), (len(best), 0), cues.counts)
     right = copies.partners == np.asarray(originals, np.int64).reshape(-1, 1)
     if right.sum() < _LEAST_IMAGES:
         return score
     weights = _weights(score, unrelated, copies.cues[right])
-    return Score(names, medians, scales, weights, (len(best), int(right.any(axis=1).sum())))
+    return Score(names, medians, scales, weights, (len(best), int(right.any(axis=1).sum())), cues.counts)
 
 
-def default_score(count: int) -> Score:
+def default_score(count: int, cues: CueSet = IMAGES) -> Score:
     """Return the score that nothing of this audit has taught, with all weights 1.
 
     Args:
-        count: cues, 5 or 6.
+        count: number of cues, with that of an encoder or without.
+        cues: what they are.
     """
-    medians, scales = np.array(_DEFAULT_MEDIANS[:count]), np.array(_DEFAULT_SCALES[:count])
-    return Score((*CUES, COSINE)[:count], medians, scales, np.ones(count), (0, 0))
+    medians, scales = np.array(cues.medians[:count]), np.array(cues.scales[:count])
+    return Score(cues.names[:count], medians, scales, np.ones(count), (0, 0), cues.counts)
 
 
-def _best_of_each(unrelated: Found) -> np.ndarray:
+def _best_of_each(unrelated: Found, counts: int) -> np.ndarray:
     """Return the best of each cue over the candidates of every image that has any, float64 (N, C)."""
     if not unrelated.partners.size:
         return np.zeros((0, unrelated.cues.shape[2]))
-    values = np.where(unrelated.partners[..., None] >= 0, transformed(unrelated.cues), -np.inf)
+    values = np.where(unrelated.partners[..., None] >= 0, transformed(unrelated.cues, counts), -np.inf)
     return values[(unrelated.partners >= 0).any(axis=1)].max(axis=1)
 
 

@@ -122,11 +122,11 @@ def grey(frame: np.ndarray, index: int, data: Any, percentiles: Sequence[float],
         frame: stored values, shape (H, W).
         index: number of the frame in the file, from 0, for values that differ between frames.
         data: the data set.
-        percentiles: intensity window, see `window`.
+        percentiles: intensity window, see `window`; `frames.AS_STORED` keeps the values of the modality.
         choice: whether a window or table stored in the file takes precedence over `percentiles`.
 
     Returns:
-        float32 (H, W), 0 to 1. Padding has the darkest value, and values that are not finite are 0.
+        float32 (H, W), 0 to 1 unless as stored. Padding has the darkest value, and values that are not finite are 0.
     """
     outside = _padding(frame, data)
     values, rescaled = _modality_values(frame, index, data)
@@ -144,6 +144,8 @@ def grey(frame: np.ndarray, index: int, data: Any, percentiles: Sequence[float],
         if inside.any():
             values = np.where(inside, values, values[inside].min())
         values = values.astype(np.float32)
+        if not percentiles:
+            return np.where(known, values, 0).astype(np.float32)
         plain = frame.dtype.kind == "u" and int(data.BitsStored) <= 8 and not rescaled
         shown = values / np.float32(2 ** int(data.BitsStored) - 1) if plain else window(values, percentiles)
     return np.where(known, np.clip(shown, 0, 1), 0).astype(np.float32)
@@ -151,7 +153,7 @@ def grey(frame: np.ndarray, index: int, data: Any, percentiles: Sequence[float],
 
 def pixel_spacing(data: Any, index: int = 0) -> tuple[float, float]:
     """Return the distances between rows and between columns of a frame, in any unit; equal if the file does not say."""
-    for source in (_frame_item(data, index, "PixelMeasuresSequence"), data):
+    for source in (frame_item(data, index, "PixelMeasuresSequence"), data):
         for name in _SPACINGS:
             value = source.get(name) if source is not None else None
             if (
@@ -166,7 +168,7 @@ def pixel_spacing(data: Any, index: int = 0) -> tuple[float, float]:
 
 def has_stored_window(data: Any) -> bool:
     """Return whether a data set stores a window or table of values of interest, for its first frame at least."""
-    item = _frame_item(data, 0, "FrameVOILUTSequence")
+    item = frame_item(data, 0, "FrameVOILUTSequence")
     return any(source is not None and (source.get("VOILUTSequence") or _has_window(source)) for source in (item, data))
 
 
@@ -179,7 +181,7 @@ def _packages(name: str) -> str:
     return next((packages for part, packages in _PACKAGES.items() if part in name), "pylibjpeg and pylibjpeg-libjpeg")
 
 
-def _frame_item(data: Any, index: int, name: str) -> Any:
+def frame_item(data: Any, index: int, name: str) -> Any:
     """Return the one item of a functional group of a frame, which can be shared by all frames; None if there is none."""
     per_frame, shared = (data.get(f"{kind}FunctionalGroupsSequence") for kind in ("PerFrame", "Shared"))
     groups = [per_frame[index]] if per_frame and index < len(per_frame) else []
@@ -216,7 +218,7 @@ def _stored_number(value: Any, dtype: np.dtype, data: Any) -> float:
 
 def _rescale(index: int, data: Any) -> tuple[float, float]:
     """Return slope and intercept of a frame; a slope of 0 would leave nothing and is ignored."""
-    for source in (_frame_item(data, index, "PixelValueTransformationSequence"), data):
+    for source in (frame_item(data, index, "PixelValueTransformationSequence"), data):
         if source is not None and "RescaleSlope" in source and "RescaleIntercept" in source:
             return float(source.RescaleSlope) or 1.0, float(source.RescaleIntercept)
     return 1.0, 0.0
@@ -251,7 +253,7 @@ def _stored_window(values: np.ndarray, index: int, data: Any) -> np.ndarray | No
 
     Source: DICOM PS3.3, C.11.2.1.2 (LINEAR) and C.11.2.1.3 (SIGMOID, LINEAR_EXACT).
     """
-    item = _frame_item(data, index, "FrameVOILUTSequence")
+    item = frame_item(data, index, "FrameVOILUTSequence")
     source = next(
         (part for part in (item, data) if part is not None and (part.get("VOILUTSequence") or _has_window(part))), None
     )

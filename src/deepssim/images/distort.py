@@ -8,7 +8,7 @@ Not here: the changes themselves (changes.py), several random distortions at onc
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,7 +33,7 @@ class Change:
     Attributes:
         family: changes that differ in strength only; a row of the heat map.
         level: the strength; empty where a family has only one.
-        apply: function of an image, float32 (H, W), 0 to 1, and a random generator; of a second image, too, if `mixes`.
+        apply: function of an image, float32 (H, W) or (D, H, W), 0 to 1, and a random generator; of a second image, too, if `mixes`.
         mixes: whether a part of another image enters.
     """
 
@@ -48,15 +48,23 @@ class Change:
         return f"{self.family} {self.level}".rstrip()
 
 
-def distort(pack: ImagePack, name: str, seed: int, *, others: ImagePack | None = None) -> ImagePack:
+def distort(
+    pack: ImagePack,
+    name: str,
+    seed: int,
+    *,
+    others: ImagePack | None = None,
+    changes: Mapping[str, Change] | None = None,
+) -> ImagePack:
     """Return a copy of a pack in which every image went through one change.
 
     Args:
         pack: images, 8 or 16 bits, any shape.
-        name: one of `DISTORTIONS`.
+        name: one of the changes.
         seed: the config's seed; the change of an image depends on it, the name and the image's key only.
         others: images of the same shape and bit depth whose parts enter where a change mixes images: of each image the one whose
             key comes next in alphabetical order, after the last one the first; the pack itself unless given.
+        changes: by name; `DISTORTIONS` unless given, for volumes `volume_distort.VOLUME_DISTORTIONS`.
 
     Returns:
         A new pack with the same keys, shape and type.
@@ -65,7 +73,7 @@ def distort(pack: ImagePack, name: str, seed: int, *, others: ImagePack | None =
         KeyError: if no distortion has this name.
         ValueError: if the shape of `others` differs, or a change mixes images and there is no other image.
     """
-    change = DISTORTIONS[name]
+    change = (DISTORTIONS if changes is None else changes)[name]
     others = pack if others is None else others
     if others.images.shape[1:] != pack.images.shape[1:]:
         raise ValueError(f"expected others of shape {pack.images.shape[1:]}, got {others.images.shape[1:]}")
@@ -78,17 +86,18 @@ def distort(pack: ImagePack, name: str, seed: int, *, others: ImagePack | None =
     return ImagePack(images, list(pack.keys))
 
 
-def protocol(seed: int, copies: int) -> str:
+def protocol(seed: int, copies: int, name: str = PROTOCOL) -> str:
     """Return the name of the protocol that an audit's positive controls follow.
 
     Args:
         seed: the config's seed.
         copies: training images to copy with each distortion, at most.
+        name: of the protocol whose distortions are used.
 
     Returns:
-        `PROTOCOL`, or `CUSTOM` if a setting differs from it.
+        `name`, or `CUSTOM` if a setting differs from it.
     """
-    return PROTOCOL if (seed, copies) == (PROTOCOL_SEED, PROTOCOL_COPIES) else CUSTOM
+    return name if (seed, copies) == (PROTOCOL_SEED, PROTOCOL_COPIES) else CUSTOM
 
 
 def _unit(pack: ImagePack, row: int) -> np.ndarray:
@@ -103,7 +112,7 @@ def _next(order: Sequence[str], key: str) -> str:
     return following
 
 
-def _family(
+def family(
     family: str,
     unit: str,
     function: Callable[..., np.ndarray],
@@ -120,24 +129,24 @@ _CHANGES = (
     Change("soft", "", changes.soft),
     Change("flip", "left-right", partial(changes.flip, axis=1)),
     Change("flip", "up-down", partial(changes.flip, axis=0)),
-    *_family("quarter turn", "°", changes.quarter_turn, "degrees", (90, 180, 270)),
-    *_family("rotation", "°", changes.rotate, "degrees", (5, 10, 20, 30)),
-    *_family("shift", " %", changes.shift, "fraction", (5, 10), 0.01),
-    *_family("crop", " %", changes.crop, "fraction", (10, 20, 30), 0.01),
+    *family("quarter turn", "°", changes.quarter_turn, "degrees", (90, 180, 270)),
+    *family("rotation", "°", changes.rotate, "degrees", (5, 10, 20, 30)),
+    *family("shift", " %", changes.shift, "fraction", (5, 10), 0.01),
+    *family("crop", " %", changes.crop, "fraction", (10, 20, 30), 0.01),
     Change("shrunk", "by 10 %", partial(changes.zoom, factor=0.9)),
     Change("shrunk", "by 20 %", partial(changes.zoom, factor=0.8)),
     Change("enlarged", "by 10 %", partial(changes.zoom, factor=1.1)),
     Change("enlarged", "by 20 %", partial(changes.zoom, factor=1.2)),
     Change("squashed", "to 75 %", partial(changes.squash, factor=0.75)),
-    *_family("warp", " of 256 px", changes.warp, "deviation", (3, 6)),
+    *family("warp", " of 256 px", changes.warp, "deviation", (3, 6)),
     Change("inversion", "", changes.invert),
-    *_family("gamma", "", changes.gamma, "exponent", (0.6, 1.6)),
-    *_family("brightness", "", changes.brightness, "factor", (1.1, 1.3, 1.6, 2)),
-    *_family("contrast", "", changes.contrast, "factor", (1.1, 1.3, 1.6, 2)),
-    *_family("bias field", "", changes.bias_field, "strength", (0.4,)),
-    *_family("blur", " of 512 px", changes.blur, "deviation", (0.1, 1, 2, 6)),
-    *_family("noise", "", changes.noise, "deviation", (0.01, 0.1, 0.2, 0.3)),
-    *_family("JPEG", "", changes.jpeg, "quality", (95, 70, 40, 10)),
+    *family("gamma", "", changes.gamma, "exponent", (0.6, 1.6)),
+    *family("brightness", "", changes.brightness, "factor", (1.1, 1.3, 1.6, 2)),
+    *family("contrast", "", changes.contrast, "factor", (1.1, 1.3, 1.6, 2)),
+    *family("bias field", "", changes.bias_field, "strength", (0.4,)),
+    *family("blur", " of 512 px", changes.blur, "deviation", (0.1, 1, 2, 6)),
+    *family("noise", "", changes.noise, "deviation", (0.01, 0.1, 0.2, 0.3)),
+    *family("JPEG", "", changes.jpeg, "quality", (95, 70, 40, 10)),
     Change("a quarter replaced", "", changes.replace_quarter, mixes=True),
     Change("random flips, rotation and gamma", "", changes.misalign),
     Change("flip, rotation 8°, gamma 0.6 and soft", "", changes.combine),

@@ -58,7 +58,7 @@ class Format:
         suffixes: lower-case ends of file names.
         read: takes a path, the percentiles of the intensity window and the options for slicing; returns the content.
         recognise: tells the format from the first bytes of a file whose name has no extension.
-        volume: whether a file holds a volume, whose images are slices.
+        load: reads a file as a whole volume, for formats that hold one, whose images are slices.
         read_patient: reads the patient of a file, for formats that record it.
     """
 
@@ -66,8 +66,13 @@ class Format:
     suffixes: tuple[str, ...]
     read: Callable[[Path, Sequence[float], VolumesConfig], Contents]
     recognise: Callable[[bytes], bool] = lambda head: False
-    volume: bool = False
+    load: Callable[[Path], Volume] | None = None
     read_patient: Callable[[Path], Patient | None] | None = None
+
+    @property
+    def volume(self) -> bool:
+        """Whether a file holds a volume, whose images are slices."""
+        return self.load is not None
 
 
 def _volumes(
@@ -79,7 +84,7 @@ def _volumes(
     def cut(path: Path, percentiles: Sequence[float], slicing: VolumesConfig) -> Contents:
         return cut_volume(read(path), slicing, percentiles=percentiles, path=path)
 
-    return Format(name, suffixes, cut, recognise=recognise, volume=True)
+    return Format(name, suffixes, cut, recognise=recognise, load=read)
 
 
 def _refuse_values(path: Path, percentiles: Sequence[float], slicing: VolumesConfig) -> Contents:
@@ -179,11 +184,28 @@ def read_contents(path: Path, *, percentiles: Sequence[float], slicing: VolumesC
         NotAnImage: if the file holds no images by its nature, such as a DICOMDIR.
         DataError: if the file is missing, damaged or of no known format.
     """
+    return _in_its_format(path, lambda known: known.read(path, percentiles, slicing))
+
+
+def load_volume(path: Path) -> Volume | None:
+    """Read a file as a whole volume; None if it is of a format that holds images, such as an array or DICOM.
+
+    Args:
+        path: of the file, as of `read_contents`.
+
+    Raises:
+        DataError: as of `read_contents`.
+    """
+    return _in_its_format(path, lambda known: known.load(path) if known.load is not None else None)
+
+
+def _in_its_format(path: Path, read: Callable[[Format], Content]) -> Content:
+    """Read a file by the format of its name or else by that of its content."""
     try:
         known = format_of(path)
         if known is None:
             raise DataError(f"{path}: is not an image of a known format ({_names()})")
-        return known.read(path, percentiles, slicing)
+        return read(known)
     except DataError:
         # Asked only now, to save the look-up where nothing is wrong.
         if not path.is_file():
@@ -195,7 +217,7 @@ def read_contents(path: Path, *, percentiles: Sequence[float], slicing: VolumesC
         actual = _format_by_content(path)
         if actual in (None, known):
             raise
-    return actual.read(path, percentiles, slicing)  # whose name ends like another format's
+    return read(actual)  # whose name ends like another format's
 
 
 def read_image(path: str | Path, *, percentiles: Sequence[float]) -> np.ndarray:

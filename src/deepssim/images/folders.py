@@ -44,19 +44,19 @@ class TreeSide(StrEnum):
 
 @dataclass(frozen=True)
 class Decoded:
-    """The images of one file, resized.
+    """The images of one file, or the volumes of one scan, resized.
 
     Attributes:
-        images: uint8 (n, H, W).
+        images: uint8 (n, H, W), or (n, D, H, W) of volumes.
         parts: n names of the images within the file; empty for the only image of a file.
-        sizes: their n heights and widths before resizing.
+        sizes: their n heights and widths before resizing; of volumes, first the depth.
         left_out: number of further images of the file that are not used, by reason.
         facts: how the file stores its images.
     """
 
     images: np.ndarray
     parts: list[str]
-    sizes: list[tuple[int, int]]
+    sizes: list[tuple[int, ...]]
     left_out: dict[str, int] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
 
@@ -74,6 +74,7 @@ class Collection:
         left_out: number of other images that were left out, by reason.
         stored: how the files store images: number of files by `bits`, `orientation`, `modality` and `notice`.
         rows: int64 (N,), place of each image among all images of the files, constant ones included.
+        scans: files of each volume, where a volume is made of several; empty otherwise.
     """
 
     pack: ImagePack
@@ -84,6 +85,12 @@ class Collection:
     left_out: dict[str, int] = field(default_factory=dict)
     stored: dict[str, dict[str, int]] = field(default_factory=dict)
     rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    scans: list[tuple[Path, ...]] = field(default_factory=list)
+
+    @property
+    def members(self) -> list[tuple[Path, ...]]:
+        """The files of each image; more than one for a volume of several files."""
+        return self.scans or [(path,) for path in self.files]
 
 
 def find_files(
@@ -157,7 +164,7 @@ def decode(
     contents = read_contents(path, percentiles=percentiles, slicing=slicing)
     images: list[np.ndarray] = []
     parts: list[str] = []
-    sizes: list[tuple[int, int]] = []
+    sizes: list[tuple[int, ...]] = []
     left_out: Counter[str] = Counter()
     for frame in contents.frames:  # one at a time: all images of a volume at their own size may not fit into memory
         if frame.left_out:
@@ -209,13 +216,22 @@ def checksums(files: Sequence[Path], threads: int, *, with_values: bool = False)
         return list(pool.map(checksum, files))
 
 
-def collect(root: Path, files: Sequence[Path], decoded: Sequence[Decoded]) -> Collection:
+def collect(
+    root: Path,
+    files: Sequence[Path],
+    decoded: Sequence[Decoded],
+    *,
+    names: Sequence[Path] = (),
+    scans: Sequence[tuple[Path, ...]] = (),
+) -> Collection:
     """Put the images of all files of a folder together, without constant ones.
 
     Args:
         root: the folder.
         files: its files, as listed by `list_files`.
         decoded: their images, in the same order.
+        names: paths that name them, where they are volumes of several files, of which `files` has the first; `files` unless given.
+        scans: all files of each, where they are volumes of several files.
 
     Returns:
         The images; keys are paths below the folder, followed by `#` and the part for a file of several images.
@@ -227,12 +243,13 @@ def collect(root: Path, files: Sequence[Path], decoded: Sequence[Decoded]) -> Co
     sizes: dict[str, int] = {}
     left_out: Counter[str] = Counter()
     stored: dict[str, Counter[str]] = {name: Counter() for name in ("bits", "orientation", "modality", "notice")}
-    for path, item in zip(files, decoded, strict=True):
-        stem = path_below(root, path)
-        for part, (height, width) in zip(item.parts, item.sizes, strict=True):
+    for number, (path, item) in enumerate(zip(names or files, decoded, strict=True)):
+        stem = path_below(root, path) or path_below(root, files[number])
+        for part, shape in zip(item.parts, item.sizes, strict=True):
             keys.append(f"{stem}#{part}" if part else stem)
-            owners.append(path)
-            sizes[f"{height}x{width}"] = sizes.get(f"{height}x{width}", 0) + 1
+            owners.append(number)
+            size = "x".join(map(str, shape))
+            sizes[size] = sizes.get(size, 0) + 1
         images.append(item.images)
         left_out.update(item.left_out)
         facts = item.facts
@@ -241,7 +258,8 @@ def collect(root: Path, files: Sequence[Path], decoded: Sequence[Decoded]) -> Co
         stored["modality"].update([facts.modality] if facts.modality else [])
         stored["notice"].update(facts.notices)
     pixels = np.concatenate(images)
-    shows = pixels.min(axis=(1, 2)) < pixels.max(axis=(1, 2))
+    within = tuple(range(1, pixels.ndim))
+    shows = pixels.min(axis=within) < pixels.max(axis=within)
     if not shows.any():
         reasons = "".join(f", {count} others are left out: {reason}" for reason, count in left_out.items())
         raise DataError(
@@ -251,8 +269,8 @@ def collect(root: Path, files: Sequence[Path], decoded: Sequence[Decoded]) -> Co
     pack = ImagePack(pixels if shows.all() else pixels[kept], [keys[row] for row in kept])
     constant = [key for key, usable in zip(keys, shows, strict=True) if not usable]
     return Collection(
-        pack, [owners[row] for row in kept], pixel_hashes(pack), sizes, constant, dict(left_out),
-        {name: dict(counts) for name, counts in stored.items()}, kept,
+        pack, [files[owners[row]] for row in kept], pixel_hashes(pack), sizes, constant, dict(left_out),
+        {name: dict(counts) for name, counts in stored.items()}, kept, [scans[owners[row]] for row in kept] if scans else [],
     )  # fmt: skip
 
 

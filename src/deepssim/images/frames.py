@@ -19,6 +19,8 @@ MAX_VALUES = 2**28  # of all images of a file: twice a whole-body CT, and 1 GB a
 # certainly is more than a table, but cannot be read, counts as a file that cannot be read.
 MAY_HOLD_IMAGES = "may hold images, but "
 NOT_READ = "not read: "
+# Percentiles that ask for values in the unit of the file instead of an intensity window: planes of one volume share a window.
+AS_STORED: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Frame:
         pixels: float32 (H, W), 0 to 1; (0, 0) if the image is left out without being decoded.
         slice_index: voxel index along the sliced axis of a volume, from 0; None for other images.
         left_out: why the image is not used, for example `nearly empty slice`; empty if it is.
+        volume: which volume of the file the image would be a plane of, if the file holds volumes.
     """
 
     part: str
     pixels: np.ndarray
     slice_index: int | None = None
     left_out: str = ""
+    volume: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,15 @@ class Facts:
         modality: DICOM's code, for example `MR`; empty if unknown.
         notices: what the reader changed or assumed, one phrase each, the same words in all files concerned, so that they can
             be counted: for example `voxels are not square: resampled to square pixels`.
+        volumes: whether the images are certainly planes of volumes, such as those of an array (N, D, H, W); they may be in any
+            case.
     """
 
     bits: int | None = None
     orientation: str = ""
     modality: str = ""
     notices: tuple[str, ...] = ()
+    volumes: bool = False
 
 
 @dataclass(frozen=True)

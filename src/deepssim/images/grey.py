@@ -90,16 +90,18 @@ def unit(values: np.ndarray, span: tuple[float, float] | None, percentiles: Sequ
     Args:
         values: shape (H, W), real numbers of any type; those that are not finite become 0.
         span: values of black and white (see `natural_range`); None for the intensity window of the image.
-        percentiles: of that window, see `window`.
+        percentiles: of that window, see `window`; `frames.AS_STORED` keeps the values as they are, whatever the range.
 
     Returns:
-        float32, same shape, 0 to 1.
+        float32, same shape, 0 to 1 unless as stored.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # of values too large for float32, which count as not finite
         numbers = values.astype(np.float32)
         finite = np.isfinite(numbers) if values.dtype.kind == "f" else None
         if finite is not None and not finite.all():
             numbers = np.where(finite, numbers, np.float32(0))
+        if not percentiles:
+            return numbers
         if span is None:
             grey = np.nan_to_num(window(numbers, percentiles), nan=0)
         else:

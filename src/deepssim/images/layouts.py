@@ -33,6 +33,7 @@ class Layout:
         key: returns the index that takes the image of a number out of the array.
         colours_first: whether an image has its colours first.
         notice: what was assumed; empty if nothing.
+        planes: see `Stack.planes`.
     """
 
     count: int
@@ -40,6 +41,7 @@ class Layout:
     key: Callable[[int], Any]
     colours_first: bool = False
     notice: str = ""
+    planes: int = 0
 
 
 def why_not(shape: tuple[int, ...], kind: np.dtype) -> str:
@@ -93,20 +95,25 @@ def layout_of(shape: tuple[int, ...], kind: np.dtype) -> Layout | None:
     leading, image = shape[:-2], shape[-2:]
     if len(shape) == 4 and shape[1] == 3:
         return Layout(shape[0], shape[1:], lambda number: (number,), colours_first=True, notice=COLOURS)
-    return Layout(math.prod(leading), image, _leading(leading), notice=_planes(leading))
+    return Layout(
+        math.prod(leading), image, _leading(leading), notice=_planes(leading), planes=_planes_of_volume(leading)
+    )
 
 
 def _colours_last(shape: tuple[int, ...], kind: np.dtype) -> Layout:
     *leading, height, width, colours = shape
     count = math.prod(leading)
+    planes = _planes_of_volume(leading)
     if colours == 3 or (colours == 4 and kind.kind == "u"):
-        return Layout(count, (height, width, colours), _leading(leading), notice=_planes(leading))
+        return Layout(count, (height, width, colours), _leading(leading), notice=_planes(leading), planes=planes)
 
     def key(number: int) -> tuple[Any, ...]:
         image, colour = divmod(number, colours)
         return (*_leading(leading)(image), slice(None), slice(None), colour)
 
-    return Layout(count * colours, (height, width), key, notice=_planes([*leading, colours]))
+    # Of several colours, those of one plane follow each other, so that neighbouring images are no neighbouring planes.
+    planes = planes if colours == 1 else 0
+    return Layout(count * colours, (height, width), key, notice=_planes([*leading, colours]), planes=planes)
 
 
 def _leading(sides: Sequence[int]) -> Callable[[int], tuple[int, ...]]:
@@ -115,6 +122,11 @@ def _leading(sides: Sequence[int]) -> Callable[[int], tuple[int, ...]]:
 
 def _planes(leading: Sequence[int]) -> str:
     return VOLUMES if len([side for side in leading if side > 1]) > 1 else ""
+
+
+def _planes_of_volume(leading: Sequence[int]) -> int:
+    """Return the number of planes if images lie in volumes, such as (N, D, H, W); 0 otherwise, also for (N, H, W)."""
+    return leading[-1] if len(leading) > 1 and leading[-1] >= MIN_SIDE else 0
 
 
 def stack_of(name: str, shape: tuple[int, ...], kind: np.dtype, values: Any) -> Stack:
@@ -141,7 +153,7 @@ def stack_of(name: str, shape: tuple[int, ...], kind: np.dtype, values: Any) -> 
     if len(layout.image) == 3 and kind.kind != "c":
         notices += [MIXED] if are_apart(stored_image(0)) else []
     stored = np.dtype(f"f{kind.itemsize // 2}") if kind.kind == "c" else kind
-    return Stack(name, layout.count, load, stored, tuple(notices), values=math.prod(shape))
+    return Stack(name, layout.count, load, stored, tuple(notices), values=math.prod(shape), planes=layout.planes)
 
 
 def settle(shape: tuple[int, ...], kind: np.dtype, values: Any) -> Layout:

@@ -22,7 +22,8 @@ class ImagePack:
     """Images with their keys.
 
     Attributes:
-        images: uint8 or uint16, shape (N, H, W), over the full range of the type; of an open pack, the HDF5 dataset.
+        images: uint8 or uint16, shape (N, H, W), or (N, D, H, W) of volumes, over the full range of the type; of an open pack,
+            the HDF5 dataset.
         keys: N distinct image keys, in the order of `images`.
     """
 
@@ -30,13 +31,20 @@ class ImagePack:
     keys: list[str]
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 3 or len(self.images) != len(self.keys):
-            raise ValueError(f"expected (N, H, W) with N keys, got {self.images.shape} and {len(self.keys)} keys")
+        if self.images.ndim not in (3, 4) or len(self.images) != len(self.keys):
+            raise ValueError(
+                f"expected (N, H, W) or (N, D, H, W) with N keys, got {self.images.shape} and {len(self.keys)} keys"
+            )
 
     @cached_property
     def index(self) -> dict[str, int]:
         """Row number of each key."""
         return {key: row for row, key in enumerate(self.keys)}
+
+    @property
+    def spatial_dims(self) -> int:
+        """2 for images, 3 for volumes."""
+        return self.images.ndim - 1
 
     @property
     def bit_depth(self) -> int:
@@ -65,7 +73,7 @@ class ImagePack:
         return ImagePack(self.images[[self.index[key] for key in keys]], list(keys))
 
     def unit(self) -> np.ndarray:
-        """Return the images as float32, (N, H, W), 0 to 1."""
+        """Return the images as float32, same shape, 0 to 1."""
         return self.images.astype(np.float32) / np.float32(self.maximum)
 
 
@@ -104,8 +112,10 @@ def open_pack(path: str | Path) -> Iterator[ImagePack]:
     """
     with open_hdf5(path, needs=("images", "keys")) as file:
         images = dataset(file, "images")
-        if images.ndim != 3 or images.dtype not in (np.uint8, np.uint16):
-            raise DataError(f"{path}: holds {images.dtype} of shape {images.shape}, expected uint8 or uint16 (N, H, W)")
+        if images.ndim not in (3, 4) or images.dtype not in (np.uint8, np.uint16):
+            raise DataError(
+                f"{path}: holds {images.dtype} of shape {images.shape}, expected uint8 or uint16 (N, H, W) or (N, D, H, W)"
+            )
         yield ImagePack(images, read_keys(file, "keys", expected=len(images)))
 
 
@@ -136,4 +146,5 @@ def require_same_size(real: ImagePack, synthetic: ImagePack, *, min_side: int) -
             f"real images are {sizes[0]} and synthetic ones {sizes[1]}; bring them to one size (dataset.image_size)"
         )
     if min(real.images.shape[1:]) < min_side:
-        raise DataError(f"images of {sizes[0]} are smaller than the {min_side}x{min_side} minimum; use larger images")
+        least = "x".join([str(min_side)] * real.spatial_dims)
+        raise DataError(f"images of {sizes[0]} are smaller than the {least} minimum; use larger images")

@@ -234,7 +234,7 @@ def _scaled(
 ) -> tuple[np.ndarray, Facts]:
     extent = extent_of(values)
     span = natural_range(values.dtype, extent)
-    said = (*notices, describe(span), "" if extent.finite else NOT_FINITE)
+    said = (*notices, describe(span) if percentiles else "", "" if extent.finite else NOT_FINITE)
     return unit(values, span, percentiles), Facts(bits=bits, notices=tuple(phrase for phrase in said if phrase))
 
 

@@ -31,6 +31,7 @@ class Stack:
         notices: what the reader assumed, see `Facts`.
         span: values of black and white, if the format says so; otherwise they are derived from all images.
         values: number of values of all images.
+        planes: how many images in a row are certainly the planes of one volume; 0 if that is not certain.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Stack:
     notices: tuple[str, ...] = ()
     span: tuple[float, float] | None = None
     values: int = 0
+    planes: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def contents_of(found: Found, path: str | Path, percentiles: Sequence[float], ki
     Args:
         found: at least one stack.
         path: of the file, for messages.
-        percentiles: intensity window of images without a natural range, see `natural_range`.
+        percentiles: intensity window of images without a natural range, see `natural_range`; `AS_STORED` for values as they are.
         kind: of file, for messages, for example "a TIFF".
 
     Returns:
@@ -84,7 +86,7 @@ def contents_of(found: Found, path: str | Path, percentiles: Sequence[float], ki
     for stack in found.stacks:
         cached = Stack(**(stack.__dict__ | {"load": lru_cache(maxsize=1)(stack.load)}))
         span, said = stack.span, list(stack.notices)
-        if span is None:
+        if span is None and percentiles:
             with readable(path, kind, "replace it"):
                 extent = _extent(cached)
             span = natural_range(stack.kind, extent)
@@ -92,7 +94,8 @@ def contents_of(found: Found, path: str | Path, percentiles: Sequence[float], ki
         stacks.append(cached)
         spans.append(span)
         notices += said
-    facts = Facts(bits=found.bits, notices=tuple(dict.fromkeys(notices)))
+    volumes = all(stack.planes for stack in found.stacks)
+    facts = Facts(bits=found.bits, notices=tuple(dict.fromkeys(notices)), volumes=volumes)
     frames = _closing(_frames(stacks, spans, found.left_out, path, percentiles, kind), found.close)
     if sum(stack.count for stack in stacks) == 1:  # so that damage is reported at once
         return Contents(list(frames), facts)
@@ -122,15 +125,16 @@ def _frames(
     kind: str,
 ) -> Iterator[Frame]:
     single, several = sum(stack.count for stack in stacks) == 1, len(stacks) > 1
-    number = 0
+    number = volume = 0
     names = _distinct([stack.name for stack in stacks])
     for stack, span, name in zip(stacks, spans, names, strict=True):
         for index in range(stack.count):
             with readable(path, kind, "replace it"):
                 pixels = unit(stack.load(index), span, percentiles)
             part = f"{name}-{index:03d}" if several and stack.name else f"frame-{number:03d}"
-            yield Frame("" if single else part, pixels)
+            yield Frame("" if single else part, pixels, volume=volume + (index // stack.planes if stack.planes else 0))
             number += 1
+        volume += stack.count // stack.planes if stack.planes else 1
     for name, reason in left_out:
         yield Frame(_tame(name), _NO_PIXELS, left_out=reason)
 

@@ -130,15 +130,16 @@ def stretch(images: np.ndarray) -> np.ndarray:
     """Map each image's minimum and maximum to 0 and 1.
 
     Args:
-        images: floating point, shape (N, H, W), any range.
+        images: floating point, shape (N, H, W) or (N, D, H, W), any range.
 
     Returns:
         float32, same shape; a constant image becomes zero.
 
     Source: arXiv:2509.16582, generated images.
     """
-    low = images.min(axis=(1, 2), keepdims=True)
-    span = images.max(axis=(1, 2), keepdims=True) - low
+    axes = tuple(range(1, images.ndim))
+    low = images.min(axis=axes, keepdims=True)
+    span = images.max(axis=axes, keepdims=True) - low
     return ((images - low) / np.where(span > 0, span, 1)).astype(np.float32)
 
 
@@ -166,13 +167,13 @@ def require_zscore(images: np.ndarray, name: Callable[[int], str]) -> None:
     """Check that every image has a z-score.
 
     Args:
-        images: shape (N, H, W), any numeric type.
+        images: shape (N, H, W) or (N, D, H, W), any numeric type.
         name: function that returns the key of a row, for messages.
 
     Raises:
         DataError: if an image is constant or not finite.
     """
-    low, high = (edge(images, axis=(1, 2)) for edge in (np.min, np.max))
+    low, high = (edge(images, axis=tuple(range(1, images.ndim))) for edge in (np.min, np.max))
     unusable = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high) & (high > low)))  # NaN passes on to both
     if unusable.size:
         raise DataError(

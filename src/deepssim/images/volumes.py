@@ -98,18 +98,15 @@ def cut_volume(volume: Volume, options: VolumesConfig, *, percentiles: Sequence[
     """
     axes, plain = _axes(volume, options)
     ranges = {axis: range(1) if plain else _range(volume, axis, options, path) for axis in axes}
-    numbers = _numbers(volume, options)
-    windows = [_window(volume, number, percentiles, path) for number in numbers]
+    numbers = numbers_of(volume, options)
+    windows = [window_of(volume, number, percentiles, path) for number in numbers]
     squared = [axis for axis in axes if options.square_pixels and not is_square(_spacing(volume, axis))]
     _require_squared_room(volume, {axis: len(ranges[axis]) * len(numbers) for axis in squared}, path)
     stored = volume.values.dtype
     notices = {
         NOT_ORIENTED: not volume.codes and not plain,
         NOT_SQUARE: bool(squared),
-        NOT_FINITE: any(not window.finite for window in windows),
-        BLACK_ZERO: any(window.black_zero for window in windows),
-        MAGNITUDE: stored.kind == "c",
-        COLOUR: bool(stored.names),
+        **value_notices(volume, windows),
     }
     found = [notice for notice, holds in notices.items() if holds]
     if volume.values.shape[3] > 1 and options.fourth_axis is not FourthAxis.ALL:
@@ -117,6 +114,21 @@ def cut_volume(volume: Volume, options: VolumesConfig, *, percentiles: Sequence[
     bits = 8 if stored.names else stored.itemsize * 8 if stored.kind in "iu" else None
     frames = _frames(volume, options, ranges, dict(zip(numbers, windows, strict=True)), plain)
     return Contents(frames, Facts(bits=bits, orientation=volume.codes, notices=tuple(found)))
+
+
+def value_notices(volume: Volume, windows: Sequence[Window]) -> dict[str, bool]:
+    """Return what was assumed about the values of a volume: notices, and whether each holds.
+
+    Args:
+        volume: as a file stores it.
+        windows: of the volumes that are used.
+    """
+    return {
+        NOT_FINITE: any(not window.finite for window in windows),
+        BLACK_ZERO: any(window.black_zero for window in windows),
+        MAGNITUDE: volume.values.dtype.kind == "c",
+        COLOUR: bool(volume.values.dtype.names),
+    }
 
 
 def _axes(volume: Volume, options: VolumesConfig) -> tuple[tuple[int, ...], bool]:
@@ -139,7 +151,13 @@ def _range(volume: Volume, axis: int, options: VolumesConfig, path: str | Path) 
     return range(options.first_slice, last + 1, options.step)
 
 
-def _numbers(volume: Volume, options: VolumesConfig) -> list[int | None]:
+def numbers_of(volume: Volume, options: VolumesConfig) -> list[int | None]:
+    """Return which volumes of a fourth axis are used; None stands for the mean of all.
+
+    Args:
+        volume: as a file stores it.
+        options: of which `fourth_axis` is used.
+    """
     count = volume.values.shape[3]
     chosen: dict[FourthAxis, list[int | None]] = {
         FourthAxis.ALL: list(range(count)),
@@ -155,7 +173,13 @@ def _slowest(volume: Volume) -> int:
     return int(np.argmax(np.abs(volume.values.strides[:3])))
 
 
-def _planes(volume: Volume, number: int | None) -> Iterator[np.ndarray]:
+def planes_of(volume: Volume, number: int | None) -> Iterator[np.ndarray]:
+    """Yield all planes of a volume in its unit, float32, across the axis along which they lie together in memory.
+
+    Args:
+        volume: as a file stores it.
+        number: which of several; None for their mean.
+    """
     axis = _slowest(volume)
     for index in range(volume.values.shape[axis]):
         yield volume.plane(number, axis, index)
@@ -168,8 +192,19 @@ def _faces(volume: Volume, number: int | None) -> Iterator[np.ndarray]:
             yield volume.plane(number, axis, -1)
 
 
-def _window(volume: Volume, number: int | None, percentiles: Sequence[float], path: str | Path) -> Window:
-    window = find_window(partial(_planes, volume, number), partial(_faces, volume, number), percentiles)
+def window_of(volume: Volume, number: int | None, percentiles: Sequence[float], path: str | Path) -> Window:
+    """Return the intensity window of a whole volume; colour keeps its values.
+
+    Args:
+        volume: as a file stores it.
+        number: which of several; None for their mean.
+        percentiles: of the non-zero values.
+        path: of the volume, for messages.
+
+    Raises:
+        DataError: if no value is finite.
+    """
+    window = find_window(partial(planes_of, volume, number), partial(_faces, volume, number), percentiles)
     if window.empty:
         raise DataError(f"{path}: has no finite value; replace it")
     return replace(window, low=0.0, high=255.0) if volume.values.dtype.names else window
@@ -180,7 +215,7 @@ def _foreground(volume: Volume, number: int | None, window: Window) -> list[np.n
     counts = [np.zeros(side, np.int64) for side in volume.values.shape[:3]]
     slowest = _slowest(volume)
     first, second = (axis for axis in range(3) if axis != slowest)
-    for index, plane in enumerate(_planes(volume, number)):
+    for index, plane in enumerate(planes_of(volume, number)):
         bright = window.apply(plane) > 0
         counts[slowest][index] = np.count_nonzero(bright)
         counts[first] += np.count_nonzero(bright, axis=1)

@@ -10,11 +10,12 @@ real image as `data_range`. Three optimisations reduce the cost of a pair:
 - 64 synthetic images are interleaved pixel by pixel, so every instruction (SIMD) works on many pairs. A pair's result
   does not depend on the other pairs: tiles, shards and threads do not change a bit of it.
 
-Not here: tiles and memory (tiles.py), matrices in files (matrices.py), the same on a GPU (ssim_cuda.py).
+Not here: volumes (ssim_volumes.py), tiles and memory (tiles.py), matrices in files (matrices.py), the same on a GPU (ssim_cuda.py).
 
 Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861; arXiv:2509.16582 for z-score and range.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -35,11 +36,11 @@ _SAMPLE = _AREA * (_AREA - 1)  # covariances are those of a sample: 49 sum(xy) -
 
 @dataclass(frozen=True)
 class SsimFeatures:
-    """Features of N images from which SSIM is computed.
+    """Features of N images from which SSIM is computed; those of volumes have a further axis before height.
 
     Attributes:
         pixels: (N, H, W), int16 for 8-bit images, else float64.
-        sums: (N, H - 6, W - 6), sums of the pixels in each full window; dtype as `pixels`.
+        sums: (N, H - 6, W - 6), sums of the pixels in each full window; dtype as `pixels`, int32 for volumes of 8 bits.
         means: (N, H - 6, W - 6), means of the z-scored windows; float32 for 8-bit images, else float64.
         variances: variances of the z-scored windows; shape and dtype as `means`.
         factors: float64 (N,), 1 / standard deviation of the image.
@@ -69,14 +70,16 @@ class SsimComparison:
 
     def __init__(self, real: ImagePack, synthetic: ImagePack, *, threads: int = 1, symmetric: bool = False) -> None:
         require_same_size(real, synthetic, min_side=WINDOW)
+        if real.spatial_dims != self._spatial_dims:
+            raise ValueError(f"expected images of {self._spatial_dims} dimensions, got {real.spatial_dims}")
         self.real, self.synthetic = real, synthetic
         self.threads, self.symmetric = threads, symmetric
         self.shape = len(real.keys), len(synthetic.keys)
         self.bytes_held = real.bytes_in_memory + synthetic.bytes_in_memory
         self._wide = not (real.images.dtype == synthetic.images.dtype == np.uint8)
         # Pixels, sums, means and variances, both per image and interleaved.
-        height, width = real.images.shape[1:]
-        self.bytes_per_item = height * width * (2 * (32 if self._wide else 12) + 2)
+        width = 32 if self._wide else 10 + np.dtype(self._whole_sum).itemsize
+        self.bytes_per_item = math.prod(real.images.shape[1:]) * (2 * width + 2)
 
     def prepare_rows(self, rows: Any) -> SsimFeatures:
         """Compute the features of some real images."""
@@ -101,7 +104,7 @@ class SsimComparison:
             lanes = {name: in_lanes(values) for name, values in vars(columns).items()}
             lanes["ranges"] *= self.symmetric
             scores = np.empty((len(rows.pixels), len(lanes["pixels"]) * LANES), np.float32)
-            _kernel(self._wide)(*vars(rows).values(), *lanes.values(), scores)
+            self._kernel(self._wide)(*vars(rows).values(), *lanes.values(), scores)
         return scores[:, :count]
 
     def compare_pairs(
@@ -121,20 +124,32 @@ class SsimComparison:
     def _prepare(self, pack: ImagePack, part: Any) -> SsimFeatures:
         images = pack.images[part]
         require_zscore(images, lambda row: pack.keys[np.arange(len(pack.keys))[part][row]])
-        count, height, width = images.shape
-        inner = count, height - WINDOW + 1, width - WINDOW + 1
-        pixel, real = (np.float64, np.float64) if self._wide else (np.int16, np.float32)
+        count = len(images)
+        inner = (count, *(side - WINDOW + 1 for side in images.shape[1:]))
+        pixel, total, real = (np.float64,) * 3 if self._wide else (np.int16, self._whole_sum, np.float32)
         features = SsimFeatures(
             _centred(images) if np.issubdtype(images.dtype, np.floating) else images.astype(pixel),
-            np.empty(inner, pixel),
+            np.empty(inner, total),
             np.empty(inner, real),
             np.empty(inner, real),
             np.empty(count),
             np.empty(count),
         )
         with numba_threads(self.threads):
-            _fill_moments(*vars(features).values())
+            self._fill_moments(*vars(features).values())
         return features
+
+    # What the comparison of volumes replaces: compiled loops, and the type of sums of 8-bit pixels over a window.
+    _spatial_dims = 2
+    _whole_sum: type[np.signedinteger] = np.int16
+
+    @staticmethod
+    def _fill_moments(*features: np.ndarray) -> None:
+        _fill_moments(*features)
+
+    @staticmethod
+    def _kernel(wide: bool) -> Callable[..., Any]:
+        return _kernel(wide)
 
 
 def _centred(images: np.ndarray) -> np.ndarray:
@@ -144,14 +159,15 @@ def _centred(images: np.ndarray) -> np.ndarray:
     the digits that matter. Images that contain 0, like all those between 0 and 1 with a black background, stay as they are.
 
     Args:
-        images: floating point (N, H, W).
+        images: floating point (N, H, W) or (N, D, H, W).
 
     Returns:
-        float64 (N, H, W).
+        float64, same shape.
     """
     values = images.astype(np.float64)
-    means = values.mean(axis=(1, 2), keepdims=True)
-    far = np.abs(means) > np.ptp(values, axis=(1, 2), keepdims=True)
+    axes = tuple(range(1, values.ndim))
+    means = values.mean(axis=axes, keepdims=True)
+    far = np.abs(means) > np.ptp(values, axis=axes, keepdims=True)
     values -= np.where(far, means, 0.0)
     return values
 
