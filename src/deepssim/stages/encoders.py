@@ -48,8 +48,7 @@ def train_deepssim(
 ) -> None:
     """Train the encoder so that cosine similarity predicts SSIM.
 
-    Duplicates are not needed: reconstructions and variations of real images cover the range of SSIM, and replace missing pairs.
-    Of volumes, it learns from slices.
+    Reconstructions and variations of real images cover the range of SSIM where pairs are missing. Of volumes, slices are learned.
 
     Args:
         images: image table.
