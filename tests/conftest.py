@@ -29,6 +29,7 @@ MARKS = {
     "workflow/test_resume.py": "faults",
     "workflow/test_run.py": "workflow",
     "workflow/test_slurm.py": "slurm",
+    "workflow/test_volumes.py": "workflow",
 }
 
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from deepssim.config.choices import Device, MetricName
+from deepssim.config.choices import VOLUME_METRICS, Device, MetricName
 from deepssim.config.settings import Config
 from deepssim.errors import ConfigError, joined
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
@@ -113,6 +113,21 @@ def require_weights(name: MetricName, weights: str) -> None:
         raise ConfigError(f"{weights}: no such weights for metric {name.value!r}; {metric.advice} and put it there")
 
 
+def require_comparable(name: MetricName, spatial_dims: int) -> None:
+    """Check that a metric compares images of some number of dimensions.
+
+    Args:
+        name: of the metric.
+        spatial_dims: 2 for images, 3 for volumes.
+
+    Raises:
+        ConfigError: if they are volumes and the metric compares images only.
+    """
+    if spatial_dims == 3 and name not in VOLUME_METRICS:
+        names = " and ".join(known.value for known in VOLUME_METRICS)
+        raise ConfigError(f"{name.value} compares images only, and the pack holds volumes; compare these by {names}")
+
+
 def chosen_metrics(listed: list[str], published: dict[str, Any]) -> list[str]:
     """Return the metrics of a run in the order of the table.
 
@@ -177,7 +192,15 @@ def _pearson(real, synthetic, threads, device, options=None):  # type: ignore[no
     return EmbeddingComparison(real, synthetic, similarity=EmbeddingSimilarity.PEARSON, threads=threads)
 
 
-def _embed_deepssim(weights, pack, device, batch_size, precision, trust=()):  # type: ignore[no-untyped-def]
+def _embed_deepssim(weights, pack, *options, **named):  # type: ignore[no-untyped-def]
+    if pack.spatial_dims == 3:
+        from deepssim.encoders.volume_slices import embed_volumes
+
+        return embed_volumes(pack, lambda slices: _embed_deepssim_images(weights, slices, *options, **named))
+    return _embed_deepssim_images(weights, pack, *options, **named)
+
+
+def _embed_deepssim_images(weights, pack, device, batch_size, precision, trust=()):  # type: ignore[no-untyped-def]
     from deepssim.encoders import deepssim, published
     from deepssim.runtime.weights import read_metadata
 

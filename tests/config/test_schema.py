@@ -21,7 +21,7 @@ BEYOND = [
     {"sed": 1}, {"seed": -1}, {"seed": "1"}, {"seed": True}, {"seed": 1.5}, {"seed": None}, {"shards": 1001},
     {"device": "gpu"}, {"vae": 3}, {"vae": None}, {"vae": {"epoch": 1}}, {"vae": {"learning_rate": 0}},
     {"vae": {"channels": []}}, {"vae": {"channels": [0]}}, {"vae": {"compile": "yes"}}, {"ldm": {"ema_decay": 1}},
-    {"dataset": {"bit_depth": 12}}, {"dataset": {"image_size": [64]}}, {"dataset": {"image_size": [64, 64, 64]}},
+    {"dataset": {"bit_depth": 12}}, {"dataset": {"image_size": [64]}}, {"dataset": {"image_size": [64, 64, 64, 64]}},
     {"dataset": {"image_size": [64, 7]}}, {"dataset": {"file_patterns": [""]}},
     {"dataset": {"volumes": {"axis": "up"}}}, {"evaluation": {"metrics": ["ssim", "ssim"]}},
     {"evaluation": {"metrics": []}}, {"encoder": {"backbone": ""}},

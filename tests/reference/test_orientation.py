@@ -13,10 +13,12 @@ from PIL import Image
 from deepssim.cli import main
 from deepssim.config.choices import Orientation
 from deepssim.config.generative import LdmConfig, VaeConfig
+from deepssim.errors import ConfigError
 from deepssim.generative.autoencoder import build_autoencoder, save_autoencoder
 from deepssim.generative.diffusion import build_unet, save_unet
 from deepssim.reference.generation import settings_for
 from deepssim.runtime.weights import recorded_orientation
+from tests.conftest import ROOT
 from tests.generative.given import make_remember, remembered
 
 with warnings.catch_warnings():
@@ -219,3 +221,10 @@ def test_sizes_change_places_with_the_orientation(tmp_path):
         path = write_config(tmp_path / "b.yaml", dataset=table | {"orientation": orientation.value})
         found = settings_for(path, "y.csv").dataset
         assert (found.orientation, found.image_size) == (orientation, (112, 136))
+
+
+def test_a_config_of_volumes_is_refused(tmp_path):
+    path = tmp_path / "volumes.yaml"
+    path.write_text((ROOT / "config" / "volumes.yaml").read_text())
+    with pytest.raises(ConfigError, match="spatial_dims is 3, but the reference's commands train on images"):
+        settings_for(path, "y.csv")

@@ -62,6 +62,18 @@ CHAIN: dict[str, Any] = {
     "verification": {"candidates": 2},
     "evaluation": {"planted": True},
 }  # fmt: skip
+# The same of volumes, whose metrics are fewer.
+VOLUMES: dict[str, Any] = CHAIN | {
+    "dataset": {
+        "spatial_dims": 3,
+        "image_size": [8, 12, 10],
+        "virtual_patients": {"train_patients": 4, "valid_patients": 2, "holdout_patients": 0, "movement": 0.5},
+    },
+    "vae": CHAIN["vae"] | {"channels": [4, 8]},
+    "encoder": CHAIN["encoder"] | {"patch_size": 1},
+    "verification": {"candidates": 0},
+    "evaluation": {"metrics": ["deepssim", "ssim"]},
+}
 LISTS = {"similarity": {"dense_limit": 20, "top_k": 3}}  # the best scores of each image in place of all
 VAE, AUDIT = "results/vae/autoencoder.safetensors", "results/report/index.html"
 REQUESTS = {
@@ -79,6 +91,8 @@ REQUESTS = {
     "misspelt key": Request(config={"encoder": {"epoch": 3}}),
     "chain": Request(config=CHAIN),
     "lists": Request(config=CHAIN | LISTS),
+    "chain of volumes": Request(config=VOLUMES),
+    "shards of volumes": Request(config=VOLUMES | {"shards": 3}),
     "no verification": Request(config={"verification": {"candidates": 0}}),
     "no controls": Request(config={"verification": {"controls": 0}}),
     "planted copies": Request(config={"evaluation": {"planted": True}}),

@@ -65,11 +65,12 @@ if workflow.is_main_process and workflow.resource_settings.nodes is None:
         workflow.global_resources["_cores"] = workflow.resource_settings.cores
     if "gpu" not in workflow.resource_settings.resources:
         workflow.global_resources["gpu"] = max(1, TOGETHER["gpu"])
-_pixels = prod(_checked.dataset.image_size or (256, 256))
-_latent_pixels = _pixels / 4 ** (len(_checked.vae.channels) - 1)
+_dims = _checked.dataset.spatial_dims
+_pixels = prod(_checked.dataset.image_size or {2: (256, 256), 3: (64, 64, 64)}[_dims])
+_latent_pixels = _pixels / 2 ** (_dims * (len(_checked.vae.channels) - 1))
 THREADS = {
-    "vae": training_threads(_checked.vae.multiply_adds(_pixels)),
-    "ldm": training_threads(_checked.ldm.multiply_adds(_latent_pixels)),
+    "vae": training_threads(_checked.vae.multiply_adds(_pixels, _dims)),
+    "ldm": training_threads(_checked.ldm.multiply_adds(_latent_pixels, _dims)),
 }
 CONFIG_HASH = fingerprint(config)
 ENVIRONMENT = "../../envs/deepssim.yaml"

@@ -30,6 +30,7 @@ rule report:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
+        config=settings("dataset.spatial_dims"),
         version=STAGE_VERSIONS["report"],
     script:
         "../scripts/stage.py"

@@ -207,6 +207,10 @@ class MetricName(StrEnum):
     FSIM = "fsim"
 
 
+VOLUME_METRICS = (MetricName.DEEPSSIM, MetricName.SSIM)
+"""Metrics that also compare volumes."""
+
+
 class AuditUnit(StrEnum):
     """What an audit compares and counts: images, or whole volumes; `auto` takes volumes where all files hold some."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deepssim.config.base import Distinct, Fraction, Percentile, Section, Side, Text
+from deepssim.config.base import Count, Distinct, Fraction, Percentile, Section, Side, Text
 from deepssim.config.choices import Axis, Contrast, DatasetKind, DicomWindow, FourthAxis, Orientation
 
 SUBJECT_PATTERN = (
@@ -32,13 +32,26 @@ class VirtualPatientsConfig(Section):
         False, description="true: scan every patient with all contrasts; false: with one of them, in turn"
     )
     slices_mm: tuple[Annotated[float, Field(ge=-50, le=65)], ...] = Field(
-        (20.0, 26.0), min_length=1, description="height of each axial slice in MNI space, in mm (-50 to 65)"
+        (20.0, 26.0),
+        min_length=1,
+        description="height of each axial slice in MNI space, in mm (-50 to 65); not used with spatial_dims 3",
     )
     deformation_mm: float = Field(
         5.0, ge=0, le=15, description="how much brains differ: standard deviation of their random deformation, in mm"
     )
     noise: float = Field(
         0.01, ge=0, le=0.5, description="standard deviation of the noise, as a fraction of the brightest tissue"
+    )
+    visits: Count = Field(
+        1,
+        description="with spatial_dims 3: volumes of each patient and contrast, which differ in the position of the head, noise, "
+        "bias field and age",
+    )
+    movement: float = Field(
+        1.0,
+        ge=0,
+        le=5,
+        description="with spatial_dims 3: how differently heads lie, in units of 4 degrees and 4 mm (standard deviation)",
     )
 
 
@@ -77,6 +90,9 @@ class VolumesConfig(Section):
     )
 
 
+_OF_SLICES = ("axis", "unoriented_axis", "first_slice", "last_slice", "step", "min_foreground")  # of `VolumesConfig`
+
+
 class DatasetConfig(Section):
     """Section `dataset`: which real images there are and how subjects are split."""
 
@@ -90,6 +106,11 @@ HDF5, PyTorch), DICOM (with or without extension) and volumes; frames, pages and
 - table: CSV file `path` with columns image_uid and image_path (relative to the CSV file, or else to the working \
 directory) and, if available, subject, split (train, valid or holdout) and covariates; files as for folder
 - volumes: as folder, but only volumes (NIfTI, Analyze, MGH, MINC, NRRD, MetaImage)""",
+    )
+    spatial_dims: Literal[2, 3] = Field(
+        2,
+        description="2: images, also of the slices of volumes; 3: whole volumes (of kind folder, volumes or table: NIfTI and other "
+        "files of volumes, arrays, stacks, DICOM series). docs/generative.md says what differs for volumes.",
     )
     path: str | None = Field(None, description="folder or CSV file; null for virtual patients")
     file_patterns: tuple[Text, ...] = Field(
@@ -112,9 +133,9 @@ directory) and, if available, subject, split (train, valid or holdout) and covar
     image_size: tuple[Side, ...] | None = Field(
         (48, 48),
         min_length=2,
-        max_length=2,
-        description="Height and width, after transposing if orientation says so. Images are padded with black to this "
-        "shape, then resized; null keeps their size.",
+        max_length=3,
+        description="Height and width, after transposing if orientation says so; with spatial_dims 3, slices, height and width. "
+        "Images are padded with black to this shape, then resized; null keeps their size.",
     )
     bit_depth: Literal[8, 16] = Field(8, description="bits per pixel of the stored images: 8 or 16")
     intensity_percentiles: tuple[Percentile, ...] = Field(
@@ -158,6 +179,23 @@ directory) and, if available, subject, split (train, valid or holdout) and covar
                 "leave no subjects for training; their sum must be below 1"
             )
         yield from not_increasing("dataset.intensity_percentiles", self.intensity_percentiles)
+        yield from self._contradictions_of_dimensions()
+
+    def _contradictions_of_dimensions(self) -> Iterator[str]:
+        if self.image_size is not None and len(self.image_size) != self.spatial_dims:
+            what = "slices, height and width" if self.spatial_dims == 3 else "height and width"
+            yield (
+                f"dataset.image_size is {list(self.image_size)}, but dataset.spatial_dims is {self.spatial_dims}; give {what}, such "
+                f"as {[32, 40, 32] if self.spatial_dims == 3 else [64, 64]}"
+            )
+        cut = [name for name in _OF_SLICES if getattr(self.volumes, name) != VolumesConfig.model_fields[name].default]
+        if self.spatial_dims == 3 and cut:
+            yield (
+                f"dataset.volumes.{cut[0]} says how volumes are cut into slices, but dataset.spatial_dims is 3, which takes them as "
+                "a whole; leave it out"
+            )
+        if self.spatial_dims == 3 and self.orientation is Orientation.TRANSPOSED:
+            yield "dataset.orientation is 'transposed', which only images can be; leave it out with dataset.spatial_dims 3"
 
 
 def not_increasing(name: str, percentiles: tuple[float, ...]) -> Iterator[str]:

@@ -27,7 +27,8 @@ class VaeConfig(TrainingConfig):
 Term of the loss that keeps reconstructions sharp, in addition to the mean absolute difference:
 - none: no additional term
 - gradient: difference of edges at three resolutions; needs no other package
-- squeeze: LPIPS with SqueezeNet, as in the paper; needs torchvision, lpips and their weights""",
+- squeeze: LPIPS with SqueezeNet, as in the paper; needs torchvision, lpips and their weights
+Of volumes, all slices along all three axes are compared.""",
     )
     perceptual_weight: float = Field(0.1, ge=0, description="weight of the perceptual term")
     adversarial_weight: float = Field(
@@ -43,18 +44,19 @@ Term of the loss that keeps reconstructions sharp, in addition to the mean absol
     batch_size: BatchSize = 4
     learning_rate: LearningRate = 2e-3
 
-    def multiply_adds(self, pixels: int) -> float:
+    def multiply_adds(self, pixels: int, spatial_dims: int = 2) -> float:
         """Return about how many multiplications with additions the convolutions of one batch take in the forward pass.
 
         Args:
-            pixels: pixels of an image.
+            pixels: pixels of an image, or voxels of a volume.
+            spatial_dims: 2 or 3.
         """
-        sizes = [pixels / 4**level for level in range(len(self.channels))]
-        blocks = 9 * (
-            4 * self.residual_blocks + 1
-        )  # 3x3 convolutions: two per block of encoder and decoder, one between levels
+        sizes = [pixels / 2 ** (spatial_dims * level) for level in range(len(self.channels))]
+        kernel = 3**spatial_dims
+        # Convolutions: two per block of encoder and decoder, one between levels.
+        blocks = kernel * (4 * self.residual_blocks + 1)
         inside = sum(blocks * width**2 * size for width, size in zip(self.channels, sizes, strict=True))
-        upwards = sum(9 * width**2 * size for width, size in zip(self.channels[1:], sizes[:-1], strict=True))
+        upwards = sum(kernel * width**2 * size for width, size in zip(self.channels[1:], sizes[:-1], strict=True))
         return self.batch_size * (inside + upwards)
 
     def contradictions(self) -> Iterator[str]:
@@ -65,9 +67,9 @@ Term of the loss that keeps reconstructions sharp, in addition to the mean absol
         """Yield a sentence for each reason why the networks do not take images of some size.
 
         Args:
-            size: height and width in pixels.
+            size: height and width in pixels, or slices, height and width.
         """
-        image = f"images of {size[0]}x{size[1]}"
+        image = f"{'images' if len(size) == 2 else 'volumes'} of {'x'.join(map(str, size))}"
         factor = 2 ** (len(self.channels) - 1)
         if any(side % factor for side in size):
             yield (
@@ -79,7 +81,7 @@ Term of the loss that keeps reconstructions sharp, in addition to the mean absol
         if self.adversarial_weight and min(size) < minimum:
             yield (
                 f"{image} are too small for a discriminator of {self.discriminator_layers} layers, which needs "
-                f"{minimum}x{minimum}; lower vae.discriminator_layers or set vae.adversarial_weight to 0"
+                f"{'x'.join([str(minimum)] * len(size))}; lower vae.discriminator_layers or set vae.adversarial_weight to 0"
             )
 
 
@@ -157,18 +159,20 @@ by `deepssim embed-captions`""",
         """Return the channels per attention head at a level: `head_channels`, or all channels where there are fewer."""
         return min(self.head_channels, self.channels[level])
 
-    def multiply_adds(self, pixels: float) -> float:
+    def multiply_adds(self, pixels: float, spatial_dims: int = 2) -> float:
         """Return about how many multiplications with additions the convolutions of one batch take in the forward pass.
 
         Args:
-            pixels: height times width of the latents.
+            pixels: height times width of the latents; times depth, of volumes.
+            spatial_dims: 2 or 3.
         """
-        sizes = [pixels / 4**level for level in range(len(self.channels))]
-        # 3x3 convolutions per level: two per block downwards, three per block upwards, which takes the skip connection, and
+        sizes = [pixels / 2 ** (spatial_dims * level) for level in range(len(self.channels))]
+        kernel = 3**spatial_dims
+        # Convolutions per level: two per block downwards, three per block upwards, which takes the skip connection, and
         # four that change the resolution; four more in the middle
-        blocks = 9 * (2 * self.residual_blocks + 3 * (self.residual_blocks + 1) + 4)
+        blocks = kernel * (2 * self.residual_blocks + 3 * (self.residual_blocks + 1) + 4)
         inside = sum(blocks * width**2 * size for width, size in zip(self.channels, sizes, strict=True))
-        return self.batch_size * (inside + 36 * self.channels[-1] ** 2 * sizes[-1])
+        return self.batch_size * (inside + 4 * kernel * self.channels[-1] ** 2 * sizes[-1])
 
     def contradictions(self) -> Iterator[str]:
         """Yield a sentence for each group of settings that do not fit each other."""

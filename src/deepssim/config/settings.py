@@ -15,7 +15,7 @@ from pydantic import Field
 
 from deepssim.config.audit import AuditConfig
 from deepssim.config.base import Section
-from deepssim.config.choices import Device
+from deepssim.config.choices import VOLUME_METRICS, Device, Distortion, MetricName, Recipe
 from deepssim.config.dataset import DatasetConfig
 from deepssim.config.encoders import DarConfig, EncoderConfig, PublishedConfig
 from deepssim.config.evaluation import EvaluationConfig, PairsConfig, SimilarityConfig, VerificationConfig
@@ -92,10 +92,34 @@ class Config(Section):
             )
         if self.dataset.image_size is not None and self.audit.real is None:  # an audit trains no autoencoder
             yield from self.vae.refusals(self.dataset.image_size)
+        if self.dataset.spatial_dims == 3 and self.audit.real is None:
+            yield from self._not_of_volumes()
         if self.evaluation.planted and not self.verification.controls:
             yield (
                 "evaluation.planted is true, but verification.controls is 0, so that no copies are planted; set it to about 40"
             )
+
+    def _not_of_volumes(self) -> Iterator[str]:
+        """Yield a sentence for each setting that only images can have."""
+        metrics = [name.value for name in self.evaluation.metrics if name not in VOLUME_METRICS]
+        published = [name.value for name in MetricName if getattr(self.published, name.value, None)]
+        metrics += [name for name in published if name not in VOLUME_METRICS]
+        if metrics:
+            yield (
+                f"dataset.spatial_dims is 3, but {' and '.join(metrics)} cannot compare volumes; leave them out of evaluation.metrics "
+                f"(and section published), which may then list {' and '.join(name.value for name in VOLUME_METRICS)}"
+            )
+        if self.verification.candidates or self.evaluation.planted:
+            yield (
+                "dataset.spatial_dims is 3, but the workflow registers images only; set verification.candidates to 0 and "
+                "evaluation.planted to false (`deepssim audit` registers volumes)"
+            )
+        if self.encoder.recipe is Recipe.PAPER and MetricName.DEEPSSIM in self.evaluation.metrics:
+            yield (
+                "dataset.spatial_dims is 3, but encoder.recipe 'paper' learns from labelled pairs of images; set it to 'all_pairs'"
+            )
+        if any(entry.kind is Distortion.JPEG for entry in self.evaluation.misalignment):
+            yield "dataset.spatial_dims is 3, but evaluation.misalignment has jpeg, which only images can be; leave it out"
 
 
 def parse_config(settings: Mapping[str, Any]) -> Config:

@@ -165,10 +165,13 @@ def _standardise(images: Sequence[np.ndarray], keys: Sequence[str], options: Dat
         other = [row for row, image in enumerate(images) if image.shape != size]
         if other:
             raise DataError(
-                f"{place}: {len(other)} of {len(images)} images differ in size from the first ({size[0]}x{size[1]}), "
+                f"{place}: {len(other)} of {len(images)} images differ in size from the first ({'x'.join(map(str, size))}), "
                 f"first {keys[other[0]]!r} ({'x'.join(map(str, images[other[0]].shape))}); set dataset.image_size"
             )
-    return np.stack([quantise(fit(image, size), options.bit_depth) for image in images])
+    fitted = (
+        images if options.spatial_dims == 3 else (fit(image, size) for image in images)
+    )  # volumes are read at their size
+    return np.stack([quantise(image, options.bit_depth) for image in fitted])
 
 
 def _require_contrast(images: Iterable[np.ndarray], keys: Sequence[str], place: str) -> None:

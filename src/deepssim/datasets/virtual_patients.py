@@ -191,7 +191,9 @@ def make_virtual_volume(
     years = visit * position.uniform(0.5, 1.5)
     random = numpy_generator(patient.seed, "volume", patient.number, contrast.value, visit)
     spacing = _FIELD_OF_VIEW_MM / max(size)
-    factor = int(np.ceil(spacing / _FINEST_MM))  # points along each side of a voxel, whose average reduces aliasing
+    factor = min(
+        3, int(np.ceil(spacing / _FINEST_MM))
+    )  # points along each side of a voxel; their average reduces aliasing
     points = _volume_points(size, factor)
     aged = replace(patient, ventricles=patient.ventricles + _AGEING * years / (_AGES[1] - _AGES[0]))
     of_patient = (points - _CENTRE_MM) @ _rotation(movement * angles).T + _CENTRE_MM + movement * shift

@@ -17,17 +17,22 @@ from deepssim.config.settings import parse_config
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import oriented, quantise
-from deepssim.runtime.weights import load_weights, rebuild, recorded_orientation, save_weights
+from deepssim.runtime.weights import load_weights, rebuild, recorded_orientation, save_weights, spatial_dims_of
 from deepssim.seeds import torch_generator
 
 KIND = "autoencoder"
 
 
-def build_autoencoder(options: VaeConfig) -> AutoencoderKL:
-    """Build the network of section `vae`: 2D, one channel in and out, no attention (arXiv:2509.16582)."""
+def build_autoencoder(options: VaeConfig, spatial_dims: int = 2) -> AutoencoderKL:
+    """Build the network of section `vae`: one channel in and out, no attention (arXiv:2509.16582).
+
+    Args:
+        options: section `vae`.
+        spatial_dims: 2 for images, 3 for volumes.
+    """
     levels = len(options.channels)
     return AutoencoderKL(
-        spatial_dims=2,
+        spatial_dims=spatial_dims,
         in_channels=1,
         out_channels=1,
         channels=options.channels,
@@ -68,7 +73,7 @@ def load_autoencoder_with_options(path: str | Path) -> tuple[AutoencoderKL, VaeC
     weights, settings = load_weights(path, KIND)
     options = parse_config({"vae": settings}).vae
     layers = options.residual_blocks * len(options.channels)
-    return rebuild(path, weights, layers, lambda: build_autoencoder(options)), options
+    return rebuild(path, weights, layers, lambda: build_autoencoder(options, spatial_dims_of(weights))), options
 
 
 def require_orientation(path: str | Path, orientation: Orientation) -> None:
@@ -113,8 +118,18 @@ def require_same_orientation(
 
 
 def to_tensor(pack: ImagePack) -> Tensor:
-    """Return the images of a pack as float32 (N, 1, H, W), 0 to 1."""
+    """Return the images of a pack as float32 (N, 1, H, W), or (N, 1, D, H, W) of volumes, 0 to 1."""
     return torch.from_numpy(pack.unit())[:, None]
+
+
+def _require_dimensions(network: AutoencoderKL, pack: ImagePack) -> None:
+    found = spatial_dims_of(network.state_dict())
+    if found != pack.spatial_dims:
+        kinds = {2: "images", 3: "volumes"}
+        raise DataError(
+            f"the autoencoder was trained on {kinds[found]}, but the pack holds {kinds[pack.spatial_dims]}; use the autoencoder "
+            "that was trained on them (dataset.spatial_dims)"
+        )
 
 
 @torch.inference_mode()
@@ -128,8 +143,12 @@ def encode(network: AutoencoderKL, pack: ImagePack, *, device: torch.device, bat
         batch_size: images at a time.
 
     Returns:
-        Mean of each image's latent distribution, float32 (N, C, h, w).
+        Mean of each image's latent distribution, float32 (N, C, h, w), or (N, C, d, h, w) of volumes.
+
+    Raises:
+        DataError: if the network is one of volumes and the pack holds images, or the other way round.
     """
+    _require_dimensions(network, pack)
     network = network.to(device).eval()
     images = to_tensor(pack)
     return torch.cat([network.encode(part.to(device))[0].cpu() for part in images.split(batch_size)]).numpy()
@@ -181,8 +200,12 @@ def reconstruct(
         seed: the config's seed; an image's noise depends on it and the image's key only.
 
     Returns:
-        float32 (N, H, W), about 0 to 1.
+        float32, shape of the pack's images, about 0 to 1.
+
+    Raises:
+        DataError: as of `encode`.
     """
+    _require_dimensions(network, pack)
     network = network.to(device).eval()
     images = to_tensor(pack)
     if not noise:

@@ -36,10 +36,12 @@ _INSPECTED, _SHOWN = 64, 12  # images whose reconstructions are evaluated, and t
 
 
 class VaeTraining(lightning.LightningModule):
-    """L1 loss, KL divergence, a perceptual and an adversarial term; batches are float32 images (N, 1, H, W), 0 to 1.
+    """L1 loss, KL divergence, a perceptual and an adversarial term; batches are float32 images (N, 1, H, W), or volumes
+    (N, 1, D, H, W), 0 to 1.
 
     Args:
         options: section `vae`.
+        spatial_dims: 2 for images, 3 for volumes.
 
     Source: arXiv:2509.16582 for the terms and their weights; arXiv:2112.10752 for the scheme.
     """
@@ -47,12 +49,12 @@ class VaeTraining(lightning.LightningModule):
     # Lightning does not alternate between two optimisers by itself.
     automatic_optimization = False
 
-    def __init__(self, options: VaeConfig) -> None:
+    def __init__(self, options: VaeConfig, spatial_dims: int = 2) -> None:
         super().__init__()
         self.options = options
-        self.network = build_autoencoder(options)
-        self.perceptual = perceptual_loss(options.perceptual)
-        self.discriminator = build_discriminator(options) if options.adversarial_weight else None
+        self.network = build_autoencoder(options, spatial_dims)
+        self.perceptual = perceptual_loss(options.perceptual, spatial_dims)
+        self.discriminator = build_discriminator(options, spatial_dims) if options.adversarial_weight else None
         self.adversarial = PatchAdversarialLoss(criterion="least_squares")
         self.terms: dict[str, Tensor] = {}  # losses of the latest batch, by their names in the history
 
@@ -131,10 +133,15 @@ class VaeTraining(lightning.LightningModule):
         self.log_dict(metrics, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
 
 
-def build_discriminator(options: VaeConfig) -> PatchDiscriminator:
-    """Build the network of section `vae` that discriminates patches of images from patches of reconstructions."""
+def build_discriminator(options: VaeConfig, spatial_dims: int = 2) -> PatchDiscriminator:
+    """Build the network of section `vae` that discriminates patches of images from patches of reconstructions.
+
+    Args:
+        options: section `vae`.
+        spatial_dims: 2 for images, 3 for volumes.
+    """
     return PatchDiscriminator(
-        spatial_dims=2,
+        spatial_dims=spatial_dims,
         channels=options.discriminator_channels,
         in_channels=1,
         num_layers_d=options.discriminator_layers,
@@ -175,7 +182,7 @@ def train_autoencoder(
     """
     check_size(train_images.images.shape[1:], options)
     torch.manual_seed(seed)  # initial weights
-    module = VaeTraining(options)
+    module = VaeTraining(options, train_images.spatial_dims)
     trained = train(
         module,
         Batched(to_tensor(train_images)),
@@ -242,7 +249,7 @@ def check_size(size: tuple[int, ...], options: VaeConfig) -> None:
     """Check that the networks accept images of some size.
 
     Args:
-        size: height and width in pixels.
+        size: height and width in pixels, or slices, height and width.
         options: section `vae`.
 
     Raises:

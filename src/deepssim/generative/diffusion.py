@@ -13,23 +13,26 @@ from deepssim.config.generative import LdmConfig
 from deepssim.config.settings import parse_config
 from deepssim.errors import DataError, readable
 from deepssim.generative.latents import Latents
-from deepssim.runtime.weights import load_weights, read_metadata, rebuild, save_weights
+from deepssim.runtime.weights import load_weights, read_metadata, rebuild, save_weights, spatial_dims_of
 
 KIND = "diffusion"
 _EXTRA_OPTIONS = ("latent_channels", "condition_features", "latent_scale")  # stored beside section `ldm`
 NO_CONDITION = 0.0  # value of all entries of a dropped condition; attention to it adds a constant
 
 
-def build_unet(options: LdmConfig, latent_channels: int, condition_features: int = 0) -> DiffusionModelUNet:
+def build_unet(
+    options: LdmConfig, latent_channels: int, condition_features: int = 0, spatial_dims: int = 2
+) -> DiffusionModelUNet:
     """Build the noise predictor (arXiv:2509.16582).
 
     Args:
         options: section `ldm`.
         latent_channels: channels in and out.
         condition_features: values per token of the condition; 0 without conditioning.
+        spatial_dims: 2 for latents of images, 3 for those of volumes.
     """
     return DiffusionModelUNet(
-        spatial_dims=2,
+        spatial_dims=spatial_dims,
         in_channels=latent_channels,
         out_channels=latent_channels,
         channels=options.channels,
@@ -57,7 +60,7 @@ def schedule_arguments(options: LdmConfig) -> dict[str, float | int | str | bool
 
 
 def size_divisor(options: LdmConfig) -> int:
-    """Return the number by which height and width of latents must be divisible."""
+    """Return the number by which each side of latents must be divisible."""
     return 2 ** (len(options.channels) - 1)
 
 
@@ -122,4 +125,6 @@ def load_unet(path: str | Path) -> tuple[DiffusionModelUNet, LdmConfig]:
         channels, features, _ = (settings.pop(name) for name in _EXTRA_OPTIONS)
     options = parse_config({"ldm": settings}).ldm
     layers = options.residual_blocks * len(options.channels)
-    return rebuild(path, weights, layers, lambda: build_unet(options, channels, features)), options
+    return rebuild(
+        path, weights, layers, lambda: build_unet(options, channels, features, spatial_dims_of(weights))
+    ), options

@@ -29,18 +29,21 @@ from deepssim.training.driver import Batched, Trained, train, with_decay
 class LdmTraining(lightning.LightningModule):
     """Minimise the mean squared error of the predicted noise over uniformly drawn time steps.
 
-    Batches are scaled, padded latents, float32 (N, C, h, w), and their conditions, float32 (N, T, D), if there are any.
+    Batches are scaled, padded latents, float32 (N, C, h, w) or (N, C, d, h, w), and their conditions, float32 (N, T, D), if there are any.
 
     Args:
         options: section `ldm`.
         latent_channels: channels of the latents.
         condition_features: values per token of a condition, 0 without conditioning.
+        spatial_dims: 2 for latents of images, 3 for those of volumes.
     """
 
-    def __init__(self, options: LdmConfig, latent_channels: int, condition_features: int = 0) -> None:
+    def __init__(
+        self, options: LdmConfig, latent_channels: int, condition_features: int = 0, spatial_dims: int = 2
+    ) -> None:
         super().__init__()
         self.options = options
-        self.network = build_unet(options, latent_channels, condition_features)
+        self.network = build_unet(options, latent_channels, condition_features, spatial_dims)
         self.noise_schedule = DDPMScheduler(**schedule_arguments(options))
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
@@ -126,7 +129,7 @@ def train_diffusion(
     """
     features = condition_features(train_latents, options)
     torch.manual_seed(seed)  # initial weights
-    module = LdmTraining(options, train_latents.values.shape[1], features)
+    module = LdmTraining(options, train_latents.shape[0], features, train_latents.spatial_dims)
     if initial is not None:
         module.network.load_state_dict(initial)
     divisor = size_divisor(options)

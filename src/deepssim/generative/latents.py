@@ -21,7 +21,7 @@ class Latents:
     """Latents with their keys.
 
     Attributes:
-        values: float32 (N, C, h, w), output of the encoder.
+        values: float32 (N, C, h, w), or (N, C, d, h, w) of volumes, output of the encoder.
         keys: N image keys.
         scale: factor that brings the training latents to standard deviation 1; the diffusion model works on
             `values * scale`.
@@ -34,10 +34,14 @@ class Latents:
     conditions: np.ndarray | None = None
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a latent."""
-        channels, height, width = self.values.shape[1:]
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height and width of a latent; channels, depth, height and width of that of a volume."""
+        return self.values.shape[1:]
+
+    @property
+    def spatial_dims(self) -> int:
+        """2 for latents of images, 3 for those of volumes."""
+        return self.values.ndim - 2
 
     def select(self, keys: Sequence[str]) -> "Latents":
         """Return the latents of some image keys, in that order.
@@ -78,7 +82,10 @@ def read_latents(path: str | Path) -> Latents:
         DataError: if the file is damaged or does not hold latents.
     """
     with open_hdf5(path, needs=("latents", "keys")) as file, readable(path, "latents"):
-        values = dataset(file, "latents", ndim=4, kinds="f")[:]
+        stored = dataset(file, "latents", kinds="f")
+        if stored.ndim not in (4, 5):
+            raise DataError(f"{path}: holds latents of shape {stored.shape}, expected (N, C, h, w) or (N, C, d, h, w)")
+        values = stored[:]
         conditions = dataset(file, "conditions", ndim=3, kinds="f")[:] if "conditions" in file else None
         keys = read_keys(file, "keys", expected=len(values))
         scale = read_number_attribute(file, "scale")
@@ -87,29 +94,29 @@ def read_latents(path: str | Path) -> Latents:
         return Latents(values, keys, scale, conditions)
 
 
-def padding(size: Sequence[int], divisor: int) -> tuple[int, int, int, int]:
-    """Return the padding that makes height and width divisible, as symmetric as possible.
+def padding(size: Sequence[int], divisor: int) -> tuple[int, ...]:
+    """Return the padding that makes all sides divisible, as symmetric as possible.
 
     Args:
-        size: height and width.
-        divisor: number by which both must become divisible.
+        size: height and width, or depth, height and width.
+        divisor: number by which they must become divisible.
 
     Returns:
-        Left, right, top and bottom padding.
+        Left, right, top and bottom padding, and front and back of volumes, in the order of `torch.nn.functional.pad`.
     """
-    (top, bottom), (left, right) = ((-side % divisor // 2, -side % divisor - -side % divisor // 2) for side in size)
-    return left, right, top, bottom
+    both = [(-side % divisor // 2, -side % divisor - -side % divisor // 2) for side in reversed(size)]
+    return tuple(width for sides in both for width in sides)
 
 
 def pad(latents: Tensor, divisor: int) -> Tensor:
     """Pad latents with zeros to a size that the diffusion network accepts.
 
     Args:
-        latents: (N, C, h, w).
+        latents: (N, C, h, w) or (N, C, d, h, w).
         divisor: see `diffusion.size_divisor`.
 
     Returns:
-        (N, C, h + padding, w + padding), same dtype.
+        (N, C, ...), each side with its padding, same dtype.
     """
     return F.pad(latents, padding(latents.shape[2:], divisor))
 
@@ -118,12 +125,13 @@ def crop(latents: Tensor, size: Sequence[int], divisor: int) -> Tensor:
     """Undo `pad`.
 
     Args:
-        latents: padded latents, (N, C, H, W).
-        size: height and width before padding.
+        latents: padded latents, (N, C, H, W) or (N, C, D, H, W).
+        size: height and width, or depth, height and width, before padding.
         divisor: that of `pad`.
 
     Returns:
         (N, C, *size), a view.
     """
-    left, _, top, _ = padding(size, divisor)
-    return latents[:, :, top : top + size[0], left : left + size[1]]
+    starts = reversed(padding(size, divisor)[::2])
+    inside = tuple(slice(start, start + side) for start, side in zip(starts, size, strict=True))
+    return latents[(slice(None), slice(None), *inside)]

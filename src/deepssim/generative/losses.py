@@ -57,15 +57,31 @@ def gradient_difference(first: Tensor, second: Tensor) -> Tensor:
     return torch.stack(terms).mean()
 
 
-def perceptual_loss(kind: Perceptual) -> Callable[[Tensor, Tensor], Tensor] | None:
+def perceptual_loss(kind: Perceptual, spatial_dims: int = 2) -> Callable[[Tensor, Tensor], Tensor] | None:
     """Return the perceptual loss, a function of reconstructions and images, both (N, 1, H, W), 0 to 1; None for no loss.
+
+    Args:
+        kind: of the loss.
+        spatial_dims: 3 for a function of volumes (N, 1, D, H, W), the mean of the loss of their slices along all three axes.
 
     Raises:
         ConfigError: if packages or weights of this kind are missing.
     """
     if kind is Perceptual.NONE:
         return None
-    return gradient_difference if kind is Perceptual.GRADIENT else _squeeze()
+    loss = gradient_difference if kind is Perceptual.GRADIENT else _squeeze()
+    if spatial_dims == 2:
+        return loss
+
+    def of_slices(first: Tensor, second: Tensor) -> Tensor:
+        return torch.stack([loss(_slices(first, axis), _slices(second, axis)) for axis in (2, 3, 4)]).mean()
+
+    return of_slices
+
+
+def _slices(volumes: Tensor, axis: int) -> Tensor:
+    """Return all slices of volumes (N, 1, D, H, W) across an axis as images."""
+    return volumes.movedim(axis, 1).flatten(0, 1)
 
 
 def _squeeze() -> Callable[[Tensor, Tensor], Tensor]:

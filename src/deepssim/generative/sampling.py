@@ -89,7 +89,7 @@ def denoise(
     """Transform noise into scaled latents with a deterministic solver.
 
     Args:
-        noise: standard normal, float32 (N, C, h, w).
+        noise: standard normal, float32 (N, C, h, w) or (N, C, d, h, w).
         unet: noise predictor.
         ldm: section `ldm` with its noise schedule.
         options: solver, number of steps and guidance.
@@ -117,13 +117,14 @@ def _predict(
     if context is None or guidance == 1:
         return unet(latents, timesteps=times, context=context)
     both = torch.cat([context, torch.full_like(context, NO_CONDITION)])
-    conditional, unconditional = unet(latents.repeat(2, 1, 1, 1), timesteps=times.repeat(2), context=both).chunk(2)
+    conditional, unconditional = unet(torch.cat([latents, latents]), timesteps=times.repeat(2), context=both).chunk(2)
     return unconditional + guidance * (conditional - unconditional)
 
 
-def _noise(key: str, latent_shape: tuple[int, int, int], divisor: int, seed: int) -> Tensor:
+def _noise(key: str, latent_shape: tuple[int, ...], divisor: int, seed: int) -> Tensor:
     """Draw the standard normal noise of one image, padding included; on the CPU, so that it is the same for every device."""
     channels, *size = latent_shape
-    left, right, top, bottom = padding(size, divisor)
-    shape = (channels, size[0] + top + bottom, size[1] + left + right)
+    added = padding(size, divisor)  # of the last axis first
+    widths = [before + after for before, after in zip(added[::2], added[1::2], strict=True)]
+    shape = (channels, *(side + width for side, width in zip(size, reversed(widths), strict=True)))
     return torch.randn(shape, generator=torch_generator(seed, "generate", key))

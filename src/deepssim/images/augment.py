@@ -16,6 +16,8 @@ batch, evaluation for each image from its own generator, so that a distorted cop
 | noise | fraction of the intensity range | standard deviation from 0 to s |
 | jpeg | 1 is the worst | quality from 100 down to 100 - 99 s |
 
+Volumes are distorted in the planes of one of their axes, drawn for each, with the same parameters in all planes; not by jpeg.
+
 Not here: variations of the image content (vary.py).
 """
 
@@ -146,11 +148,16 @@ def misalign_pack(
     """Return a copy of a pack in which every image is distorted independently.
 
     Args:
-        pack: images.
-        distortions: kinds, probabilities and strengths.
+        pack: images or volumes.
+        distortions: kinds, probabilities and strengths; for volumes, no jpeg.
         seed: the config's seed; an image's distortion depends on it and the image's key only.
         batch_size: images at a time.
     """
+    if pack.spatial_dims == 3:
+        volumes = [
+            _misaligned(volume, key, distortions, seed) for volume, key in zip(pack.images, pack.keys, strict=True)
+        ]
+        return ImagePack(np.stack(volumes), pack.keys)
     copies = []
     for start in range(0, len(pack.keys), batch_size):
         rows = slice(start, start + batch_size)
@@ -158,6 +165,14 @@ def misalign_pack(
         changed = apply(images, _draw_each(pack.keys[rows], distortions, seed))[:, 0].numpy()
         copies.append(quantise(changed, pack.bit_depth))
     return ImagePack(np.concatenate(copies), pack.keys)
+
+
+def _misaligned(volume: np.ndarray, key: str, distortions: Sequence[DistortionConfig], seed: int) -> np.ndarray:
+    """Distort a volume (D, H, W): the planes of an axis are channels of one image, which share its parameters."""
+    axis = int(torch.randint(3, (), generator=torch_generator(seed, "misalign axis", key)))
+    planes = ImagePack(np.moveaxis(volume, axis, 0)[None], [key])
+    changed = apply(torch.from_numpy(planes.unit()), _draw_each([key], distortions, seed))[0].numpy()
+    return np.moveaxis(quantise(changed, planes.bit_depth), 0, axis)
 
 
 def _draw_each(keys: Sequence[str], distortions: Sequence[DistortionConfig], seed: int) -> Misalignment:

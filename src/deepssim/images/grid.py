@@ -60,34 +60,40 @@ def require_volume_shape(shape: Sequence[int], path: str | Path) -> None:
         )
 
 
-def to_grid(volume: Volume, number: int | None, side: int, window: Window) -> np.ndarray:
+def to_grid(
+    volume: Volume, number: int | None, side: int | Sequence[int], window: Window, *, bit_depth: int = 8
+) -> np.ndarray:
     """Return a volume in the common grid.
 
-    It is padded with black to a cube, so that its shape stays what it is, and resampled with a triangular filter as wide as the
-    larger of old and new voxels, against aliasing.
+    It is padded with black to a cube, or to the shape of another grid, so that its shape stays what it is, and resampled with a
+    triangular filter as wide as the larger of old and new voxels, against aliasing.
 
     Args:
         volume: as a file stores it.
         number: which of several; None for their mean.
-        side: voxels along each axis of the result.
+        side: voxels along each axis of the result, or depth, height and width of one that is no cube.
         window: of intensities.
+        bit_depth: 8 or 16.
 
     Returns:
-        uint8 (side, side, side): inferior to superior, posterior to anterior, left to right, as far as the orientation is known.
+        uint8 or uint16 (side, side, side): inferior to superior, posterior to anterior, left to right, as far as the orientation
+        is known.
     """
     spacing = spacing_of(volume)
     extents = [count * step for count, step in zip(volume.values.shape, spacing, strict=False)]
-    cube = max(extents)
+    size = (side, side, side) if isinstance(side, int) else tuple(side)
+    widest = max(extent / voxels for extent, voxels in zip(extents, reversed(size), strict=True))
     across, along, up = (
-        resampling(count, step, side, cube) for count, step in zip(volume.values.shape, spacing, strict=False)
+        resampling(count, step, voxels, max(extents) if isinstance(side, int) else voxels * widest)
+        for count, step, voxels in zip(volume.values.shape, spacing, reversed(size), strict=False)
     )
-    found = np.zeros((side, side, side), np.float32)
+    found = np.zeros(size, np.float32)
     for index in range(volume.values.shape[2]):
         rows = np.flatnonzero(up[:, index])
         if len(rows):
             plane = along @ window.apply(volume.plane(number, 2, index)).T @ across.T
             found[rows] += up[rows, index, None, None] * plane
-    return quantise(found, 8)
+    return quantise(found, bit_depth)
 
 
 def resampling(count: int, step: float, side: int, extent: float) -> np.ndarray:

@@ -135,20 +135,28 @@ def _of_dicom(paths: Sequence[Path]) -> list[Scan]:
 
 
 def decode_scan(
-    scan: Scan, side: int, percentiles: Sequence[float], slicing: VolumesConfig, *, certain: bool = False
+    scan: Scan,
+    side: int | Sequence[int] | None,
+    percentiles: Sequence[float],
+    slicing: VolumesConfig,
+    *,
+    certain: bool = False,
+    bit_depth: int = 8,
 ) -> Decoded:
     """Read the volumes of a scan and bring them to the common grid.
 
     Args:
         scan: of `find_scans`.
-        side: voxels along each axis.
+        side: voxels along each axis; depth, height and width of a grid that is no cube; None for those of each volume in
+            isotropic voxels.
         percentiles: intensity window over each whole volume, whatever the format: scans of one study are stored as bytes on one
             side and as Hounsfield units on the other.
         slicing: of which `fourth_axis` and `dicom_window` are used.
         certain: refuse images that may as well be of many people, such as the pages of a TIFF, an array (N, H, W) or pictures.
+        bit_depth: 8 or 16.
 
     Returns:
-        Volumes uint8 (n, side, side, side) with their sizes in isotropic voxels.
+        Volumes uint8 or uint16 (n, side, side, side), see `grid.to_grid`, with their sizes in isotropic voxels.
 
     Raises:
         NotAVolume: if the files hold images that are not the planes of a volume.
@@ -160,8 +168,8 @@ def decode_scan(
     for volume, number in _volumes(scan, slicing, opened, certain=certain):
         require_volume_shape(volume.values.shape, scan.name)
         window = window_of(volume, number, percentiles, scan.name)
-        grids.append(to_grid(volume, number, side, window))
         sizes.append(isotropic_shape(volume))
+        grids.append(to_grid(volume, number, sizes[-1] if side is None else side, window, bit_depth=bit_depth))
         assumed = value_notices(volume, [window]) | {
             NO_ORIENTATION: not volume.codes,
             NOT_ISOTROPIC: not is_isotropic(volume),

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures of several images for visual inspection.
+"""Contact sheets: pictures of several images for visual inspection; of volumes, their central planes.
 
 Not here: plots of numbers (reporting/plots.py).
 """
@@ -23,7 +23,8 @@ def save_sheet(path: str | Path, pack: ImagePack, *, columns: int = 6) -> None:
         columns: images per row.
     """
     rows = -(-len(pack.keys) // columns)
-    grid = [pack.images[row * columns : (row + 1) * columns] for row in range(rows)]
+    pictures = pictures_of(pack)
+    grid = [pictures[row * columns : (row + 1) * columns] for row in range(rows)]
     save_grid(path, grid, [None] * rows, pack.maximum)
 
 
@@ -36,8 +37,33 @@ def save_pairs(path: str | Path, first: ImagePack, second: ImagePack, *, names: 
         second: images of the lower row, in the same order.
         names: labels of the two rows.
     """
-    scaled = [pack.images.astype(np.float32) / pack.maximum for pack in (first, second)]
+    scaled = [pictures_of(pack).astype(np.float32) / pack.maximum for pack in (first, second)]
     save_grid(path, scaled, list(names), 1)
+
+
+def pictures_of(pack: ImagePack) -> np.ndarray:
+    """Return what shows each image of a pack: the image itself, or the three central planes of a volume.
+
+    Args:
+        pack: images or volumes.
+
+    Returns:
+        dtype of the pack, shape (N, H, W); of volumes, the axial plane is at the top left, the coronal one at the top right, the
+        sagittal one below.
+    """
+    if pack.spatial_dims == 2:
+        return pack.images
+    count, depth, height, width = pack.images.shape
+    planes = (
+        pack.images[:, depth // 2],
+        pack.images[:, ::-1, height // 2],  # superior up
+        pack.images[:, ::-1, :, width // 2],
+    )
+    top, left = max(height, depth), max(width, height)
+    pictures = np.zeros((count, top + depth, left + width), pack.images.dtype)
+    for plane, (row, column) in zip(planes, ((0, 0), (0, left), (top, 0)), strict=True):
+        pictures[:, row : row + plane.shape[1], column : column + plane.shape[2]] = plane
+    return pictures
 
 
 def save_grid(

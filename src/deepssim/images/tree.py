@@ -24,7 +24,7 @@ _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG file
 
 
 def write_tree(root: str | Path, real: ImagePack, synthetic: ImagePack) -> None:
-    """Write the synthetic images as PNG, with the real image of each record beside them.
+    """Write the synthetic images as PNG, volumes as NIfTI, with the real image of each record beside them.
 
     Args:
         root: folder to create.
@@ -39,8 +39,11 @@ def write_tree(root: str | Path, real: ImagePack, synthetic: ImagePack) -> None:
     if absent:
         raise DataError(f"{len(absent)} of {len(records)} records have no real image, first {absent[0]!r}")
     images = [(real, real_key(record)) for record in records] + [(synthetic, key) for key in synthetic.keys]
-    for pack, key in tqdm(images, desc="writing PNG", unit="image", disable=None):
-        write_png(image_path(root, key), pack.images[pack.index[key]])
+    for pack, key in tqdm(images, desc="writing images", unit="image", disable=None):
+        if pack.spatial_dims == 3:
+            write_nifti(image_path(root, key, ".nii.gz"), pack.images[pack.index[key]])
+        else:
+            write_png(image_path(root, key), pack.images[pack.index[key]])
 
 
 def find_images(root: str | Path) -> dict[str, Path]:
@@ -109,10 +112,32 @@ def read_images(paths: Mapping[str, Path], *, place: str, threads: int) -> Image
     return ImagePack(np.stack(images), list(paths))
 
 
-def image_path(root: str | Path, key: str) -> Path:
-    """Return where the PNG of a key belongs in a tree; never outside of it."""
+def image_path(root: str | Path, key: str, suffix: str = ".png") -> Path:
+    """Return where the image of a key belongs in a tree; never outside of it.
+
+    Args:
+        root: of the tree.
+        key: of the image.
+        suffix: of its format.
+    """
     image_uid, name = split_key(key)
-    return Path(root) / image_uid / f"{name}.png"
+    return Path(root) / image_uid / f"{name}{suffix}"
+
+
+def write_nifti(path: Path, volume: np.ndarray) -> None:
+    """Write one volume with voxels of 1 mm, whose sizes a pack does not record, and its centre as origin.
+
+    Args:
+        path: file to write, `.nii.gz`.
+        volume: uint8 or uint16 (D, H, W), slices from inferior to superior with anterior up, as in an image pack.
+    """
+    import nibabel  # not needed for images
+
+    values = np.ascontiguousarray(volume[:, ::-1].transpose(2, 1, 0))  # right, anterior, superior
+    affine = np.eye(4)
+    affine[:3, 3] = [(1 - side) / 2 for side in values.shape]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.Nifti1Image(values, affine).to_filename(path)
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

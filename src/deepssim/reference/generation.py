@@ -64,8 +64,15 @@ def settings_for(config: str | None, dataset_csv: str, **changes: dict[str, Any]
 
     Returns:
         The settings; `dataset.orientation` is transposed, as in the reference, unless the config file or `changes` say otherwise.
+
+    Raises:
+        ConfigError: if the config file is one of volumes.
     """
     base = base_settings(config)
+    if base.dataset.spatial_dims == 3:
+        raise ConfigError(
+            f"{config}: dataset.spatial_dims is 3, but the reference's commands train on images; run the workflow on volumes (snakemake)"
+        )
     dataset = base.dataset if config else DatasetConfig(kind=DatasetKind.TABLE, path=dataset_csv, image_size=None)
     chosen = changes.get("dataset", {}).get("orientation")
     if chosen is None:  # the reference's, unless the file says otherwise

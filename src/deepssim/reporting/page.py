@@ -32,6 +32,7 @@ def write_report(
     copies: str | Path,
     pictures: Mapping[str, str | Path],
     registered: Mapping[str, Any] | None = None,
+    volumes: bool = False,
 ) -> None:
     """Write the report.
 
@@ -45,6 +46,7 @@ def write_report(
         copies: picture of synthetic images and their nearest training images.
         pictures: further pictures by title.
         registered: what `verify_copies` found, from `evaluation.summary.read_registered_copies`; None if it did not run.
+        volumes: whether the images are volumes.
 
     Raises:
         DataError: if exact SSIM, which defines what a copy is, was not evaluated.
@@ -59,6 +61,7 @@ def write_report(
     page = environment.get_template("report.html").render(
         truth=truth[0],
         registered=registered,
+        volumes=volumes,
         verdict=verdict,
         verdict_class=_CLASSES[verdict["verdict"]],
         not_evaluated=not_evaluated(evaluations),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from deepssim.images.packs import ImagePack
-from deepssim.images.sheets import save_grid
+from deepssim.images.sheets import pictures_of, save_grid
 from deepssim.similarity.scores import Scores
 
 
@@ -38,5 +38,5 @@ def save_nearest(
     synth = synthetic.select([matrix.synth_keys[best.partners[row, 0]] for row in order])
     train = real.select([train_keys[row] for row in order])
     titles = [f"{best.scores[row, 0]:.3f}" for row in order]
-    grid = [pack.images.astype(np.float32) / pack.maximum for pack in (synth, train)]
+    grid = [pictures_of(pack).astype(np.float32) / pack.maximum for pack in (synth, train)]
     save_grid(path, grid, ["synthetic", "nearest\ntraining image"], 1, titles=titles)

@@ -102,6 +102,15 @@ def rebuild(path: str | Path, weights: dict[str, Tensor], layers: int, build: Ca
     return network.eval()
 
 
+def spatial_dims_of(weights: Mapping[str, Tensor]) -> int:
+    """Return whether a network's convolutions are of images or of volumes: 2 or 3.
+
+    Args:
+        weights: its state dict, tensors of any shape and dtype by name.
+    """
+    return 3 if any(value.ndim == 5 for value in weights.values()) else 2
+
+
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """Return `kind`, `options` and `versions` of a weight file of this project; an empty dict for any other file."""
     try:

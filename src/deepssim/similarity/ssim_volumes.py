@@ -115,6 +115,15 @@ def _add_rows(slab: np.ndarray, y: int, strip: np.ndarray) -> None:
                 strip[x, lane] -= slab[y - WINDOW, x, lane]
 
 
+@compiled()
+def _begin_row(strip: np.ndarray, window: np.ndarray, line: np.ndarray) -> None:
+    """Clear the scores of a row, and fill its first window but for the last column."""
+    line[:], window[:] = 0, 0
+    for x in range(WINDOW - 1):
+        for lane in range(LANES):
+            window[lane] += strip[x, lane]
+
+
 @cache
 def _kernel(wide: bool) -> Callable[..., Any]:
     """Return the loop over pairs with 32-bit sums of products, or with float64 for volumes of more than 8 bits.
@@ -146,19 +155,13 @@ def _kernel(wide: bool) -> Callable[..., Any]:
                 slab[:] = 0
                 for z in range(depth):
                     _add_slice(pixels[n], lane_pixels[block], z, slab)
-                    front = z - WINDOW + 1
-                    if front < 0:
-                        continue
                     strip[:] = 0
-                    for y in range(height):
+                    for y in range(height if z >= WINDOW - 1 else 0):
                         _add_rows(slab, y, strip)
-                        top = y - WINDOW + 1
+                        front, top = z - WINDOW + 1, y - WINDOW + 1
                         if top < 0:
                             continue
-                        line[:], window[:] = 0, 0
-                        for x in range(WINDOW - 1):
-                            for lane in range(LANES):
-                                window[lane] += strip[x, lane]
+                        _begin_row(strip, window, line)
                         for x in range(columns):
                             own_sum, mean = whole(sums[n, front, top, x]), means[n, front, top, x]
                             variance, square = variances[n, front, top, x], mean * mean

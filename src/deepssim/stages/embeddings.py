@@ -6,7 +6,7 @@ from deepssim.config.choices import Device, MetricName, Precision
 from deepssim.config.encoders import PublishedConfig
 from deepssim.errors import ConfigError
 from deepssim.images.packs import open_pack
-from deepssim.metrics import METRICS, require_weights
+from deepssim.metrics import METRICS, require_comparable, require_weights
 from deepssim.similarity.embeddings import write_embeddings
 
 
@@ -39,5 +39,6 @@ def embed(
     encoder = str(weights or getattr(published, metric.value))
     require_weights(metric, encoder)
     with open_pack(pack) as images:
+        require_comparable(metric, images.spatial_dims)
         found = encode(encoder, images, device, embedding_batch_size, embedding_precision, published.trust)
         write_embeddings(embeddings, found)

@@ -14,6 +14,7 @@ from deepssim.datasets.tables import Split, keys_of, read_csv, read_images
 from deepssim.encoders import recipes
 from deepssim.encoders.deepssim import save_encoder
 from deepssim.encoders.families import Families, copies_in_pairs, example_pairs
+from deepssim.encoders.volume_slices import pairs_of_slices, slices_to_learn
 from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack, require_orientation
 from deepssim.ground_truth.tables import read_pairs
 from deepssim.images.packs import ImagePack, join_packs, read_pack
@@ -47,7 +48,7 @@ def train_deepssim(
 ) -> None:
     """Train the encoder so that cosine similarity predicts SSIM.
 
-    Duplicates are not needed: reconstructions and variations of real images cover the range of SSIM, and replace missing pairs.
+    Reconstructions and variations of real images cover the range of SSIM where pairs are missing. Of volumes, slices are learned.
 
     Args:
         images: image table.
@@ -99,8 +100,9 @@ def _pair_images(
 ) -> recipes.PairImages:
     """Return the images of pairs or, without any, variations of some real images beside these."""
     if len(pairs):
-        return recipes.PairImages(pairs, *packs)
-    real = packs[0].select(anchors)
+        pairs = pairs_of_slices(pairs, *packs, threads=torch.get_num_threads())
+        return recipes.PairImages(pairs, *map(slices_to_learn, packs))
+    real = slices_to_learn(packs[0].select(anchors))
     logger.warning("there are no pairs of synthetic images; variations of %d real images replace them", len(anchors))
     table, varied = example_pairs(real, seed=seed, threads=torch.get_num_threads())
     return recipes.PairImages(table, real, varied)
@@ -110,8 +112,12 @@ def _families(
     pairs: pd.DataFrame, anchors: ImagePack, synthetic: ImagePack, autoencoder: str, seed: int, device: torch.device
 ) -> Families:
     """Put real images together with their copies among the synthetic images and their reconstructions."""
-    copies = [copies_in_pairs(pairs, synthetic)]
+    threads = torch.get_num_threads()
+    learned = slices_to_learn(anchors)
+    copies = [copies_in_pairs(pairs_of_slices(pairs, anchors, synthetic, threads=threads), slices_to_learn(synthetic))]
     network = load_autoencoder(autoencoder)
     for noise in LATENT_NOISE:
-        copies.append((reconstruct_pack(network, anchors, device=device, noise=noise, seed=seed), anchors.keys))
-    return Families(anchors, copies, threads=torch.get_num_threads())
+        decoded = slices_to_learn(reconstruct_pack(network, anchors, device=device, noise=noise, seed=seed))
+        kept = [key for key in decoded.keys if key in learned.index]  # all, but for constant slices of volumes
+        copies.append((decoded.select(kept), kept))
+    return Families(learned, copies, threads=threads)

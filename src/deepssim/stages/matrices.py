@@ -9,7 +9,7 @@ from deepssim.config.evaluation import SimilarityConfig
 from deepssim.datasets.tables import read_csv, read_train_used, write_csv
 from deepssim.errors import ConfigError
 from deepssim.images.packs import open_pack, read_pack
-from deepssim.metrics import METRICS, InputKind
+from deepssim.metrics import METRICS, InputKind, require_comparable
 from deepssim.similarity import matrices
 from deepssim.similarity.embeddings import read_embeddings
 from deepssim.similarity.scores import look_up
@@ -72,6 +72,7 @@ def score_images(
         train_used=train_used, pairs=pairs, shard=shard, shards=shards, threads=threads,
     )  # fmt: skip
     with open_pack(real) as rows, open_pack(synthetic) as columns:
+        require_comparable(metric, max(rows.spatial_dims, columns.spatial_dims))
         comparison = METRICS[metric].compare(rows, columns, threads, device, similarity)
         _write_scores(target, comparison, rows.keys, columns.keys)
 

@@ -22,6 +22,7 @@ def report(
     samples: str,
     page: str,
     registered_copies: str | None = None,
+    spatial_dims: int = 2,
 ) -> None:
     """Write the report, one HTML file that needs no other file and no network.
 
@@ -32,6 +33,7 @@ def report(
         summary_plot, ranking, confusion, calibration, copy_rate, copies, reconstructions, samples: plots and pictures.
         page: HTML file to write.
         registered_copies: copy rates of `verify_copies`, if it ran.
+        spatial_dims: setting; 3 for volumes.
     """
     write_report(
         page,
@@ -47,5 +49,6 @@ def report(
         },
         copies=copies,
         registered=read_registered_copies(registered_copies) if registered_copies else None,
+        volumes=spatial_dims == 3,
         pictures={"Autoencoder": reconstructions, "Samples of the diffusion model": samples},
     )
