@@ -13,7 +13,7 @@ COPIES_FOUND, CANNOT_TELL = 3, 4
 _IN_SECTION = (
     "real", "synthetic", "holdout", "encoder", "thorough", "autoencoder", "subjects", "subject_pattern", "compared_at", "image_size",
     "false_positive_rate", "de_identified", "include", "exclude", "skip_unreadable",
-    "seeds", "rating", "ratings",
+    "seeds", "rating", "ratings", "covariates",
 )  # fmt: skip
 
 
@@ -55,6 +55,10 @@ def add_audit_command(commands: Any) -> None:
 
 def _add_images(group: Any) -> None:
     group.add_argument("--subjects", metavar="CSV", help="table with image_path and subject")
+    group.add_argument(
+        "--covariate", action="append", dest="covariates", metavar="COLUMN",
+        help="column of the table of subjects, such as age, by which rates of copies are given (can be repeated)",
+    )  # fmt: skip
     group.add_argument(
         "--subject-pattern", metavar="REGEX", help="regular expression with one group that finds the subject in a path"
     )

@@ -137,12 +137,21 @@ def _rates(report: AuditReport) -> list[_Rate]:
             "negative controls above the limit", report.figures.rule.alarm_rate,
             f"false alarms, since these cannot be copies: {report.compared_controls}", unit,
         ),
+        *_same_subject(report),
         _Rate("training images copied", found["training_copied"], "have at least one copy (N_mem of arXiv:2402.01054)", unit),
     ]  # fmt: skip
     if unit.known:
         meaning = "have at least one image that was copied"
         rates.append(_Rate("training subjects copied", found["subjects_copied"], meaning, unit))
     return rates
+
+
+def _same_subject(report: AuditReport) -> list[_Rate]:
+    called, unit = report.figures.same_subject.called, report.circumstances.unit
+    if called is None:
+        return []
+    meaning = f"other images of the same {unit.one} called copies, which are none: {report.figures.same_subject.images:,} training images"
+    return [_Rate(f"same {unit.one}, another image, above the limit", called, meaning, unit)]
 
 
 def _plots(report: AuditReport) -> dict[str, str]:

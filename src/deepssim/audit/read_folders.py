@@ -4,6 +4,7 @@ Not here: reading one folder (inventory.py), what is refused (refusals.py).
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from deepssim.audit.context import context_findings
 from deepssim.audit.inventory import Inventory, find_subjects_of, folders_of, take_inventory
 from deepssim.audit.preflight import Finding, preflight
 from deepssim.audit.refusals import require_several_subjects, require_sides_apart
+from deepssim.audit.subjects import columns_of, visits_of
 from deepssim.config.settings import Config
 from deepssim.images.folders import Collection
 
@@ -24,6 +26,8 @@ class FoldersRead:
         inventories, collections, subjects: by side.
         findings: of the pre-flight, and of what the user stated.
         usable: which held-out images may be used, bool; None without any.
+        visits: of the training images.
+        covariates: text of each training image by column; empty where it is not known.
     """
 
     inventories: dict[str, Inventory]
@@ -31,6 +35,8 @@ class FoldersRead:
     subjects: dict[str, list[str]]
     findings: list[Finding]
     usable: np.ndarray | None
+    visits: list[str]
+    covariates: dict[str, list[str]]
 
 
 def read_folders(store: AuditCache, config: Config, threads: int) -> FoldersRead:
@@ -52,4 +58,9 @@ def read_folders(store: AuditCache, config: Config, threads: int) -> FoldersRead
     require_sides_apart(collections, folders_of(options))
     findings, usable = preflight(inventories, subjects, options)
     findings += context_findings(options.context, len(collections["real"].pack.keys))
-    return FoldersRead(inventories, collections, subjects, findings, usable)
+    real = inventories["real"]
+    visits = visits_of(real.collection, real.root, options.subjects)
+    covariates = {}
+    if options.subjects is not None and options.covariates:
+        covariates = columns_of(real.collection, real.root, Path(options.subjects), options.covariates)
+    return FoldersRead(inventories, collections, subjects, findings, usable, visits, covariates)

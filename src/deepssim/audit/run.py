@@ -49,9 +49,9 @@ from deepssim.similarity.embeddings import Embeddings
 
 logger = logging.getLogger(__name__)
 
-_STEPS = 6  # of an audit without held-out images
+_STEPS = 7  # of an audit without held-out images
 _STEPS_OF_HOLDOUT = 2  # comparing held-out images, and synthetic ones with training and held-out images together
-_STEPS_OF_SEED = 4  # of them are repeated for every further seed
+_STEPS_OF_SEED = 5  # of them are repeated for every further seed
 _BATCH = 256  # images embedded at a time
 PATTERNS = "none: coarse patterns, which need no training"
 
@@ -100,7 +100,7 @@ def run_audit(
     steps = Steps(_STEPS + more + (options.seeds - 1) * (_STEPS_OF_SEED + more))
     steps.start("reading images")
     read = read_folders(store, config, threads)
-    steps.expect(options.seeds * _comparisons(read.collections, options.controls))
+    steps.expect(options.seeds * (_comparisons(read.collections, options.controls) + options.visits))
     report, sample = _report(read, config, store, steps, threads)
     steps.start("writing the report")
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
@@ -131,7 +131,10 @@ def _report(
     ]
     opinions = SecondOpinions(tuple(repetitions) if options.seeds > 1 else (), readers)
     judgement = with_opinions(figures, opinions)
-    return AuditReport(sides, judgement, read.inventories, config, about, store.salt(), opinions=opinions), sample
+    report = AuditReport(
+        sides, judgement, read.inventories, config, about, store.salt(), opinions=opinions, covariates=read.covariates
+    )
+    return report, sample
 
 
 def _judged(
@@ -143,6 +146,7 @@ def _judged(
     tools, about = _tools(read.collections["real"], read.subjects["real"], store, config, threads)
     tools = dataclasses.replace(tools, steps=steps)
     sides = _sides(read.collections, read.subjects, read.usable, store, tools, about["sha256"])
+    sides = dataclasses.replace(sides, visits=read.visits)
     unread = any(item.unread or item.unread_parts for item in read.inventories.values())
     complete = options.skip_unreadable or not unread
     return sides, examine(sides, read.findings, options, tools, store, complete=complete), about

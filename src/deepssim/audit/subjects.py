@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+import pandas as pd
+
 from deepssim.datasets import subjects
 from deepssim.datasets.tables import read_csv
 from deepssim.errors import DataError, quoted
@@ -18,6 +20,8 @@ from deepssim.images.folders import Collection
 from deepssim.images.listing import path_below
 
 _PATTERN = "audit.subject_pattern"
+_COLUMNS = ("image_path", "subject")
+_VISIT = "visit"  # column that tells visits apart
 # Words in names that count files; a letter or word that is not here could name a patient.
 _COUNTING = {
     "img", "image", "images", "im", "slice", "slices", "sample", "samples", "frame", "gen", "generated", "fake", "real", "train",
@@ -130,6 +134,72 @@ def require_subjects(files: Sequence[Path], root: Path, *, table: str | None, pa
             )
 
 
+def require_columns(csv: Path, columns: Sequence[str], setting: str) -> None:
+    """Check that a table of subjects has further columns; capital letters do not matter.
+
+    Args:
+        csv: the table.
+        columns: names of them.
+        setting: that names them, for messages.
+
+    Raises:
+        DataError: naming the first that it lacks.
+    """
+    table = read_csv(csv, needs=_COLUMNS)
+    absent = [name for name in columns if _called(table, name) is None]
+    if absent:
+        there = [str(name) for name in table.columns if name not in _COLUMNS]
+        raise DataError(
+            f"{csv}: has no column {quoted(absent[0])}, {len(absent)} of {len(columns)} that {setting} names; beside image_path and "
+            f"subject it has {', '.join(map(quoted, there)) or 'none'}: correct the name in {setting}, or add the column"
+        )
+
+
+def columns_of(collection: Collection, root: Path, csv: Path, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Return what a table of subjects holds for every image of a folder, in further columns.
+
+    Args:
+        collection, root: images of the folder, and the folder.
+        csv: the table.
+        columns: names of those that are wanted; ones that the table lacks are left out.
+
+    Returns:
+        By name as asked for: the text of each image, empty where the table has none.
+
+    Raises:
+        DataError: if the table has two values for one image.
+    """
+    table = read_csv(csv, needs=_COLUMNS, text=columns)
+    found = {}
+    for column in columns:
+        name = _called(table, column)
+        if name is not None:
+            value_of = _by_path(
+                csv, root, table["image_path"], table[name].fillna("").astype(str).str.strip(), f"values of {column}"
+            )
+            found[column] = [value_of.get(_comparable(path), "") for path in collection.files]
+    return found
+
+
+def visits_of(collection: Collection, root: Path, csv: str | None) -> list[str]:
+    """Return the visit of every image of a folder: what a table says in column `visit`, or else its file.
+
+    Args:
+        collection, root: images of the folder, and the folder.
+        csv: table of subjects, if there is one.
+    """
+    named = {} if csv is None else columns_of(collection, root, Path(csv), [_VISIT])
+    files = [str(path) for path in collection.files]
+    return [visit or path for visit, path in zip(named.get(_VISIT, files), files, strict=True)]
+
+
+def _called(table: pd.DataFrame, column: str) -> str | None:
+    """Return the name of a column in a table, which may differ in capital letters; None if it is not there."""
+    if column in table.columns:
+        return column
+    return next((str(name) for name in table.columns if str(name).strip().lower() == column.strip().lower()), None)
+
+
 def _by_table(collection: Collection, root: Path, csv: Path) -> list[str]:
     subject_of = _subject_of_path(csv, root)
     found = [subject_of.get(_comparable(path)) for path in collection.files]
@@ -147,17 +217,21 @@ def _absent(csv: Path, root: Path, absent: Sequence[str], count: int) -> str:
 
 
 def _subject_of_path(csv: Path, root: Path) -> dict[str, str]:
-    rows = read_csv(csv, needs=("image_path", "subject"))
-    subject_of: dict[str, str] = {}
-    for name, subject in zip(rows["image_path"], rows["subject"], strict=True):
+    rows = read_csv(csv, needs=_COLUMNS)
+    return _by_path(csv, root, rows["image_path"], rows["subject"].astype(str), "subjects")
+
+
+def _by_path(csv: Path, root: Path, names: Sequence[str], values: Sequence[str], what: str) -> dict[str, str]:
+    """Return the value of every path that a table can mean: beside it, and below the folder."""
+    value_of: dict[str, str] = {}
+    for name, value in zip(names, values, strict=True):
         for place in {csv.parent, root}:
             path = _comparable(place / name.strip().replace("\\", "/"))
-            if subject_of.setdefault(path, str(subject)) != str(subject):
+            if value_of.setdefault(path, value) != value:
                 raise DataError(
-                    f"{csv}: names two subjects for one image, {name!r}: {subject_of[path]!r} and {str(subject)!r}; "
-                    "keep one of the rows"
+                    f"{csv}: names two {what} for one image, {name!r}: {value_of[path]!r} and {value!r}; keep one of the rows"
                 )
-    return subject_of
+    return value_of
 
 
 def _comparable(path: Path) -> str:

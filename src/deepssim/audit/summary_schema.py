@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict
 from deepssim.audit.criteria import Status
 from deepssim.audit.further_schema import Count, Digest, Entry, FurtherEntry, IntervalEntry, Number, Rate
 from deepssim.audit.opinions_schema import ReadersEntry, StabilityEntry
+from deepssim.audit.patients_schema import CovariatesEntry, SameSubjectEntry, WorstCaseEntry
 from deepssim.audit.wording import HoldoutUse
 from deepssim.config.choices import Release
 from deepssim.evaluation.verdict import Verdict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class DataSetEntry(Entry):
@@ -133,6 +134,7 @@ class ControlsEntry(Entry):
 
     protocol: str
     negative: NegativeControls
+    same_subject: SameSubjectEntry
     positive: list[PositiveControl]
 
 
@@ -278,7 +280,7 @@ class EncoderEntry(Entry):
 class AuditSummary(Entry):
     """summary.json of an audit. Numbers are null where they are not known, with the reason beside them."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     identity: IdentityEntry
     verdict: VerdictEntry
     figures: FiguresEntry
@@ -294,6 +296,8 @@ class AuditSummary(Entry):
     tests: list[CriterionEntry]
     preflight: list[FindingEntry]
     subjects: list[SubjectEntry]
+    worst_case: WorstCaseEntry
+    covariates: CovariatesEntry
     data: DataEntry
     encoder: EncoderEntry
     settings: dict[str, Any]

@@ -5,7 +5,7 @@ Not here: the verdict in words (wording.py), the page for people (page.py), the 
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from deepssim.audit.context import context_summary
+from deepssim.audit.covariates import covariate_rates
 from deepssim.audit.criteria import criteria
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.identity import identity, report_date
@@ -27,6 +28,7 @@ from deepssim.audit.stability import stability
 from deepssim.audit.summary_schema import SCHEMA_VERSION
 from deepssim.audit.units import over
 from deepssim.audit.wording import HIDDEN, Circumstances, circumstances, reservations, sentence
+from deepssim.audit.worst_case import worst_case
 from deepssim.config.base import as_settings
 from deepssim.config.settings import Config
 from deepssim.datasets.tables import write_csv
@@ -54,6 +56,7 @@ class AuditReport:
         salt: makes the numbers of a de-identified report hard to guess.
         date: when the audit was made; nothing else differs when it is repeated.
         opinions: of other seeds and of readers.
+        covariates: text of each training image by column of the table of subjects.
     """
 
     sides: Sides
@@ -64,6 +67,7 @@ class AuditReport:
     salt: bytes = b""
     date: str = field(default_factory=report_date)
     opinions: SecondOpinions = field(default_factory=SecondOpinions)
+    covariates: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def train(self) -> Side:
@@ -258,6 +262,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             "controls": {
                 "protocol": protocol(report.config.seed, options.controls),
                 "negative": {"what": report.compared_controls, "false_alarms": rule.alarm_rate},
+                "same_subject": asdict(figures.same_subject),
                 "positive": [asdict(control) for control in figures.controls],
             },
             "membership": figures.membership,
@@ -270,6 +275,11 @@ def summarise(report: AuditReport) -> dict[str, Any]:
                 for item in figures.findings
             ],
             "subjects": subjects(report).head(MOST_SUBJECTS).to_dict("records"),
+            "worst_case": worst_case(figures.copies, report.train, report.synthetic, report.names.subject, options.confidence),
+            "covariates": covariate_rates(
+                figures.copies, report.train.subjects, report.covariates,
+                confidence=options.confidence, salt=report.salt if options.de_identified else None,
+            ),
             "data": _data(report),
             "encoder": dict(report.encoder),
             "settings": shown_settings(report.config),

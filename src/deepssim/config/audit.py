@@ -35,8 +35,17 @@ class AuditConfig(Section):
         description="Folder of images of other subjects, on which the limit is calibrated. With null, training images among "
         "those of other subjects calibrate it, which needs several subjects.",
     )
-    subjects: Text | None = Field(None, description="CSV file with columns image_path and subject")
+    subjects: Text | None = Field(
+        None,
+        description="CSV file with columns image_path and subject; with a column visit, images of one subject are of different "
+        "visits only where it differs, and otherwise if they are of different files",
+    )
     subject_pattern: str | None = Field(None, description=SUBJECT_PATTERN + "Used if there is no table of subjects.")
+    covariates: Distinct[Text] = Field(
+        (),
+        description="Columns of audit.subjects, such as [age, sex, scanner], by whose values the report gives the rates of copied "
+        "subjects. Name them before you see any result, and few: each one more is one more chance of a difference by chance.",
+    )
     include: tuple[Text, ...] = Field(
         (),
         description="Glob patterns of the files to read in all folders, such as ['*.png', 'train/**']; all files if empty. A "
@@ -111,6 +120,12 @@ class AuditConfig(Section):
         ge=1,
         description="training images copied with each distortion; a third teach the score, the others are positive controls",
     )
+    visits: int = Field(
+        200,
+        ge=1,
+        description="Training images, at most, that are sought among the others, to see how often an image of the same subject at "
+        "another visit is called a copy. Only images of subjects with several are drawn.",
+    )
     seeds: int = Field(
         1,
         ge=1,
@@ -147,4 +162,9 @@ class AuditConfig(Section):
         """Yield a sentence for each group of settings that do not fit each other."""
         if (self.real is None) is not (self.synthetic is None):
             yield "audit.real and audit.synthetic belong together; set both or neither"
+        if self.covariates and self.subjects is None:
+            yield (
+                f"audit.covariates names {len(self.covariates)} columns of a table of subjects, first {self.covariates[0]!r}, and there "
+                "is none; name the table (audit.subjects, --subjects)"
+            )
         yield from not_increasing("audit.intensity_percentiles", self.intensity_percentiles)
