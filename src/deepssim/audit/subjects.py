@@ -169,13 +169,13 @@ def columns_of(collection: Collection, root: Path, csv: Path, columns: Sequence[
     Raises:
         DataError: if the table has two values for one image.
     """
-    table = read_csv(csv, needs=_COLUMNS, text=columns)
+    table = read_csv(csv, needs=_COLUMNS, as_text=columns)
     found = {}
     for column in columns:
         name = _called(table, column)
         if name is not None:
             value_of = _by_path(
-                csv, root, table["image_path"], table[name].fillna("").astype(str).str.strip(), f"values of {column}"
+                csv, root, table["image_path"], table[name].fillna("").str.strip(), f"values of {column}"
             )
             found[column] = [value_of.get(_comparable(path), "") for path in collection.files]
     return found

@@ -22,6 +22,8 @@ from deepssim.evaluation.intervals import Interval, share_interval
 NOT_STATED = "not stated"
 """Level of items without a value."""
 
+_POOL = "other values"  # begins the name of the level of values that are not levels of their own
+_DIGITS = 12  # of numbers in names, which are sorted by size
 _MOST_VALUES = 6  # distinct numbers that remain levels of their own
 _QUANTILES = (0.25, 0.5, 0.75)  # of the subjects, at which numbers are cut
 _NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*Y?\s*")  # `045Y` is an age in DICOM
@@ -86,12 +88,13 @@ def levels_of(values: Sequence[str], groups: Sequence[str], *, most: int, least_
 
 
 def sorted_levels(levels: Sequence[str]) -> list[str]:
-    """Return the distinct levels in the order of a table: by the first number in them, then by name, `NOT_STATED` last."""
+    """Return the distinct levels in the order of a table: ranges and numbers by size, then names, pooled and missing values last."""
 
-    def key(level: str) -> tuple[bool, bool, float, bool, str]:
-        found = re.search(r"-?\d+(?:\.\d+)?", level)
-        number = float(found[0]) if found else np.inf
-        return level == NOT_STATED, found is None, number, not level.startswith("below"), level
+    def key(level: str) -> tuple[bool, bool, float, bool, list[str]]:
+        start = re.match(r"(below )?(-?\d+(?:\.\d+)?)", level)
+        number = float(start[2]) if start else np.inf
+        parts = [part.zfill(_DIGITS) if part.isdigit() else part for part in re.split(r"(\d+)", level)]
+        return level == NOT_STATED, level.startswith(_POOL), number, start is None or not start[1], parts
 
     return sorted(set(levels), key=key)
 
@@ -198,5 +201,5 @@ def _pooled(values: Sequence[str], groups: Sequence[str], most: int, least_group
     pooled = len(order) - len(kept)
     if pooled == 1 and least_groups == 1:
         kept, pooled = order, 0  # a pool of one value would only hide its name
-    name = f"other values ({pooled:,})"
+    name = f"{_POOL} ({pooled:,})"
     return [NOT_STATED if not value else value if value in set(kept) else name for value in values]
