@@ -141,8 +141,7 @@ def test_the_report_says_who_is_copied(made, tmp_path, cache):
     page = (tmp_path / "report" / "index.html").read_text()
     text = " ".join(re.sub("<[^>]+>", " ", page).split())
     assert "Northwood 12 20 60.0 % (" in text
-    assert "With 6 comparisons, one difference in 20 would be" in text
-    assert "the intervals of the differences are corrected" in text
+    assert "One comparison in 20 shows a difference by chance: the intervals of the 6 differences are corrected" in text
     assert "The most copied subject" in text
     assert found["worst_case"]["copies"] == found["figures"]["flagged_share"]["count"]
 
@@ -152,7 +151,7 @@ def test_the_report_says_what_images_of_the_same_subject_are_called(made, tmp_pa
     same = found["controls"]["same_subject"]
     assert (same["images"], same["called"]["total"], same["reason"]) == (80, 80, None)
     assert same["called"]["value"] < 0.1  # second images of these subjects are of other pictures
-    sentence = f"Of 80 training images, each beside other images of the same subject but without its own, {same['called']['count']}"
+    sentence = f"Of 80 training images, judged as if they were synthetic, {same['called']['count']}"
     page = " ".join((tmp_path / "report" / "index.html").read_text().split())
     assert page.count(sentence) == 2  # among the limits of the audit, and beside the false alarms
     assert "same subject, another image, above the limit" in page

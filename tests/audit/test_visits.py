@@ -1,5 +1,7 @@
 """The same patient at another visit: made data whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,10 @@ from deepssim.audit.evidence import Detective
 from deepssim.audit.phrases import same_subject_phrase
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.units import IMAGE, SUBJECT
-from deepssim.audit.visits import NO_LIMIT, NONE_WITH_SEVERAL, make_visits, same_subject
+from deepssim.audit.visits import NO_LIMIT, NONE_WITH_SEVERAL, SameSubject, make_visits, same_subject
 from deepssim.audit.wording import Circumstances, HoldoutUse
 from deepssim.detection.score import Score
-from deepssim.evaluation.intervals import share_interval
+from deepssim.evaluation.intervals import Interval, share_interval
 from deepssim.images.distort import distort
 from deepssim.images.folders import pixel_hashes
 from deepssim.images.packs import ImagePack
@@ -73,7 +75,9 @@ def test_only_images_that_look_like_their_subject_are_called_copies(people, stor
     _, found = control(people, store)
     assert (found.images, found.eligible, found.reason) == (20, 20, None)
     assert (found.called.count, found.called.total) == (10, 20)
-    assert 10 <= found.nearest.count < found.retrieved.count  # some resemble their other image most by chance, far below the limit
+    assert (
+        10 <= found.nearest.count < found.retrieved.count
+    )  # some resemble their other image most by chance, far below the limit
     assert found.called.low < 0.5 < found.called.high
     assert "by subject" in found.called.method
     assert found.median_score > 0
@@ -84,7 +88,9 @@ def test_images_of_one_subject_that_have_nothing_in_common_are_no_copies(tmp_pat
     side = side_of([*first, *(drawing(random) for _ in range(PEOPLE))], SUBJECTS)
     _, found = control(side, tmp_path)
     assert (found.called.value, found.called.low) == (0, 0)
-    assert found.called.high == pytest.approx(1 - 0.05 ** (1 / PEOPLE))  # rule of three over the subjects, not the images
+    assert found.called.high == pytest.approx(
+        1 - 0.05 ** (1 / PEOPLE)
+    )  # rule of three over the subjects, not the images
 
 
 def test_an_image_of_another_subject_is_no_copy_of_the_same_subject(tmp_path):
@@ -134,13 +140,46 @@ def circumstances(unit=SUBJECT):
     return Circumstances(HoldoutUse.USED, unit, 0.01, 0.02, 50)
 
 
-def test_sentences_say_whether_a_copy_is_a_picture_or_a_patient(people, store, tmp_path):
-    some = same_subject_phrase(control(people, store)[1], circumstances())
-    assert some.startswith("Of 20 training images, each beside other images of the same subject but without its own, 10 are called copies")
-    assert "means the patient" in some  # as many as half
-    few = same_subject_phrase(control(people, store, limit=1e3)[1], circumstances())
-    assert "0 are called copies (0 %; 0 % to 25.9 %)" in few
-    assert "means the picture" in few
+def result(count, total):
+    return SameSubject(total, total, share_interval(count, total), None, None, float("nan"), None)
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "meaning"),
+    [
+        (60, 100, "So a copy means the patient rather than the picture: most new images"),
+        (
+            20,
+            100,
+            "That is more than chance explains: an image called a copy can also be a new image of the same patient.",
+        ),
+        (
+            1,
+            100,
+            "So a copy means the picture: a new image of a training patient is rarely called one, and goes unseen.",
+        ),
+        (0, 10, "too few to say whether a copy means the picture or the patient"),
+        (0, 1, "too few to say"),
+    ],
+)
+def test_the_rate_says_whether_a_copy_is_a_picture_or_a_patient(count, total, meaning):
+    text = same_subject_phrase(result(count, total), circumstances())
+    judged = (
+        "1 training image, judged as if it was" if total == 1 else f"{total} training images, judged as if they were"
+    )
+    called = "1 is called a copy" if count == 1 else f"{count} are called copies"
+    assert text.startswith(f"Of {judged} synthetic, {called} of another image of the same subject (")
+    assert meaning in text
+
+
+def test_one_subject_with_several_images_says_nothing():
+    alone = Interval(1.0, float("nan"), float("nan"), "all are of one subject or volume", 3, 3)
+    text = same_subject_phrase(replace(result(3, 3), called=alone), circumstances())
+    assert "(100 %; no interval: all are of one subject)" in text
+    assert "too few to say" in text
+
+
+def test_where_nobody_has_several_images_that_is_said(people, tmp_path):
     nothing = control(side_of(people.pack.images[:5], SUBJECTS[:5]), tmp_path)[1]
     text = same_subject_phrase(nothing, circumstances(IMAGE))
     assert text.endswith("is not known, since no patient is known to have images of several visits.")

@@ -14,7 +14,7 @@ from deepssim.evaluation.strata import NOT_STATED, corrected_confidence, levels_
 from deepssim.seeds import numpy_generator
 
 FEW_SUBJECTS = 20  # of a value, below which its rate says little
-NOT_NAMED = "no columns of a table of subjects were named (audit.covariates, --covariate)"
+NOT_NAMED = "no column of a table was named for it (--covariate, audit.covariates)"
 _MOST_LEVELS = 12
 _LEAST_SUBJECTS = 5  # of a value in a de-identified report: fewer could be recognised
 

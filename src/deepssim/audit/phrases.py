@@ -13,6 +13,7 @@ from deepssim.evaluation.intervals import Interval, percent
 from deepssim.evaluation.verdict import Verdict
 
 _MOSTLY = 0.5  # fraction of images of the same subjects called copies, from which a copy means the patient
+_RARELY = 0.2  # upper end of its interval, up to which a copy means the picture
 COMMENT = "#"  # begins the first line of keep.txt
 
 
@@ -89,18 +90,18 @@ def same_subject_phrase(control: SameSubject, case: Circumstances) -> str:
     ends = f"no interval: {over(called.method, one, case.unit.many)}"
     if np.isfinite(called.low):
         ends = f"{percent(called.low)} to {percent(called.high)}"
-    judged = (
-        f"{counted(control.images, 'training image')}, each beside other images of the same {one} but without its own"
-    )
+    judged = f"{counted(control.images, 'training image')}, judged as if {agree(control.images, 'it was', 'they were')} synthetic"
     verb = agree(called.count, "is called a copy", "are called copies")
-    found = f"Of {judged}, {called.count:,} {verb} ({percent(called.value)}; {ends})."
-    if called.value >= _MOSTLY:
-        return f"{found} So a copy means the patient rather than the picture: most new images of a training patient would be called copies."
-    if called.low > (case.promised or 0):
-        return f"{found} So an image called a copy can also be a new image of that patient, more often than chance explains."
-    return (
-        f"{found} So a copy means the picture: a new image of a training patient is rarely called one, and goes unseen."
+    found = (
+        f"Of {judged}, {called.count:,} {verb} of another image of the same {one} ({percent(called.value)}; {ends})."
     )
+    if called.low > (case.promised or 0):
+        if called.value >= _MOSTLY:
+            return f"{found} So a copy means the patient rather than the picture: most new images of a training patient would be copies."
+        return f"{found} That is more than chance explains: an image called a copy can also be a new image of the same patient."
+    if called.high <= _RARELY:
+        return f"{found} So a copy means the picture: a new image of a training patient is rarely called one, and goes unseen."
+    return f"{found} These are too few to say whether a copy means the picture or the patient."
 
 
 def _limit(figures: AuditFigures, case: Circumstances) -> str:
