@@ -36,6 +36,7 @@ def worst_case(
         10 with their copies; `confidence_of_each`.
     """
     table = subject_table(copies, train.pack.keys, train.subjects)
+    table = table[table["copies"] > 0]
     codes, count = group_codes(train.subjects)
     generated = group_codes(synthetic.subjects)[0]
     whose = codes[copies.original]
