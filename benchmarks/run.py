@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+OTHERS = "\n## Re-identification\n"  # begins the sections of the page that other benchmarks write
 # One thread per core for each side, before any library starts its own.
 os.environ |= {name: str(THREADS) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 os.environ["OMP_WAIT_POLICY"] = "passive"  # as in every job: waiting threads must not take the cores from working ones
@@ -297,8 +298,14 @@ def main() -> None:
     text = page(
         outcomes, found, command=command, repetitions=repetitions, source=source, limit=least_time(scale), paper=paper
     )
-    options.out.write_text(text, encoding="utf-8")
+    options.out.write_text(text + _other_sections(options.out), encoding="utf-8")
     print(f"written to {options.out}", file=sys.stderr)
+
+
+def _other_sections(path: Path) -> str:
+    """Return the part of an earlier page that other benchmarks have written."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return text[text.index(OTHERS) :] if OTHERS in text else ""
 
 
 def _options() -> argparse.Namespace:

@@ -10,6 +10,7 @@ from PIL import Image
 from benchmarks import coverage, similar_patients
 from benchmarks.audit import SIDE, write_many
 from benchmarks.measure import replace_rows
+from benchmarks.run import OTHERS
 from benchmarks.scaling import dry_run
 from deepssim.audit.examination import Verdict
 from deepssim.registration.keypoints import find_keypoints
@@ -18,6 +19,7 @@ from tests.conftest import ROOT
 
 def test_all_of_them_run(tmp_path):
     page = tmp_path / "benchmarks.md"
+    page.write_text(f"# Earlier\n\n| old |\n{OTHERS}\nA table of another benchmark.\n")
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.run", "--quick", "--out", str(page)],
         cwd=ROOT, capture_output=True, text=True, timeout=600,
@@ -26,6 +28,8 @@ def test_all_of_them_run(tmp_path):
     text = page.read_text()
     for rival in ("scikit-image", "numpy", "cdist", "plain float32 loop", "faiss", "list.index", "channels first"):
         assert rival in text
+    assert "| old |" not in text
+    assert text.endswith(f"{OTHERS}\nA table of another benchmark.\n")
     assert text.count("| SSIM matrix |") == text.count("| top-10 of embeddings |") == 4
     assert (tmp_path / "benchmarks.svg").stat().st_size > 5000
 

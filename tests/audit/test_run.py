@@ -84,8 +84,9 @@ def test_a_second_audit_does_only_what_is_new(tmp_path, folders, caplog):
         assert f"32 {what}: 1 {done}, 30 known from earlier audits, 1 equal to others" in caplog.text
     for nothing in ("24 files: 0 decoded", "20 images: 0 compared", "24 images: 0 compared", "50 images: 0 compared"):
         assert nothing in caplog.text
-    assert "step 7 of 8: comparing 32 synthetic images with training and held-out images" in caplog.text
-    assert "step 8 of 8: writing the report" in caplog.text
+    assert "step 7 of 9: comparing 32 synthetic images with training and held-out images" in caplog.text
+    assert "step 8 of 9: comparing 24 training images with the training images of other visits" in caplog.text
+    assert "step 9 of 9: writing the report" in caplog.text
     assert second["figures"]["flagged_share"]["total"] == 32
     assert second["rule"]["score_above"] == first["rule"]["score_above"]
     again = run(folders, tmp_path / "c", holdout=folders / "holdout")

@@ -74,6 +74,6 @@ def test_unnamed_patients_hide_copies_where_many_images_share_details(suspected,
     pack = ImagePack(np.zeros((20, 8, 8), np.uint8), [str(number) for number in range(20)])
     nothing = Found(*(np.zeros((20, 0)) for _ in range(4)))
     side = Side(pack, pack.keys, subjects * 10, None)
-    evidence = _Evidence((nothing, scans), None, nothing, None, None)
+    evidence = _Evidence((nothing, scans), None, nothing, None, None, None)
     found = _findings(Sides(side, side, None), evidence, none, AuditConfig(**settings))
     assert [item.hides for item in found] == [hides]

@@ -13,7 +13,7 @@ COPIES_FOUND, CANNOT_TELL = 3, 4
 _IN_SECTION = (
     "real", "synthetic", "holdout", "unit", "encoder", "thorough", "autoencoder", "subjects", "subject_pattern", "compared_at",
     "false_positive_rate", "de_identified", "include", "exclude", "skip_unreadable",
-    "image_size", "seeds", "rating", "ratings",
+    "image_size", "seeds", "rating", "ratings", "covariates",
 )  # fmt: skip
 
 
@@ -59,6 +59,10 @@ def _add_images(group: Any) -> None:
         help="compare and count images, or whole volumes (scans); auto (default): volumes where all files are volumes",
     )  # fmt: skip
     group.add_argument("--subjects", metavar="CSV", help="table with image_path and subject")
+    group.add_argument(
+        "--covariate", action="append", dest="covariates", metavar="COLUMN",
+        help="column of the table of subjects, such as age, by which rates of copies are given (can be repeated)",
+    )  # fmt: skip
     group.add_argument(
         "--subject-pattern", metavar="REGEX", help="regular expression with one group that finds the subject in a path"
     )

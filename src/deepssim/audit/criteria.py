@@ -52,7 +52,7 @@ def criteria(summary: Mapping[str, Any]) -> list[Criterion]:
     """Return all questions with the answers of one audit.
 
     Args:
-        summary: plain values as in summary.json; `figures`, `further`, `rule` and `verdict` are used.
+        summary: plain values as in summary.json; `figures`, `controls`, `further`, `rule` and `verdict` are used.
     """
     many = summary["rule"]["counted"]
     found = [make(summary) for make in _QUESTIONS]
@@ -111,7 +111,7 @@ def _membership(summary: Mapping[str, Any]) -> Criterion:
 def _attribute(_: Mapping[str, Any]) -> Criterion:
     return Criterion(
         "Attribute inference", EDPB, "Can an unknown attribute of a person in the training images be inferred?", Status.NOT_TRIED,
-        "The audit compares images and knows no attributes of the persons.",
+        "The audit compares images and infers no attributes of the persons.",
     )  # fmt: skip
 
 
@@ -162,16 +162,21 @@ def _linkability(summary: Mapping[str, Any]) -> Criterion:
         f"{flagged['count']:,} of {flagged['total']:,} synthetic images {_called(flagged['count'])}, and could be linked to a training "
         "image, right or by chance, by whoever has it; missed copies could be, too."
     )
-    return Criterion(
-        "Linkability", WP216, "Can two records of one person be linked?", Status.IN_PART, answer,
-        "Links of other images of the same persons, and with other data sets, were not tried.",
-    )  # fmt: skip
+    same = summary["controls"]["same_subject"]
+    limits = "Links of other images of the same persons, and with other data sets, were not tried."
+    if same["reason"] is None:
+        answer += (
+            f" Of real training images, {rate_text(same['called'])} are called copies of another image of the same person: new "
+            "images of these persons could be linked as often."
+        )
+        limits = "Links with other data sets were not tried."
+    return Criterion("Linkability", WP216, "Can two records of one person be linked?", Status.IN_PART, answer, limits)
 
 
 def _inference(_: Mapping[str, Any]) -> Criterion:
     return Criterion(
         "Inference", WP216, "Can the value of an attribute be deduced from the values of others?", Status.NOT_TRIED,
-        "The audit compares images and knows no attributes of the persons.",
+        "The audit compares images and infers no attributes of the persons.",
     )  # fmt: skip
 
 

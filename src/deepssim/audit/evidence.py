@@ -97,6 +97,26 @@ class Detective:
             lambda rows: (names[rows][:, None] == names[None]) | (contents[rows][:, None] == contents[None]),
         )
 
+    def of_other_visits(
+        self, chosen: np.ndarray, kind: list[object], excluded: Callable[[np.ndarray], np.ndarray]
+    ) -> Found:
+        """Return the candidates of some training images among all but those of their own visit.
+
+        Args:
+            chosen: bool (T,), the training images.
+            kind: plain values that decide, beside the images themselves, what is excluded.
+            excluded: maps training images, int64 (n,), to those that they are not compared with, bool (n, T).
+        """
+        rows, side = np.flatnonzero(chosen), self._train.part(chosen)
+        return self._search(
+            side.pack,
+            [f"{content} {row}" for content, row in zip(side.pixel_hashes, rows.tolist(), strict=True)],
+            side.embeddings,
+            f"training images with {self._among} of other visits",
+            [*self._kind, "other visits", *kind],
+            lambda some: excluded(rows[some]),
+        )
+
     def of_pack(self, pack: ImagePack, hashes: Sequence[str], embeddings: Embeddings | None, name: str) -> Found:
         """Return the candidates of images.
 

@@ -25,6 +25,7 @@ from deepssim.audit.retrieval import Neighbours, find_neighbours, nearest_two_ra
 from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings, without_subjects
 from deepssim.audit.sides import AuditTools, Sides
 from deepssim.audit.swapped import swapped_findings
+from deepssim.audit.visits import SameSubject, Visited, make_visits, same_subject
 from deepssim.config.audit import AuditConfig
 from deepssim.detection.gallery import single_threaded_libraries
 from deepssim.detection.score import CueSet, Score, learn_score
@@ -55,6 +56,7 @@ class AuditFigures:
         confirmed_above: the score that they must exceed; infinity where too few subjects allow no limit.
         negative: best candidates of the images that cannot be copies, those that calibrate the limit.
         controls: positive controls.
+        same_subject: what became of images whose subject has others.
         membership: what the synthetic images say as a whole; empty without a holdout.
         findings: what is wrong with the data.
         borderline: synthetic images closest to the limit.
@@ -75,6 +77,7 @@ class AuditFigures:
     confirmed_above: float
     negative: Best
     controls: list[Control]
+    same_subject: SameSubject
     membership: dict[str, Any]
     findings: list[Finding]
     borderline: np.ndarray
@@ -92,6 +95,7 @@ class _Evidence:
         synthetic: of synthetic images.
         copied: of positive controls.
         phantoms: of synthetic images among training and held-out images together; None without a holdout.
+        visited: of training images among those of other visits.
     """
 
     train: tuple[Found, SameScans]
@@ -99,6 +103,7 @@ class _Evidence:
     synthetic: Found
     copied: Copied
     phantoms: Phantoms | None
+    visited: Visited
 
 
 def examine(
@@ -153,6 +158,7 @@ def examine(
         doubtful=doubtful, chance=chance, sensitivity=sensitivity, score=score, rule=rule, copies=copies,
         leakage=_leakage(sides, copies, confirmed, rule, controls, bootstrap),
         confirmed=confirmed, partial=partial_copies, confirmed_above=confirmed_above, negative=negative, controls=controls,
+        same_subject=same_subject(evidence.visited, sides.train.subjects, score, rule, confidence),
         membership=membership_results, findings=notes, borderline=_borderline(copies, rule, options.borderline), further=further,
     )  # fmt: skip
 
@@ -165,6 +171,7 @@ def _sensitivity(controls: Sequence[Control]) -> float:
 def _gather(sides: Sides, options: AuditConfig, tools: AuditTools, store: AuditCache) -> _Evidence:
     detective = Detective(sides, tools, store, options.candidates)
     train = detective.of_other_subjects()
+    scans = find_same_scans(train, tools.engine)
     found = detective.of_side(sides.holdout, "held-out images") if sides.holdout else None
     holdout = None if found is None else (found, find_same_scans(found, tools.engine))
     synthetic = detective.of_side(sides.synthetic, "synthetic images")
@@ -173,7 +180,9 @@ def _gather(sides: Sides, options: AuditConfig, tools: AuditTools, store: AuditC
     if sides.holdout is not None and holdout is not None:
         usable = without_subjects(holdout[1].proved, sides.holdout.subjects)
         phantoms = find_phantoms(sides, usable, tools, store, options.candidates)
-    return _Evidence((train, find_same_scans(train, tools.engine)), holdout, synthetic, copied, phantoms)
+    alone = without_subjects(scans.proved | _partners(scans, len(scans.proved)), sides.train.subjects)
+    visited = make_visits(sides.train, sides.visits, ~alone, options.visits, detective, tools)
+    return _Evidence((train, scans), holdout, synthetic, copied, phantoms, visited)
 
 
 def _leakage(

@@ -166,6 +166,7 @@ def _rates(report: AuditReport) -> list[_Rate]:
             "negative controls above the limit", report.figures.rule.alarm_rate,
             f"false alarms, since these cannot be copies: {report.compared_controls}", unit,
         ),
+        *_same_subject(report),
         _Rate("training images copied", found["training_copied"], "have at least one copy (N_mem of arXiv:2402.01054)", unit),
     ]  # fmt: skip
     if unit.known:
@@ -173,6 +174,14 @@ def _rates(report: AuditReport) -> list[_Rate]:
         rates.append(_Rate("training subjects copied", found["subjects_copied"], meaning, unit))
     what = report.config.audit.unit
     return [rate._replace(name=said(rate.name, what), meaning=said(rate.meaning, what)) for rate in rates]
+
+
+def _same_subject(report: AuditReport) -> list[_Rate]:
+    called, unit = report.figures.same_subject.called, report.circumstances.unit
+    if called is None:
+        return []
+    meaning = f"other images of the same {unit.one} called copies, which are none: {report.figures.same_subject.images:,} training images"
+    return [_Rate(f"same {unit.one}, another image, above the limit", called, meaning, unit)]
 
 
 def _plots(report: AuditReport) -> dict[str, str]:

@@ -8,11 +8,14 @@ import numpy as np
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.scan_words import said
 from deepssim.audit.units import agree, counted, over
+from deepssim.audit.visits import SameSubject
 from deepssim.audit.wording import FEW, Circumstances, HoldoutUse
 from deepssim.config.choices import AuditUnit
 from deepssim.evaluation.intervals import Interval, percent
 from deepssim.evaluation.verdict import Verdict
 
+_MOSTLY = 0.5  # fraction of images of the same subjects called copies, from which a copy means the patient
+_RARELY = 0.2  # upper end of its interval, up to which a copy means the picture
 COMMENT = "#"  # begins the first line of keep.txt
 
 
@@ -53,7 +56,8 @@ def page_phrases(figures: AuditFigures, case: Circumstances, *, hidden: bool = F
 
     Returns:
         `confidential`: how to treat the report; `judged`: what the audit is of; `controls`: what limits the positive ones;
-        `limit`: when an image is a copy; `calibration`: how the limit was set; `false_alarms`: of the negative controls;
+        `same_subject`: how often images are called copies of another image of their subject, with what follows for the meaning of a
+        copy; `limit`: when an image is a copy; `calibration`: how the limit was set; `false_alarms`: of the negative controls;
         `intervals`: what they count; `confirmation`: why none can be confirmed, or how many were; `without_tests`: why tests of the
         whole set are missing; `one` and `many`: names of what counts once; `patients`: why no number of patients is given, empty
         if they are known.
@@ -66,6 +70,7 @@ def page_phrases(figures: AuditFigures, case: Circumstances, *, hidden: bool = F
         + ": treat it as patient data.",
         "judged": f"{judged} judged. The generator may produce others.",
         "controls": "" if case.promised is not None else "Without a limit, only copies equal in every pixel are found.",
+        "same_subject": same_subject_phrase(figures.same_subject, case),
         "limit": _limit(figures, case),
         "calibration": _calibration(case),
         "false_alarms": _false_alarms(figures, case),
@@ -79,6 +84,33 @@ def page_phrases(figures: AuditFigures, case: Circumstances, *, hidden: bool = F
         else f"Patients are not known: every {case.unit.one} counts as one, and no number of patients is given.",
     }
     return {name: said(text, case.what) for name, text in phrases.items()}
+
+
+def same_subject_phrase(control: SameSubject, case: Circumstances) -> str:
+    """Say whether a copy is a picture or a patient: how often another image of the same subject is called a copy.
+
+    Args:
+        control: the result.
+        case: what the sentence depends on.
+    """
+    called, one = control.called, case.unit.one
+    if called is None or called.count is None:
+        return f"Whether a new image of a training patient would be called a copy is not known, since {control.reason}."
+    ends = f"no interval: {over(called.method, one, case.unit.many)}"
+    if np.isfinite(called.low):
+        ends = f"{percent(called.low)} to {percent(called.high)}"
+    judged = f"{counted(control.images, 'training image')}, judged as if {agree(control.images, 'it was', 'they were')} synthetic"
+    verb = agree(called.count, "is called a copy", "are called copies")
+    found = (
+        f"Of {judged}, {called.count:,} {verb} of another image of the same {one} ({percent(called.value)}; {ends})."
+    )
+    if called.low > (case.promised or 0):
+        if called.value >= _MOSTLY:
+            return f"{found} So a copy means the patient rather than the picture: most new images of a training patient would be copies."
+        return f"{found} That is more than chance explains: an image called a copy can also be a new image of the same patient."
+    if called.high <= _RARELY:
+        return f"{found} So a copy means the picture: a new image of a training patient is rarely called one, and goes unseen."
+    return f"{found} These are too few to say whether a copy means the picture or the patient."
 
 
 def _limit(figures: AuditFigures, case: Circumstances) -> str:

@@ -4,6 +4,7 @@ Not here: reading one folder (inventory.py), what is refused (refusals.py).
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from deepssim.audit.inventory import Inventory, find_subjects_of, folders_of, ta
 from deepssim.audit.preflight import Finding, preflight
 from deepssim.audit.random_draw import RandomDraw, declared_draw
 from deepssim.audit.refusals import require_several_subjects, require_sides_apart
+from deepssim.audit.subjects import columns_of, visits_of
 from deepssim.audit.traces import single_axis_findings
 from deepssim.config.choices import AuditUnit
 from deepssim.config.settings import Config
@@ -28,6 +30,8 @@ class FoldersRead:
         findings: of the pre-flight, and of what the user stated.
         usable: which held-out images may be used, bool; None without any.
         draw: of members at random, if the table of subjects declares one.
+        visits: of the training images.
+        covariates: text of each training image by column; empty where it is not known.
     """
 
     inventories: dict[str, Inventory]
@@ -36,6 +40,8 @@ class FoldersRead:
     findings: list[Finding]
     usable: np.ndarray | None
     draw: RandomDraw | None
+    visits: list[str]
+    covariates: dict[str, list[str]]
 
     @property
     def unit(self) -> AuditUnit:
@@ -64,4 +70,9 @@ def read_folders(store: AuditCache, config: Config, threads: int) -> FoldersRead
     findings, usable = preflight(inventories, subjects, options)
     findings += single_axis_findings(collections["real"].pack.keys, collections["synthetic"].pack.keys, options)
     findings += context_findings(options.context, len(collections["real"].pack.keys))
-    return FoldersRead(inventories, collections, subjects, findings, usable, draw)
+    real = inventories["real"]
+    visits = visits_of(real.collection, real.root, options.subjects)
+    covariates = {}
+    if options.subjects is not None and options.covariates:
+        covariates = columns_of(real.collection, real.root, Path(options.subjects), options.covariates)
+    return FoldersRead(inventories, collections, subjects, findings, usable, draw, visits, covariates)

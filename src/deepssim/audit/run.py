@@ -40,9 +40,9 @@ from deepssim.runtime.progress import Steps
 
 logger = logging.getLogger(__name__)
 
-_STEPS = 6  # of an audit without held-out images
+_STEPS = 7  # of an audit without held-out images
 _STEPS_OF_HOLDOUT = 2  # comparing held-out images, and synthetic ones with training and held-out images together
-_STEPS_OF_SEED = 4  # of them are repeated for every further seed
+_STEPS_OF_SEED = 5  # of them are repeated for every further seed
 
 
 def run_audit(
@@ -90,7 +90,7 @@ def run_audit(
     steps.start("reading images")
     read = read_folders(store, config, threads)
     config = config.with_changes(audit=options.with_changes(unit=read.unit))  # which the user may have left open
-    steps.expect(options.seeds * _comparisons(read, options.controls))
+    steps.expect(options.seeds * (_comparisons(read, options.controls) + options.visits))
     report, sample = _report(read, config, store, steps, threads)
     steps.start("writing the report")
     found = write_tables(report, summary=summary, pairs=pairs, files=files, keep=keep, drop=drop)
@@ -121,7 +121,10 @@ def _report(
     ]
     opinions = SecondOpinions(tuple(repetitions) if options.seeds > 1 else (), readers)
     judgement = with_opinions(figures, opinions)
-    return AuditReport(sides, judgement, read.inventories, config, about, store.salt(), opinions=opinions), sample
+    report = AuditReport(
+        sides, judgement, read.inventories, config, about, store.salt(), opinions=opinions, covariates=read.covariates
+    )
+    return report, sample
 
 
 def _judged(
@@ -133,6 +136,7 @@ def _judged(
     tools, about = audit_tools(read.collections["real"], read.subjects["real"], store, config, threads)
     tools = dataclasses.replace(tools, steps=steps)
     sides = _sides(read.collections, read.subjects, read.usable, store, tools, about["sha256"])
+    sides = dataclasses.replace(sides, visits=read.visits)
     unread = any(item.unread or item.unread_parts for item in read.inventories.values())
     complete = options.skip_unreadable or not unread
     return sides, examine(sides, read.findings, options, tools, store, complete=complete, draw=read.draw), about

@@ -44,11 +44,18 @@ class Side:
 
 @dataclass(frozen=True)
 class Sides:
-    """The three sets of an audit; no image or subject of the holdout is in the training set."""
+    """The three sets of an audit; no image or subject of the holdout is in the training set.
+
+    Attributes:
+        train, synthetic, holdout: the sets.
+        visits: visit of each training image, such as its file; images of one subject at one visit are not compared as if they
+            were of two. Empty where nothing is known of visits.
+    """
 
     train: Side
     synthetic: Side
     holdout: Side | None
+    visits: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from deepssim.images.folders import Collection
 from deepssim.images.listing import path_below
 
 _PATTERN = "audit.subject_pattern"
+_COLUMNS = ("image_path", "subject")
+_VISIT = "visit"  # column that tells visits apart
 # Words in names that count files; a letter or word that is not here could name a patient.
 _COUNTING = {
     "img", "image", "images", "im", "slice", "slices", "sample", "samples", "frame", "gen", "generated", "fake", "real", "train",
@@ -140,6 +142,72 @@ def require_subjects(files: Sequence[Path], root: Path, *, table: str | None, pa
             )
 
 
+def require_columns(csv: Path, columns: Sequence[str], setting: str) -> None:
+    """Check that a table of subjects has further columns; capital letters do not matter.
+
+    Args:
+        csv: the table.
+        columns: names of them.
+        setting: that names them, for messages.
+
+    Raises:
+        DataError: naming the first that it lacks.
+    """
+    table = read_subject_table(csv)
+    absent = [name for name in columns if _called(table, name) is None]
+    if absent:
+        there = [str(name) for name in table.columns if name not in _COLUMNS]
+        raise DataError(
+            f"{csv}: has no column {quoted(absent[0])}, {len(absent)} of {len(columns)} that {setting} names; beside image_path and "
+            f"subject it has {', '.join(map(quoted, there)) or 'none'}: correct the name in {setting}, or add the column"
+        )
+
+
+def columns_of(collection: Collection, root: Path, csv: Path, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Return what a table of subjects holds for every image of a folder, in further columns.
+
+    Args:
+        collection, root: images of the folder, and the folder.
+        csv: the table.
+        columns: names of those that are wanted; ones that the table lacks are left out.
+
+    Returns:
+        By name as asked for: the text of each image, empty where the table has none.
+
+    Raises:
+        DataError: if the table has two values for one image.
+    """
+    table = read_subject_table(csv, as_text=columns)
+    found = {}
+    for column in columns:
+        name = _called(table, column)
+        if name is not None:
+            value_of = _by_path(
+                csv, root, table["image_path"], table[name].fillna("").str.strip(), f"values of {column}"
+            )
+            found[column] = [value_of.get(_comparable(path), "") for path in collection.files]
+    return found
+
+
+def visits_of(collection: Collection, root: Path, csv: str | None) -> list[str]:
+    """Return the visit of every image of a folder: what a table says in column `visit`, or else its file.
+
+    Args:
+        collection, root: images of the folder, and the folder.
+        csv: table of subjects, if there is one.
+    """
+    named = {} if csv is None else columns_of(collection, root, Path(csv), [_VISIT])
+    files = [str(path) for path in collection.files]
+    return [visit or path for visit, path in zip(named.get(_VISIT, files), files, strict=True)]
+
+
+def _called(table: pd.DataFrame, column: str) -> str | None:
+    """Return the name of a column in a table, which may differ in capital letters; None if it is not there."""
+    if column in table.columns:
+        return column
+    return next((str(name) for name in table.columns if str(name).strip().lower() == column.strip().lower()), None)
+
+
 def _by_table(collection: Collection, root: Path, csv: Path) -> list[str]:
     subject_of = _subject_of_path(csv, root)
     found = [
@@ -164,30 +232,38 @@ def _absent(csv: Path, root: Path, absent: Sequence[str], count: int) -> str:
     )
 
 
-def read_subject_table(csv: Path) -> pd.DataFrame:
+def read_subject_table(csv: Path, *, as_text: Sequence[str] = ()) -> pd.DataFrame:
     """Read a table of subjects: columns `image_path`, or `path` as in the workflow's image tables, and `subject`.
+
+    Args:
+        csv: the table.
+        as_text: further columns whose entries remain text.
 
     Raises:
         DataError: if the file cannot be read, or lacks one of the columns or an entry in one.
     """
     column = "path" if {"path", "image_path"} & {*read_csv(csv, needs=()).columns} == {"path"} else "image_path"
-    table = read_csv(csv, needs=(column, "subject"))
+    table = read_csv(csv, needs=(column, "subject"), as_text=as_text)
     require_filled(table, column, csv)
     return table.rename(columns={column: "image_path"})
 
 
 def _subject_of_path(csv: Path, root: Path) -> dict[str, str]:
     rows = read_subject_table(csv)
-    subject_of: dict[str, str] = {}
-    for name, subject in zip(rows["image_path"], rows["subject"], strict=True):
+    return _by_path(csv, root, rows["image_path"], rows["subject"].astype(str), "subjects")
+
+
+def _by_path(csv: Path, root: Path, names: Sequence[str], values: Sequence[str], what: str) -> dict[str, str]:
+    """Return the value of every path that a table can mean: beside it, below the folder and below the working directory."""
+    value_of: dict[str, str] = {}
+    for name, value in zip(names, values, strict=True):
         for place in {csv.parent, root, Path()}:
             path = _comparable(place / name.strip().replace("\\", "/"))
-            if subject_of.setdefault(path, str(subject)) != str(subject):
+            if value_of.setdefault(path, value) != value:
                 raise DataError(
-                    f"{csv}: names two subjects for one image, {name!r}: {subject_of[path]!r} and {str(subject)!r}; "
-                    "keep one of the rows"
+                    f"{csv}: names two {what} for one image, {name!r}: {value_of[path]!r} and {value!r}; keep one of the rows"
                 )
-    return subject_of
+    return value_of
 
 
 def _comparable(path: Path) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from deepssim.audit.criteria import Status
 from deepssim.audit.further_schema import Count, Digest, Entry, FurtherEntry, IntervalEntry, Number, Rate
 from deepssim.audit.opinions_schema import ReadersEntry, StabilityEntry
+from deepssim.audit.patients_schema import CovariatesEntry, SameSubjectEntry, WorstCaseEntry
 from deepssim.audit.wording import HoldoutUse
 from deepssim.config.choices import Release
 from deepssim.evaluation.verdict import Verdict
@@ -133,6 +134,7 @@ class ControlsEntry(Entry):
 
     protocol: str
     negative: NegativeControls
+    same_subject: SameSubjectEntry
     positive: list[PositiveControl]
 
 
@@ -298,6 +300,8 @@ class AuditSummary(Entry):
     tests: list[CriterionEntry]
     preflight: list[FindingEntry]
     subjects: list[SubjectEntry]
+    worst_case: WorstCaseEntry
+    covariates: CovariatesEntry
     data: DataEntry
     encoder: EncoderEntry
     settings: dict[str, Any]

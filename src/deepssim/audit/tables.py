@@ -5,7 +5,7 @@ Not here: the verdict in words (wording.py), the page for people (page.py), the 
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from deepssim.audit.context import context_summary
+from deepssim.audit.covariates import covariate_rates
 from deepssim.audit.criteria import criteria
 from deepssim.audit.engine import Engine
 from deepssim.audit.examination import AuditFigures
@@ -32,6 +33,7 @@ from deepssim.audit.tools import engine_of
 from deepssim.audit.traces import place_of
 from deepssim.audit.units import over
 from deepssim.audit.wording import HIDDEN, Circumstances, circumstances, reservations, sentence
+from deepssim.audit.worst_case import worst_case
 from deepssim.config.base import as_settings
 from deepssim.config.choices import AuditUnit
 from deepssim.config.settings import Config
@@ -60,6 +62,7 @@ class AuditReport:
         salt: makes the numbers of a de-identified report hard to guess.
         date: when the audit was made; nothing else differs when it is repeated.
         opinions: of other seeds and of readers.
+        covariates: text of each training image by column of the table of subjects.
     """
 
     sides: Sides
@@ -70,6 +73,7 @@ class AuditReport:
     salt: bytes = b""
     date: str = field(default_factory=report_date)
     opinions: SecondOpinions = field(default_factory=SecondOpinions)
+    covariates: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def train(self) -> Side:
@@ -243,6 +247,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             "controls": {
                 "protocol": protocol(report.config.seed, options.controls, report.engine.protocol),
                 "negative": {"what": report.compared_controls, "false_alarms": rule.alarm_rate},
+                "same_subject": asdict(figures.same_subject),
                 "positive": [asdict(control) for control in figures.controls],
             },
             "membership": figures.membership,
@@ -255,6 +260,11 @@ def summarise(report: AuditReport) -> dict[str, Any]:
                 for item in figures.findings
             ],
             "subjects": subjects(report).head(MOST_SUBJECTS).to_dict("records"),
+            "worst_case": worst_case(figures.copies, report.train, report.synthetic, report.names.subject, options.confidence),
+            "covariates": covariate_rates(
+                figures.copies, report.train.subjects, report.covariates,
+                confidence=options.confidence, salt=report.salt if options.de_identified else None,
+            ),
             "data": _data(report),
             "encoder": dict(report.encoder),
             "settings": shown_settings(report.config),

@@ -46,10 +46,16 @@ What is compared and counted:
     )
     subjects: Text | None = Field(
         None,
-        description="CSV file with columns image_path (or path) and subject. The columns canary and split of a workflow's "
+        description="CSV file with columns image_path (or path) and subject. With a column visit, images of one subject are of different "
+        "visits only where it differs, and otherwise if they are of different files. The columns canary and split of a workflow's "
         "results/dataset/images.csv declare who was drawn at random, for the bound on epsilon.",
     )
     subject_pattern: str | None = Field(None, description=SUBJECT_PATTERN + "Used if there is no table of subjects.")
+    covariates: Distinct[Text] = Field(
+        (),
+        description="Columns of audit.subjects, such as [age, sex, scanner], by whose values the report gives the rates of copied "
+        "subjects. Name them before you see any result, and few: each one more is one more chance of a difference by chance.",
+    )
     include: tuple[Text, ...] = Field(
         (),
         description="Glob patterns of the files to read in all folders, such as ['*.png', 'train/**']; all files if empty. A "
@@ -130,6 +136,12 @@ What is compared and counted:
         ge=1,
         description="training images copied with each distortion; a third teach the score, the others are positive controls",
     )
+    visits: int = Field(
+        200,
+        ge=1,
+        description="Training images, at most, that are sought among the others, to see how often an image of the same subject at "
+        "another visit is called a copy. Only images of subjects with several are drawn.",
+    )
     seeds: int = Field(
         1,
         ge=1,
@@ -168,4 +180,9 @@ What is compared and counted:
             yield "audit.autoencoder is of images, but audit.unit is volume; leave the autoencoder out"
         if (self.real is None) is not (self.synthetic is None):
             yield "audit.real and audit.synthetic belong together; set both or neither"
+        if self.covariates and self.subjects is None:
+            yield (
+                f"audit.covariates names {len(self.covariates)} columns of a table of subjects, first {self.covariates[0]!r}, and there "
+                "is none; name the table (audit.subjects, --subjects)"
+            )
         yield from not_increasing("audit.intensity_percentiles", self.intensity_percentiles)

@@ -55,12 +55,13 @@ _TEXT_COLUMNS = {
 }
 
 
-def read_csv(path: str | Path, *, needs: Sequence[str]) -> pd.DataFrame:
+def read_csv(path: str | Path, *, needs: Sequence[str], as_text: Sequence[str] = ()) -> pd.DataFrame:
     """Read a CSV file with a header; identifiers remain text, so that `007` is not read as 7.
 
     Args:
         path: CSV file with commas, semicolons or tabs, in UTF-8 or UTF-16.
         needs: required columns; capital letters in the header do not matter.
+        as_text: further columns that remain text, if they are there.
 
     Raises:
         DataError: if the file cannot be read, lacks a required column or has an empty entry in one; only `path` may be empty.
@@ -76,7 +77,7 @@ def read_csv(path: str | Path, *, needs: Sequence[str]) -> pd.DataFrame:
             names = [_plain(name) for name in header.split(separator)]
             table = pd.read_csv(
                 io.StringIO(text), sep=separator, keep_default_na=True, index_col=False,
-                dtype={name: str for name in (_plain(name) for name in names) if name.lower() in _TEXT_COLUMNS},
+                dtype={name: str for name in names if name.lower() in {*_TEXT_COLUMNS, *map(str.lower, as_text)}},
             )  # fmt: skip
             table = table.rename(columns=_known_names(table.columns, needs))
     except FileNotFoundError:
