@@ -4,8 +4,9 @@
 
 Patients are divided in three: training images, held-out images, and images that stand for synthetic ones without copies.
 Copies of training images are added to the last, a third of them unchanged, the others through one distortion each. Every
-repetition divides the patients outside of the training set anew and copies other images. The table goes into
-docs/audit.md; `--size` adds the time and memory of 2,000 real against 20,000 synthetic images.
+repetition divides the patients outside of the training set anew and copies other images. The tables go into
+docs/audit.md, the memorization index by planted share into docs/memorization-index.svg; `--size` adds the time and
+memory of 2,000 real against 20,000 synthetic images.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
 import deepssim
@@ -28,12 +31,13 @@ from deepssim.images.distort import DISTORTIONS, distort
 from deepssim.images.packs import ImagePack
 from deepssim.seeds import numpy_generator
 
-RATES = (0.02, 0.10, 0.30)
+RATES = (0.0, 0.02, 0.10, 0.30)
 REPETITIONS = 3
 TRAIN, HOLDOUT = 130, 85  # patients
 FALSE_POSITIVES = 0.02
 LARGE = (2000, 20_000)  # real and synthetic images for time and memory
 SIDE = 128  # their height and width in pixels
+FIGURE = "memorization-index.svg"
 
 
 def read_images(csv: Path) -> pd.DataFrame:
@@ -109,6 +113,7 @@ def judge(folder: Path, encoder: str | None, rate: float, repetition: int, threa
         "changed_found": len(dropped & (set(planted) - set(unchanged))),
         "genuine": images - len(planted),
         "false_alarms": len(dropped - set(planted)),
+        "index": found["further"]["memorization_index"]["excess"],
         "verdict": found["verdict"]["result"],
         "controls": found["controls"],
         "encoder": found["encoder"],
@@ -118,14 +123,14 @@ def judge(folder: Path, encoder: str | None, rate: float, repetition: int, threa
 def table_lines(rows: list[dict[str, Any]]) -> list[str]:
     """Return the tables in Markdown."""
     lines = [
-        "| planted | N_copies (95 % interval) | with missed copies added | unchanged copies found | changed copies found "
-        "| false alarms |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| planted | N_copies (95 % interval) | with missed copies added | memorization index | unchanged copies found "
+        "| changed copies found | false alarms |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         shares = [_share(row[name], row["planted"]) for name in ("estimate", "with_missed")]
         lines.append(
-            f"| {row['planted']:.1%} of {row['images']} | {shares[0]} | {shares[1]} "
+            f"| {row['planted']:.1%} of {row['images']} | {shares[0]} | {shares[1]} | {row['index']:.3f} "
             f"| {row['identical_found']} of {row['identical']} | {row['changed_found']} of {row['changed']} "
             f"| {row['false_alarms']} of {row['genuine']} ({row['false_alarms'] / row['genuine']:.1%}) |"
         )
@@ -140,7 +145,7 @@ def table_lines(rows: list[dict[str, Any]]) -> list[str]:
         f"{FALSE_POSITIVES:.0%}; observed over the {len(first)} divisions: {alarms.count} of {alarms.total} images of other patients "
         f"({alarms.value:.1%}, {alarms.low:.1%} to {alarms.high:.1%}); as measured by the negative controls of each audit: "
         + ", ".join(f"{item['value']:.1%}" for item in controls)
-        + ".",
+        + ". The memorization index is the mean of the synthetic images less that of the held-out ones.",
         "",
         "| copy of a training image | found (95 % interval) | traced to the patient |",
         "| --- | --- | --- |",
@@ -152,6 +157,23 @@ def table_lines(rows: list[dict[str, Any]]) -> list[str]:
             f"| {control['traced']['value']:.1%} |"
         )
     return lines
+
+
+def index_figure(rows: list[dict[str, Any]]) -> Figure:
+    """Plot the memorization index against the planted share: one point for each audit, a line through the means."""
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    shares, index = (np.array([row[name] for row in rows]).reshape(-1, REPETITIONS) for name in ("planted", "index"))
+    axes.plot([0, shares.max()], [0, shares.max()], color="0.6", linestyle="--", label="fraction of copies")
+    axes.plot(shares.mean(axis=1), index.mean(axis=1), color="C0", label="mean of the audits")
+    axes.plot(shares.ravel(), index.ravel(), "o", color="C0", alpha=0.5, markersize=5, label="one audit")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set(
+        xlabel="synthetic images that are planted copies", ylabel="memorization index,\nsynthetic less held-out images"
+    )
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def _share(interval: dict[str, Any], truth: float) -> str:
@@ -224,6 +246,7 @@ def main() -> None:
     ]
     (folder / "rows.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
     insert(options.out, "planted copies", table_lines(rows))
+    index_figure(rows).savefig(options.out.parent / FIGURE, metadata={"Date": None})
     if options.size:
         insert(options.out, "size", [measure_size(folder, options.encoder, options.threads)])
     print(f"written to {options.out}", file=sys.stderr)

@@ -16,9 +16,10 @@ import numpy as np
 
 from deepssim.audit.calibration import Rule, calibrated_rule
 from deepssim.audit.evidence import Best
-from deepssim.audit.further import RandomDraw, epsilon_figures
+from deepssim.audit.further import epsilon_figures
 from deepssim.audit.membership import membership_inference
 from deepssim.audit.phantoms import Phantoms, phantom_figures
+from deepssim.audit.random_draw import RandomDraw
 from deepssim.detection.score import default_score
 from deepssim.detection.search import Found
 from deepssim.evaluation.disclosure import membership_disclosure

@@ -11,8 +11,9 @@ from benchmarks.coverage_further import phantoms as made_phantoms
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.engine import embed_patterns
 from deepssim.audit.examination import examine
-from deepssim.audit.further import RandomDraw, epsilon_figures, further_figures
+from deepssim.audit.further import epsilon_figures, further_figures
 from deepssim.audit.phantoms import find_phantoms, phantom_figures
+from deepssim.audit.random_draw import RandomDraw
 from deepssim.audit.retrieval import find_neighbours
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.config.audit import AuditConfig

@@ -73,7 +73,9 @@ def test_the_worst_verdict_counts_and_disagreement_is_said(verdicts, worst):
 
 def test_the_first_of_several_seeds_is_the_report(tmp_path, folders, cache, caplog):
     alone = run(folders, tmp_path / "alone", cache, holdout=folders / "holdout", seed=1)
-    several = run(folders, tmp_path / "several", cache, holdout=folders / "holdout", seed=1, seeds=2)
+    several = run(folders, tmp_path / "several", cache, holdout=folders / "holdout", seed=1, seeds=2, card=True)
+    card = (tmp_path / "several" / "card.md").read_text()
+    assert card.count("| verdict and synthetic images called copies, seed ") == 2
     assert alone["stability"] == {}
     assert [item["seed"] for item in several["stability"]["runs"]] == [1, 2]
     first = several["stability"]["runs"][0]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -10,10 +11,16 @@ import pytest
 from PIL import Image
 
 import deepssim
+from deepssim.audit import tools
 from deepssim.audit.examination import Verdict
 from deepssim.audit.summary_schema import AuditSummary, summary_schema
+from deepssim.config.choices import AuditUnit
+from deepssim.detection.score import COSINE
+from deepssim.images.folders import Collection, pixel_hashes
+from deepssim.images.packs import ImagePack
 from deepssim.images.volume_distort import VOLUME_DISTORTIONS
 from deepssim.registration.volume_proof import VOLUME_CUES
+from tests.audit.folders import tiny_encoder
 from tests.audit.scans import SIDE, copies_of, head, make_scans, write
 from tests.audit.test_run import kept
 from tests.audit.test_summary_pdf import pdf_text
@@ -161,3 +168,35 @@ def test_de_identified_reports_number_scans(tmp_path, scans, cache, report):
     pairs = pd.read_csv(tmp_path / "report" / "pairs.csv")
     assert pairs["synthetic"].str.fullmatch(r"synthetic scan \d").all()
     assert pairs["real"].str.fullmatch(r"real scan \d+").all()
+
+
+def test_an_encoder_is_one_more_source_of_evidence(tmp_path, cache):
+    random = np.random.default_rng(6)
+    for number in range(3):
+        write(tmp_path / "real" / f"p{number:02d}.nii", head(random))
+    write(tmp_path / "synthetic" / "s0.nii", head(random))
+    (tmp_path / "synthetic" / "copy.nii").write_bytes((tmp_path / "real" / "p01.nii").read_bytes())
+    weights = tiny_encoder(tmp_path / "encoder.safetensors")
+    found = audit(
+        tmp_path / "real", tmp_path / "synthetic", tmp_path / "report", cache, encoder=weights, image_size=[32, 32]
+    )
+    assert found["score"]["names"] == [*VOLUME_CUES, COSINE]
+    pairs = pd.read_csv(tmp_path / "report" / "pairs.csv").set_index("synthetic")
+    assert pairs.loc["copy.nii", COSINE] == pytest.approx(1, abs=1e-4)
+
+
+def test_an_encoder_learns_from_slices_of_every_volume():
+    volumes = np.stack([np.rint(head(np.random.default_rng(number), 16) / 10).astype(np.uint8) for number in range(3)])
+    pack = ImagePack(volumes, ["a", "b", "c"])
+    collection = Collection(pack, [Path(key) for key in pack.keys], pixel_hashes(pack), {}, [])
+    learned, subjects = tools.to_learn_from(collection, ["x", "y", "x"], tools.engine_of(AuditUnit.VOLUME))
+    assert learned.pack.images.shape[1:] == (16, 16)
+    assert len(learned.pack.keys) == len(set(learned.pack.keys)) == len(learned.pixel_hashes) == len(subjects)
+    assert all(
+        subject == {"a": "x", "b": "y", "c": "x"}[key[0]]
+        for key, subject in zip(learned.pack.keys, subjects, strict=True)
+    )
+    assert len(subjects) > 60  # of 72; slices without anything are left out
+    same, names = tools.to_learn_from(collection, ["x", "y", "x"], tools.engine_of(AuditUnit.IMAGE))
+    assert same is collection
+    assert names == ["x", "y", "x"]

@@ -29,7 +29,8 @@ _MOST_GAP = 4  # pixels between the pictures of a sheet; torchvision's make_grid
 _SHOWN = 3  # most frequent values that are named
 
 SHEETS, COLOURS, MARGINS = "synthetic images may be sheets", "colours differ", "synthetic images have wide margins"
-HIDING = (SHEETS, COLOURS, MARGINS)  # differences that hide copies, so that nothing can be cleared
+NEGATIVES = "synthetic volumes may be negatives"
+HIDING = (SHEETS, COLOURS, MARGINS, NEGATIVES)  # differences that hide copies, so that nothing can be cleared
 
 SIDE_NAMES = {"real": "training", "synthetic": "synthetic", "holdout": "held-out"}
 _Side = tuple[str, Collection]
@@ -77,7 +78,7 @@ def different_sides(collections: Mapping[str, Collection]) -> list[tuple[str, st
                 finding = check(real, other)
                 if finding is not None:
                     found.append(finding)
-    further = (check(real[1], collections["synthetic"]) for check in (_margins, _sheets))
+    further = (check(real[1], collections["synthetic"]) for check in (_margins, _sheets, _negatives))
     return [*found, *(finding for finding in further if finding is not None)]
 
 
@@ -189,12 +190,45 @@ def _margins(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
     return MARGINS, message
 
 
+def _negatives(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
+    """Name volumes that are brighter at their faces than inside, unless training volumes are so, too: their foreground is not found."""
+    if real.pack.images.ndim < 4:
+        return None  # negatives of images are recognised
+    bright = [_bright_borders(side) for side in (real, synthetic)]
+    if bright[1].mean() <= 2 * bright[0].mean():
+        return None
+    count = int(bright[1].sum())
+    verb = "is" if count == 1 else "are"
+    message = (
+        f"{count:,} of {len(bright[1]):,} synthetic images {verb} brighter at the border than inside, as negatives "
+        "are, and copies among those go unseen: store them with a dark background, as the training images are"
+    )
+    return NEGATIVES, message
+
+
+def _bright_borders(side: Collection) -> np.ndarray:
+    """Return which volumes are brighter at the faces of what they show than in its middle, bool (N,)."""
+    found = np.zeros(len(side.pack.images), bool)
+    for row, volume in enumerate(side.pack.images):
+        shown = [np.flatnonzero(volume.any(axis=_others(axis, 3))) for axis in range(3)]
+        inside = volume[tuple(slice(places[0], places[-1] + 1) for places in shown)]  # without the padding to a cube
+        middle = inside[tuple(slice(side // 4, -(side // 4) or None) for side in inside.shape)]
+        found[row] = np.median(_faces(inside)) > np.median(middle)
+    return found
+
+
+def _faces(image: np.ndarray) -> np.ndarray:
+    """Return the values of all outer rows and columns, or planes, int64."""
+    return np.concatenate(
+        [np.take(image, place, axis=axis).ravel() for axis in range(image.ndim) for place in (0, -1)]
+    ).astype(np.int64)
+
+
 def _shown_parts(side: Collection) -> np.ndarray:
     """Return the longer side of what each image shows, in that of the image, float64 (N,); 1 where it reaches the border."""
     parts = np.ones(len(side.pack.images))
     for row, image in enumerate(side.pack.images):
-        faces = [np.take(image, place, axis=axis).ravel() for axis in range(image.ndim) for place in (0, -1)]
-        border = np.concatenate(faces).astype(np.int64)
+        border = _faces(image)
         level = np.median(border)
         if np.abs(border - level).max() <= _SHOWS:
             different = np.abs(image.astype(np.int64) - level) > _SHOWS

@@ -17,6 +17,7 @@ from deepssim.config.settings import load_settings
 from deepssim.errors import ConfigError
 
 MISSING = "not stated"
+MISSING_IMAGES = "missing training images"  # kind of the finding
 _NAMES = {
     "auditor": "Auditor",
     "date": "Date",
@@ -24,6 +25,7 @@ _NAMES = {
     "release": "To be released",
     "generator": "Generator",
     "parameters": "Parameters of the generator",
+    "data_set": "Data set of the generator",
     "training_images": "Training images of the generator",
     "epochs": "Epochs (passes over the training images)",
     "attacker": "What an attacker is assumed to know",
@@ -127,4 +129,4 @@ def context_findings(context: ContextConfig, images: int) -> list[Finding]:
         f"the generator was trained on {context.training_images:,} images as stated, and {images:,} of them are here, so that "
         "copies of the others cannot be found"
     )
-    return [Finding("missing training images", message, [], True)]
+    return [Finding(MISSING_IMAGES, message, [], True)]

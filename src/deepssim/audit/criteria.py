@@ -67,10 +67,10 @@ def _regurgitation(summary: Mapping[str, Any]) -> Criterion:
     figures = summary["figures"]
     flagged, identical = figures["flagged_share"], figures["identical"]
     answered = summary["verdict"]["result"] != Verdict.CANNOT_TELL
+    rate = f"; without false alarms: {rate_text(figures['synthetic_that_copy'])}" if answered else ""
     answer = (
         f"{flagged['count']:,} of {flagged['total']:,} synthetic images {_called(flagged['count'])} of a training image, {identical:,} of "
-        f"them identical in every pixel; without false alarms: {rate_text(figures['synthetic_that_copy'])}. Verdict: "
-        f"{summary['verdict']['result']}."
+        f"them identical in every pixel{rate}. Verdict: {summary['verdict']['result']}."
     )
     return Criterion(
         "Regurgitation of training data", EDPB, "Does the model give out training images?",
@@ -135,6 +135,7 @@ def _singling_out(summary: Mapping[str, Any]) -> Criterion:
         summary["further"]["phantoms"],
         summary["rule"]["counted"],
     )
+    status = Status.NOT_TRIED if copied is None and phantoms["reason"] is not None else Status.IN_PART
     answer = f"How many persons are copied is not known, since patients are not known; {people} are counted instead"
     if copied is not None:
         answer = (
@@ -150,7 +151,7 @@ def _singling_out(summary: Mapping[str, Any]) -> Criterion:
     else:
         answer += f"; how many would by chance is not known, since {phantoms['reason']}"
     return Criterion(
-        "Singling out", WP216, "Can a person be isolated in the released data?", Status.IN_PART, f"{answer}.",
+        "Singling out", WP216, "Can a person be isolated in the released data?", status, f"{answer}.",
         "Isolation by a copied image was tried, not by rare features such as a device, a lesion or burnt-in text.",
     )  # fmt: skip
 

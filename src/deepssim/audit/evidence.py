@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.scan_words import said
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.detection.search import Cosines, Found
 from deepssim.images.packs import ImagePack
@@ -117,6 +118,7 @@ class Detective:
         excluded: Callable[[np.ndarray], np.ndarray] | None,
     ) -> Found:
         computed = 0
+        name = said(name, self._tools.engine.unit)
 
         def find(rows: np.ndarray) -> Found:
             nonlocal computed

@@ -20,6 +20,7 @@ from deepssim.audit.further import FurtherFigures, further_figures
 from deepssim.audit.partial import find_partial_copies, partial_findings
 from deepssim.audit.phantoms import Phantoms, find_phantoms
 from deepssim.audit.preflight import Finding
+from deepssim.audit.random_draw import RandomDraw
 from deepssim.audit.retrieval import Neighbours, find_neighbours, nearest_two_ratios
 from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings, without_subjects
 from deepssim.audit.sides import AuditTools, Sides
@@ -108,6 +109,7 @@ def examine(
     store: AuditCache,
     *,
     complete: bool = True,
+    draw: RandomDraw | None = None,
 ) -> AuditFigures:
     """Judge synthetic images.
 
@@ -116,6 +118,7 @@ def examine(
         findings: of the pre-flight so far.
         options, tools, store: section `audit`, what to work with, and the cache of candidates.
         complete: whether all files that could hold an image were read.
+        draw: how members were drawn at random; None if they were not.
     """
     confidence, seed = options.confidence, tools.seed
     bootstrap: dict[str, Any] = {"confidence": confidence, "repetitions": options.bootstrap, "seed": seed}
@@ -138,17 +141,13 @@ def examine(
     membership_results = _membership(sides, neighbours, bootstrap)
     further = further_figures(
         sides, neighbours, membership_results, copies, negative, score, rule, evidence.phantoms, encoder=tools.encoder,
-        cues=tools.engine.cues, **bootstrap
+        cues=tools.engine.cues, draw=draw, **bootstrap,
     )  # fmt: skip
     seen = complete and sensitivity >= LEAST_SENSITIVITY and not doubtful and not any(note.hides for note in notes)
     return AuditFigures(
         verdict=_verdict(copies, confirmed, chance, rule, complete=seen),
-        doubtful=doubtful,
-        chance=chance,
-        sensitivity=sensitivity,
-        score=score,
-        rule=rule,
-        copies=copies,
+        doubtful=doubtful, chance=chance, sensitivity=sensitivity,
+        score=score, rule=rule, copies=copies,
         leakage=_leakage(sides, copies, confirmed, rule, controls, bootstrap),
         confirmed=confirmed,
         partial=partial_copies,
@@ -159,7 +158,7 @@ def examine(
         findings=notes,
         borderline=_borderline(copies, rule, options.borderline),
         further=further,
-    )
+    )  # fmt: skip
 
 
 def _sensitivity(controls: Sequence[Control]) -> float:
@@ -248,19 +247,25 @@ def _findings(sides: Sides, evidence: _Evidence, partial_copies: np.ndarray, opt
     train = sides.train
     found = same_scan_findings(
         evidence.train[1], "training image", train.pack.keys, train.pack.keys, calibrates=sides.holdout is None,
-        hides=_unknown_patients(sides, evidence, options),
+        named=_named(sides, options), hides=_unknown_patients(sides, evidence, options),
     )  # fmt: skip
     if sides.holdout is not None and evidence.holdout is not None:
         keys = sides.holdout.pack.keys
-        found += same_scan_findings(evidence.holdout[1], "held-out image", keys, train.pack.keys, calibrates=True)
+        found += same_scan_findings(
+            evidence.holdout[1], "held-out image", keys, train.pack.keys, calibrates=True, named=_named(sides, options)
+        )
     return found + partial_findings(partial_copies, sides.synthetic.pack.keys)
 
 
 def _unknown_patients(sides: Sides, evidence: _Evidence, options: AuditConfig) -> bool:
     """Return whether images of one patient may have taught the score what is usual among unrelated images."""
-    named = options.subjects is not None or options.subject_pattern is not None
+    return not _named(sides, options) and bool(evidence.train[1].suspicious.mean() >= _MOST_SUSPICIOUS)
+
+
+def _named(sides: Sides, options: AuditConfig) -> bool:
+    """Return whether the user or DICOM files name patients."""
     recorded = any(name.startswith(SUBJECT_PREFIX) for name in sides.train.subjects)
-    return not named and not recorded and bool(evidence.train[1].suspicious.mean() >= _MOST_SUSPICIOUS)
+    return recorded or options.subjects is not None or options.subject_pattern is not None
 
 
 def _neighbours(sides: Sides, tools: AuditTools) -> Neighbours | None:

@@ -16,6 +16,7 @@ from deepssim.audit.evidence import Best
 from deepssim.audit.leakage import Copies
 from deepssim.audit.membership import membership_inference
 from deepssim.audit.phantoms import Phantoms, phantom_figures
+from deepssim.audit.random_draw import RandomDraw
 from deepssim.audit.retrieval import Neighbours
 from deepssim.audit.sides import Sides
 from deepssim.detection.gallery import single_threaded_libraries
@@ -30,20 +31,6 @@ from deepssim.evaluation.split_bias import compared_with_chance, split_bias
 _FEW_FALSE = 0.001  # second false-positive rate at which the true-positive rate is given
 _NO_HOLDOUT = "there are no held-out images that could be used"
 _NOT_SOUGHT = "the synthetic images were not compared with held-out images"
-
-
-@dataclass(frozen=True)
-class RandomDraw:
-    """How it was decided at random who became a training subject.
-
-    Attributes:
-        inclusion: probability with which each subject was drawn, independently of all others.
-        subjects: who took part in the draw, by the identifiers of the training and held-out images; None for all of
-            them.
-    """
-
-    inclusion: float
-    subjects: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -213,6 +200,8 @@ def _doubts(members: np.ndarray, draw: RandomDraw | None, encoder: bool, left_ou
         )
     if encoder:
         found.append("an encoder that may have been trained on members is among the evidence")
+    if draw is not None and draw.absent:
+        found.append(f"of {draw.absent:,} subjects who took part in the draw there are no images")
     if left_out:
         found.append(f"{left_out:,} held-out images were left out after the draw")
     if not members.any() or members.all():

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from deepssim.audit.advice import next_steps
 from deepssim.audit.comparison import Comparison
 from deepssim.audit.context import context_entries
 from deepssim.audit.gallery import FIRST, data_uri, gallery
@@ -18,6 +19,7 @@ from deepssim.audit.phrases import fraction, page_phrases
 from deepssim.audit.plots import controls_svg, scores_svg, shares_svg
 from deepssim.audit.scan_words import extensions, said
 from deepssim.audit.tables import MOST_SUBJECTS, AuditReport, subjects
+from deepssim.audit.terms import terms
 from deepssim.audit.units import FILE, SUBJECT, Unit, over
 from deepssim.audit.wording import FEW, SIDE_NAMES, percent
 from deepssim.config.audit import AuditConfig
@@ -56,7 +58,9 @@ def write_page(
         summary=summary,
         comparison=_comparison_said(comparison, what),
         rates=_rates(report),
-        words=page_phrases(report.figures, report.circumstances),
+        words=page_phrases(report.figures, report.circumstances, hidden=report.config.audit.de_identified),
+        next_steps=next_steps(report.figures, report.inventories, report.config.audit, report.circumstances),
+        terms=terms(report.circumstances),
         side_names=SIDE_NAMES,
         grid=grid_text(report.config.audit),
         verdict_class=_CLASSES[report.figures.verdict],

@@ -43,22 +43,27 @@ def fraction(interval: Interval) -> str:
     return percent(interval.value)
 
 
-def page_phrases(figures: AuditFigures, case: Circumstances) -> dict[str, str]:
+def page_phrases(figures: AuditFigures, case: Circumstances, *, hidden: bool = False) -> dict[str, str]:
     """Return the sentences of the page that depend on what the audit was given.
 
     Args:
         figures: all results.
         case: what the sentences depend on.
+        hidden: whether names are left out.
 
     Returns:
-        `judged`: what the audit is of; `controls`: what limits the positive ones; `limit`: when an image is a copy; `calibration`: how
-        the limit was set; `false_alarms`: of the negative controls; `intervals`: what they count; `confirmation`: why none can be
-        confirmed, or how many were; `without_tests`: why tests of the whole set are missing; `one` and `many`: names of what
-        counts once; `patients`: why no number of patients is given, empty if they are known.
+        `confidential`: how to treat the report; `judged`: what the audit is of; `controls`: what limits the positive ones;
+        `limit`: when an image is a copy; `calibration`: how the limit was set; `false_alarms`: of the negative controls;
+        `intervals`: what they count; `confirmation`: why none can be confirmed, or how many were; `without_tests`: why tests of the
+        whole set are missing; `one` and `many`: names of what counts once; `patients`: why no number of patients is given, empty
+        if they are known.
     """
     total = len(figures.copies.flagged)
     judged = "Only this image was" if total == 1 else f"Only these {total:,} images were"
     phrases = {
+        "confidential": "This report shows images of patients"
+        + (", without their names" if hidden else " and names their files and subjects")
+        + ": treat it as patient data.",
         "judged": f"{judged} judged. The generator may produce others.",
         "controls": "" if case.promised is not None else "Without a limit, only copies equal in every pixel are found.",
         "limit": _limit(figures, case),

@@ -11,6 +11,7 @@ from deepssim.audit.cache import AuditCache
 from deepssim.audit.context import context_findings
 from deepssim.audit.inventory import Inventory, find_subjects_of, folders_of, take_inventory
 from deepssim.audit.preflight import Finding, preflight
+from deepssim.audit.random_draw import RandomDraw, declared_draw
 from deepssim.audit.refusals import require_several_subjects, require_sides_apart
 from deepssim.audit.traces import single_axis_findings
 from deepssim.config.choices import AuditUnit
@@ -26,6 +27,7 @@ class FoldersRead:
         inventories, collections, subjects: by side.
         findings: of the pre-flight, and of what the user stated.
         usable: which held-out images may be used, bool; None without any.
+        draw: of members at random, if the table of subjects declares one.
     """
 
     inventories: dict[str, Inventory]
@@ -33,6 +35,7 @@ class FoldersRead:
     subjects: dict[str, list[str]]
     findings: list[Finding]
     usable: np.ndarray | None
+    draw: RandomDraw | None
 
     @property
     def unit(self) -> AuditUnit:
@@ -57,7 +60,8 @@ def read_folders(store: AuditCache, config: Config, threads: int) -> FoldersRead
     subjects = {name: find_subjects_of(item, name, store, options) for name, item in inventories.items()}
     require_several_subjects(collections, subjects, options.subjects)
     require_sides_apart(collections, folders_of(options))
+    draw = declared_draw(options, subjects["real"], subjects.get("holdout", []))
     findings, usable = preflight(inventories, subjects, options)
     findings += single_axis_findings(collections["real"].pack.keys, collections["synthetic"].pack.keys, options)
     findings += context_findings(options.context, len(collections["real"].pack.keys))
-    return FoldersRead(inventories, collections, subjects, findings, usable)
+    return FoldersRead(inventories, collections, subjects, findings, usable, draw)

@@ -9,9 +9,9 @@ from zipfile import is_zipfile
 
 from deepssim.audit.inventory import folders_of
 from deepssim.audit.readers import require_ratings
+from deepssim.audit.subjects import read_subject_table
 from deepssim.config.audit import AuditConfig
 from deepssim.datasets.subjects import subject_finder
-from deepssim.datasets.tables import read_csv
 from deepssim.errors import DataError, DeepssimError, joined
 from deepssim.images.listing import require_patterns
 
@@ -44,7 +44,7 @@ def unusable(options: AuditConfig, trust: Sequence[str]) -> Iterator[str]:
         yield str(error)
     checks.append(lambda: require_patterns([*options.include, *options.exclude], "the folders"))
     if options.subjects is not None:
-        checks.append(lambda: read_csv(str(options.subjects), needs=("image_path", "subject")))
+        checks.append(lambda: read_subject_table(Path(str(options.subjects))))
     elif options.subject_pattern is not None:
         checks.append(lambda: subject_finder(str(options.subject_pattern), "audit.subject_pattern"))
     checks.append(lambda: require_ratings(options.ratings))

@@ -135,7 +135,7 @@ def _judged(
     sides = _sides(read.collections, read.subjects, read.usable, store, tools, about["sha256"])
     unread = any(item.unread or item.unread_parts for item in read.inventories.values())
     complete = options.skip_unreadable or not unread
-    return sides, examine(sides, read.findings, options, tools, store, complete=complete), about
+    return sides, examine(sides, read.findings, options, tools, store, complete=complete, draw=read.draw), about
 
 
 def audit_folder(

@@ -92,6 +92,7 @@ def same_scan_findings(
     train_keys: Sequence[str],
     *,
     calibrates: bool,
+    named: bool = True,
     hides: bool = False,
 ) -> list[Finding]:
     """Say which images show the scan of another subject.
@@ -101,15 +102,21 @@ def same_scan_findings(
         what: one of the images in words.
         keys, train_keys: of these images and of the training images.
         calibrates: whether the limit depends on them.
+        named: whether subjects are patients; otherwise every image or file counts as one.
         hides: whether so many suspected ones have to do with how scores are made that copies can go unseen.
     """
     findings = []
+    another, doubt = (
+        ("a training image of another name", "that is one patient under two names")
+        if named
+        else ("another training image", "both are of one patient")
+    )
     for chosen, kind, verb, text in (
         (scans.proved, "one scan under two names",
-         ("shows", "show"), "the same picture or scan as a training image of another name; all images under either name were "
+         ("shows", "show"), f"the same picture or scan as {another}; all images under either name were "
          "left out of the calibration, which they would spoil"),
         (scans.suspicious, "perhaps one scan under two names",
-         ("shares", "share"), "unusually many details with a training image of another name; if that is one patient under two names, the "
+         ("shares", "share"), f"unusually many details with {another}; if {doubt}, the "
          "limit is too high and hides copies"),
     ):  # fmt: skip
         rows = np.flatnonzero(chosen)

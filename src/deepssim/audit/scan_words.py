@@ -12,8 +12,8 @@ from jinja2.lexer import Token, TokenStream
 
 from deepssim.config.choices import AuditUnit
 
-# Not within names of files, entries or settings, such as `image_3.nii`, `figures.images` and `--image-size`.
-_WORD = re.compile(r"(?<![\w/#.\-])(an |An )?([Ii]mage|every [Pp]ixel)(s?)(?![\w-]|\.\w)")
+# Not within names of files, entries or settings, such as `image_3.nii`, `figures.images` and `--image-size`, nor tags.
+_WORD = re.compile(r"(?<![\w/#.\-<])(an |An )?([Ii]mage|every [Pp]ixel)(s?)(?![\w-]|\.\w)")
 _UNCHANGED = (
     "verdict",
     "subjects",

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+import pandas as pd
+
 from deepssim.datasets import subjects
-from deepssim.datasets.tables import read_csv
+from deepssim.datasets.tables import read_csv, require_filled
 from deepssim.errors import DataError, quoted
 from deepssim.images.dicom import SUBJECT_PREFIX
 from deepssim.images.files import format_of, stem_of
@@ -162,11 +164,23 @@ def _absent(csv: Path, root: Path, absent: Sequence[str], count: int) -> str:
     )
 
 
+def read_subject_table(csv: Path) -> pd.DataFrame:
+    """Read a table of subjects: columns `image_path`, or `path` as in the workflow's image tables, and `subject`.
+
+    Raises:
+        DataError: if the file cannot be read, or lacks one of the columns or an entry in one.
+    """
+    column = "path" if {"path", "image_path"} & {*read_csv(csv, needs=()).columns} == {"path"} else "image_path"
+    table = read_csv(csv, needs=(column, "subject"))
+    require_filled(table, column, csv)
+    return table.rename(columns={column: "image_path"})
+
+
 def _subject_of_path(csv: Path, root: Path) -> dict[str, str]:
-    rows = read_csv(csv, needs=("image_path", "subject"))
+    rows = read_subject_table(csv)
     subject_of: dict[str, str] = {}
     for name, subject in zip(rows["image_path"], rows["subject"], strict=True):
-        for place in {csv.parent, root}:
+        for place in {csv.parent, root, Path()}:
             path = _comparable(place / name.strip().replace("\\", "/"))
             if subject_of.setdefault(path, str(subject)) != str(subject):
                 raise DataError(

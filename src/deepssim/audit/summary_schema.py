@@ -217,6 +217,7 @@ class ContextEntry(Entry):
     release: list[Release] | None
     generator: str | None
     parameters: Count | None
+    data_set: str | None
     training_images: Count | None
     epochs: Count | None
     attacker: str | None

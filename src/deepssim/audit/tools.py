@@ -63,7 +63,7 @@ def audit_tools(
         # Lightning takes seconds to import, which other audits save.
         from deepssim.audit.encoder import trained_encoder
 
-        weights, about = trained_encoder(*_to_learn_from(real, subjects, engine), store, config)
+        weights, about = trained_encoder(*to_learn_from(real, subjects, engine), store, config)
     else:
         weights, about = Path(options.encoder), {"source": "given", "training_seconds": None}
     embed = _embedder(weights, config)
@@ -71,8 +71,14 @@ def audit_tools(
     return tools, about | {"sha256": file_checksum(weights)}
 
 
-def _to_learn_from(real: Collection, subjects: Sequence[str], engine: Engine) -> tuple[Collection, list[str]]:
-    """Return the images that an encoder is trained on, and their subjects: of volumes, their slices."""
+def to_learn_from(real: Collection, subjects: Sequence[str], engine: Engine) -> tuple[Collection, list[str]]:
+    """Return the images that an encoder is trained on, and their subjects: of volumes, their slices.
+
+    Args:
+        real: training images or volumes.
+        subjects: of each.
+        engine: of the audit's unit.
+    """
     if engine.unit is AuditUnit.IMAGE:
         return real, list(subjects)
     slices, of_volume = _slices_of(real.pack)

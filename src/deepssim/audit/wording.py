@@ -198,19 +198,21 @@ def _found(figures: AuditFigures, options: AuditConfig, case: Circumstances, lim
         return _cannot_tell(figures, case, complete=complete)
     copies, estimate = figures.copies, figures.leakage["synthetic_that_copy"]
     flagged, total = int(copies.flagged.sum()), len(copies.flagged)
+    # One rate in a sentence: where the estimate follows, a fraction of those above the limit would be taken for the same thing.
+    estimated = figures.verdict is Verdict.COPIES and figures.rule.limit is not None
     text = (
-        f"{_of_synthetic(flagged, total)} {agree(flagged, 'is called a copy', 'are called copies')}"
-        f"{_beside(figures, case)}{limits}."
+        f"{_of_synthetic(flagged, total, share=not estimated)} {agree(flagged, 'is called a copy', 'are called copies')}"
+        f"{_beside(figures, case, share=not estimated)}{limits}."
     )
     if figures.verdict is Verdict.CANDIDATES:
         alone = "That alone" if flagged == 1 else "Their number alone"
         check = "check it by eye" if flagged == 1 else "check each of them by eye"
         return f"{text} {alone} proves no copying, and none is confirmed: {check} in the pairs of the report."
-    if figures.rule.limit is not None:
+    if estimated:
         ends = f"interval {percent(estimate.low)} to {percent(estimate.high)}"
         if not np.isfinite(estimate.low):
             ends = f"no interval: {over(estimate.method, *_GENERATED)}"
-        text += f" Without false alarms, {percent(estimate.value)} ({ends}) are copies."
+        text += f" Without false alarms, {percent(estimate.value)} ({ends}) of the synthetic images are copies."
     certain = int(copies.identical.sum())
     if certain:
         text += f" {certain:,} {agree(certain, 'is', 'are')} identical to a training image in every pixel."
@@ -229,19 +231,20 @@ def _nothing(figures: AuditFigures, options: AuditConfig, limits: str) -> str:
     )
 
 
-def _of_synthetic(count: int, total: int) -> str:
-    share = f" ({percent(count / total)})" if total > 1 else ""
-    return f"{count:,} of {counted(total, 'synthetic image')}{share}"
+def _of_synthetic(count: int, total: int, *, share: bool) -> str:
+    ending = f" ({percent(count / total)})" if share and total > 1 else ""
+    return f"{count:,} of {counted(total, 'synthetic image')}{ending}"
 
 
-def _beside(figures: AuditFigures, case: Circumstances) -> str:
+def _beside(figures: AuditFigures, case: Circumstances, *, share: bool) -> str:
     """Say how many of the images that set the limit are called copies as well, where any do."""
     alarms = figures.rule.alarm_rate
     if not alarms.total:
         return ""
     of = f"{counted(alarms.total, f'{case.side} image')}"
     compared = "" if case.holdout is HoldoutUse.USED else f" compared with {case.others}"
-    return f", beside {alarms.count or 0:,} of {of}{compared} ({percent(alarms.value)})"
+    ending = f" ({percent(alarms.value)})" if share else ""
+    return f", beside {alarms.count or 0:,} of {of}{compared}{ending}"
 
 
 def _cannot_tell(figures: AuditFigures, case: Circumstances, *, complete: bool) -> str:

@@ -20,6 +20,7 @@ class ContextConfig(Section):
     release: Distinct[Release] = Field((), description="what is to be released: images, weights, interface")
     generator: Text | None = Field(None, description="the generator, with its version")
     parameters: Count | None = Field(None, description="number of its parameters")
+    data_set: Text | None = Field(None, description="the data set that it was trained on, with its version")
     training_images: Count | None = Field(None, description="number of images that it was trained on")
     epochs: Count | None = Field(None, description="passes over these images")
     attacker: Text | None = Field(None, description="what an attacker is assumed to know and to have access to")
@@ -43,7 +44,11 @@ What is compared and counted:
 - volume: whole volumes (scans): files of volumes, DICOM series, arrays of 3 or more axes, stacks of pages, and folders of slices
 - auto: volume if every file of all folders certainly holds volumes, else image""",
     )
-    subjects: Text | None = Field(None, description="CSV file with columns image_path and subject")
+    subjects: Text | None = Field(
+        None,
+        description="CSV file with columns image_path (or path) and subject. The columns canary and split of a workflow's "
+        "results/dataset/images.csv declare who was drawn at random, for the bound on epsilon.",
+    )
     subject_pattern: str | None = Field(None, description=SUBJECT_PATTERN + "Used if there is no table of subjects.")
     include: tuple[Text, ...] = Field(
         (),

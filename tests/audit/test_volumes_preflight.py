@@ -1,0 +1,102 @@
+"""What makes an audit of volumes unclear before any score: the sides do not fit each other, or hold the same scans."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepssim.audit.comparability import HIDING, MARGINS, NEGATIVES, different_sides
+from deepssim.audit.preflight import constant, duplicates_within
+from deepssim.audit.refusals import require_sides_apart
+from deepssim.audit.units import IMAGE, SCAN, stand_in
+from deepssim.cli import main
+from deepssim.config.choices import AuditUnit
+from deepssim.errors import DataError
+from deepssim.images.folders import Collection, Decoded, collect
+from tests.audit.scans import head, make_scans
+
+
+def collected(volumes, size=(16, 16, 16)) -> Collection:
+    paths = [Path(f"/data/{number}.nii") for number in range(len(volumes))]
+    decoded = [Decoded(volume[None], [""], [size]) for volume in volumes]
+    return collect(Path("/data"), paths, decoded, names=paths, scans=[(path,) for path in paths])
+
+
+def heads(seed, count=6, side=32):
+    return [
+        np.rint(head(np.random.default_rng([seed, number]), side) / 4).clip(0, 255).astype(np.uint8)
+        for number in range(count)
+    ]
+
+
+def findings(real, synthetic):
+    return dict(different_sides({"real": real, "synthetic": synthetic}))
+
+
+def test_like_volumes_have_no_finding():
+    assert findings(collected(heads(1)), collected(heads(2))) == {}
+
+
+def test_volumes_that_are_small_within_wide_margins_hide_copies():
+    small = [np.pad(volume, 32) for volume in heads(2, side=32)]
+    found = findings(collected([np.pad(volume, 1) for volume in heads(1, side=94)]), collected(small))
+    assert MARGINS in found
+    assert MARGINS in HIDING
+
+
+def test_other_proportions_and_sizes_are_named():
+    found = findings(collected(heads(1), (182, 218, 182)), collected(heads(2), (30, 218, 182)))
+    assert "1.20 (6) but synthetic images 7.27 (6)" in found["aspect ratios differ"]
+    assert "copies that were squashed" in found["aspect ratios differ"]
+    assert (
+        findings(collected(heads(1), (182, 218, 182)), collected(heads(2), (218, 182, 182))) == {}
+    )  # axes in another order
+    assert "sizes differ" in findings(collected(heads(1), (96, 96, 96)), collected(heads(2), (32, 32, 32)))
+
+
+def test_an_inverted_side_is_named():
+    found = findings(collected(heads(1)), collected([255 - volume for volume in heads(2)]))
+    assert "one side may be inverted" in found
+
+
+def test_single_negatives_among_volumes_hide_copies():
+    volumes = heads(2)
+    padded = np.zeros_like(volumes[5])
+    padded[:, 4:-4, 2:-2] = 255 - volumes[5][:, 4:-4, 2:-2]  # not a cube
+    found = findings(collected(heads(1)), collected([*volumes[:4], 255 - volumes[4], padded]))
+    assert "2 of 6 synthetic images are brighter at the border than inside" in found[NEGATIVES]
+    assert NEGATIVES in HIDING
+
+
+def test_constant_and_repeated_volumes_are_named():
+    volumes = [*heads(1), np.zeros((32, 32, 32), np.uint8)]
+    made = collected([*volumes, volumes[0]])
+    assert made.constant == ["6.nii"]
+    (finding,) = constant({"real": made, "synthetic": made})[:1]
+    assert "1 of 8 training images shows nothing but one grey value" in finding.message
+    (finding,) = duplicates_within(made.pack.keys, made.pixel_hashes)
+    assert finding.items == [("0.nii", "7.nii")]
+
+
+def test_the_training_set_given_as_holdout_is_refused(tmp_path):
+    sides = {"real": collected(heads(1)), "synthetic": collected(heads(2)), "holdout": collected(heads(1))}
+    with pytest.raises(DataError, match="all 6 held-out images are training images"):
+        require_sides_apart(sides, {name: tmp_path / name for name in sides})
+
+
+def test_scans_stand_in_for_patients_that_are_not_known():
+    paths = [Path("a.nii"), Path("b.nii")]
+    assert stand_in([paths], AuditUnit.VOLUME) is SCAN
+    assert stand_in([paths], AuditUnit.IMAGE) is IMAGE
+    assert stand_in([[paths[0]] * 2], AuditUnit.VOLUME).many == "files"  # volumes of one file may be of one patient
+
+
+def test_the_same_scans_on_both_sides_are_refused(tmp_path, capsys):
+    root = make_scans(tmp_path, people=2, others=1)
+    for path in (root / "real").iterdir():
+        (root / "same").mkdir(exist_ok=True)
+        (root / "same" / f"x{path.name}").write_bytes(path.read_bytes())
+    command = ["audit", str(root / "real"), str(root / "same"), "--out", str(root / "out"), "--unit", "volume"]
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "holds the same files as" in capsys.readouterr().err
