@@ -21,14 +21,11 @@ from deepssim.images.resample_volumes import pulled, resized
 from deepssim.registration.volume_flow import volume_flow
 from deepssim.registration.volume_images import locally_normalised
 from deepssim.registration.volume_pattern import (
-    ROTATIONS,
     pattern_in_poses,
     pattern_of_rotations,
-    pattern_start,
     square,
 )
 from deepssim.registration.volume_proof import (
-    SIDE,
     VOLUME_CUES,
     Levels,
     PreparedVolume,
@@ -49,6 +46,7 @@ _FEATURE_SIDE = 32  # voxels along each side of features
 _LOCAL = 2.0  # voxels of 32, in which contrast is normalised
 _LEAST_CENTRED = 8  # real volumes from which on what they have in common is subtracted
 _PROVED = 2  # candidates that are registered
+_STARTS = 1  # of their registration, beside those by way of the reference
 
 
 @dataclass(frozen=True)
@@ -202,8 +200,8 @@ class _Query:
         real = Levels(self.gallery.prepared[partner])
         from_reference = np.linalg.inv(square(self.gallery.maps[partner]))
         starts = [(square(matrix) @ from_reference)[:3] for matrix in self.maps]
-        pose, rotation = divmod(int(self.poses[partner]), ROTATIONS)
-        starts.append(register(real, self.volume, pattern_start(pose, rotation, SIDE), rigid_first=True, fine=False))
+        for start in best_starts(real, self.volume, self.gallery.patterns[:, partner], _STARTS):
+            starts.append(register(real, self.volume, start, rigid_first=True, fine=False))
         best = max(starts, key=lambda start: agreement(real, self.volume, start))
         return prove_volumes(real, self.volume, best, close=True)
 
@@ -219,7 +217,7 @@ def _place(
     volume: Levels, reference: Levels, patterns: np.ndarray, inside: np.ndarray, *, poses: int, kept: int
 ) -> _Placed:
     maps = []
-    for start in best_starts(patterns, volume.prepared.pattern, poses):
+    for start in best_starts(reference, volume, patterns, poses):
         matrix = register(reference, volume, start, rigid_first=True, fine=False)
         maps.append((agreement(reference, volume, matrix), matrix))
     maps.sort(key=lambda item: -item[0])

@@ -33,20 +33,24 @@ from deepssim.registration.volume_poses import VolumePose
 
 SIDE = 64  # voxels of the cube that holds the foreground
 _COARSE, _FINE = 32, 48  # voxels along each side at which registration is coarse, and fine
-_SIDES = (_COARSE, _FINE)
+_COARSEST = 16  # for the first rigid step, which finds what a cut-off part has shifted
+_SIDES = (_COARSEST, _COARSE, _FINE)
 _POINTS = 2000  # at which registration compares volumes
 _STEPS, _FINE_STEPS = 100, 60
 _LARGEST, _SMALLEST, _RELAXATION = 1.0, 0.02, 0.7  # steps in voxels, and by how much they shrink after a turn
 _BORDER = 0.375  # of the side, empty space around a volume
 _LOCAL = 4.0  # voxels of 64, in which contrast is normalised for registration
+_LEAST_LOCAL = 2.0  # voxels of any resolution
 _DETAIL = 2.0  # the same for the correlation that is evidence: finer structure differs more between people
 _SMOOTHING = 0.7  # voxels of 64 before SSIM, so that noise matters less
 _LEAST_OVERLAP = 0.2  # of the real volume's foreground
+_LEAST_COMMON = 0.5  # of the foreground, where starts of a registration are compared
 _STRETCH = 2.0  # by which an affine map may enlarge or shrink any direction; more is not plausible
 _RADII = 1.75  # of gyration, half the side of the cube around the foreground; an ellipsoid of 3:2:2 has 1.8
 _MARGIN = 1.06  # of the foreground's extent
 _LEAST_RADIUS = 0.15  # of the half side of the given volume; less foreground is a speck
 _POSES = 3  # from which pictures are registered
+_MORE_POSES, _TURNS = 1, 3  # poses, and rotations of each, that are looked at beyond the pattern
 
 VOLUME_CUES = (
     "pattern in place",
@@ -106,7 +110,10 @@ class Levels:
     @cached_property
     def normalised(self) -> dict[int, np.ndarray]:
         """Locally normalised volumes by number of voxels along each side, float32."""
-        return {side: locally_normalised(resized(self.values, side), _LOCAL * side / SIDE) for side in _SIDES}
+        return {
+            side: locally_normalised(resized(self.values, side), max(_LOCAL * side / SIDE, _LEAST_LOCAL))
+            for side in _SIDES
+        }
 
     @cached_property
     def near(self) -> dict[int, np.ndarray]:
@@ -172,6 +179,7 @@ def register(fixed: Levels, moving: Levels, start: np.ndarray, *, rigid_first: b
     """
     found = start
     if rigid_first:
+        found = _step(fixed.itk[_COARSEST], moving.itk[_COARSEST][0], found, affine=False, steps=_STEPS)
         for affine in (False, True):
             found = _step(fixed.itk[_COARSE], moving.itk[_COARSE][0], found, affine=affine, steps=_STEPS)
     if fine or not rigid_first:
@@ -182,14 +190,19 @@ def register(fixed: Levels, moving: Levels, start: np.ndarray, *, rigid_first: b
 
 
 def agreement(fixed: Levels, moving: Levels, matrix: np.ndarray) -> float:
-    """Return the correlation that registration maximises, over the foreground of the fixed volume, -1 to 1.
+    """Return the correlation of locally normalised intensities where both foregrounds are, -1 to 1; 0 if they hardly overlap.
 
     Args:
         fixed, moving: volumes.
         matrix: float64 (3, 4), maps voxels of the fixed volume to those of the moving one, at 64 voxels.
     """
-    moved, covered = pulled(moving.normalised[_COARSE], _rescaled(matrix, _COARSE / SIDE), (_COARSE,) * 3)
-    return correlation(fixed.normalised[_COARSE], np.where(covered, moved, 0), fixed.near[_COARSE])
+    coarse = _rescaled(matrix, _COARSE / SIDE)
+    moved, covered = pulled(moving.normalised[_COARSE], coarse, (_COARSE,) * 3)
+    near, _ = pulled(moving.near[_COARSE].astype(np.float32), coarse, (_COARSE,) * 3)
+    both = fixed.near[_COARSE] & covered & (near > 0.5)
+    if both.sum() < _LEAST_COMMON * fixed.near[_COARSE].sum():
+        return 0.0
+    return correlation(fixed.normalised[_COARSE], moved, both)
 
 
 def _step(fixed: tuple[Any, Any], moving: Any, start: np.ndarray, *, affine: bool, steps: int) -> np.ndarray:
@@ -319,17 +332,23 @@ def best_pattern(patterns: np.ndarray, pattern: np.ndarray) -> tuple[float, int,
     return float(scores.max()), pose, rotation
 
 
-def best_starts(patterns: np.ndarray, pattern: np.ndarray, count: int) -> list[np.ndarray]:
+def best_starts(fixed: Levels, moving: Levels, patterns: np.ndarray, count: int) -> list[np.ndarray]:
     """Return maps to start a registration from, of the best poses, each in its best rotation; float64 (3, 4).
 
     Args:
+        fixed, moving: volumes.
         patterns: float32 (27, 511), of the fixed volume, see `pattern_of_rotations`.
-        pattern: float32 (511,), of the moving one.
         count: of maps.
     """
-    scores = pattern_in_poses(pattern) @ patterns.T
-    best = np.argsort(-scores.max(axis=1), kind="stable")[:count]
-    return [pattern_start(int(pose), int(scores[pose].argmax()), SIDE) for pose in best]
+    scores = pattern_in_poses(moving.prepared.pattern) @ patterns.T
+    poses = np.argsort(-scores.max(axis=1), kind="stable")[: count + _MORE_POSES]
+    found = []
+    for pose in poses:
+        turns = np.argsort(-scores[pose], kind="stable")[:_TURNS]
+        starts = [pattern_start(int(pose), int(turn), SIDE) for turn in turns]
+        found.append(max(((agreement(fixed, moving, start), start) for start in starts), key=lambda item: item[0]))
+    found.sort(key=lambda item: -item[0])
+    return [start for _, start in found[:count]]
 
 
 def aligned(real: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -345,7 +364,7 @@ def aligned(real: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray
     first, second = prepare_volume(real), prepare_volume(other)
     fixed, moving = Levels(first), Levels(second)
     trials = []
-    for start in best_starts(pattern_of_rotations(fixed.values), second.pattern, _POSES):
+    for start in best_starts(fixed, moving, pattern_of_rotations(fixed.values), _POSES):
         matrix = register(fixed, moving, start, rigid_first=True)
         (detail, _), _ = _compare(fixed, moving, matrix, None)
         trials.append((detail, matrix))
