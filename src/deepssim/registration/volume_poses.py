@@ -37,7 +37,7 @@ class VolumePose(NamedTuple):
         """Return cubic volumes in this pose, shape (..., S, S, S), a view."""
         first = volumes.ndim - 3
         turned = volumes.transpose([*range(first), *(first + axis for axis in self.axes)])
-        return np.flip(turned, [first + place for place, flip in enumerate(self.flips) if flip])
+        return np.flip(turned, tuple(first + place for place, flip in enumerate(self.flips) if flip))
 
     def matrix(self, side: int) -> np.ndarray:
         """Return the map of places of a volume to those of the posed volume, float64 (3, 4), in voxels."""
