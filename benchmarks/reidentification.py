@@ -26,8 +26,8 @@ from benchmarks.audit import insert
 from benchmarks.reidentification_data import Patients, chest_xrays, divided, virtual_patients
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.controls import make_controls
+from deepssim.audit.engine import embed_patterns
 from deepssim.audit.evidence import Detective
-from deepssim.audit.run import embed_patterns
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.config.audit import AuditConfig
 from deepssim.config.choices import Device

@@ -18,8 +18,8 @@ from benchmarks import REAL_DATA, ROOT
 from benchmarks.audit import insert
 from benchmarks.reidentification_data import Patients, chest_xrays, virtual_patients
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.engine import embed_patterns
 from deepssim.audit.examination import AuditFigures, examine
-from deepssim.audit.run import embed_patterns
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.config.audit import AuditConfig
 from deepssim.evaluation.intervals import Interval

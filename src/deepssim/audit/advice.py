@@ -96,7 +96,18 @@ def _cannot_tell(figures: AuditFigures, case: Circumstances) -> list[str]:
         steps.append(
             "Say which images are of one patient (a table for --subjects, or --subject-pattern if file names tell)."
         )
-    steps += [f"Settle this: {item.message}." for item in figures.findings if item.hides]
+    if figures.doubtful:
+        steps += [
+            f"Compare the pairs with the highest scores by eye: {counted(figures.doubtful, 'synthetic image')} would be called "
+            f"{agree(figures.doubtful, 'a copy', 'copies')} by a limit that is set without images of doubtful origin.",
+            "Find out whether the images listed in the section Data under “perhaps one scan under two names” are of one patient; leave "
+            "them out (--exclude) or name the patients (--subjects).",
+        ]
+    steps += [
+        f"Settle this (the images are listed in the section Data): {item.message}."
+        for item in figures.findings
+        if item.hides
+    ]
     if figures.sensitivity < LEAST_SENSITIVITY and not few:
         steps.append(
             "Look at the controls that were not found: held-out images of the same kind as the training images, and named "

@@ -152,16 +152,19 @@ def _singling_out(summary: Mapping[str, Any]) -> Criterion:
         answer += f"; how many would by chance is not known, since {phantoms['reason']}"
     return Criterion(
         "Singling out", WP216, "Can a person be isolated in the released data?", status, f"{answer}.",
-        "Isolation by a copied image was tried, not by rare features such as a device, a lesion or burnt-in text.",
+        "" if status is Status.NOT_TRIED
+        else "Isolation by a copied image was tried, not by rare features such as a device, a lesion or burnt-in text.",
     )  # fmt: skip
 
 
 def _linkability(summary: Mapping[str, Any]) -> Criterion:
     flagged = summary["figures"]["flagged_share"]
-    answer = (
-        f"{flagged['count']:,} of {flagged['total']:,} synthetic images {_called(flagged['count'])}, and could be linked to a training "
-        "image, right or by chance, by whoever has it; missed copies could be, too."
-    )
+    answer = f"No synthetic image of {flagged['total']:,} is called a copy; missed copies could be linked to a training image."
+    if flagged["count"]:
+        answer = (
+            f"{flagged['count']:,} of {flagged['total']:,} synthetic images {_called(flagged['count'])}, and could be linked to a training "
+            "image, right or by chance, by whoever has it; missed copies could be, too."
+        )
     same = summary["controls"]["same_subject"]
     limits = "Links of other images of the same persons, and with other data sets, were not tried."
     if same["reason"] is None:

@@ -169,6 +169,8 @@ def _rates(report: AuditReport) -> list[_Rate]:
         *_same_subject(report),
         _Rate("training images copied", found["training_copied"], "have at least one copy (N_mem of arXiv:2402.01054)", unit),
     ]  # fmt: skip
+    if report.figures.verdict is Verdict.CANNOT_TELL:  # what the others say of copies, the verdict refuses to say
+        return [rates[0]._replace(meaning="scores above the limit"), rates[3]]
     if unit.known:
         meaning = "have at least one image that was copied"
         rates.append(_Rate("training subjects copied", found["subjects_copied"], meaning, unit))

@@ -75,7 +75,7 @@ class _First(HTMLParser):
             self._text += data
 
     def _finish(self) -> None:
-        text = " ".join(self._text.split())
+        text = " ".join(self._text.split()).rstrip("; ")
         if text and self._kinds:
             self.blocks.append(Block(self._kinds[-1], text))
         self._text = ""

@@ -16,7 +16,8 @@ from deepssim.detection.search import Found
 from deepssim.detection.volume_search import build_volume_gallery, search_volumes
 from deepssim.images.packs import ImagePack
 from deepssim.images.volume_distort import VOLUME_DISTORTIONS, VOLUME_PROTOCOL
-from deepssim.registration.volume_proof import VOLUME_CUES, prepare_volume
+from deepssim.registration.volume_proof import VOLUME_CUES
+from deepssim.registration.volume_registration import prepare_volume
 from deepssim.similarity.embeddings import Embeddings
 
 

@@ -271,8 +271,9 @@ def _cannot_tell(figures: AuditFigures, case: Circumstances, *, complete: bool) 
         return f"{are_above}, but others can be copies that go unseen: {hiding}."
     if enough and figures.doubtful:
         return (
-            f"{are_above}, and {figures.doubtful:,} more would be if images that may show a training image under another name did not "
-            "set it. Check these images, named in the reservations, and leave them out (--exclude) or name the patients (--subjects)."
+            f"{are_above}, but {figures.doubtful:,} more would be above a limit that is set without the images that may show a training "
+            "image under another name. Check these images, listed in the report's section Data, and leave them out (--exclude) or name "
+            "the patients (--subjects)."
         )
     if enough:
         return (

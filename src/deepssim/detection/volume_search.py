@@ -27,16 +27,12 @@ from deepssim.registration.volume_pattern import (
 )
 from deepssim.registration.volume_proof import (
     VOLUME_CUES,
-    Levels,
-    PreparedVolume,
     VolumeEvidence,
-    agreement,
     best_starts,
-    prepare_volume,
     prove_volumes,
-    register,
     without_volume_proof,
 )
+from deepssim.registration.volume_registration import Levels, PreparedVolume, agreement, prepare_volume, register
 from deepssim.seeds import numpy_generator
 
 _REFERENCES = 40  # real volumes among which the reference is chosen
