@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from deepssim.audit.card import plain_markdown, versus
-from deepssim.audit.card import write_card
+from deepssim.audit.card import plain_markdown, versus, write_card
 from deepssim.audit.context import context_entries, context_findings, context_summary, read_context
 from deepssim.audit.criteria import EDPB, WP216, Status
 from deepssim.audit.interval_text import decimal, number_text, points_text, rate_text
