@@ -1,9 +1,15 @@
-"""Whether training images and holdout were swapped, by constructed scores."""
+"""Whether training images and holdout were swapped, by constructed scores and in a small audit."""
 
 import numpy as np
 import pytest
 
+from deepssim.audit.cache import AuditCache
+from deepssim.audit.examination import examine
+from deepssim.audit.sides import Sides
 from deepssim.audit.swapped import SWAPPED, swapped_findings
+from deepssim.evaluation.verdict import Verdict
+from tests.audit.folders import drawing
+from tests.audit.test_further import OPTIONS, TOOLS, side
 
 IMAGES, MADE, LIMIT = 60, 40, 1.0
 TRAINED = np.arange(2 * IMAGES) < IMAGES
@@ -56,3 +62,16 @@ def test_an_image_without_a_candidate_names_nobody():
     names = [str(number) for number in range(2 * IMAGES)]
     scores, partners = np.full(MADE, -np.inf), np.full(MADE, -1)
     assert swapped_findings(scores, partners, LIMIT, 10.0, names, TRAINED) == []
+
+
+@pytest.mark.parametrize("copies", [0, 2])
+def test_two_changed_copies_of_held_out_images_clear_nothing(tmp_path, copies):
+    """Too few for a rate: they are seen because no unrelated image resembles another one so much."""
+    random = np.random.default_rng(3)
+    train, holdout = ([drawing(random) for _ in range(30)] for _ in range(2))
+    changed = [np.rint(40 + 0.6 * image).astype(np.uint8) for image in holdout[:copies]]
+    made = [*changed, *(drawing(random) for _ in range(30 - copies))]
+    sides = Sides(side(train, "t"), side(made, "s"), side(holdout, "h"))
+    figures = examine(sides, [], OPTIONS, TOOLS, AuditCache(tmp_path))
+    assert [item.kind for item in figures.findings if item.hides] == [SWAPPED] * bool(copies)
+    assert (figures.verdict is Verdict.CANNOT_TELL) is bool(copies)
