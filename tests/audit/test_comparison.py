@@ -54,6 +54,15 @@ def test_the_pages_are_accessible(reports):
         assert faults((report / "index.html").read_text()) == []
 
 
+def test_an_audit_that_cannot_tell_has_no_rates_of_copies(summary):
+    unsure = copy.deepcopy(summary)
+    unsure["verdict"]["result"] = "cannot tell"
+    rows = {row.name: row for row in compare(unsure, summary, "other").rows}
+    for name in ("synthetic images that copy a training image", "training subjects copied", "training images copied"):
+        assert (rows[name].this.total, rows[name].other.total > 0) == (0, True)
+    assert rows["synthetic images above the limit"].this.total == summary["figures"]["flagged_share"]["total"]
+
+
 def test_equal_audits_differ_in_nothing(summary):
     found = compare(summary, copy.deepcopy(summary), "same")
     assert found.differences == []

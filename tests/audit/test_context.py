@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from deepssim.audit.card import plain_markdown, versus
+from deepssim.audit.card import plain_markdown, versus, write_card
 from deepssim.audit.context import context_entries, context_findings, context_summary, read_context
 from deepssim.audit.criteria import EDPB, WP216, Status
 from deepssim.audit.interval_text import decimal, number_text, points_text, rate_text
@@ -163,6 +163,15 @@ def test_a_card_is_written_on_request_only(reports):
     assert card.count("| not tried |") == 5
     tables = [line for line in card.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in tables)
+
+
+def test_a_card_gives_no_rates_where_the_audit_cannot_tell(reports, tmp_path):
+    found = summary_of(reports, "with")
+    found["verdict"]["result"] = "cannot tell"
+    write_card(tmp_path / "card.md", found)
+    card = (tmp_path / "card.md").read_text()
+    assert card.count("*not known: the audit cannot tell*") == 3
+    assert f"| synthetic images above the limit | {found['figures']['flagged_share']['count']} |" in card
 
 
 def test_a_card_of_an_earlier_audit_does_not_stay(reports, tmp_path, capsys):

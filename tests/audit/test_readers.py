@@ -97,7 +97,7 @@ def test_two_readers_are_compared_where_both_are_sure(tmp_path, sample):
 
 def test_readers_never_clear_and_can_contradict():
     seen = SecondOpinions(readers={"missed": 2, "below_rated": 20})
-    assert seen.verdict(Verdict.NONE) is Verdict.CANNOT_TELL
+    assert seen.verdict(Verdict.NONE) is seen.verdict(Verdict.CANDIDATES) is Verdict.CANNOT_TELL
     assert seen.opening().startswith("Readers call 2 pairs below the limit the same image")
     assert [finding.qualifies for finding in seen.findings()] == [True]
     nothing = SecondOpinions(readers={"missed": 0, "below_rated": 20})

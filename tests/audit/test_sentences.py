@@ -78,6 +78,19 @@ def test_patients_are_counted_only_where_they_are_known(cell):
         assert found["figures"]["subjects_copied"] is found["data"]["real"]["subjects"] is None
 
 
+def test_where_the_audit_cannot_tell_nothing_reads_as_a_rate_of_copies(cell):
+    _, found, folder = cell
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    first = re.sub("<[^>]+>", " ", page[page.index('<section id="result"') : page.index("</section>")])
+    unsure = found["verdict"]["result"] == "cannot tell"
+    assert ("not known how many of the synthetic images copy" in " ".join(first.split())) is unsure
+    assert ("This result clears nothing: release neither the images nor the generator on it." in page) is unsure
+    assert ('<th scope="row">less false alarms</th>' in page) is not unsure
+    if unsure:
+        assert not re.search(r"\d %[^.]* cop(y|ied)\b", first)
+        assert "not called a copy" not in first
+
+
 def test_the_first_sentence_says_that_the_requested_rate_cannot_be_promised(cell):
     _, found, _ = cell
     first = re.split(r"\. (?=[A-Z0-9])", found["verdict"]["sentence"])[0]

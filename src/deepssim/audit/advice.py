@@ -9,6 +9,7 @@ from deepssim.audit.context import MISSING_IMAGES
 from deepssim.audit.examination import AuditFigures
 from deepssim.audit.inventory import Inventory
 from deepssim.audit.scan_words import said
+from deepssim.audit.second_opinions import READERS_DISAGREE
 from deepssim.audit.units import agree, counted
 from deepssim.audit.wording import Circumstances, HoldoutUse
 from deepssim.config.audit import AuditConfig
@@ -37,6 +38,10 @@ def next_steps(
         unread = sum(len(item.unread) + sum(item.unread_parts.values()) for item in inventories.values())
         if unread:
             steps.append("Restore or replace the files that could not be read, listed in files.csv.")
+    if any(item.kind == READERS_DISAGREE for item in figures.findings):
+        steps.append(
+            "Look at the pairs below the limit that readers call the same image; images in keep.txt can be more of them."
+        )
     if any(item.kind == MISSING_IMAGES for item in figures.findings):
         steps.append(
             "Repeat the audit with all images that the generator was trained on before anything is released: nothing is known about copies "

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from deepssim.audit.headline import REPORT_FILES
 from deepssim.errors import DataError, readable
 from deepssim.evaluation.intervals import Interval
+from deepssim.evaluation.verdict import Verdict
 
 OTHER = "other report"
 """How a report is called whose name is not to be shown."""
@@ -100,7 +101,12 @@ def compare(this: Mapping[str, Any], other: Mapping[str, Any], name: str) -> Com
 
 def _results() -> dict[str, Callable[[Mapping[str, Any]], Any]]:
     def rate(key: str) -> Callable[[Mapping[str, Any]], Interval]:
-        return lambda found: _interval(found["figures"][key] or _UNKNOWN)
+        def value(found: Mapping[str, Any]) -> Interval:
+            # What is above the limit is counted whatever the verdict; what that says of copies is known only with one.
+            known = key == "flagged_share" or found["verdict"]["result"] != Verdict.CANNOT_TELL
+            return _interval((found["figures"][key] if known else None) or _UNKNOWN)
+
+        return value
 
     return {
         "verdict": lambda found: found["verdict"]["result"],

@@ -55,7 +55,7 @@ def criteria(summary: Mapping[str, Any]) -> list[Criterion]:
         summary: plain values as in summary.json; `figures`, `controls`, `further`, `rule` and `verdict` are used.
     """
     many = summary["rule"]["counted"]
-    found = [make(summary) for make in _QUESTIONS]
+    found = [item if isinstance(item, Criterion) else item(summary) for item in _QUESTIONS]
     return [replace(item, answer=over(item.answer, many.removesuffix("s"), many)) for item in found]
 
 
@@ -79,11 +79,10 @@ def _regurgitation(summary: Mapping[str, Any]) -> Criterion:
     )  # fmt: skip
 
 
-def _exfiltration(_: Mapping[str, Any]) -> Criterion:
-    return Criterion(
-        "Exfiltration", EDPB, "Can training data be extracted by queries made for that purpose?", Status.NOT_TRIED,
-        "The audit made no queries to the generator; it judged images that had been made before.",
-    )  # fmt: skip
+_EXFILTRATION = Criterion(
+    "Exfiltration", EDPB, "Can training data be extracted by queries made for that purpose?", Status.NOT_TRIED,
+    "The audit made no queries to the generator; it judged images that had been made before.",
+)  # fmt: skip
 
 
 def _membership(summary: Mapping[str, Any]) -> Criterion:
@@ -108,25 +107,22 @@ def _membership(summary: Mapping[str, Any]) -> Criterion:
     )  # fmt: skip
 
 
-def _attribute(_: Mapping[str, Any]) -> Criterion:
-    return Criterion(
-        "Attribute inference", EDPB, "Can an unknown attribute of a person in the training images be inferred?", Status.NOT_TRIED,
-        "The audit compares images and infers no attributes of the persons.",
-    )  # fmt: skip
+_ATTRIBUTE_INFERENCE = Criterion(
+    "Attribute inference", EDPB, "Can an unknown attribute of a person in the training images be inferred?", Status.NOT_TRIED,
+    "The audit compares images and infers no attributes of the persons.",
+)  # fmt: skip
 
 
-def _inversion(_: Mapping[str, Any]) -> Criterion:
-    return Criterion(
-        "Model inversion", EDPB, "Can training data be computed from the model's parameters or outputs?", Status.NOT_TRIED,
-        "The audit had no access to the generator.",
-    )  # fmt: skip
+_MODEL_INVERSION = Criterion(
+    "Model inversion", EDPB, "Can training data be computed from the model's parameters or outputs?", Status.NOT_TRIED,
+    "The audit had no access to the generator.",
+)  # fmt: skip
 
 
-def _reconstruction(_: Mapping[str, Any]) -> Criterion:
-    return Criterion(
-        "Reconstruction attacks", EDPB, "Can an attacker who knows part of an image recover the rest of it?", Status.NOT_TRIED,
-        "No image was completed or optimised towards a training image.",
-    )  # fmt: skip
+_RECONSTRUCTION = Criterion(
+    "Reconstruction attacks", EDPB, "Can an attacker who knows part of an image recover the rest of it?", Status.NOT_TRIED,
+    "No image was completed or optimised towards a training image.",
+)  # fmt: skip
 
 
 def _singling_out(summary: Mapping[str, Any]) -> Criterion:
@@ -176,21 +172,20 @@ def _linkability(summary: Mapping[str, Any]) -> Criterion:
     return Criterion("Linkability", WP216, "Can two records of one person be linked?", Status.IN_PART, answer, limits)
 
 
-def _inference(_: Mapping[str, Any]) -> Criterion:
-    return Criterion(
-        "Inference", WP216, "Can the value of an attribute be deduced from the values of others?", Status.NOT_TRIED,
-        "The audit compares images and infers no attributes of the persons.",
-    )  # fmt: skip
+_INFERENCE = Criterion(
+    "Inference", WP216, "Can the value of an attribute be deduced from the values of others?", Status.NOT_TRIED,
+    "The audit compares images and infers no attributes of the persons.",
+)  # fmt: skip
 
 
-_QUESTIONS: tuple[Callable[[Mapping[str, Any]], Criterion], ...] = (
+_QUESTIONS: tuple[Criterion | Callable[[Mapping[str, Any]], Criterion], ...] = (
     _regurgitation,
-    _exfiltration,
+    _EXFILTRATION,
     _membership,
-    _attribute,
-    _inversion,
-    _reconstruction,
+    _ATTRIBUTE_INFERENCE,
+    _MODEL_INVERSION,
+    _RECONSTRUCTION,
     _singling_out,
     _linkability,
-    _inference,
+    _INFERENCE,
 )

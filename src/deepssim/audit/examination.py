@@ -3,6 +3,7 @@
 Not here: reading and embedding images (run.py), how it is shown (tables.py, page.py).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -145,7 +146,7 @@ def examine(
         *findings,
         *_findings(sides, evidence, partial_copies, options),
         *_unlike(neighbours),
-        *_swapped(evidence, score, rule),
+        *_swapped(evidence, score, rule, negative),
     ]
     membership_results = _membership(sides, neighbours, bootstrap)
     further = further_figures(
@@ -280,12 +281,16 @@ def _neighbours(sides: Sides, tools: AuditTools) -> Neighbours | None:
     return find_neighbours(*embeddings, threads=tools.threads)
 
 
-def _swapped(evidence: _Evidence, score: Score, rule: Rule) -> list[Finding]:
+def _swapped(evidence: _Evidence, score: Score, rule: Rule, negative: Best) -> list[Finding]:
     """Say if synthetic images copy held-out images, which are sought and judged as training images are."""
     if evidence.phantoms is None or not np.isfinite(rule.threshold):
         return []
     phantoms = evidence.phantoms
-    return swapped_findings(*phantoms.nearest(score), rule.threshold, phantoms.subjects, phantoms.trained)
+    scores, partners = phantoms.nearest(score)
+    # The controls were compared with training images alone: among all real images each synthetic one is tried more often.
+    tried = math.ceil(len(scores) / phantoms.trained.mean())
+    certain = max(rule.threshold, tail_limit(negative.scores, negative.subjects, tried, MOST_ERROR))
+    return swapped_findings(scores, partners, rule.threshold, certain, phantoms.subjects, phantoms.trained)
 
 
 def _unlike(neighbours: Neighbours | None) -> list[Finding]:

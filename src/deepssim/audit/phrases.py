@@ -59,8 +59,8 @@ def page_phrases(figures: AuditFigures, case: Circumstances, *, hidden: bool = F
         `same_subject`: how often images are called copies of another image of their subject, with what follows for the meaning of a
         copy; `limit`: when an image is a copy; `calibration`: how the limit was set; `false_alarms`: of the negative controls;
         `intervals`: what they count; `confirmation`: why none can be confirmed, or how many were; `without_tests`: why tests of the
-        whole set are missing; `one` and `many`: names of what counts once; `patients`: why no number of patients is given, empty
-        if they are known.
+        whole set are missing; `uncalled`: what a pair below the limit is called; `one` and `many`: names of what counts once;
+        `patients`: why no number of patients is given, empty if they are known.
     """
     total = len(figures.copies.flagged)
     judged = "Only this image was" if total == 1 else f"Only these {total:,} images were"
@@ -77,6 +77,7 @@ def page_phrases(figures: AuditFigures, case: Circumstances, *, hidden: bool = F
         "intervals": _intervals(case),
         "confirmation": _confirmation(figures, case),
         "without_tests": f"These tests need held-out images, and {case.no_holdout}." if case.no_holdout else "",
+        "uncalled": "not above the limit" if figures.verdict is Verdict.CANNOT_TELL else "not called a copy",
         "one": case.unit.one,
         "many": case.unit.many,
         "patients": ""

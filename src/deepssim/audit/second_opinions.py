@@ -14,6 +14,7 @@ from deepssim.audit.preflight import Finding
 from deepssim.audit.stability import Repetition
 from deepssim.evaluation.verdict import Verdict
 
+READERS_DISAGREE = "readers see copies that the audit missed"  # kind of the finding
 # The worst first. What cannot be told counts as worse than candidates, which may all be chance.
 _WORST = (Verdict.COPIES, Verdict.CANNOT_TELL, Verdict.CANDIDATES, Verdict.NONE)
 
@@ -33,8 +34,8 @@ class SecondOpinions:
     def verdict(self, own: Verdict) -> Verdict:
         """Return the verdict of the report, given that of its own seed."""
         worst = min([own, *(item.verdict for item in self.repetitions)], key=_WORST.index)
-        # Readers see what the score does not; whoever they are, "no copies found" is no longer true.
-        return Verdict.CANNOT_TELL if worst is Verdict.NONE and self.missed else worst
+        # Readers see what the score does not; whoever they are, a verdict without proved copies no longer holds.
+        return Verdict.CANNOT_TELL if worst in (Verdict.NONE, Verdict.CANDIDATES) and self.missed else worst
 
     @property
     def missed(self) -> int:
@@ -70,7 +71,7 @@ class SecondOpinions:
                 f"readers call {self.missed:,} of {self.readers['below_rated']:,} rated pairs below the limit the same image, so that "
                 "the audit misses copies; keep.txt can hold more of them"
             )
-            found.append(Finding("readers see copies that the audit missed", message, [], True))
+            found.append(Finding(READERS_DISAGREE, message, [], True))
         return found
 
 

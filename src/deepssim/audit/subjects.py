@@ -37,7 +37,8 @@ def find_subjects(
     Args:
         collection: images of the folder.
         root: the folder.
-        table: CSV with `image_path` (relative to the CSV or to the folder) and `subject`; it alone decides if given.
+        table: CSV with `image_path` (relative to the CSV, to the folder or to the working directory) and `subject`; it alone
+            decides if given.
         pattern: regular expression with one group around the subject, searched in the path below the folder; without one,
             the subject is the hashed PatientID of a DICOM file, and any other file is its own subject.
         salt: secret for hashing patient ids, the same for all folders of the audit.
@@ -228,7 +229,7 @@ def _places(collection: Collection) -> list[tuple[Path, ...]]:
 def _absent(csv: Path, root: Path, absent: Sequence[str], count: int) -> str:
     return (
         f"{csv}: names no subject for {len(absent)} of {count} images of {root}, first {absent[0]!r}; add rows with image_path "
-        "(relative to the CSV or to the folder) and subject"
+        "(relative to the CSV, to the folder or to the working directory) and subject"
     )
 
 

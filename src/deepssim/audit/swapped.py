@@ -15,9 +15,11 @@ _MOST_ERROR = 0.01  # probability that folders in the right place are called swa
 
 
 def swapped_findings(
-    scores: np.ndarray, partners: np.ndarray, limit: float, subjects: Sequence[str], trained: np.ndarray
+    scores: np.ndarray, partners: np.ndarray, limit: float, certain: float, subjects: Sequence[str], trained: np.ndarray
 ) -> list[Finding]:
-    """Say if synthetic images copy held-out subjects, by the audit's own score and limit, more often than training subjects.
+    """Say if synthetic images copy held-out subjects, by the audit's own score and limit.
+
+    They do if a single image is certainly a copy of a held-out one, or if more held-out subjects are named than chance explains.
 
     Each synthetic image above the limit names one subject, that of the real image which it resembles most, and many images of
     one subject count once. Without copies of held-out images they name held-out subjects no more often than there are held-out
@@ -27,14 +29,15 @@ def swapped_findings(
         scores: of each synthetic image with the real image that it resembles most, float64 (D,).
         partners: that image, int64 (D,); -1 where there is none.
         limit: score above which an image is a copy.
+        certain: score that none of so many unrelated images would reach.
         subjects: of the R training and held-out images; those of the two sides differ.
         trained: which of these are training images, bool (R,).
     """
     above, of_train = scores > limit, trained[partners]
     like_holdout, like_train = above & ~of_train, above & of_train
     named, others = (len({subjects[row] for row in partners[chosen].tolist()}) for chosen in (like_holdout, like_train))
-    expected = float((~trained).mean())
-    if not named or binom.sf(named - 1, named + others, expected) >= _MOST_ERROR:
+    by_chance = named == 0 or binom.sf(named - 1, named + others, float((~trained).mean())) >= _MOST_ERROR
+    if by_chance and not (like_holdout & (scores > certain)).any():
         return []
     message = (
         f"{int(like_holdout.sum()):,} of {len(scores):,} synthetic images resemble held-out images (of {named:,} subjects) as "
