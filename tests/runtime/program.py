@@ -1,5 +1,6 @@
 """A training of a line by one process or several, as a program: `program.py COUNT FOLDER [fail|wait]`."""
 
+import atexit
 import os
 import sys
 import time
@@ -37,7 +38,14 @@ class Line(lightning.LightningModule):
         return torch.optim.Adam(self.parameters(), 0.01)
 
 
+def note_group(folder: Path) -> None:
+    """Leave a file if the group of processes still exists when the program ends."""
+    if torch.distributed.is_initialized():
+        (folder / f"group of {os.getpid()}").touch()
+
+
 def main(count: int, folder: Path, what: str = "") -> None:
+    atexit.register(note_group, folder)
     data = Batched(torch.linspace(-1, 1, 36).reshape(12, 3), torch.linspace(0, 1, 24).reshape(12, 2))
     options = TrainingConfig(epochs=EPOCHS, batch_size=6, keep=Keep.LAST, decay=Decay.CONSTANT)
     with log_to(folder / "log.txt"), short_errors():

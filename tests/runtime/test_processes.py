@@ -60,6 +60,7 @@ def test_a_training_of_two_outlives_its_program_and_learns_what_one_does(tmp_pat
     log = (two / "log.txt").read_text()
     assert len(re.findall("epoch 4 of 4", log)) == 1  # one of the two speaks
     assert not processes_of(two)
+    assert not list(two.glob("group of *"))  # threads of a group that exists at the end can abort a process
 
 
 @pytest.mark.faults

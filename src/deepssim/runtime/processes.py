@@ -50,6 +50,18 @@ def is_first_worker() -> bool:
     return is_worker() and os.environ.get("SLURM_PROCID" if in_slurm() else "RANK") == "0"
 
 
+def leave_group() -> None:
+    """Leave the processes that this one has trained with; nothing if it trained alone.
+
+    Threads of a group that still exists when the program ends abort it in rare cases (pytorch/pytorch#190489), and a training
+    that has succeeded would count as failed.
+    """
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def in_slurm() -> bool:
     """Return whether this is a Slurm job."""
     return "SLURM_JOB_ID" in os.environ and shutil.which("srun") is not None
