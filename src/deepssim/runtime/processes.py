@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from typing import NoReturn
 
 from deepssim.errors import ConfigError, DeepssimError
 
@@ -50,16 +51,17 @@ def is_first_worker() -> bool:
     return is_worker() and os.environ.get("SLURM_PROCID" if in_slurm() else "RANK") == "0"
 
 
-def leave_group() -> None:
-    """Leave the processes that this one has trained with; nothing if it trained alone.
+def end_worker() -> NoReturn:
+    """End this process, which has trained with others, as a success.
 
-    Threads of a group that still exists when the program ends abort it in rare cases (pytorch/pytorch#190489), and a training
-    that has succeeded would count as failed.
+    It leaves the group first: threads of a group that still exists when a program ends abort it in rare cases
+    (pytorch/pytorch#190489), and a training that has succeeded would count as failed.
     """
     import torch.distributed
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    raise SystemExit(0)
 
 
 def in_slurm() -> bool:

@@ -28,7 +28,7 @@ from deepssim.config.training import TrackingConfig, TrainingConfig
 from deepssim.errors import DataError
 from deepssim.runtime.devices import count_parameters, resolve_device, training_precision
 from deepssim.runtime.locks import hold_lock
-from deepssim.runtime.processes import Processes, in_slurm, is_worker, leave_group, train_together
+from deepssim.runtime.processes import Processes, end_worker, in_slurm, is_worker, train_together
 from deepssim.training.callbacks import (
     TRAIN_LOSS,
     VALID_LOSS,
@@ -122,8 +122,7 @@ def train(
                 trainer = _trainer(device, module, options, state, callbacks, gradient_norm, tracking, processes)
                 _fit(trainer, module, train_data, valid_data, options, seed, state)
         if is_worker():
-            leave_group()
-            raise SystemExit(0)
+            end_worker()
         module.load_state_dict(read_checkpoint(state / f"{options.keep.value}.ckpt")["state_dict"])
     return Trained(module.eval().cpu(), history.rows)
 
