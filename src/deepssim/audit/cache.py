@@ -16,6 +16,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from deepssim.audit.scan_words import said
+from deepssim.config.choices import AuditUnit
 from deepssim.detection.search import Found
 from deepssim.errors import DataError
 from deepssim.images.files import attempt_each
@@ -37,10 +39,14 @@ _CANDIDATES = tuple(item.name for item in fields(Found))
 
 
 class AuditCache:
-    """The cache of one folder, whose content only its owner can read."""
+    """The cache of one folder, whose content only its owner can read.
+
+    Attributes:
+        unit: what its messages speak of once files have been decoded.
+    """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.unit = root, AuditUnit.IMAGE
         for part in _PARTS:  # caches of earlier versions were open to all
             close_to_others(root / part)
 
@@ -163,7 +169,7 @@ class AuditCache:
         """Say how many were new, how many an earlier audit knows, and how many equal others."""
         parts = [f"{new:,} {done}"] + ([f"{known:,} known from earlier audits"] if known else [])
         parts += [f"{count - new - known:,} equal to others"] if count > new + known else []
-        logger.info("%s %s: %s", f"{count:,}", what, ", ".join(parts))
+        logger.info("%s", said(f"{count:,} {what}: {', '.join(parts)}", self.unit))
 
     def _read_decoded(self, folder: Path, wanted: set[str]) -> dict[str, Decoded]:
 

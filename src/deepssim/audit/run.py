@@ -89,6 +89,7 @@ def run_audit(
     steps = Steps(_STEPS + more + (options.seeds - 1) * (_STEPS_OF_SEED + more))
     steps.start("reading images")
     read = read_folders(store, config, threads)
+    store.unit = read.unit
     config = config.with_changes(audit=options.with_changes(unit=read.unit))  # which the user may have left open
     steps.expect(options.seeds * (_comparisons(read, options.controls) + options.visits))
     report, sample = _report(read, config, store, steps, threads)
@@ -132,7 +133,7 @@ def _judged(
 ) -> tuple[Sides, AuditFigures, dict[str, Any]]:
     """Judge the images with one seed; return also what the report says of the encoder."""
     options = config.audit
-    steps.start("preparing what images are compared by" + (f", seed {config.seed}" if options.seeds > 1 else ""))
+    steps.start("preparing the comparison" + (f", seed {config.seed}" if options.seeds > 1 else ""))
     tools, about = audit_tools(read.collections["real"], read.subjects["real"], store, config, threads)
     tools = dataclasses.replace(tools, steps=steps)
     sides = _sides(read.collections, read.subjects, read.usable, store, tools, about["sha256"])
