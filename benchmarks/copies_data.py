@@ -26,7 +26,7 @@ from benchmarks.copies_audit import copied_by_audit
 from benchmarks.copies_rivals import FLIPS, Part, fit_keypoints, flipped_products, inliers, matches, normalised
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.images.distort import DISTORTIONS, distort
-from deepssim.images.packs import ImagePack, join_packs, read_pack
+from deepssim.images.packs import ImagePack, open_packs, read_pack
 from deepssim.images.standardize import quantise
 from deepssim.runtime.json_files import write_json
 from deepssim.seeds import numpy_generator
@@ -237,7 +237,8 @@ def memorized_trial(results: Path, seed: int = 0) -> Trial:
     rest = numpy_generator(seed, "memorized").permutation(sorted(set(subjects) - set(train.subjects)))
     held_out, fresh = (_part(real, subjects, set(half)) for half in np.array_split(rest, 2))
     shards = [path for path in sorted((results / "synthetic").glob("*.h5")) if "misaligned" not in path.stem]
-    synthetic = join_packs(shards)
+    with open_packs(shards) as generated:
+        synthetic = generated.select(generated.keys)
     scores = np.max([_ssim(train.pack, synthetic, flip) for flip in FLIPS], axis=0)
     rows = np.flatnonzero(scores.max(axis=0) > SSIM_THRESHOLDS.high)
     copies = ImagePack(synthetic.images[rows], [synthetic.keys[row] for row in rows])

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from deepssim.cli import main
-from deepssim.images.packs import join_packs, read_pack, write_pack
+from deepssim.images.packs import open_packs, read_pack, write_pack
 from deepssim.runtime.records import verify
 from deepssim.similarity.embeddings import read_embeddings
 from deepssim.similarity.matrices import read_scores
@@ -197,9 +197,9 @@ def test_eight_shards_equal_one(chain, tmp_path):
         embed(chain, tmp_path, name)
         for metric in ("ssim", "deepssim"):
             score(chain, tmp_path, metric, name, SHARDS, shard)
-    joined = join_packs([str(tmp_path / f"{name}.h5") for name in names])
-    assert joined.keys == chain.generated.keys
-    np.testing.assert_array_equal(joined.images, chain.generated.images)
+    with open_packs([str(tmp_path / f"{name}.h5") for name in names]) as joined:
+        assert joined.keys == chain.generated.keys
+        np.testing.assert_array_equal(joined.images[:], chain.generated.images)
     values = np.concatenate([read_embeddings(tmp_path / f"embeddings-{name}.h5").values for name in names])
     np.testing.assert_array_equal(values, read_embeddings(tmp_path / "embeddings-whole.h5").values)
     for metric in ("ssim", "deepssim"):

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from deepssim.images.packs import join_packs, read_pack
+from deepssim.images.packs import read_pack
 from tests.conftest import ROOT
 from tests.workflow.running import snakemake
 
@@ -22,7 +22,7 @@ def results(tmp_path_factory):
 
 def test_volumes_go_through_every_step(results):
     assert read_pack(results / "dataset" / "real.h5").images.shape == (6, 16, 20, 16)
-    synthetic = join_packs([results / "synthetic" / "000.h5"])
+    synthetic = read_pack(results / "synthetic" / "000.h5")
     assert synthetic.images.shape == (32, 16, 20, 16)
     assert len(list((results / "synthetic" / "images").rglob("gen-*.nii.gz"))) == 32
     for name in (

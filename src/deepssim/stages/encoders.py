@@ -17,7 +17,7 @@ from deepssim.encoders.families import Families, copies_in_pairs, example_pairs
 from deepssim.encoders.volume_slices import pairs_of_slices, slices_to_learn
 from deepssim.generative.autoencoder import load_autoencoder, reconstruct_pack, require_orientation
 from deepssim.ground_truth.tables import read_pairs
-from deepssim.images.packs import ImagePack, join_packs, read_pack
+from deepssim.images.packs import ImagePack, open_packs, read_pack
 from deepssim.runtime.devices import resolve_device
 from deepssim.runtime.processes import Processes
 from deepssim.runtime.provenance import state_folder
@@ -65,7 +65,9 @@ def train_deepssim(
         DataError: if the autoencoder was trained on images of the other orientation.
     """
     require_orientation(autoencoder, orientation)
-    pairs, packs = read_pairs(train), (read_pack(real), join_packs(synthetic))
+    pairs, valid_pairs = read_pairs(train), read_pairs(valid)
+    with open_packs(synthetic) as generated:  # of whom only those in pairs are learned from, however many there are
+        packs = read_pack(real), generated.select(list(dict.fromkeys([*pairs["synth_key"], *valid_pairs["synth_key"]])))
     # The generator never saw the valid split, so its patients are in no pair, least of all in a test pair.
     unpaired = keys_of(read_images(images), Split.VALID)
     anchors = list(dict.fromkeys([*pairs["real_key"], *unpaired]))
@@ -82,7 +84,7 @@ def train_deepssim(
     )
     network, trained = recipes.train_deepssim(
         data,
-        _pair_images(read_pairs(valid), packs, _members(split, Split.VALID) or unpaired or anchors, seed),
+        _pair_images(valid_pairs, packs, _members(split, Split.VALID) or unpaired or anchors, seed),
         encoder, seed=seed, device=device, state=state, tracking=tracking, processes=Processes(devices, nodes),
     )  # fmt: skip
     trained.write_history(history)

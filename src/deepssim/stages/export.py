@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from deepssim.images.packs import join_packs, read_pack
+from deepssim.images.packs import open_pack, open_packs
 from deepssim.images.tree import write_tree
 
 
@@ -14,4 +14,5 @@ def export_images(*, real: str, synthetic: Sequence[str], tree: str) -> None:
         synthetic: image packs of all shards.
         tree: folder to write, `<image_uid>/training.png` and `<image_uid>/gen-<i>.png`.
     """
-    write_tree(tree, read_pack(real), join_packs(synthetic))
+    with open_pack(real) as originals, open_packs(synthetic) as generated:
+        write_tree(tree, originals, generated)

@@ -11,7 +11,7 @@ from deepssim.errors import DataError
 from deepssim.evaluation.fitting import SourcedThresholds, thresholds_in
 from deepssim.evaluation.summary import read_evaluation
 from deepssim.ground_truth.tables import read_test_set
-from deepssim.images.packs import join_packs, read_pack
+from deepssim.images.packs import open_packs, read_pack
 from deepssim.metrics import METRICS
 from deepssim.reporting import benchmark, evaluation_plots
 from deepssim.reporting.pictures import save_nearest
@@ -107,7 +107,8 @@ def plot_copies(*, matrix: str, train_used: str, real: str, synthetic: Sequence[
         real, synthetic: image packs.
         png: picture to write.
     """
-    save_nearest(png, read_scores(matrix), read_train_used(train_used), read_pack(real), join_packs(synthetic))
+    with open_packs(synthetic) as generated:
+        save_nearest(png, read_scores(matrix), read_train_used(train_used), read_pack(real), generated)
 
 
 def _by_variant(metric: MetricName, table: pd.DataFrame, aligned: str, misaligned: str) -> dict[str, np.ndarray]:

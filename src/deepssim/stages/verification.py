@@ -18,7 +18,7 @@ from deepssim.evaluation.verification import judged_images, verified_pairs
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS
 from deepssim.ground_truth.planted import MILD
 from deepssim.ground_truth.tables import read_planted
-from deepssim.images.packs import ImagePack, join_packs, read_pack
+from deepssim.images.packs import ImagePack, open_packs, read_pack
 from deepssim.runtime.json_files import as_json, write_json
 from deepssim.similarity.embeddings import Embeddings, join_embeddings, read_embeddings
 from deepssim.similarity.matrices import read_scores
@@ -82,10 +82,11 @@ def verify_copies(
     pack, subject_of = read_pack(real), table.set_index("key")["subject"].astype(str).to_dict()
     embeddings = read_embeddings(real_embeddings) if real_embeddings else None
     compared = _Compared(pack.select(train_keys), subject_of, verification.candidates, seed, threads, embeddings)
-    pairs = verified_pairs(
-        compared.train, join_packs(synthetic), verification.candidates, seed=seed, threads=threads,
-        embeddings=compared.with_others(join_embeddings(synthetic_embeddings) if real_embeddings else None),
-    )  # fmt: skip
+    with open_packs(synthetic) as generated:
+        pairs = verified_pairs(
+            compared.train, generated, verification.candidates, seed=seed, threads=threads,
+            embeddings=compared.with_others(join_embeddings(synthetic_embeddings) if real_embeddings else None),
+        )  # fmt: skip
     write_csv(verified, pairs)
     controls = _negative_controls(compared, pack, keys_of(table, Split.HOLDOUT, Split.VALID))
     judged = _judged_synthetic(scores, train_keys, pairs, subject_of)
