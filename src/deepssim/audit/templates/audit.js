@@ -23,7 +23,7 @@ function show() {
   field("count").textContent = `${shown} of ${pairs.length} pairs${invalid ? "; the minimum score is not a number" : ""}`;
 }
 for (const name of ["text", "kind", "least", "sort"]) for (const kind of ["input", "change"]) field(name).addEventListener(kind, show);
-field("lines").addEventListener("click", event => {
+field("lines")?.addEventListener("click", event => {
   const hidden = document.body.classList.toggle("without-lines");
   event.target.setAttribute("aria-pressed", !hidden);
   event.target.textContent = hidden ? "hidden" : "shown";
