@@ -1,28 +1,30 @@
 """What an audit keeps for the next one: decoded images by file content, embeddings by pixels and encoder, candidates.
 
-Every run adds files and changes none, so an interrupted run leaves nothing half done. Images of patients are in here: only
+Every run adds files and changes none, one for each batch of images, so an interrupted run leaves nothing half done and the next one
+goes on after its last batch. Pixels are read from the files when they are used. Images of patients are in here: only
 the owner can read the files, and no part of them goes into a report.
 
 Not here: where the cache lies (runtime/private.py).
 """
 
-import json
 import logging
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
+from deepssim.audit.pixels import DecodedParts, write_part
 from deepssim.audit.scan_words import said
 from deepssim.config.choices import AuditUnit
 from deepssim.detection.search import Found
 from deepssim.errors import DataError
-from deepssim.images.files import attempt_each
+from deepssim.images.files import attempt_in_turn
 from deepssim.images.folders import Decoded, checksums
-from deepssim.images.frames import Facts
+from deepssim.images.on_disk import batches
 from deepssim.images.packs import ImagePack
 from deepssim.images.scans import Scan
 from deepssim.runtime.hdf5 import dataset, open_hdf5, read_keys, write_keys
@@ -35,6 +37,7 @@ from deepssim.similarity.embeddings import Embeddings, read_embeddings, write_em
 logger = logging.getLogger(__name__)
 
 _PARTS = ("images", "embeddings", "candidates", "encoders")  # subfolders
+_BATCH_BYTES = 2**26  # pixels of the images that are decoded, embedded or compared before the result is kept
 _CANDIDATES = tuple(item.name for item in fields(Found))
 
 
@@ -76,29 +79,28 @@ class AuditCache:
             threads: scans decoded at a time.
         """
         folder = self.root / "images" / fingerprint(kind)[:16]
-        contents = _contents(scans, threads)
-        known: dict[str, Decoded | DataError] = dict(
-            self._read_decoded(folder, {content for content in contents if isinstance(content, str)})
-        )
+        contents, parts = _contents(scans, threads), DecodedParts()
+        wanted = {content for content in contents if isinstance(content, str)}
+        known: dict[str, Decoded | DataError] = {}
+        for path in sorted(folder.glob("*.h5")):
+            known.update(parts.read(path, wanted))
         # Unreadable files are tried one by one, since each has its own message, and again in each audit.
         new: dict[str, Scan] = {}
-        results: list[Decoded | DataError | None] = []
-        for scan, content in zip(scans, contents, strict=True):
-            if isinstance(content, DataError):
-                results.append(content)
-                continue
-            if content not in known:
+        for content, scan in zip(contents, scans, strict=True):
+            if isinstance(content, str) and content not in known:
                 new.setdefault(content, scan)
-            results.append(None)
-        found = attempt_each(list(new.values()), decode, threads=threads)
-        known |= dict(zip(new, found, strict=True))
-        usable = {name: item for name, item in zip(new, found, strict=True) if isinstance(item, Decoded)}
-        if usable:
-            self._write_decoded(folder, list(usable), list(usable.values()))
+        for batch in _in_batches(new, attempt_in_turn(list(new.values()), decode, threads=threads)):
+            known |= {name: item for name, item in batch.items() if isinstance(item, DataError)}
+            usable = {name: item for name, item in batch.items() if isinstance(item, Decoded)}
+            if usable:
+                path = folder / f"{fingerprint(list(usable))[:16]}.h5"
+                with owner_only(), atomic_outputs({"part": path}) as outputs:
+                    write_part(outputs["part"], list(usable), list(usable.values()))
+                known |= parts.read(path, usable)  # without the pixels
         self._log("files", "decoded", len(scans), len(new), len(set(contents) - new.keys()))
         return [
-            result or _of_scan(known[str(content)], scan)
-            for result, content, scan in zip(results, contents, scans, strict=True)
+            content if isinstance(content, DataError) else _of_scan(known[content], scan)
+            for content, scan in zip(contents, scans, strict=True)
         ]
 
     def embeddings(
@@ -114,56 +116,54 @@ class AuditCache:
         """
 
         folder = self.root / "embeddings" / fingerprint([STAGE_VERSIONS["embed"], checksum])[:32]
-        wanted = set(content)
-        known: dict[str, np.ndarray] = {}
+        rows = _Rows(content)
         for path in sorted(folder.glob("*.h5")):
             earlier = read_embeddings(path)
-            known.update((key, value) for key, value in zip(earlier.keys, earlier.values, strict=True) if key in wanted)
-        rows = {key: row for row, key in enumerate(content) if key not in known}
-        encoder = ""
-        if rows:
-            part = embed(ImagePack(pack.images[sorted(rows.values())], sorted(rows, key=lambda key: rows[key])))
-            known.update(zip(part.keys, part.values, strict=True))
+            rows.fill(earlier.keys, (earlier.values,))
+        new, encoder = rows.left(), ""
+        for some in batches(pack.images, new, _BATCH_BYTES):
+            part = embed(ImagePack(pack.images[some], [content[row] for row in some.tolist()]))
+            rows.fill(part.keys, (part.values,))
             encoder = part.encoder
             with owner_only(), atomic_outputs({"part": folder / f"{fingerprint(part.keys)[:16]}.h5"}) as outputs:
                 write_embeddings(outputs["part"], part)
-        self._log("images", "embedded", len(content), len(rows), len(wanted) - len(rows))
-        return Embeddings(np.stack([known[key] for key in content]), pack.keys, encoder, checksum)
+        self._log("images", "embedded", len(content), len(new), rows.different - len(new))
+        (values,) = rows.result()
+        return Embeddings(values, pack.keys, encoder, checksum)
 
-    def candidates(self, kind: object, contents: Sequence[str], find: Callable[[np.ndarray], Found]) -> Found:
+    def candidates(
+        self, kind: object, contents: Sequence[str], images: Any, find: Callable[[np.ndarray], Found]
+    ) -> Found:
         """Return the candidates of images, sought only for images that are new.
 
         Args:
             kind: plain values that decide the result beside an image itself: training images, encoder, seed.
             contents: what tells each of N images from all others.
+            images: the images, whose size decides how many are sought at a time.
             find: returns the candidates of some of them, given by row, int64 (n,).
         """
         folder = self.root / "candidates" / fingerprint([STAGE_VERSIONS["audit"], kind])[:32]
-        wanted: set[str] = set(contents)
-        known: dict[str, tuple[Found, int]] = {}
+        rows = _Rows(contents)
         for path in sorted(folder.glob("*.h5")):
             with open_hdf5(path, needs=("keys", *_CANDIDATES)) as file:
                 keys = read_keys(file, "keys", expected=len(dataset(file, "partners")))
-                if not wanted.isdisjoint(keys):
-                    earlier = Found(*(dataset(file, name)[:] for name in _CANDIDATES))
-                    known |= {key: (earlier, row) for row, key in enumerate(keys) if key in wanted}
-        rows = {key: row for row, key in enumerate(contents) if key not in known}
-        if rows:
-            new = find(np.array(sorted(rows.values()), np.int64))
-            keys = sorted(rows, key=lambda key: rows[key])
-            known |= {key: (new, row) for row, key in enumerate(keys)}
+                if rows.wants(keys):
+                    rows.fill(keys, [dataset(file, name)[:] for name in _CANDIDATES])
+        new = rows.left()
+        for some in batches(images, new, _BATCH_BYTES):
+            keys, found = [contents[row] for row in some.tolist()], find(some)
+            values = [getattr(found, name) for name in _CANDIDATES]
+            rows.fill(keys, values)
             with (
                 owner_only(),
                 atomic_outputs({"part": folder / f"{fingerprint(keys)[:16]}.h5"}) as outputs,
                 h5py.File(outputs["part"], "w") as file,
             ):
                 write_keys(file, "keys", keys)
-                for name in _CANDIDATES:
-                    file.create_dataset(name, data=getattr(new, name))
-        self._log("images", "compared", len(contents), len(rows), len(wanted) - len(rows))
-        return Found(*(
-            np.stack([getattr(part, name)[row] for part, row in (known[key] for key in contents)]) for name in _CANDIDATES
-        ))  # fmt: skip
+                for name, value in zip(_CANDIDATES, values, strict=True):
+                    file.create_dataset(name, data=value)
+        self._log("images", "compared", len(contents), len(new), rows.different - len(new))
+        return Found(*rows.result())
 
     def _log(self, what: str, done: str, count: int, new: int, known: int) -> None:
         """Say how many were new, how many an earlier audit knows, and how many equal others."""
@@ -171,45 +171,71 @@ class AuditCache:
         parts += [f"{count - new - known:,} equal to others"] if count > new + known else []
         logger.info("%s", said(f"{count:,} {what}: {', '.join(parts)}", self.unit))
 
-    def _read_decoded(self, folder: Path, wanted: set[str]) -> dict[str, Decoded]:
 
-        known = {}
-        for path in sorted(folder.glob("*.h5")):
-            with open_hdf5(path, needs=("images", "counts", "sizes", "parts", "files", "about")) as file:
-                counts, sizes = dataset(file, "counts")[:], dataset(file, "sizes")[:]
-                names = read_keys(file, "files", expected=len(counts))
-                parts = read_keys(file, "parts", expected=len(sizes))
-                about = read_keys(file, "about", expected=len(counts))
-                if wanted.isdisjoint(names):
-                    continue
-                images = dataset(file, "images")[:]
-            stops = np.cumsum(counts)
-            for name, stop, count, text in zip(names, stops, counts, about, strict=True):
-                if name in wanted:
-                    rows = slice(stop - count, stop)
-                    further = json.loads(text)
-                    facts = further["facts"] | {"notices": tuple(further["facts"]["notices"])}
-                    known[name] = Decoded(
-                        images[rows], parts[rows], [tuple(map(int, size)) for size in sizes[rows]], further["left_out"],
-                        Facts(**facts),
-                    )  # fmt: skip
-        return known
+class _Rows:
+    """Arrays with a row for each of N images, filled part by part.
 
-    def _write_decoded(self, folder: Path, names: list[str], decoded: Sequence[Decoded]) -> None:
+    Args:
+        contents: what tells each image from all others; equal ones get equal rows.
+    """
 
-        with (
-            owner_only(),
-            atomic_outputs({"part": folder / f"{fingerprint(names)[:16]}.h5"}) as outputs,
-            h5py.File(outputs["part"], "w") as file,
-        ):
-            file.create_dataset("images", data=np.concatenate([item.images for item in decoded]))
-            file.create_dataset("counts", data=np.array([len(item.parts) for item in decoded], np.int64))
-            sizes = np.array([size for item in decoded for size in item.sizes], np.int64)
-            file.create_dataset("sizes", data=sizes.reshape(-1, decoded[0].images.ndim - 1))
-            write_keys(file, "files", names)
-            write_keys(file, "parts", [part for item in decoded for part in item.parts])
-            about = [json.dumps({"left_out": item.left_out, "facts": asdict(item.facts)}) for item in decoded]
-            write_keys(file, "about", about)
+    def __init__(self, contents: Sequence[str]) -> None:
+        self._contents = contents
+        self._place = {content: row for row, content in enumerate(contents)}
+        self._known = np.zeros(len(contents), bool)
+        self._arrays: list[np.ndarray] = []
+
+    @property
+    def different(self) -> int:
+        """Number of different images."""
+        return len(self._place)
+
+    def wants(self, keys: Sequence[str]) -> bool:
+        """Return whether one of these images is among those of the arrays."""
+        return any(key in self._place for key in keys)
+
+    def fill(self, keys: Sequence[str], values: Sequence[np.ndarray]) -> None:
+        """Set the rows of some images; others among the keys are passed over.
+
+        Args:
+            keys: n contents.
+            values: of each array, the n rows.
+        """
+        found = [(self._place[key], row) for row, key in enumerate(keys) if key in self._place]
+        if not found:
+            return
+        places, rows = np.array(found, np.int64).T
+        if not self._arrays:
+            self._arrays = [np.zeros((len(self._contents), *part.shape[1:]), part.dtype) for part in values]
+        for array, part in zip(self._arrays, values, strict=True):
+            array[places] = part[rows]
+        self._known[places] = True
+
+    def left(self) -> np.ndarray:
+        """Return one row for each image that is not known yet, increasing, int64."""
+        return np.array(sorted(row for row in self._place.values() if not self._known[row]), np.int64)
+
+    def result(self) -> list[np.ndarray]:
+        """Return the arrays, in which equal images have equal rows."""
+        if self.different == len(self._contents):
+            return self._arrays
+        rows = np.fromiter((self._place[content] for content in self._contents), np.int64, len(self._contents))
+        return [array[rows] for array in self._arrays]
+
+
+def _in_batches(
+    names: Iterable[str], decoded: Iterable[Decoded | DataError]
+) -> Iterator[dict[str, Decoded | DataError]]:
+    """Yield decoded files by name, in batches whose pixels take some memory."""
+    batch: dict[str, Decoded | DataError] = {}
+    size = 0
+    for name, item in zip(names, decoded, strict=True):
+        batch[name] = item
+        size += item.images.nbytes if isinstance(item, Decoded) else 0
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = {}, 0
+    yield batch
 
 
 def _contents(scans: Sequence[Scan], threads: int) -> list[str | DataError]:

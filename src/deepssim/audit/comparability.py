@@ -13,6 +13,7 @@ import numpy as np
 
 from deepssim.images.folders import Collection
 from deepssim.images.grey import MIXED
+from deepssim.images.on_disk import blocks
 
 _ASPECT_STEP = 0.02  # relative difference of aspect ratios that nobody sees
 _ASPECTS_APART = 0.05  # total variation distance of the distributions of aspect ratios
@@ -271,7 +272,7 @@ def _grey_values(real: _Side, other: _Side) -> tuple[str, str] | None:
 
 
 def _inversion(real: _Side, other: _Side) -> tuple[str, str] | None:
-    means = [side[1].pack.images.mean(axis=0).ravel() for side in (real, other)]
+    means = [_mean_image(side[1].pack.images) for side in (real, other)]
     if min(mean.std() for mean in means) == 0:
         return None
     correlation = float(np.corrcoef(means)[0, 1])
@@ -286,10 +287,18 @@ def _inversion(real: _Side, other: _Side) -> tuple[str, str] | None:
 
 def _median_grey(side: Collection) -> float:
     """Return the median of the mean grey values, 0 to 1; black is left out, of which padding adds more to some shapes."""
-    images = side.pack.images
-    within = tuple(range(1, images.ndim))
-    shown = np.maximum(np.count_nonzero(images, axis=within), 1)
-    return float(np.median(images.sum(axis=within, dtype=np.int64) / shown)) / side.pack.maximum
+    means = []
+    for part in blocks(side.pack.images):
+        within = tuple(range(1, part.ndim))
+        shown = np.maximum(np.count_nonzero(part, axis=within), 1)
+        means.append(part.sum(axis=within, dtype=np.int64) / shown)
+    return float(np.median(np.concatenate(means))) / side.pack.maximum
+
+
+def _mean_image(images: np.ndarray) -> np.ndarray:
+    """Return the mean of all images, float64, as one row of pixels."""
+    total = sum(part.sum(axis=0, dtype=np.int64) for part in blocks(images))
+    return (total / len(images)).ravel()
 
 
 def _both(real: _Side, other: _Side, name: str, count: Callable[[Collection], Counter[str]]) -> str:

@@ -137,14 +137,15 @@ class Detective:
         kind: list[object],
         excluded: Callable[[np.ndarray], np.ndarray] | None,
     ) -> Found:
-        computed = 0
+        steps, computed = self._tools.steps, 0
         name = said(name, self._tools.engine.unit)
 
         def find(rows: np.ndarray) -> Found:
             nonlocal computed
-            computed = len(rows)
+            if computed:
+                steps.report(f"{computed:,} compared and kept for the next audit")
             part = ImagePack(pack.images[rows], [pack.keys[row] for row in rows])
-            return self._tools.engine.search(
+            found = self._tools.engine.search(
                 self.gallery,
                 part,
                 k=self._candidates,
@@ -153,10 +154,13 @@ class Detective:
                 threads=self._tools.threads,
                 progress=f"comparing {name}",
             )
+            computed += len(rows)
+            steps.finish(len(rows), len(rows))
+            return found
 
-        self._tools.steps.start(f"comparing {len(contents):,} {name}")
-        found = self._store.candidates(kind, contents, find)
-        self._tools.steps.finish(len(contents), computed)
+        steps.start(f"comparing {len(contents):,} {name}")
+        found = self._store.candidates(kind, contents, pack.images, find)
+        steps.finish(len(contents) - computed, 0)
         return found
 
     def _cosines(self, pack: ImagePack, values: np.ndarray | None) -> Cosines | None:

@@ -6,7 +6,7 @@ Not here: which files a folder holds (folders.py), how a format is decoded (rast
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ from deepssim.images.stored import VALUES_OF, refuse_values
 from deepssim.images.texts import pointer
 from deepssim.images.volumes import Volume, cut_volume
 
+_AHEAD = 16  # items that one thread reads before the first of them is used
 _HEAD = 132  # bytes that tell a format; DICOM's signature ends here
 # Of the audit, notebook and reference: where the orientation is not recorded, slices along all axes, lest a copy be missed.
 ALL_SLICES = VolumesConfig(unoriented_axis=Axis.ALL)
@@ -243,6 +244,13 @@ def attempt_each(items: Sequence[Item], read: Callable[[Item], Content], *, thre
         read: raises DataError naming the file.
         threads: items read at a time.
     """
+    return list(attempt_in_turn(items, read, threads=threads))
+
+
+def attempt_in_turn(
+    items: Sequence[Item], read: Callable[[Item], Content], *, threads: int
+) -> Iterator[Content | DataError]:
+    """Yield what `attempt_each` returns, item by item, while few are read ahead of what is used."""
 
     def attempt(item: Item) -> Content | DataError:
         try:
@@ -252,12 +260,16 @@ def attempt_each(items: Sequence[Item], read: Callable[[Item], Content], *, thre
             error.__context__ = None
             return error.with_traceback(None)
 
-    with ThreadPoolExecutor(threads) as pool:
-        results = list(tqdm(pool.map(attempt, items), total=len(items), desc="reading", unit="file", disable=None))
-    for result in results:
-        if isinstance(result, DataError) and not isinstance(result, NotAnImage):
-            logger.warning("%s", result)
-    return results
+    failed = []
+    with ThreadPoolExecutor(threads) as pool, tqdm(total=len(items), desc="reading", unit="file", disable=None) as bar:
+        for start in range(0, len(items), _AHEAD * threads):
+            for result in pool.map(attempt, items[start : start + _AHEAD * threads]):
+                if isinstance(result, DataError) and not isinstance(result, NotAnImage):
+                    failed.append(result)
+                yield result
+                bar.update()
+    for error in failed:
+        logger.warning("%s", error)
 
 
 def read_each(

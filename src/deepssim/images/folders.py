@@ -23,6 +23,7 @@ from deepssim.images.files import ALL_SLICES, FORMATS, Format, read_contents, st
 from deepssim.images.frames import Facts
 from deepssim.images.keys import REAL_NAME
 from deepssim.images.listing import ALL_FILES, Entry, Status, list_folder, path_below
+from deepssim.images.on_disk import blocks, joined
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import Geometry, fit, quantise
 from deepssim.images.stored import values_beside
@@ -47,7 +48,7 @@ class Decoded:
     """The images of one file, or the volumes of one scan, resized.
 
     Attributes:
-        images: uint8 (n, H, W), or (n, D, H, W) of volumes.
+        images: uint8 (n, H, W), or (n, D, H, W) of volumes; once they are in the cache, `on_disk.StoredImages`.
         parts: n names of the images within the file; empty for the only image of a file.
         sizes: their n heights and widths before resizing; of volumes, first the depth.
         left_out: number of further images of the file that are not used, by reason.
@@ -257,16 +258,16 @@ def collect(
         stored["orientation"].update([facts.orientation] if facts.orientation else [])
         stored["modality"].update([facts.modality] if facts.modality else [])
         stored["notice"].update(facts.notices)
-    pixels = np.concatenate(images)
+    pixels = joined(images)
     within = tuple(range(1, pixels.ndim))
-    shows = pixels.min(axis=within) < pixels.max(axis=within)
+    shows = np.concatenate([np.zeros(0, bool), *(part.min(within) < part.max(within) for part in blocks(pixels))])
     if not shows.any():
         reasons = "".join(f", {count} others are left out: {reason}" for reason, count in left_out.items())
         raise DataError(
             f"{root}: all {len(keys)} images are constant and show nothing{reasons}; name a folder with images"
         )
     kept = np.flatnonzero(shows)
-    pack = ImagePack(pixels if shows.all() else pixels[kept], [keys[row] for row in kept])
+    pack = ImagePack(pixels if shows.all() else pixels.take(kept, axis=0), [keys[row] for row in kept])
     constant = [key for key, usable in zip(keys, shows, strict=True) if not usable]
     return Collection(
         pack, [files[owners[row]] for row in kept], pixel_hashes(pack), sizes, constant, dict(left_out),
@@ -276,7 +277,7 @@ def collect(
 
 def pixel_hashes(pack: ImagePack) -> list[str]:
     """Return the SHA-256 of the pixels of each image."""
-    return [hashlib.sha256(image.tobytes()).hexdigest() for image in pack.images]
+    return [hashlib.sha256(image.tobytes()).hexdigest() for part in blocks(pack.images) for image in part]
 
 
 def of_side(entries: Sequence[Entry], side: TreeSide) -> list[Entry]:

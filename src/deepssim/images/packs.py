@@ -3,19 +3,18 @@
 Not here: reading image files (files.py), bringing images to one size and bit depth (standardize.py).
 """
 
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from deepssim.errors import DataError, readable
 from deepssim.images.keys import require_unique
+from deepssim.images.on_disk import ImageFiles, StoredImages
 from deepssim.runtime.hdf5 import dataset, open_hdf5, read_keys, write_keys
 
 
@@ -25,7 +24,7 @@ class ImagePack:
 
     Attributes:
         images: uint8 or uint16, shape (N, H, W), or (N, D, H, W) of volumes, over the full range of the type; of an open pack,
-            the HDF5 dataset, or what reads those of several files.
+            the HDF5 dataset, or `on_disk.StoredImages`.
         keys: N distinct image keys, in the order of `images`.
     """
 
@@ -121,46 +120,6 @@ def open_pack(path: str | Path) -> Iterator[ImagePack]:
         yield ImagePack(images, read_keys(file, "keys", expected=len(images)))
 
 
-class _Shards:
-    """Images of several packs one after the other, read when they are indexed, from one open file at a time."""
-
-    def __init__(self, paths: Sequence[str | Path], counts: Sequence[int], shape: tuple[int, ...], dtype: Any) -> None:
-        self._paths, self._starts = paths, np.cumsum([0, *counts])
-        self.shape, self.dtype, self.ndim = (int(self._starts[-1]), *shape), dtype, len(shape) + 1
-        self._lock, self._open, self._file = threading.Lock(), -1, ExitStack()
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        """Return images as an array would, of an integer, a slice, or integers in any order."""
-        chosen = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows, np.int64)
-        flat = np.atleast_1d(chosen)
-        if flat.size and not 0 <= flat.min() <= flat.max() < len(self):
-            raise IndexError(f"images {flat.min()} to {flat.max()} of {len(self)} were asked for")
-        images = np.empty((len(flat), *self.shape[1:]), self.dtype)
-        parts = np.searchsorted(self._starts, flat, side="right") - 1
-        with self._lock:
-            for part in np.unique(parts):
-                places = np.flatnonzero(parts == part)
-                inside, back = np.unique(flat[places] - self._starts[part], return_inverse=True)
-                with readable(self._paths[part], "an image pack"):
-                    images[places] = self._images(int(part))[inside][back]
-        return images if np.ndim(chosen) else images[0]
-
-    def _images(self, part: int) -> Any:
-        if part != self._open:
-            self.close()
-            pack = self._file.enter_context(open_pack(self._paths[part]))
-            self._open, self._now = part, pack.images
-        return self._now
-
-    def close(self) -> None:
-        """Close the file that was read last."""
-        self._open = -1
-        self._file.close()
-
-
 @contextmanager
 def open_packs(paths: Sequence[str | Path]) -> Iterator[ImagePack]:
     """Open image packs, for example all shards of synthetic images, as a single one whose images are read when they are indexed.
@@ -172,12 +131,13 @@ def open_packs(paths: Sequence[str | Path]) -> Iterator[ImagePack]:
         DataError: if a file is damaged or not an image pack, images differ in size or bit depth, or a key occurs twice.
     """
     keys: list[str] = []
-    kinds, counts = [], []
+    kinds, files = [], ImageFiles()
     for path in paths:
         with open_pack(path) as pack:
             keys += pack.keys
             kinds.append((pack.images.shape[1:], pack.images.dtype))
-            counts.append(len(pack.keys))
+            if kinds[-1] == kinds[0]:
+                files.add(path, pack.images)
     other = [(path, kind) for path, kind in zip(paths, kinds, strict=True) if kind != kinds[0]]
     if other:
         (path, kind), first = other[0], kinds[0]
@@ -186,11 +146,11 @@ def open_packs(paths: Sequence[str | Path]) -> Iterator[ImagePack]:
             f"{'x'.join(map(str, first[0]))}) and {len(other)} of {len(paths)} packs in all; make them with the same settings"
         )
     require_unique(keys, f"{paths[0]} and {len(paths) - 1} other packs" if len(paths) > 1 else str(paths[0]))
-    shards = _Shards(paths, counts, *kinds[0])
     try:
-        yield ImagePack(shards, keys)  # type: ignore[arg-type]  # as an open dataset, it is indexed as an array is
+        # As an open dataset, they are indexed as an array is.
+        yield ImagePack(StoredImages(files, range(len(keys))), keys)  # type: ignore[arg-type]
     finally:
-        shards.close()
+        files.close()
 
 
 def require_same_size(real: ImagePack, synthetic: ImagePack, *, min_side: int) -> None:

@@ -41,15 +41,25 @@ class Steps:
         logger.info("step %d of %d: %s%s", self._number, self._count, what, self._rest())
 
     def finish(self, units: int, computed: int) -> None:
-        """Note what the step took.
+        """Note what the step, or a part of it, took.
 
         Args:
-            units: that the step had to do.
+            units: that it had to do.
             computed: units that took time; the others were known.
         """
         self._left = max(self._left - units, 0)
         self._computed += computed
-        self._seconds += (time.monotonic() - self._started) if computed else 0.0
+        now = time.monotonic()
+        self._seconds += (now - self._started) if computed else 0.0
+        self._started = now
+
+    def report(self, what: str) -> None:
+        """Say how far a long step is, and the time left where it can be told.
+
+        Args:
+            what: was done, in words.
+        """
+        logger.info("%s%s", what, self._rest())
 
     def _rest(self) -> str:
         if self._seconds < _LEAST_SECONDS or not self._left:
