@@ -41,7 +41,17 @@ def test_several_files_are_indexed_as_one_array(shards):
         assert pack.keys == [f"image{row}" for row in range(8)]
         assert (pack.images.shape, pack.images.dtype, pack.spatial_dims) == (images.shape, images.dtype, 2)
         assert pack.bytes_in_memory == 0
-        for rows in (0, 7, 4, slice(None), slice(3, 6), slice(6, 1, -2), [7, 0, 5, 0, 4], np.array([6, 3]), np.array([], int)):
+        for rows in (
+            0,
+            7,
+            4,
+            slice(None),
+            slice(3, 6),
+            slice(6, 1, -2),
+            [7, 0, 5, 0, 4],
+            np.array([6, 3]),
+            np.array([], int),
+        ):
             np.testing.assert_array_equal(pack.images[rows], images[rows])
         np.testing.assert_array_equal(pack.select(["image6", "image2"]).images, images[[6, 2]])
         for outside in (8, [0, 8], -1):

@@ -33,6 +33,18 @@ def test_the_rest_is_estimated_from_the_steps_before(clock, caplog):
     ]
 
 
+def test_a_long_step_says_how_far_it_is(clock, caplog):
+    caplog.set_level("INFO", logger="deepssim")
+    steps = progress.Steps(1)
+    steps.expect(1000)
+    steps.start("comparing")
+    for done in (200, 400):
+        clock[0] += 10
+        steps.finish(units=200, computed=200)
+        steps.report(f"{done} compared")
+    assert caplog.messages[1:] == ["200 compared; about 40 s left", "400 compared; about 30 s left"]
+
+
 def test_little_work_tells_nothing(clock, caplog):
     caplog.set_level("INFO", logger="deepssim")
     steps = progress.Steps(1)

@@ -1,0 +1,134 @@
+"""Audits of many images: memory that does not grow with their pixels, and work that goes on where it was stopped."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepssim.audit import cache
+from deepssim.audit.cache import AuditCache
+from deepssim.audit.engine import embed_patterns
+from deepssim.detection.search import Found
+from deepssim.images import on_disk
+from deepssim.images.folders import Decoded, collect
+from deepssim.images.packs import ImagePack
+from deepssim.images.scans import Scan
+
+SIDE = 64
+FACTS = 2500  # bytes that may be known of an image beside its pixels
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    monkeypatch.setattr(cache, "_BATCH_BYTES", 64 * SIDE**2)
+    monkeypatch.setattr(on_disk, "_BLOCK", 64 * SIDE**2)
+
+
+def scans_of(folder, count):
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{number:05d}" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_text(str(number))
+    return [Scan((path,), path) for path in paths]
+
+
+def decode(scan: Scan) -> Decoded:
+    """Make an image of the number in a file."""
+    pixels = np.random.default_rng(int(scan.name.read_text())).integers(0, 255, (1, SIDE, SIDE), np.uint8)
+    return Decoded(pixels, [""], [(SIDE, SIDE)])
+
+
+def found_of(rows: np.ndarray) -> Found:
+    places = np.repeat(rows[:, None], 9, axis=1)
+    return Found(
+        places, np.repeat(places[..., None], 5, axis=2).astype(np.float32), places.astype(np.float32), places > 5
+    )
+
+
+class Work:
+    """Reads, embeds and compares the images of a folder as an audit does, and counts what it did."""
+
+    def __init__(self, root: Path, folder: Path, scans: list[Scan], stop: dict[str, int] | None = None) -> None:
+        self.store, self.folder, self.scans, self.stop = AuditCache(root), folder, scans, stop or {}
+        self.done = {"decoded": 0, "embedded": 0, "compared": 0}
+
+    def _count(self, kind: str, number: int = 1) -> None:
+        if self.done[kind] >= self.stop.get(kind, 10**9):
+            raise KeyboardInterrupt
+        self.done[kind] += number
+
+    def decode(self, scan: Scan) -> Decoded:
+        self._count("decoded")
+        return decode(scan)
+
+    def embed(self, pack):
+        self._count("embedded", len(pack.keys))
+        return embed_patterns(pack)
+
+    def find(self, rows):
+        self._count("compared", len(rows))
+        return found_of(rows)
+
+    def run(self):
+        decoded = self.store.decoded(self.scans, ["kind"], self.decode, threads=1)
+        collection = collect(self.folder, [scan.name for scan in self.scans], decoded)
+        pack, hashes = collection.pack, collection.pixel_hashes
+        embeddings = self.store.embeddings(pack, hashes, "", self.embed)
+        return collection, embeddings, self.store.candidates("kind", hashes, pack.images, self.find)
+
+
+def peak_of(root, count):
+    folder = root / f"{count}"
+    scans = scans_of(folder, count)
+    tracemalloc.start()
+    try:
+        kept = Work(root / f"cache-{count}", folder, scans).run()
+        assert len(kept[0].pack.keys) == count
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_grows_by_what_is_known_of_an_image_and_not_by_its_pixels(tmp_path):
+    peak_of(tmp_path, 40)  # what is imported and made once
+    few, many = peak_of(tmp_path, 300), peak_of(tmp_path, 1100)
+    assert (many - few) / 800 < FACTS < SIDE**2
+
+
+@pytest.mark.parametrize("kind", ["decoded", "embedded", "compared"])
+def test_an_interrupted_audit_goes_on_after_its_last_batch(tmp_path, kind):
+    scans = scans_of(tmp_path / "files", 200)
+    whole = Work(tmp_path / "whole", tmp_path / "files", scans).run()
+    stopped = Work(tmp_path / "cache", tmp_path / "files", scans, {kind: 150})
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    later = Work(tmp_path / "cache", tmp_path / "files", scans)
+    collection, embeddings, found = later.run()
+    kept = {"decoded": 128, "embedded": 192, "compared": 192}  # whole batches of 64, or the last one that was begun
+    assert later.done[kind] == 200 - kept[kind]
+    np.testing.assert_array_equal(collection.pack.images, whole[0].pack.images)
+    assert collection.pixel_hashes == whole[0].pixel_hashes
+    np.testing.assert_array_equal(embeddings.values, whole[1].values)
+    np.testing.assert_array_equal(found.cues, whole[2].cues)
+    files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert len(files) <= 12
+    assert not any(path.stat().st_mode & 0o077 for path in files)
+
+
+def test_equal_images_are_embedded_and_compared_once(tmp_path, random):
+    images = random.integers(0, 255, (150, SIDE, SIDE), np.uint8)
+    which = np.arange(300) % 150
+    pack, hashes = ImagePack(images[which], [f"image{row}" for row in range(300)]), [f"content{row}" for row in which]
+    store, seen = AuditCache(tmp_path), []
+
+    def embed(part):
+        seen.extend(part.keys)
+        return embed_patterns(part)
+
+    first, second = (store.embeddings(pack, hashes, "", embed).values for _ in range(2))
+    assert len(seen) == len(set(seen)) == 150
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, embed_patterns(pack).values)
+    found = store.candidates("kind", hashes, pack.images, found_of)
+    np.testing.assert_array_equal(found.partners[:, 0], which + 150)  # the last of equal images stands for all
