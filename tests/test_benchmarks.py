@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import coverage, similar_patients
+from benchmarks import audit_size, coverage, similar_patients
 from benchmarks.audit import SIDE, write_many
-from benchmarks.measure import replace_rows
+from benchmarks.measure import Used, replace_rows
 from benchmarks.run import OTHERS
 from benchmarks.scaling import dry_run
 from deepssim.audit.examination import Verdict
@@ -74,3 +74,15 @@ def test_images_for_time_and_memory_have_keypoints_and_differ(tmp_path):
     assert len({image.tobytes() for image in images}) == 5
     assert {image.shape for image in images} == {(SIDE, SIDE)}
     assert all(len(level.places) > 20 for image in images for level in find_keypoints(image))
+
+
+def test_a_million_images_are_worked_out_from_the_last_two_audits():
+    found = [Used(0, 10.0, 1.0, 0), Used(0, 22.0, 1.1, 0), Used(0, 42.0, 1.2, 0)]
+    lines = audit_size.table_lines([10_000, 20_000, 40_000], found)
+    assert (
+        lines[-3] == "| 1,000,000, extrapolated | 6.00 | 1002 | 1.00 |"
+    )  # 1.2 GB + 960,000 x 5,000 bytes; 42 s + 960,000 x 1 ms
+    assert lines[-1] == "Each further image takes 5,000 bytes of memory and 1.00 ms of processor time."
+    few, many = (list(audit_size.made_images(count, 2)) for count in (3, 1200))
+    assert (len(few), len(many), few[0].shape) == (3, 1200, (64, 64))
+    np.testing.assert_array_equal(few, many[:3])
