@@ -1,7 +1,8 @@
 """Measure memory and processor time of audits of many synthetic images: `python -m benchmarks.audit_size`.
 
 A made set of images of 64x64 pixels is audited in a process of its own at each number of images, with nothing cached, and what a
-million would need is worked out from the difference between the last two. The table goes into docs/audit.md.
+million would need is worked out from the difference between the last two. The table goes into docs/audit.md. `--without-search`
+compares 32 images of each batch and gives their candidates to the others: memory of all the rest, in a tenth of the time.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,11 +19,23 @@ from scipy.ndimage import zoom
 from benchmarks import ROOT
 from benchmarks.audit import insert
 from benchmarks.measure import Used, run_measured
+from deepssim.audit.engine import IMAGE_ENGINE
+from deepssim.detection.gallery import Gallery
+from deepssim.detection.search import Found
+from deepssim.images.packs import ImagePack
 
 REAL = 40  # training images; what those take does not depend on the number of synthetic ones
 SIDE, COARSE = 64, 8  # pixels of an image, and of the noise that it is enlarged from
 MILLION = 1_000_000
 _AT_ONCE = 1000  # images drawn together
+_COMPARED = 32  # images of a batch that are compared without a full search
+_WITHOUT_SEARCH = """
+import sys
+from benchmarks.audit_size import without_search
+from deepssim.cli import main
+without_search()
+sys.exit(main(sys.argv[1:]))
+"""
 _CONFIG = "audit:\n  controls: 10\n  visits: 1\n"  # work that does not depend on the synthetic images
 
 
@@ -41,12 +55,27 @@ def write_images(folder: Path, count: int, seed: int) -> None:
         Image.fromarray(image).save(folder / f"{number:07d}.png", compress_level=1)
 
 
-def measure(folder: Path, count: int) -> Used:
+def without_search() -> None:
+    """Let audits of this process compare few images of each large batch, of which the others get the candidates."""
+    search = IMAGE_ENGINE.search
+
+    def some(gallery: Gallery, pack: ImagePack, **options: Any) -> Found:
+        count = len(pack.keys)
+        if count < _AT_ONCE:  # controls and training images
+            return search(gallery, pack, **options)
+        found = search(gallery, ImagePack(pack.images[:_COMPARED], pack.keys[:_COMPARED]), **options)
+        return found.part(np.arange(count) % _COMPARED)
+
+    object.__setattr__(IMAGE_ENGINE, "search", some)
+
+
+def measure(folder: Path, count: int, *, searching: bool) -> Used:
     """Audit so many made images on one thread, with nothing cached."""
     write_images(folder / f"synthetic-{count}", count, seed=2)
     (folder / "config.yaml").write_text(_CONFIG, encoding="utf-8")
+    program = ("-m", "deepssim.cli") if searching else ("-c", _WITHOUT_SEARCH)
     command = [
-        sys.executable, "-m", "deepssim.cli", "audit", str(folder / "real"), str(folder / f"synthetic-{count}"),
+        sys.executable, *program, "audit", str(folder / "real"), str(folder / f"synthetic-{count}"),
         "--out", str(folder / f"report-{count}"), "--cache", str(folder / f"cache-{count}"),
         "--config", str(folder / "config.yaml"), "--threads", "1", "--fail-above", "1",
     ]  # fmt: skip
@@ -83,12 +112,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--counts", type=int, nargs="+", default=[20_000, 100_000], help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "audit.md", help="default: %(default)s")
+    parser.add_argument("--without-search", action="store_true", help="compare few images only, to measure memory")
     options = parser.parse_args()
     if len(options.counts) < 2:
         parser.error("--counts needs two numbers of images, between which memory grows")
     with tempfile.TemporaryDirectory() as name:
         write_images(Path(name, "real"), REAL, seed=1)
-        found = [measure(Path(name), count) for count in options.counts]
+        found = [measure(Path(name), count, searching=not options.without_search) for count in options.counts]
     insert(options.out, "many images", table_lines(options.counts, found))
 
 
