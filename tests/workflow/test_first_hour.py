@@ -158,7 +158,7 @@ def test_an_interrupted_audit_ends_with_one_sentence_and_goes_on_later(tmp_path)
     first = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     assert first.stderr is not None
     for line in first.stderr:
-        if "step 3 of 6" in line:
+        if "step 3 of " in line:
             break
     second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert second.returncode == 1
