@@ -21,6 +21,7 @@ _COARSE, _FINE = 32, 48  # voxels along each side at which registration is coars
 _COARSEST = 16  # for the first rigid step, which finds what a cut-off part has shifted
 _SIDES = (_COARSEST, _COARSE, _FINE)
 _POINTS = 2000  # at which registration compares volumes
+_LEAST_POINTS = 200  # of the foreground, so that thin structures have some
 _STEPS, _FINE_STEPS = 100, 60
 _LARGEST, _SMALLEST, _RELAXATION = 1.0, 0.02, 0.7  # steps in voxels, and by how much they shrink after a turn
 _BORDER = 0.375  # of the side, empty space around a volume
@@ -74,9 +75,10 @@ class Levels:
 
     @cached_property
     def near(self) -> dict[int, np.ndarray]:
-        """Foreground and the voxels next to it, bool, by number of voxels along each side."""
+        """Foreground and the voxels next to it, bool, by number of voxels along each side; never empty, as it fades where thin."""
         mask = self.mask.astype(np.float32)
-        return {side: binary_dilation(resized(mask, side) > 0.5) for side in _SIDES}
+        reduced = {side: resized(mask, side) for side in _SIDES}
+        return {side: binary_dilation(values > 0.5 * values.max()) for side, values in reduced.items()}
 
     @cached_property
     def itk(self) -> dict[int, tuple[Any, Any]]:
@@ -96,7 +98,12 @@ def prepare_volume(volume: np.ndarray) -> PreparedVolume:
 
     Args:
         volume: uint8 (D, H, W) of cubic voxels, dark background.
+
+    Raises:
+        ValueError: if the volume is of another type or number of axes, so that its intensities are not what they seem.
     """
+    if volume.dtype != np.uint8 or volume.ndim != 3:
+        raise ValueError(f"expected uint8 (D, H, W), got {volume.dtype} of shape {volume.shape}")
     values = volume.astype(np.float32) / 255
     placement = _cube(foreground(values))
     spacing = float(np.abs(placement[0, 0]))
@@ -168,6 +175,7 @@ def _step(fixed: tuple[Any, Any], moving: Any, start: np.ndarray, *, affine: boo
 
     image, mask = fixed
     side = mask.GetSize()[0]
+    inside = sitk.GetArrayViewFromImage(mask)
     change = sitk.AffineTransform(3) if affine else sitk.Euler3DTransform()
     change.SetCenter([(side - 1) / 2] * 3)
     method = sitk.ImageRegistrationMethod()
@@ -175,8 +183,10 @@ def _step(fixed: tuple[Any, Any], moving: Any, start: np.ndarray, *, affine: boo
     method.SetNumberOfThreads(1)  # the order of sums, and so their last digits, would depend on it
     method.SetMetricAsCorrelation()
     method.SetMetricFixedMask(mask)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(min(1.0, _POINTS / side**3), 1)
+    fraction = max(_POINTS / side**3, _LEAST_POINTS / int(inside.sum()))
+    if fraction < 1:  # else at all points
+        method.SetMetricSamplingStrategy(method.RANDOM)
+        method.SetMetricSamplingPercentage(fraction, 1)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetMetricUseMovingImageGradientFilter(False)  # gradients at the points only take a third of the time
     method.SetMetricUseFixedImageGradientFilter(False)
@@ -184,12 +194,7 @@ def _step(fixed: tuple[Any, Any], moving: Any, start: np.ndarray, *, affine: boo
     method.SetOptimizerScalesFromJacobian()
     method.SetMovingInitialTransform(_to_itk(start, side))
     method.SetInitialTransform(change, True)
-    try:
-        method.Execute(image, moving)
-    except RuntimeError as error:
-        if "All the sampled" not in str(error) and "zero" not in str(error):
-            raise
-        return start  # nothing to compare: the mask is empty, or nothing overlaps
+    method.Execute(image, moving)  # which leaves the start as it is if nothing overlaps
     return (square(start) @ square(_from_itk(change, side)))[:3]
 
 
