@@ -23,7 +23,8 @@ _SIDES = (_COARSEST, _COARSE, _FINE)
 _POINTS = 2000  # at which registration compares volumes
 _LEAST_POINTS = 200  # of the foreground, so that thin structures have some
 _STEPS, _FINE_STEPS = 100, 60
-_LARGEST, _SMALLEST, _RELAXATION = 1.0, 0.02, 0.7  # steps in voxels, and by how much they shrink after a turn
+_LARGEST, _LARGEST_AFFINE = 1.0, 0.25  # steps in voxels; of an affine map, the parts of a longer one add up to too much
+_SMALLEST, _RELAXATION = 0.004, 0.7  # step in voxels, and by how much steps shrink after a turn
 _BORDER = 0.375  # of the side, empty space around a volume
 _LOCAL = 4.0  # voxels of 64, in which contrast is normalised for registration
 _LEAST_LOCAL = 2.0  # voxels of any resolution
@@ -139,18 +140,23 @@ def register(fixed: Levels, moving: Levels, start: np.ndarray, *, rigid_first: b
         fine: whether it is refined at 48 voxels.
 
     Returns:
-        float64 (3, 4), like `start`; the start itself where no plausible map is found.
+        float64 (3, 4), like `start`: after the last step that led to a plausible map with no less agreement.
     """
-    found = start
-    if rigid_first:
-        found = _step(fixed.itk[_COARSEST], moving.itk[_COARSEST][0], found, affine=False, steps=_STEPS)
-        for affine in (False, True):
-            found = _step(fixed.itk[_COARSE], moving.itk[_COARSE][0], found, affine=affine, steps=_STEPS)
+    plan = [(_COARSEST, False, _STEPS), (_COARSE, False, _STEPS), (_COARSE, True, _STEPS)] if rigid_first else []
     if fine or not rigid_first:
-        found = _step(fixed.itk[_FINE], moving.itk[_FINE][0], found, affine=True, steps=_FINE_STEPS)
-    stretch = np.linalg.svd(found[:, :3], compute_uv=False)
-    plausible = stretch.max() < _STRETCH and stretch.min() > 1 / _STRETCH
-    return found if plausible and agreement(fixed, moving, found) >= agreement(fixed, moving, start) else start
+        plan.append((_FINE, True, _FINE_STEPS))
+    found, reached = start, agreement(fixed, moving, start)
+    for side, affine, steps in plan:
+        trial = _step(fixed.itk[side], moving.itk[side][0], found, affine=affine, steps=steps)
+        agreed = agreement(fixed, moving, trial) if _plausible(trial) else -np.inf
+        if agreed >= reached:  # an optimiser that lost its way must not take what the steps before it have found
+            found, reached = trial, agreed
+    return found
+
+
+def _plausible(matrix: np.ndarray) -> bool:
+    stretch = np.linalg.svd(matrix[:, :3], compute_uv=False)
+    return bool(stretch.max() < _STRETCH and stretch.min() > 1 / _STRETCH)
 
 
 def agreement(fixed: Levels, moving: Levels, matrix: np.ndarray) -> float:
@@ -190,7 +196,8 @@ def _step(fixed: tuple[Any, Any], moving: Any, start: np.ndarray, *, affine: boo
     method.SetInterpolator(sitk.sitkLinear)
     method.SetMetricUseMovingImageGradientFilter(False)  # gradients at the points only take a third of the time
     method.SetMetricUseFixedImageGradientFilter(False)
-    method.SetOptimizerAsRegularStepGradientDescent(_LARGEST, _SMALLEST, steps, _RELAXATION)
+    largest = _LARGEST_AFFINE if affine else _LARGEST
+    method.SetOptimizerAsRegularStepGradientDescent(largest, _SMALLEST, steps, _RELAXATION)
     method.SetOptimizerScalesFromJacobian()
     method.SetMovingInitialTransform(_to_itk(start, side))
     method.SetInitialTransform(change, True)
