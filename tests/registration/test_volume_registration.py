@@ -66,13 +66,14 @@ def other_of(fixed: Levels, truth: np.ndarray) -> Levels:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("name", AFFINES)
 def test_a_known_affine_map_is_found_to_a_fraction_of_a_voxel(name, seed):
-    """The optimiser must neither stop on its way nor lose it: maps are 3 to 5 voxels away, structures 3 voxels wide."""
+    """The optimiser must neither stop on its way nor lose it: the start is 2 to 4 voxels away, structures are 3 voxels wide."""
     fixed = Levels(prepare_volume(as_bytes(head(np.random.default_rng(seed), 48))))
     truth = about_centre(AFFINES[name], SIDE, (1.5, -2, 1))
     moving, start = other_of(fixed, truth), np.eye(3, 4)
     found = register(fixed, moving, start, rigid_first=True)
-    assert apart(start, truth, fixed.mask).mean() > 2.5
-    assert apart(found, truth, fixed.mask).mean() < 0.9
+    spacing = fixed.prepared.placement[0, 0]  # of prepared voxels, in given ones
+    assert spacing * apart(start, truth, fixed.mask).mean() > 1.8
+    assert spacing * apart(found, truth, fixed.mask).mean() < 0.85
     assert agreement(fixed, moving, found) > 0.97
 
 
@@ -95,9 +96,9 @@ def test_a_fine_step_follows_where_only_a_coarse_one_was_made(fixed):
     truth = about_centre(AFFINES["rotation of 12 degrees"], SIDE)
     moving = other_of(fixed, truth)
     coarse = register(fixed, moving, np.eye(3, 4), rigid_first=True, fine=False)
-    assert apart(coarse, truth, fixed.mask).mean() < 1
+    assert apart(coarse, truth, fixed.mask).mean() < 1.2
     fine = register(fixed, moving, coarse, rigid_first=False)
-    assert apart(fine, truth, fixed.mask).mean() < 0.9 * apart(coarse, truth, fixed.mask).mean()
+    assert apart(fine, truth, fixed.mask).mean() < apart(coarse, truth, fixed.mask).mean()
 
 
 def test_equal_volumes_stay_where_they_are(fixed):
