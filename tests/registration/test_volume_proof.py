@@ -141,7 +141,9 @@ def test_volumes_that_do_not_overlap_have_no_map(real):
     assert without_volume_proof(0.4).cues.tolist() == pytest.approx([0.4, 0, 0, 0, 0])
 
 
-@pytest.mark.parametrize(("first", "second"), [((40, 51, 33), (30, 30, 64)), ((48, 48, 48), (31, 47, 35)), ((33, 32, 31),) * 2])
+@pytest.mark.parametrize(
+    ("first", "second"), [((40, 51, 33), (30, 30, 64)), ((48, 48, 48), (31, 47, 35)), ((33, 32, 31),) * 2]
+)
 def test_maps_between_given_volumes_are_exact_about_the_centres_of_voxels(first, second):
     """What is at one place of both prepared volumes is at places of the given ones to which the map leads, whatever their shapes."""
     volumes = [np.zeros(shape, np.uint8) for shape in (first, second)]
