@@ -82,6 +82,8 @@ def registered(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, step: S
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentagePerLevel([min(1.0, _POINTS * (factor / SIDE) ** 3) for factor in step.shrunk], 1)
     method.SetInterpolator(sitk.sitkLinear)
+    method.SetMetricUseMovingImageGradientFilter(False)  # gradients at the points only take a third of the time
+    method.SetMetricUseFixedImageGradientFilter(False)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 0.01, _STEPS, 0.7)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel(list(step.shrunk))

@@ -143,7 +143,9 @@ class Detective:
         def find(rows: np.ndarray) -> Found:
             nonlocal computed
             computed = len(rows)
-            part = ImagePack(pack.images[rows], [pack.keys[row] for row in rows])
+            part = pack  # where all are new: a copy of hundreds of volumes takes a gigabyte
+            if len(rows) < len(pack.keys):
+                part = ImagePack(pack.images[rows], [pack.keys[row] for row in rows])
             return self._tools.engine.search(
                 self.gallery,
                 part,
