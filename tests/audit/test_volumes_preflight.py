@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepssim.audit.comparability import HIDING, MARGINS, NEGATIVES, different_sides
+from deepssim.audit.comparability import HIDING, MARGINS, NEGATIVES, PLANES, different_sides
 from deepssim.audit.preflight import constant, duplicates_within
 from deepssim.audit.refusals import require_sides_apart
 from deepssim.audit.units import IMAGE, SCAN, stand_in
 from deepssim.cli import main
 from deepssim.config.choices import AuditUnit
 from deepssim.errors import DataError
+from deepssim.images.coherence import PLANES_APART
 from deepssim.images.folders import Collection, Decoded, collect
 from tests.audit.scans import head, make_scans
 
@@ -100,3 +101,14 @@ def test_the_same_scans_on_both_sides_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(command)
     assert "holds the same files as" in capsys.readouterr().err
+
+
+def test_planes_of_different_volumes_hide_copies():
+    real, synthetic = collected(heads(1)), collected(heads(2))
+    synthetic.stored["notice"] = {PLANES_APART: 1}
+    assert PLANES in HIDING
+    assert findings(real, synthetic)[PLANES].startswith(
+        "1 file of synthetic images has volumes whose neighbouring planes"
+    )
+    real.stored["notice"] = {PLANES_APART: 1}
+    assert findings(real, synthetic) == {}

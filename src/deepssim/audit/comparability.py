@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from deepssim.images.coherence import PLANES_APART
 from deepssim.images.folders import Collection
 from deepssim.images.grey import MIXED
 
@@ -30,7 +31,8 @@ _SHOWN = 3  # most frequent values that are named
 
 SHEETS, COLOURS, MARGINS = "synthetic images may be sheets", "colours differ", "synthetic images have wide margins"
 NEGATIVES = "synthetic volumes may be negatives"
-HIDING = (SHEETS, COLOURS, MARGINS, NEGATIVES)  # differences that hide copies, so that nothing can be cleared
+PLANES = "planes of different volumes"
+HIDING = (SHEETS, COLOURS, MARGINS, NEGATIVES, PLANES)  # differences that hide copies, so that nothing can be cleared
 
 SIDE_NAMES = {"real": "training", "synthetic": "synthetic", "holdout": "held-out"}
 _Side = tuple[str, Collection]
@@ -78,7 +80,7 @@ def different_sides(collections: Mapping[str, Collection]) -> list[tuple[str, st
                 finding = check(real, other)
                 if finding is not None:
                     found.append(finding)
-    further = (check(real[1], collections["synthetic"]) for check in (_margins, _sheets, _negatives))
+    further = (check(real[1], collections["synthetic"]) for check in (_margins, _sheets, _negatives, _planes))
     return [*found, *(finding for finding in further if finding is not None)]
 
 
@@ -204,6 +206,20 @@ def _negatives(real: Collection, synthetic: Collection) -> tuple[str, str] | Non
         "are, and copies among those go unseen: store them with a dark background, as the training images are"
     )
     return NEGATIVES, message
+
+
+def _planes(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
+    """Name files whose volumes may be made of planes of different ones, unless training files are so, too."""
+    counts = [side.stored.get("notice", {}).get(PLANES_APART, 0) for side in (real, synthetic)]
+    files = [max(1, len(set(side.files))) for side in (real, synthetic)]
+    if counts[1] / files[1] <= 2 * counts[0] / files[0]:
+        return None
+    message = (
+        f"{counts[1]:,} {'file' if counts[1] == 1 else 'files'} of synthetic images {'has' if counts[1] == 1 else 'have'} volumes whose "
+        "neighbouring planes differ as those of different volumes do; if axes, names or numbers are in another order than docs/formats.md "
+        "says, copies in them go unseen: store each volume as a file of its own"
+    )
+    return PLANES, message
 
 
 def _bright_borders(side: Collection) -> np.ndarray:
