@@ -7,7 +7,7 @@ Not here: versions of packages (provenance.py).
 """
 
 STAGE_VERSIONS = {
-    "prepare_dataset": 6,
+    "prepare_dataset": 7,
     "misalign": 2,
     "train_vae": 2,
     "encode_latents": 3,
