@@ -14,7 +14,6 @@ Not here: the scans (volumes_data.py), what is compared (volumes_audit.py, volum
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -68,7 +67,6 @@ class Result:
 
     Attributes:
         title: of the detector.
-        seconds: per scan that it judged, real scans included.
         scores: of the scans that it judged, float64 (S,).
         traced: bool (S,), whether it named a scan of the right patient.
         limits, promised: by rate of false alarms.
@@ -76,7 +74,6 @@ class Result:
     """
 
     title: str
-    seconds: float
     scores: np.ndarray
     traced: np.ndarray
     limits: list[float]
@@ -86,14 +83,13 @@ class Result:
 
 def judge(detector: Detector, trial: Trial, threads: int) -> dict[str, Any]:
     """Judge all scans of a trial; return what is kept of it."""
-    start, judged = time.perf_counter(), trial.judged
+    judged = trial.judged
     found = detector.judge(trial.real, trial.learning, judged, threads)
-    seconds = (time.perf_counter() - start) / (len(judged.subjects) + len(trial.real.subjects))
     if not (len(found.scores) == len(found.partners) == found.called.shape[1] == len(judged.subjects)):
         raise ValueError(f"{detector.name} judged {len(found.scores)} of {len(judged.subjects)} scans")
     names = [trial.real.subjects[partner] if partner >= 0 else None for partner in found.partners.tolist()]
     return {
-        "title": detector.title, "scans": trial.fingerprint, "seconds": seconds, "scores": found.scores.tolist(),
+        "title": detector.title, "scans": trial.fingerprint, "scores": found.scores.tolist(),
         "traced": [name == subject for name, subject in zip(names, judged.subjects, strict=True)],
         "limits": found.limits, "promised": found.promised, "called": found.called.tolist(),
     }  # fmt: skip
@@ -108,7 +104,7 @@ def results(trial: Trial, work: Path) -> Iterator[Result]:
             print(f"{path}: nothing of these scans; run --detectors {name}", file=sys.stderr)
             continue
         yield Result(
-            kept["title"], kept["seconds"], np.array(kept["scores"], np.float64), np.array(kept["traced"], bool), kept["limits"],
+            kept["title"], np.array(kept["scores"], np.float64), np.array(kept["traced"], bool), kept["limits"],
             kept["promised"], np.array(kept["called"], bool),
         )  # fmt: skip
 
@@ -130,7 +126,7 @@ def summary(trial: Trial, found: Sequence[Result]) -> list[str]:
     head = [
         "detector", "false alarms allowed (promised)", "sensitivity, all changes", "specificity, other patients",
         "called copies: same patients at other visits", "called copies: same visits in another contrast", "AUROC",
-        "copies traced to the patient", "s per scan",
+        "copies called and traced to the patient",
     ]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     names, places = np.asarray(trial.judged.subjects, dtype=object), places_of(trial)
@@ -149,11 +145,11 @@ def summary(trial: Trial, found: Sequence[Result]) -> list[str]:
             right = float((called & item.traced)[copies].mean())
             cells = [
                 item.title, f"{100 * rate:g} % ({100 * item.promised[row]:.1f} %)", _counted(rates[0]), _counted(rates[1]),
-                *map(_counted, again), f"{auroc:.3f}", f"{100 * right:.1f} %", f"{item.seconds:.2f}",
+                *map(_counted, again), f"{auroc:.3f}", f"{100 * right:.1f} %",
             ]  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     for title, data, sensitivity, specificity in ANCHORS:
-        cells = [f"{title}; {data}", "", sensitivity, specificity, *[""] * 5]
+        cells = [f"{title}; {data}", "", sensitivity, specificity, *[""] * 4]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

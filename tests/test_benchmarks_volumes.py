@@ -84,7 +84,7 @@ def test_summary_matches_hand_calculation(tmp_path):
     assert row[3].startswith("2 of 2: 100.0 %")  # specificity
     assert row[4].startswith("0 of 2: 0.0 %")
     assert row[5].startswith("0 of 1: 0.0 %")
-    assert row[6:8] == ["1.000", "75.0 %"]
+    assert row[6:] == ["1.000", "75.0 % |"]
     rows = volumes.by_change(trial, found)[2:]
     assert [line.split(" | ")[0] for line in rows] == ["| flip left-right", f"| {FURTHER[0]} *"]
     assert all("2 of 2" in line for line in rows)
