@@ -135,7 +135,8 @@ class Trial:
 
 def windowed(volume: np.ndarray) -> np.ndarray:
     """Return a volume as an audit shows it, uint8, given as float32 of any range, dark background."""
-    window = find_window(lambda: iter(volume), lambda: iter(()), AuditConfig().intensity_percentiles)
+    faces = [volume.take(end, axis) for axis in range(3) for end in (0, -1)]
+    window = find_window(lambda: iter(volume), lambda: iter(faces), AuditConfig().intensity_percentiles)
     return quantise(window.apply(volume), 8)
 
 

@@ -58,7 +58,7 @@ def find_window(
 
     Args:
         planes: returns all planes of the volume, float32, shape (H, W), in any order; called twice.
-        faces: returns its outer planes, float32, shape (H, W); called if there are negative values.
+        faces: returns its outer planes, float32, shape (H, W), at least one.
         percentiles: lower and upper percentile of the non-zero finite values, 0 to 100.
     """
     upper = np.zeros(_BINS, np.int64)
