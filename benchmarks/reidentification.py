@@ -130,9 +130,24 @@ def encoder_cosines(train: Patients, test: Patients, folder: Path, images: int, 
         images: that the encoder sees in training.
         seed: of the training.
     """
+    weights = trained_encoder(_small(train.pack), train.subjects, folder, images, seed)
+    found = embed(weights, ImagePack(_small(test.pack), test.pack.keys), device=Device.CPU)
+    return _cosines(found.values)
+
+
+def trained_encoder(train: np.ndarray, subjects: Sequence[str], folder: Path, images: int, seed: int) -> Path:
+    """Train an encoder as an audit does and return the file of its weights.
+
+    Args:
+        train: images of the size that the encoder sees.
+        subjects: of each.
+        folder: for the weights.
+        images: that the encoder sees in training.
+        seed: of the training.
+    """
     plain = EncoderConfig()
-    splits = split_by_subject(train.subjects, valid_fraction=0.15, holdout_fraction=0.0, seed=seed)
-    pack = ImagePack(_small(train.pack), [real_key(f"image-{number}") for number in range(len(splits))])
+    splits = split_by_subject(subjects, valid_fraction=0.15, holdout_fraction=0.0, seed=seed)
+    pack = ImagePack(train, [real_key(f"image-{number}") for number in range(len(splits))])
     parts = [
         pack.select([key for key, split in zip(pack.keys, splits, strict=True) if split is wanted])
         for wanted in (Split.TRAIN, Split.VALID)
@@ -144,8 +159,7 @@ def encoder_cosines(train: Patients, test: Patients, folder: Path, images: int, 
     )  # fmt: skip
     network, _ = train_on_images(*parts, options, seed=seed, device=Device.CPU, state=folder / "state")
     save_encoder(folder / "encoder.safetensors", network)
-    found = embed(folder / "encoder.safetensors", ImagePack(_small(test.pack), test.pack.keys), device=Device.CPU)
-    return _cosines(found.values)
+    return folder / "encoder.safetensors"
 
 
 def _small(pack: ImagePack) -> np.ndarray:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.inventory import find_subjects_of, take_inventory
+from deepssim.audit.preflight import preflight, sliced_volumes
 from deepssim.audit.reading import find_unit, reading_of
 from deepssim.audit.traces import place_of
 from deepssim.config.audit import AuditConfig
@@ -189,3 +190,41 @@ def test_images_are_counted_and_traced_to_scans(tmp_path, volumes):
     assert not any("slices only" in text for text in found["verdict"]["reservations"])
     single = run(tmp_path, tmp_path / "single", tmp_path / "cache", **common | {"volumes": {"step": 8}})
     assert any("cut into axial slices only" in text for text in single["verdict"]["reservations"])
+
+
+@pytest.mark.parametrize("stray", ["slice.png", "thin.nii"])
+def test_volumes_cut_into_slices_for_a_stray_file_are_not_cleared(tmp_path, volumes, stray):
+    """A copy that is rotated out of its planes is found among volumes and not among slices."""
+    write_all(tmp_path, volumes)
+    found, options = inventories(tmp_path)
+    assert sliced_volumes(found) == []
+    if stray.endswith(".png"):
+        Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(tmp_path / "synthetic" / stray)
+    else:
+        write(tmp_path / "synthetic" / stray, volumes[0][:, :, 14:18])
+    found, options = inventories(tmp_path)
+    (finding,) = sliced_volumes(found)
+    assert finding.hides
+    assert finding.message.startswith("3 synthetic volumes and 3 training volumes were cut into slices")
+    subjects = {
+        name: find_subjects_of(item, name, AuditCache(tmp_path / "cache"), options) for name, item in found.items()
+    }
+    assert finding in preflight(found, subjects, options)[0]
+    asked = options.with_changes(unit=AuditUnit.IMAGE)
+    assert finding not in preflight(found, subjects, asked)[0]
+
+
+def test_series_of_dicom_cut_into_slices_are_not_cleared(tmp_path, volumes):
+    for number, volume in enumerate(volumes):
+        side = "real" if number < 3 else "synthetic"
+        write_series(tmp_path / side / f"p{number}", volume, series=f"1.2.{number}")
+    Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(tmp_path / "real" / "slice.png")
+    (finding,) = sliced_volumes(inventories(tmp_path)[0])
+    assert finding.message.startswith("3 synthetic volumes and 3 training volumes were cut into slices")
+
+
+def test_single_images_are_compared_with_slices_of_volumes(tmp_path, volumes):
+    write_all(tmp_path, volumes[:3])
+    (tmp_path / "synthetic").mkdir()
+    Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(tmp_path / "synthetic" / "a.png")
+    assert sliced_volumes(inventories(tmp_path)[0]) == []

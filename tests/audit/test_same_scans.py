@@ -6,11 +6,13 @@ import pytest
 from deepssim.audit.examination import _Evidence, _findings
 from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_findings
 from deepssim.audit.sides import Side, Sides
+from deepssim.audit.volume_engine import VOLUME_ENGINE
 from deepssim.config.audit import AuditConfig
 from deepssim.detection.search import Found
 from deepssim.images.dicom import SUBJECT_PREFIX
 from deepssim.images.packs import ImagePack
 from deepssim.registration.proof import CUES
+from deepssim.registration.volume_proof import VOLUME_CUES
 
 IMAGES, STRANGE = 60, 7
 SCALE = 0.3  # of the exponential tail, as of chest X-rays
@@ -77,3 +79,37 @@ def test_unnamed_patients_hide_copies_where_many_images_share_details(suspected,
     evidence = _Evidence((nothing, scans), None, nothing, None, None, None)
     found = _findings(Sides(side, side, None), evidence, none, AuditConfig(**settings))
     assert [item.hides for item in found] == [hides]
+
+
+def scans(best, second, *, proved=True):
+    """Return evidence of whole scans whose two best partners have such correlations, and all else in common as strangers have."""
+    cues = np.full((len(best), 2, len(VOLUME_CUES)), 0.5, np.float32)
+    cues[..., VOLUME_CUES.index("correlation registered")] = np.stack([best, second], axis=1)
+    partners = np.tile(np.array([[0, 1]]), (len(best), 1))
+    return Found(partners, cues, np.ones(partners.shape, np.float32), np.full(partners.shape, proved))
+
+
+UNRELATED = np.random.default_rng(0).uniform(0.3, 0.36, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("best", "second", "expected"),
+    [
+        (UNRELATED + 0.05, UNRELATED, 0),
+        (np.full(IMAGES, 0.96), UNRELATED, IMAGES),  # another visit of the same patient
+        (np.full(IMAGES, 0.96), np.full(IMAGES, 0.95), IMAGES),  # and one more visit
+        (np.full(IMAGES, 0.65), UNRELATED, IMAGES),  # another contrast of the same patient: nothing else comes near
+        (UNRELATED + np.where(np.arange(IMAGES) < 5, 0.4, 0.05), UNRELATED, 5),
+    ],
+)
+def test_whole_scans_of_one_patient_stand_out_by_their_details(best, second, expected):
+    """As patients who are not named they would teach the audit that unrelated scans have as much in common as copies."""
+    suspicious = find_same_scans(scans(best, second), VOLUME_ENGINE).suspicious
+    assert suspicious.sum() == expected
+    assert suspicious[:expected].all()
+
+
+def test_scans_that_were_not_registered_are_not_suspected():
+    assert not find_same_scans(scans(np.full(IMAGES, 0.96), UNRELATED, proved=False), VOLUME_ENGINE).suspicious.any()
+    few = find_same_scans(scans(np.full(3, 0.6), np.full(3, 0.3)), VOLUME_ENGINE)  # too few to say what is usual
+    assert not few.suspicious.any()

@@ -8,6 +8,7 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import deepssim
@@ -15,11 +16,16 @@ from deepssim.audit import tools
 from deepssim.audit.examination import Verdict
 from deepssim.audit.summary_schema import AuditSummary, summary_schema
 from deepssim.config.choices import AuditUnit
+from deepssim.config.encoders import EncoderConfig
+from deepssim.config.settings import parse_config
 from deepssim.detection.score import COSINE
+from deepssim.encoders.deepssim import DeepSSIM, save_encoder
+from deepssim.errors import DataError
 from deepssim.images.folders import Collection, pixel_hashes
 from deepssim.images.packs import ImagePack
 from deepssim.images.volume_distort import VOLUME_DISTORTIONS
 from deepssim.registration.volume_proof import VOLUME_CUES
+from deepssim.similarity.embeddings import Embeddings
 from tests.audit.folders import tiny_encoder
 from tests.audit.scans import SIDE, copies_of, head, make_scans, write
 from tests.audit.test_run import kept
@@ -200,3 +206,34 @@ def test_an_encoder_learns_from_slices_of_every_volume():
     same, names = tools.to_learn_from(collection, ["x", "y", "x"], tools.engine_of(AuditUnit.IMAGE))
     assert same is collection
     assert names == ["x", "y", "x"]
+
+
+def test_black_slices_are_left_out_of_the_embedding_of_a_volume():
+    """An encoder with features of SSIM has no embedding for an image of a single intensity."""
+    volume = np.zeros((32, 32, 32), np.uint8)
+    volume[10:22, 4:28, 4:28] = np.random.default_rng(0).integers(1, 255, (12, 24, 24))  # black where outer slices are
+    seen = []
+
+    def embed(pack):
+        assert (pack.images.max(axis=(1, 2)) > pack.images.min(axis=(1, 2))).all()
+        seen.extend(pack.keys)
+        return Embeddings(np.tile([[0.0, 2.0]], (len(pack.keys), 1)).astype(np.float32), pack.keys, "made", "")
+
+    flat = np.zeros_like(volume)
+    found = tools._pooled(ImagePack(np.stack([volume, flat, volume]), ["a", "b", "c"]), embed)
+    assert 0 < len([key for key in seen if key.startswith("a#d")]) < 8
+    assert len([key for key in seen if key.startswith("a#h")]) == 8
+    np.testing.assert_allclose(found.values, [[0, 1] * 3, [0] * 6, [0, 1] * 3])
+    with pytest.raises(DataError, match="1 volumes have slices of a single intensity only, first 'b'"):
+        tools._pooled(ImagePack(flat[None], ["b"]), embed)
+
+
+def test_the_default_encoder_embeds_volumes_with_black_slices(tmp_path):
+    volume = np.zeros((64, 64, 64), np.uint8)
+    volume[20:44, 8:56, 8:56] = np.random.default_rng(0).integers(1, 255, (24, 48, 48))
+    torch.manual_seed(0)
+    weights = tmp_path / "encoder.safetensors"
+    save_encoder(weights, DeepSSIM(EncoderConfig()))
+    config = parse_config({"device": "cpu", "audit": {"unit": "volume", "encoder": str(weights)}})
+    found = tools._embedder(weights, config)(ImagePack(volume[None], ["a"]))
+    assert np.isfinite(found.values).all()

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepssim.audit.comparability import HIDING, MARGINS, NEGATIVES, different_sides
+from deepssim.audit.comparability import HIDING, MARGINS, NEGATIVES, PLANES, SQUASHED, different_sides
 from deepssim.audit.preflight import constant, duplicates_within
 from deepssim.audit.refusals import require_sides_apart
 from deepssim.audit.units import IMAGE, SCAN, stand_in
 from deepssim.cli import main
 from deepssim.config.choices import AuditUnit
 from deepssim.errors import DataError
+from deepssim.images.coherence import PLANES_APART
 from deepssim.images.folders import Collection, Decoded, collect
 from tests.audit.scans import head, make_scans
 
@@ -46,12 +47,21 @@ def test_volumes_that_are_small_within_wide_margins_hide_copies():
 
 def test_other_proportions_and_sizes_are_named():
     found = findings(collected(heads(1), (182, 218, 182)), collected(heads(2), (30, 218, 182)))
-    assert "1.20 (6) but synthetic images 7.27 (6)" in found["aspect ratios differ"]
-    assert "copies that were squashed" in found["aspect ratios differ"]
+    assert "1.20 (6) but synthetic images 7.27 (6)" in found[SQUASHED]
+    assert "copies that were squashed" in found[SQUASHED]
     assert (
         findings(collected(heads(1), (182, 218, 182)), collected(heads(2), (218, 182, 182))) == {}
     )  # axes in another order
     assert "sizes differ" in findings(collected(heads(1), (96, 96, 96)), collected(heads(2), (32, 32, 32)))
+
+
+def test_squashed_volumes_hide_copies():
+    """Thick slices of known distance on one side, arrays without any on the other one."""
+    thick, arrays = collected(heads(1), (90, 180, 180)), [(30, 180, 180), (90, 180, 180), (110, 180, 180)]
+    found = [findings(thick, collected(heads(2), size)) for size in arrays]
+    assert SQUASHED in HIDING
+    assert [SQUASHED in item for item in found] == [True, False, False]
+    assert "aspect ratios differ" in found[2]
 
 
 def test_an_inverted_side_is_named():
@@ -100,3 +110,14 @@ def test_the_same_scans_on_both_sides_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(command)
     assert "holds the same files as" in capsys.readouterr().err
+
+
+def test_planes_of_different_volumes_hide_copies():
+    real, synthetic = collected(heads(1)), collected(heads(2))
+    synthetic.stored["notice"] = {PLANES_APART: 1}
+    assert PLANES in HIDING
+    assert findings(real, synthetic)[PLANES].startswith(
+        "1 file of synthetic images has volumes whose neighbouring planes"
+    )
+    real.stored["notice"] = {PLANES_APART: 1}
+    assert findings(real, synthetic) == {}

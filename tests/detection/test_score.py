@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepssim.detection.score import COSINE, Score, learn_score, transformed
+from deepssim.detection.score import COSINE, VOLUMES, Score, default_score, learn_score, transformed
 from deepssim.detection.search import Found
 from deepssim.registration.proof import CUES
+from deepssim.registration.volume_proof import VOLUME_CUES
 
 CUE = len(CUES)
 
@@ -164,3 +165,35 @@ def test_learning_is_deterministic(random):
     cues, copies = unrelated(random), unrelated(random, 40)
     first, second = (learn_score(found_of(cues), found_of(copies), np.zeros(40)) for _ in range(2))
     np.testing.assert_array_equal(first.weights, second.weights)
+
+
+def test_all_cues_of_volumes_are_similarities(random):
+    """No column is taken for a number of keypoints: each counts the same way, with the default score and the learned one."""
+    count = len(VOLUMES.names)
+    cues = np.full(count, 1 - np.exp(-3))
+    default = default_score(count, VOLUMES)
+    assert default.counts == 0
+    np.testing.assert_allclose(default.standardised(cues), 3 - np.array(VOLUMES.medians), rtol=1e-5)
+    others = random.beta(5, 5, (100, 3, count))
+    learned = learn_score(found_of(others), found_of(np.full((30, 1, count), 0.98)), np.zeros(30), VOLUMES)
+    assert learned.names == VOLUMES.names
+    assert learned.learned_from == (100, 30)
+    assert learned.counts == 0
+    best = (-np.log(1 - others)).max(axis=1)
+    np.testing.assert_allclose(learned.medians, np.median(best, axis=0), rtol=1e-5)
+    for column in range(count):
+        copy = np.full(count, 0.5)
+        copy[column] = 0.999
+        assert learned.of_cues(copy) > 1.5 * learned.of_cues(others).max()  # any one of them is enough
+
+
+def test_without_an_encoder_the_score_of_volumes_has_a_cue_less(random):
+    count = len(VOLUMES.names) - 1
+    others = found_of(random.beta(5, 5, (100, 2, count)))
+    score = learn_score(others, found_of(np.full((30, 1, count), 0.98)), np.zeros(30), VOLUMES)
+    assert score.names == VOLUME_CUES == default_score(count, VOLUMES).names
+    assert score.of(others).shape == (100, 2)
+    few = learn_score(others.part(np.arange(5)), found_of(np.zeros((0, 1, count))), np.zeros(0), VOLUMES)
+    assert few.learned_from == (0, 0)
+    assert few.of_cues(np.zeros(count)) == 0  # pairs that were not registered
+    assert few.of_cues(np.ones(count)) > 5

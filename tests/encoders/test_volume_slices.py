@@ -39,6 +39,15 @@ def test_places_are_those_of_every_volume_and_inside_it():
     assert len(places(8)) == len(set(places(8).tolist()))
 
 
+def test_a_flip_takes_the_same_slices_in_the_other_order(volumes):
+    for side in range(8, 200):
+        np.testing.assert_array_equal(places(side), side - 1 - places(side)[::-1])
+    flipped = ImagePack(np.ascontiguousarray(volumes.images[:, ::-1]), volumes.keys)
+    axial = slice(0, 150 * len(places(12)))
+    one, other = (embed_volumes(pack, by_pixels).values[:, axial].reshape(3, -1, 150) for pack in (volumes, flipped))
+    np.testing.assert_array_equal(one, other[:, ::-1])
+
+
 def test_the_cosine_of_volumes_is_the_mean_of_the_cosines_of_their_slices(volumes):
     found = embed_volumes(volumes, by_pixels)
     assert found.keys == volumes.keys

@@ -16,7 +16,7 @@ from deepssim.errors import DataError, NotAnImage
 from deepssim.images import arrays, stacks
 from deepssim.images.files import read_contents
 from deepssim.images.frames import Contents
-from deepssim.images.grey import NOT_FINITE, Extent, flatten, natural_range
+from deepssim.images.grey import MIXED, NOT_FINITE, Extent, flatten, natural_range
 from deepssim.images.layouts import LAST, THREE, VOLUMES, layout_of, why_not
 from deepssim.images.packs import ImagePack, write_pack
 
@@ -309,3 +309,13 @@ def test_an_archive_is_told_from_others_by_its_first_entry(tmp_path, images):
         archive.writestr("notes.txt", "no image")
     with pytest.raises(DataError, match="is not an image of a known format"):
         contents(tmp_path / "y")
+
+
+def test_three_volumes_in_the_last_axis_are_no_colours(tmp_path, random):
+    """Planes at the end of a volume are empty in all three, so that the first one says nothing."""
+    volumes = np.zeros((20, 16, 16, 3), np.float32)
+    volumes[4:16] = random.random((12, 16, 16, 3))
+    np.save(tmp_path / "a.npy", volumes)
+    assert MIXED in read_contents(tmp_path / "a.npy", percentiles=ALL).facts.notices
+    np.save(tmp_path / "b.npy", np.repeat(volumes[..., :1], 3, axis=3))
+    assert MIXED not in read_contents(tmp_path / "b.npy", percentiles=ALL).facts.notices

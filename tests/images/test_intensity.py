@@ -51,3 +51,29 @@ def test_a_background_of_zero_is_black_though_there_are_negative_values(random):
     np.testing.assert_array_equal(shown[volume != 0], window(volume, (0.5, 99.5))[volume != 0])
     scan = random.normal(0, 1, (10, 20, 20)).astype(np.float32)  # tissue at the faces
     assert not windowed(scan, (0.5, 99.5))[0].black_zero
+
+
+@pytest.mark.parametrize("padding", [-2048, -3024, -32768])
+def test_padding_far_below_all_values_leaves_them_their_contrast(random, padding):
+    """Scanners pad the corners around the field of view of a CT with a number that no tissue has."""
+    volume = np.full((10, 20, 20), -1000, np.float32)
+    volume[2:8, 5:15, 5:15] = random.normal(40, 20, (6, 10, 10))
+    plain = windowed(volume, (0.5, 99.5))[1]
+    volume[:, :3] = padding
+    shown = windowed(volume, (0.5, 99.5))[1]
+    assert np.ptp(shown[2:8, 5:15, 5:15]) > 0.8 * np.ptp(plain[2:8, 5:15, 5:15])
+    assert (shown[volume == padding] == 0).all()
+
+
+@pytest.mark.parametrize("background", [0, 30_000])
+def test_an_offset_leaves_values_their_contrast(random, background):
+    """Signed numbers stored as unsigned ones begin at 32,768."""
+    volume = np.full((10, 20, 20), background, np.float32)
+    volume[2:8, 5:15, 5:15] = random.normal(30_500, 100, (6, 10, 10))
+    assert windowed(volume, (0.5, 99.5))[1][2:8, 5:15, 5:15].std() > 0.1
+
+
+def test_a_mask_keeps_its_two_values():
+    volume = np.full((10, 20, 20), -1, np.float32)
+    volume[2:8, 5:15, 5:15] = 1
+    assert set(np.unique(windowed(volume, (0.5, 99.5))[1])) == {0, 1}

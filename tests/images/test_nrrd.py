@@ -8,6 +8,7 @@ import pytest
 
 from deepssim.errors import DataError, NotAnImage
 from deepssim.images.files import read_contents
+from deepssim.images.grey import MIXED
 from deepssim.images.metaimage import METAIMAGE_SUFFIXES, read_metaimage
 from deepssim.images.nrrd import NRRD_SUFFIXES, read_nrrd
 from deepssim.images.volumes import COLOUR, NOT_ORIENTED
@@ -84,7 +85,7 @@ def test_colour_components_and_times(tmp_path, random, suffix):
     rgb = random.integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
     sitk.WriteImage(image(rgb, vector=True), str(path))
     contents = read_contents(path, percentiles=ALL)
-    assert contents.facts.notices == (COLOUR,)
+    assert contents.facts.notices == (COLOUR, MIXED)  # random colours are unlike each other
     grey = rgb[::-1, ::-1, 3] @ np.array([0.299, 0.587, 0.114]) / 255
     np.testing.assert_allclose(list(contents.frames)[3].pixels, grey.T[::-1], atol=1e-6)
     directions = random.integers(0, 999, (4, 5, 6, 7)).astype(np.int16)
@@ -169,3 +170,19 @@ def test_without_simpleitk_its_name_is_in_the_message(tmp_path, random, monkeypa
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(DataError, match=r"needs SimpleITK; install it \(pip install SimpleITK\)"):
         read_itk(path)
+
+
+def test_damage_within_compressed_values_of_metaimage_is_noticed(tmp_path, random):
+    """Damage that zlib can unpack is told by the checksum behind the last value only."""
+    path = tmp_path / "x.mha"
+    values = random.integers(0, 4, (16, 16, 16)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(path), True)
+    content = bytearray(path.read_bytes())
+    assert read_metaimage(path).values.shape == (16, 16, 16, 1)
+    content[-1] ^= 1  # of the checksum
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.mha: cannot be read as MetaImage"):
+        read_metaimage(path)
+    path.write_bytes(content[:-2])
+    with pytest.raises(DataError, match="or its end is missing"):
+        read_metaimage(path)

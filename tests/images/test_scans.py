@@ -212,3 +212,35 @@ def test_a_single_plane_is_no_volume(tmp_path, values):
     for scan in scans(tmp_path):
         with pytest.raises(NotAVolume, match="and a volume has at least 8 along each axis"):
             decode(scan)
+
+
+def test_planes_of_two_volumes_that_only_names_tell_apart_are_not_mixed(tmp_path, values):
+    """Generated series often share one SeriesInstanceUID and number their planes alike."""
+    for name, volume in (("a", values), ("b", values[::-1])):
+        write_series(tmp_path / name, volume)
+    paths = sorted(tmp_path.glob("[ab]/*.dcm"))
+    shuffled = np.random.default_rng(1).permutation(len(paths)).tolist()
+    for folder in ("told", "mixed"):
+        (tmp_path / folder).mkdir()
+    for path, number in zip(paths, shuffled, strict=True):
+        (tmp_path / "told" / f"{path.parent.name}-{path.name}").write_bytes(path.read_bytes())
+        (tmp_path / "mixed" / f"{number:04d}.dcm").write_bytes(path.read_bytes())
+    (told,) = find_scans(sorted((tmp_path / "told").iterdir()))
+    np.testing.assert_array_equal(decode(told).images, np.stack([expected(values), expected(values[::-1])]))
+    (mixed,) = find_scans(sorted((tmp_path / "mixed").iterdir()))
+    with pytest.raises(DataError, match="2 planes of its series lie at each place and have the same InstanceNumber"):
+        decode(mixed)
+
+
+def test_planes_without_positions_and_equal_numbers_are_not_mixed(tmp_path, values):
+    for name, volume in (("a", values), ("b", values[::-1])):
+        for plane in range(16):
+            write_dicom(
+                tmp_path / f"{name}{plane:02d}.dcm", volume[::-1, ::-1, plane].T.astype(np.uint16), SeriesInstanceUID="1.2",
+                InstanceNumber=plane + 1,
+            )  # fmt: skip
+    (scan,) = scans(tmp_path)
+    assert len(decode(scan).images) == 2
+    (tmp_path / "b15.dcm").unlink()
+    with pytest.raises(DataError, match="31 planes of its series lie at 16 places"):
+        decode(scans(tmp_path)[0])

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from deepssim.audit.proportions import any_squashed, aspect_counts, aspects_apart, shape_of
+from deepssim.images.coherence import PLANES_APART
 from deepssim.images.folders import Collection
 from deepssim.images.grey import MIXED
 from deepssim.images.on_disk import blocks
 
-_ASPECT_STEP = 0.02  # relative difference of aspect ratios that nobody sees
 _ASPECTS_APART = 0.05  # total variation distance of the distributions of aspect ratios
 _SIZES_APART = 1.5  # ratio of the median sides of the images
 _GREY_APART = 0.2  # of the median of the mean grey values, 0 to 1
@@ -31,7 +32,15 @@ _SHOWN = 3  # most frequent values that are named
 
 SHEETS, COLOURS, MARGINS = "synthetic images may be sheets", "colours differ", "synthetic images have wide margins"
 NEGATIVES = "synthetic volumes may be negatives"
-HIDING = (SHEETS, COLOURS, MARGINS, NEGATIVES)  # differences that hide copies, so that nothing can be cleared
+PLANES, SQUASHED = "planes of different volumes", "synthetic volumes may be squashed"
+HIDING = (
+    SHEETS,
+    COLOURS,
+    MARGINS,
+    NEGATIVES,
+    PLANES,
+    SQUASHED,
+)  # differences that hide copies, so that nothing can be cleared
 
 SIDE_NAMES = {"real": "training", "synthetic": "synthetic", "holdout": "held-out"}
 _Side = tuple[str, Collection]
@@ -79,12 +88,13 @@ def different_sides(collections: Mapping[str, Collection]) -> list[tuple[str, st
                 finding = check(real, other)
                 if finding is not None:
                     found.append(finding)
-    further = (check(real[1], collections["synthetic"]) for check in (_margins, _sheets, _negatives))
+    further = (check(real[1], collections["synthetic"]) for check in (_margins, _sheets, _negatives, _planes))
     return [*found, *(finding for finding in further if finding is not None)]
 
 
 def _aspects(real: _Side, other: _Side) -> tuple[str, str] | None:
-    if _aspects_apart(real[1], other[1]) <= _ASPECTS_APART:
+    squashed = other[0] == "synthetic" and other[1].pack.images.ndim > 3 and any_squashed(real[1], other[1])
+    if not squashed and aspects_apart(real[1], other[1]) <= _ASPECTS_APART:
         return None
     effect = (
         "all images were stretched to one shape, and a copy whose aspect ratio was changed by more than a third can be missed"
@@ -93,7 +103,13 @@ def _aspects(real: _Side, other: _Side) -> tuple[str, str] | None:
     )
     if other[0] == "synthetic" and other[1].pack.images.ndim > 3:
         effect = "copies that were squashed, as where a file does not say how far apart its planes are, can be missed"
-    return "aspect ratios differ", f"{_both(real, other, 'aspect ratios', _aspect_counts)}; {effect}"
+        if squashed:
+            effect = (
+                "copies that were squashed, as where a file does not say how far apart its planes are, go unseen: store volumes with the "
+                "spacing of their voxels"
+            )
+            return SQUASHED, f"{_both(real, other, 'aspect ratios', aspect_counts)}; {effect}"
+    return "aspect ratios differ", f"{_both(real, other, 'aspect ratios', aspect_counts)}; {effect}"
 
 
 def _sizes(real: _Side, other: _Side) -> tuple[str, str] | None:
@@ -152,19 +168,19 @@ def _sheets(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
     """Name synthetic images that are so much larger than others that they may show many, as sheets of samples do."""
     if real.pack.images.ndim > 3:
         return None
-    largest = [max(side) for side in zip(*map(_shape, real.sizes), strict=True)]
-    tile = _shape(max(synthetic.sizes, key=lambda size: synthetic.sizes[size]))
+    largest = [max(side) for side in zip(*map(shape_of, real.sizes), strict=True)]
+    tile = shape_of(max(synthetic.sizes, key=lambda size: synthetic.sizes[size]))
     sheets = {
         size: number
         for size, number in synthetic.sizes.items()
-        if any(side >= _SHEET * most for side, most in zip(_shape(size), largest, strict=True))
-        or (size not in real.sizes and _is_grid(_shape(size), tile))
+        if any(side >= _SHEET * most for side, most in zip(shape_of(size), largest, strict=True))
+        or (size not in real.sizes and _is_grid(shape_of(size), tile))
     }
     if not sheets:
         return None
     hiding = any(
-        _is_grid(_shape(size), tile)
-        or any(side >= _HIDING * most for side, most in zip(_shape(size), largest, strict=True))
+        _is_grid(shape_of(size), tile)
+        or any(side >= _HIDING * most for side, most in zip(shape_of(size), largest, strict=True))
         for size in sheets
     )
     effect = "copies among those go unseen" if hiding else "copies among those score lower"
@@ -205,6 +221,20 @@ def _negatives(real: Collection, synthetic: Collection) -> tuple[str, str] | Non
         "are, and copies among those go unseen: store them with a dark background, as the training images are"
     )
     return NEGATIVES, message
+
+
+def _planes(real: Collection, synthetic: Collection) -> tuple[str, str] | None:
+    """Name files whose volumes may be made of planes of different ones, unless training files are so, too."""
+    counts = [side.stored.get("notice", {}).get(PLANES_APART, 0) for side in (real, synthetic)]
+    files = [max(1, len(set(side.files))) for side in (real, synthetic)]
+    if counts[1] / files[1] <= 2 * counts[0] / files[0]:
+        return None
+    message = (
+        f"{counts[1]:,} {'file' if counts[1] == 1 else 'files'} of synthetic images {'has' if counts[1] == 1 else 'have'} volumes whose "
+        "neighbouring planes differ as those of different volumes do; if axes, names or numbers are in another order than docs/formats.md "
+        "says, copies in them go unseen: store each volume as a file of its own"
+    )
+    return PLANES, message
 
 
 def _bright_borders(side: Collection) -> np.ndarray:
@@ -254,10 +284,6 @@ def _is_grid(shape: tuple[int, ...], tile: tuple[int, ...]) -> bool:
         if several and all(rest in (0, gap, part) for rest, part in zip(rests, tile, strict=True)):
             return True
     return False
-
-
-def _shape(size: str) -> tuple[int, ...]:
-    return tuple(map(int, size.split("x")))
 
 
 def _grey_values(real: _Side, other: _Side) -> tuple[str, str] | None:
@@ -310,33 +336,6 @@ def _both(real: _Side, other: _Side, name: str, count: Callable[[Collection], Co
     return f"the {name} differ: {' but '.join(texts)}"
 
 
-def _aspects_apart(first: Collection, second: Collection) -> float:
-    """Return the total variation distance of the distributions of aspect ratios, 0 to 1."""
-    shares, others = _aspect_shares(first), _aspect_shares(second)
-    return sum(abs(shares.get(step, 0) - others.get(step, 0)) for step in {*shares, *others}) / 2
-
-
-def _aspect_shares(side: Collection) -> dict[int, float]:
-    """Return the fraction of images by aspect ratio, in steps that nobody sees."""
-    counts = Counter[int]()
-    for size, number in side.sizes.items():
-        counts[round(np.log(_aspect(size)) / np.log1p(_ASPECT_STEP))] += number
-    return {step: number / counts.total() for step, number in counts.items()}
-
-
-def _aspect_counts(side: Collection) -> Counter[str]:
-    counts = Counter[str]()
-    for size, number in side.sizes.items():
-        counts[f"{_aspect(size):.2f}"] += number
-    return counts
-
-
-def _aspect(size: str) -> float:
-    """Return width divided by height; of a volume, whose axes may be stored in any order, the longest side by the shortest."""
-    shape = _shape(size)
-    return max(shape) / min(shape) if len(shape) > 2 else shape[1] / shape[0]
-
-
 def _median_side(sizes: Mapping[str, int]) -> float:
-    longer = [max(_shape(size)) for size in sizes]
+    longer = [max(shape_of(size)) for size in sizes]
     return float(np.median(np.repeat(longer, list(sizes.values()))))

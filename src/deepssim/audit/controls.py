@@ -107,6 +107,7 @@ def make_controls(train: Side, count: int, detective: Detective, tools: AuditToo
         np.concatenate([pack.images for pack in packs]),
         [f"{name}#{key}" for name, pack in zip(names, packs, strict=True) for key in pack.keys],
     )
+    del packs  # hundreds of volumes take a gigabyte
     found = detective.of_pack(joined, pixel_hashes(joined), None, "distorted copies of training images")
     parts = np.arange(len(joined.keys)).reshape(len(names), len(rows))
     return Copied(rows, {name: found.part(part) for name, part in zip(names, parts, strict=True)})

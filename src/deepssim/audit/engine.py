@@ -31,6 +31,7 @@ class Engine:
         unit: image or volume.
         cues: what the evidence consists of.
         similar: columns of two cues, each of which proves one scan under two names if it is high enough.
+        detail: column of a cue that tells scans of one patient from those of others; None where keypoints do.
         build: prepares real units as a gallery: of a pack, a seed and `threads`.
         search: finds candidates in it, as `detection.search.search` does.
         embed: coarse patterns, which need no training.
@@ -44,6 +45,7 @@ class Engine:
     unit: AuditUnit
     cues: CueSet
     similar: tuple[int, int]
+    detail: int | None
     build: Callable[..., Any]
     search: Callable[..., Found]
     embed: Callable[[ImagePack], Embeddings]
@@ -65,5 +67,5 @@ def _picture(image: np.ndarray) -> np.ndarray:
 
 
 IMAGE_ENGINE = Engine(
-    AuditUnit.IMAGE, IMAGES, (2, 3), build_gallery, search, embed_patterns, DISTORTIONS, PROTOCOL, True, show_pair, _picture
+    AuditUnit.IMAGE, IMAGES, (2, 3), None, build_gallery, search, embed_patterns, DISTORTIONS, PROTOCOL, True, show_pair, _picture
 )  # fmt: skip

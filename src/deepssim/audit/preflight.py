@@ -12,9 +12,11 @@ import numpy as np
 
 from deepssim.audit.comparability import HIDING, SIDE_NAMES, different_sides
 from deepssim.audit.inventory import Inventory, parts_in_words
+from deepssim.audit.reading import volumes_among
 from deepssim.audit.subjects import identifier_findings
 from deepssim.audit.units import SUBJECT, Unit, agree, counted, unit_of
 from deepssim.config.audit import AuditConfig
+from deepssim.config.choices import AuditUnit
 from deepssim.images.folders import Collection
 from deepssim.images.frames import MAY_HOLD_IMAGES
 from deepssim.images.listing import EXCLUDED, HIDDEN_IMAGES
@@ -64,6 +66,8 @@ def preflight(
     if options.skip_unreadable:
         findings += skipped(inventories)
     findings += left_aside(inventories)
+    if options.unit is AuditUnit.AUTO:
+        findings += sliced_volumes(inventories)
     if options.subjects is None and options.subject_pattern is None:
         findings += [
             Finding("patients not identified", message, [], True)
@@ -88,6 +92,25 @@ def preflight(
     for finding in findings:
         logger.warning("%s", finding.message)
     return findings, usable
+
+
+def sliced_volumes(inventories: Mapping[str, Inventory]) -> list[Finding]:
+    """Name synthetic volumes that were cut into slices, as the training volumes were, since some other file holds images.
+
+    Args:
+        inventories: images by side, of an audit whose unit was left open.
+    """
+    if any(item.unit is AuditUnit.VOLUME for item in inventories.values()):
+        return []
+    count, training = (volumes_among(inventories[name].collection.files) for name in ("synthetic", "real"))
+    if not count or not training:
+        return []
+    message = (
+        f"{counted(count, 'synthetic volume')} and {counted(training, 'training volume')} were cut into slices, since other files hold "
+        "single images (the log names the first), and copies that were rotated out of the planes of these slices go unseen: leave "
+        "those files out with --exclude, or choose --unit volume or --unit image"
+    )
+    return [Finding("volumes were cut into slices", message, [], True, True)]
 
 
 def unknown_patients(unit: Unit, *, held_out: bool) -> Finding:

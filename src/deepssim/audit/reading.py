@@ -3,6 +3,7 @@
 Not here: how they are read (images/), accounting for every file (inventory.py), how units are compared (engine.py).
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from deepssim.errors import DataError, NotAVolume
 from deepssim.images.dicom_series import planes_of_file
 from deepssim.images.files import format_of
 from deepssim.images.folders import Decoded, decode
+from deepssim.images.layouts import MIN_SIDE
 from deepssim.images.rasters import RASTER_SUFFIXES
 from deepssim.images.scans import Scan, decode_scan, find_scans
 from deepssim.images.standardize import Geometry
@@ -89,6 +91,20 @@ def find_unit(files: Mapping[str, Sequence[Path]], options: AuditConfig) -> Audi
         if any(_holds_images(path) for path in paths) or not _begins_with_volume(paths, reading):
             return AuditUnit.IMAGE
     return AuditUnit.AUTO
+
+
+def volumes_among(files: Sequence[Path]) -> int:
+    """Return how many volumes were cut into slices: files of a format of volumes with 8 slices or more, and DICOM series.
+
+    Args:
+        files: of each image of a side.
+    """
+    formats = {path: format_of(path) for path in dict.fromkeys(files)}
+    slices = Counter(files)
+    alone = sum(known is not None and known.volume and slices[path] >= MIN_SIDE for path, known in formats.items())
+    dicom = [path for path, known in formats.items() if known is not None and known.read_patient is not None]
+    series = [scan.planes for scan in find_scans(dicom) if len(scan.planes) >= MIN_SIDE]
+    return alone + sum(planes[0].position is not None for planes in series)
 
 
 def _holds_images(path: Path) -> bool:

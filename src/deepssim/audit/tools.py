@@ -15,6 +15,7 @@ from deepssim.audit.engine import IMAGE_ENGINE, PATTERNS, Engine
 from deepssim.audit.sides import AuditTools
 from deepssim.config.choices import AuditUnit, MetricName, Orientation, Precision
 from deepssim.config.settings import Config
+from deepssim.errors import DataError
 from deepssim.images.folders import Collection, pixel_hashes
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import resized
@@ -115,12 +116,29 @@ def _slices_of(pack: ImagePack) -> tuple[ImagePack, list[int]]:
 
 
 def _pooled(pack: ImagePack, embed: Callable[[ImagePack], Embeddings]) -> Embeddings:
-    """Return the embeddings of volumes: of each axis, the mean of the embeddings of slices across it, one after the other."""
+    """Return the embeddings of volumes: of each axis, the mean of the embeddings of slices across it, one after the other.
+
+    Slices of a single intensity, such as black ones beyond a head, show nothing to embed; an encoder with features of SSIM has no
+    embedding for them. They are left out of the mean, which is 0 for an axis without others.
+
+    Raises:
+        DataError: if all slices of all volumes are of a single intensity.
+    """
     slices, _ = _slices_of(pack)
-    found = embed(slices)
-    values = found.values / np.maximum(np.linalg.norm(found.values, axis=1, keepdims=True), 1e-12)
-    means = values.reshape(len(pack.keys), 3, -1, values.shape[1]).mean(axis=2)
-    return Embeddings(means.reshape(len(pack.keys), -1).astype(np.float32), pack.keys, found.encoder, found.checksum)
+    shown = np.flatnonzero(slices.images.min(axis=(1, 2)) < slices.images.max(axis=(1, 2)))
+    if not len(shown):
+        raise DataError(
+            f"{len(pack.keys)} volumes have slices of a single intensity only, first {pack.keys[0]!r}; an encoder sees nothing in "
+            "them: remove them, or audit without an encoder"
+        )
+    found = embed(ImagePack(slices.images[shown], [slices.keys[row] for row in shown.tolist()]))
+    units = found.values / np.maximum(np.linalg.norm(found.values, axis=1, keepdims=True), 1e-12)
+    values = np.zeros((len(slices.keys), units.shape[1]), np.float32)
+    values[shown] = units
+    counts = np.bincount(shown * 3 * len(pack.keys) // len(slices.keys), minlength=3 * len(pack.keys))
+    sums = values.reshape(3 * len(pack.keys), -1, units.shape[1]).sum(axis=1)
+    means = (sums / np.maximum(counts, 1)[:, None]).reshape(len(pack.keys), -1)
+    return Embeddings(means.astype(np.float32), pack.keys, found.encoder, found.checksum)
 
 
 def reconstruction(config: Config) -> Callable[[ImagePack], ImagePack] | None:

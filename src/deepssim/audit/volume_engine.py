@@ -36,6 +36,7 @@ def embed_volume_patterns(pack: ImagePack) -> Embeddings:
 
 
 VOLUME_ENGINE = Engine(
-    AuditUnit.VOLUME, VOLUMES, (VOLUME_CUES.index("pattern in place"), VOLUME_CUES.index("SSIM registered")), _build, _search,
+    AuditUnit.VOLUME, VOLUMES, (VOLUME_CUES.index("pattern in place"), VOLUME_CUES.index("SSIM registered")),
+    VOLUME_CUES.index("correlation registered"), _build, _search,
     embed_volume_patterns, VOLUME_DISTORTIONS, VOLUME_PROTOCOL, False, show_volumes, mosaic,
 )  # fmt: skip

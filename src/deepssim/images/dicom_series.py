@@ -3,6 +3,7 @@
 Not here: pixels, which the reader of single files gives (dicom.py), volumes in a common grid (grid.py).
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -122,9 +123,11 @@ def split_repeats(planes: Sequence[Plane]) -> list[list[Plane]]:
         planes: of one group, in order.
 
     Raises:
-        DataError: if not all places occur equally often, so that nobody knows which planes belong together.
+        DataError: if not all places occur equally often, or nothing says which planes belong together.
     """
-    if planes[0].position is None:
+    # Without positions, numbers tell places, unless all files have the same one.
+    numbered = planes[0].position is None
+    if numbered and len({plane.number for plane in planes}) == 1:
         return [list(planes)]
     places = [round(plane.height, _DIGITS) for plane in planes]
     counts = Counter(places)
@@ -134,12 +137,30 @@ def split_repeats(planes: Sequence[Plane]) -> list[list[Plane]]:
             f"{planes[0].path}: {len(planes)} planes of its series lie at {len(counts)} places, which do not all occur equally often; "
             "give each volume a series or a folder of its own"
         )
+    if times > 1:
+        _require_told_apart(planes, places, times)
     volumes: list[list[Plane]] = [[] for _ in range(times)]
     seen: Counter[float] = Counter()
     for plane, place in zip(planes, places, strict=True):
         volumes[seen[place]].append(plane)
         seen[place] += 1
     return volumes
+
+
+def _require_told_apart(planes: Sequence[Plane], places: Sequence[float], times: int) -> None:
+    """Check that numbers, or else names without their last number, say which planes of equal places belong together.
+
+    Raises:
+        DataError: if only the order of names would, which mixes volumes whose files have names at random.
+    """
+    if len({(place, plane.number) for place, plane in zip(places, planes, strict=True)}) == len(planes):
+        return
+    names = Counter(re.sub(r"\d+(?=\D*$)", "", plane.path.name) for plane in planes)
+    if len(names) != times or len(set(names.values())) > 1:
+        raise DataError(
+            f"{planes[0].path}: {times} planes of its series lie at each place and have the same InstanceNumber, so that nobody knows "
+            "which belong together; give each volume a series or a folder of its own"
+        )
 
 
 def require_planes(planes: Sequence[Plane]) -> None:

@@ -5,10 +5,15 @@ Not here: the window of values in memory (standardize.py), cutting (volumes.py).
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 _BINS = 2**16
+_PADDING = 0.05  # fraction of the outer faces that a lowest value fills exactly if it is padding
+_GAP = 0.45  # of the range, between padding and all other values, beyond which padding would take the contrast
+_MOST_PADDINGS = 3  # values, the lowest first
+_OFFSET = 0.8  # the same between zero and all other values, as of signed numbers stored as unsigned ones
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,13 @@ def find_window(
     """Find the window of a volume: the result of `standardize.window`, in two passes and constant memory.
 
     Zero counts as background, and is shown black, also in a volume with negative values if more than half of its outer faces
-    are exactly zero: interpolation leaves values below zero at the rim of a brain, and z-scores half of them.
+    are exactly zero: interpolation leaves values below zero at the rim of a brain, and z-scores half of them. Padding far
+    below all other values (-2048 or -32768 around the field of view of a CT) and an offset (30,000) are left out of the window:
+    otherwise they would leave a few grey levels for everything else.
 
     Args:
         planes: returns all planes of the volume, float32, shape (H, W), in any order; called twice.
-        faces: returns its outer planes, float32, shape (H, W); called if there are negative values.
+        faces: returns its outer planes, float32, shape (H, W), at least one.
         percentiles: lower and upper percentile of the non-zero finite values, 0 to 100.
     """
     upper = np.zeros(_BINS, np.int64)
@@ -68,13 +75,55 @@ def find_window(
     if not count:
         return Window(0.0, 0.0, finite, False, not found)
     low, high = _percentiles(planes, upper, count, percentiles)
+    outer = np.concatenate([face.ravel() for face in faces()])
+    faces_size = outer.size
+    outer = outer[np.isfinite(outer)]
+    inner = _inner(planes, outer, percentiles) if outer.size and outer.min() == lowest else None
+    if inner is not None:
+        return Window(*inner, finite, False, False)
     black_zero = False
-    if lowest >= 0:
-        low = np.float64(min(low, 0.0))  # background of a non-negative scan stays exactly black
+    if lowest >= 0:  # background of a non-negative scan stays exactly black
+        low = low if high > low > _OFFSET * highest else np.float64(min(low, 0.0))
     elif highest > 0:
-        values = np.concatenate([face.ravel() for face in faces()])
-        black_zero = bool(np.count_nonzero(values == 0) > values.size / 2)
+        black_zero = bool(np.count_nonzero(outer == 0) > faces_size / 2)
     return Window(low, high, finite, black_zero, False)
+
+
+def _inner(
+    planes: Callable[[], Iterable[np.ndarray]], outer: np.ndarray, percentiles: Sequence[float]
+) -> tuple[np.float64, np.float64] | None:
+    """Return the window of the values above padding, and above air within that if it is one value, too; None without padding."""
+    found, rest = None, planes
+    for _ in range(_MOST_PADDINGS):
+        lowest = outer.min()
+        inside = outer[outer > lowest]
+        if lowest == 0 or outer.size - inside.size < _PADDING * outer.size:
+            break
+        rest = partial(_above, rest, lowest)
+        upper, count = _counts(rest)
+        if not count:
+            break
+        low, high = _percentiles(rest, upper, count, percentiles)
+        if not (high > low and low - lowest > _GAP * (high - lowest)):
+            break
+        found, outer = (low, high), inside
+        if not outer.size:
+            break
+    return found
+
+
+def _above(planes: Callable[[], Iterable[np.ndarray]], value: np.float32) -> Iterable[np.ndarray]:
+    """Yield planes in which all up to a value is zero, and so counts as background."""
+    for plane in planes():
+        yield np.where(plane <= value, np.float32(0), plane)
+
+
+def _counts(planes: Callable[[], Iterable[np.ndarray]]) -> tuple[np.ndarray, int]:
+    """Return the numbers of finite values that are not zero by their upper 16 bits, int64, and their sum."""
+    upper = np.zeros(_BINS, np.int64)
+    for plane in planes():
+        upper += np.bincount(_ranks(plane[np.isfinite(plane) & (plane != 0)]) >> 16, minlength=_BINS)
+    return upper, int(upper.sum())
 
 
 def _percentiles(

@@ -151,7 +151,8 @@ def stack_of(name: str, shape: tuple[int, ...], kind: np.dtype, values: Any) -> 
         return _grey(stored_image(number))
 
     if len(layout.image) == 3 and kind.kind != "c":
-        notices += [MIXED] if are_apart(stored_image(0)) else []
+        # The first plane of a volume (D, H, W, 3) is empty, so that the middle one is asked, too.
+        notices += [MIXED] if any(are_apart(stored_image(number)) for number in {0, layout.count // 2}) else []
     stored = np.dtype(f"f{kind.itemsize // 2}") if kind.kind == "c" else kind
     return Stack(name, layout.count, load, stored, tuple(notices), values=math.prod(shape), planes=layout.planes)
 

@@ -149,6 +149,11 @@ def _values(path: Path, start: int, size: int, fields: Mapping[str, str]) -> tup
             filled += len(part)
             if unpacker.eof:
                 break
-    if filled < size:
-        raise ValueError(f"has {filled:,} of the {size:,} bytes that its header declares")
+        while not unpacker.eof and (chunk := unpacker.unconsumed_tail or file.read(2**20)):
+            if unpacker.decompress(chunk, 1):  # the checksum is behind the last byte
+                raise ValueError(
+                    f"more than the {size:,} bytes that it declares are stored, so that images may be missing"
+                )
+    if filled < size or not unpacker.eof:
+        raise ValueError(f"has {filled:,} of the {size:,} bytes that its header declares, or its end is missing")
     return content, memory

@@ -16,6 +16,7 @@ import numpy as np
 
 from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError, NotAVolume
+from deepssim.images.coherence import PLANES_APART, are_planes_apart
 from deepssim.images.dicom_series import (
     GAPS,
     Plane,
@@ -173,6 +174,7 @@ def decode_scan(
         assumed = value_notices(volume, [window]) | {
             NO_ORIENTATION: not volume.codes,
             NOT_ISOTROPIC: not is_isotropic(volume),
+            PLANES_APART: are_planes_apart(volume, number, window),
         }
         opened.notices += [notice for notice, holds in assumed.items() if holds]
     if not grids:

@@ -14,6 +14,7 @@ from deepssim.config.choices import Axis, FourthAxis
 from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError
 from deepssim.images.frames import MAX_VALUES, Contents, Facts, Frame
+from deepssim.images.grey import MIXED, are_apart
 from deepssim.images.intensity import Window, find_window
 from deepssim.images.memory import Reservation
 from deepssim.images.square import NOT_SQUARE, is_square, make_square, squared_shape
@@ -128,7 +129,14 @@ def value_notices(volume: Volume, windows: Sequence[Window]) -> dict[str, bool]:
         BLACK_ZERO: any(window.black_zero for window in windows),
         MAGNITUDE: volume.values.dtype.kind == "c",
         COLOUR: bool(volume.values.dtype.names),
+        MIXED: bool(volume.values.dtype.names) and are_apart(_middle_colours(volume)),
     }
+
+
+def _middle_colours(volume: Volume) -> np.ndarray:
+    """Return the colours of the middle plane of each volume, uint8 (X, Y * N, 3)."""
+    stored = volume.values[:, :, volume.values.shape[2] // 2].reshape(volume.values.shape[0], -1)
+    return np.stack([stored[name] for name in "RGB"], axis=2)
 
 
 def _axes(volume: Volume, options: VolumesConfig) -> tuple[tuple[int, ...], bool]:
@@ -168,7 +176,7 @@ def numbers_of(volume: Volume, options: VolumesConfig) -> list[int | None]:
     return [0] if count == 1 else chosen[options.fourth_axis]
 
 
-def _slowest(volume: Volume) -> int:
+def slowest_axis(volume: Volume) -> int:
     """Return the axis whose planes lie together in memory."""
     return int(np.argmax(np.abs(volume.values.strides[:3])))
 
@@ -180,7 +188,7 @@ def planes_of(volume: Volume, number: int | None) -> Iterator[np.ndarray]:
         volume: as a file stores it.
         number: which of several; None for their mean.
     """
-    axis = _slowest(volume)
+    axis = slowest_axis(volume)
     for index in range(volume.values.shape[axis]):
         yield volume.plane(number, axis, index)
 
@@ -213,7 +221,7 @@ def window_of(volume: Volume, number: int | None, percentiles: Sequence[float], 
 def _foreground(volume: Volume, number: int | None, window: Window) -> list[np.ndarray]:
     """Return the foreground pixels of each slice across x, y and z; one pass over the volume."""
     counts = [np.zeros(side, np.int64) for side in volume.values.shape[:3]]
-    slowest = _slowest(volume)
+    slowest = slowest_axis(volume)
     first, second = (axis for axis in range(3) if axis != slowest)
     for index, plane in enumerate(planes_of(volume, number)):
         bright = window.apply(plane) > 0

@@ -14,6 +14,7 @@ _BACKGROUND = 0.5  # of Otsu's threshold, above which voxels are foreground: dar
 _FINE, _MIDDLE = 1.0, 3.0  # voxels of 64: structures whose energies tell how sharp a volume is
 _BLURS = (0.0, 0.6, 0.9, 1.2, 1.6, 2.0)  # voxels of 64
 _LEAST_VOXELS = 500  # of an overlap, and of SSIM windows within it
+_ONE_LEVEL = 1 / 255  # of the intensity range; volumes that differ less are constant
 _LEAST_WINDOW = 0.6  # fraction of an SSIM window that lies in the overlap
 
 
@@ -94,7 +95,8 @@ def overlap_ssim(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> float
         mask: bool, the overlap.
 
     Returns:
-        -1 to 1; 0 where the overlap holds too few windows.
+        -1 to 1; 0 where the overlap holds too few windows, or either volume is constant within it: equal intensities would then
+        make any two alike.
 
     Source: scikit-image's `structural_similarity` with its default window.
     """
@@ -104,6 +106,8 @@ def overlap_ssim(real: np.ndarray, other: np.ndarray, mask: np.ndarray) -> float
         return 0.0
     windows = (uniform_filter(mask.astype(np.float32), WINDOW) > _LEAST_WINDOW) & mask
     if int(windows.sum()) < _LEAST_VOXELS:
+        return 0.0
+    if min(float(np.ptp(values[mask])) for values in (real, other)) < _ONE_LEVEL:
         return 0.0
     matched = match_intensities(other, real, mask)
     span = max(float(np.ptp(real[mask])), 2 * _LEAST_CONTRAST)

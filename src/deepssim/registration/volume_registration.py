@@ -21,8 +21,10 @@ _COARSE, _FINE = 32, 48  # voxels along each side at which registration is coars
 _COARSEST = 16  # for the first rigid step, which finds what a cut-off part has shifted
 _SIDES = (_COARSEST, _COARSE, _FINE)
 _POINTS = 2000  # at which registration compares volumes
+_LEAST_POINTS = 200  # of the foreground, so that thin structures have some
 _STEPS, _FINE_STEPS = 100, 60
-_LARGEST, _SMALLEST, _RELAXATION = 1.0, 0.02, 0.7  # steps in voxels, and by how much they shrink after a turn
+_LARGEST, _LARGEST_AFFINE = 1.0, 0.25  # steps in voxels; of an affine map, the parts of a longer one add up to too much
+_SMALLEST, _RELAXATION = 0.004, 0.7  # step in voxels, and by how much steps shrink after a turn
 _BORDER = 0.375  # of the side, empty space around a volume
 _LOCAL = 4.0  # voxels of 64, in which contrast is normalised for registration
 _LEAST_LOCAL = 2.0  # voxels of any resolution
@@ -74,9 +76,10 @@ class Levels:
 
     @cached_property
     def near(self) -> dict[int, np.ndarray]:
-        """Foreground and the voxels next to it, bool, by number of voxels along each side."""
+        """Foreground and the voxels next to it, bool, by number of voxels along each side; never empty, as it fades where thin."""
         mask = self.mask.astype(np.float32)
-        return {side: binary_dilation(resized(mask, side) > 0.5) for side in _SIDES}
+        reduced = {side: resized(mask, side) for side in _SIDES}
+        return {side: binary_dilation(values > 0.5 * values.max()) for side, values in reduced.items()}
 
     @cached_property
     def itk(self) -> dict[int, tuple[Any, Any]]:
@@ -96,7 +99,12 @@ def prepare_volume(volume: np.ndarray) -> PreparedVolume:
 
     Args:
         volume: uint8 (D, H, W) of cubic voxels, dark background.
+
+    Raises:
+        ValueError: if the volume is of another type or number of axes, so that its intensities are not what they seem.
     """
+    if volume.dtype != np.uint8 or volume.ndim != 3:
+        raise ValueError(f"expected uint8 (D, H, W), got {volume.dtype} of shape {volume.shape}")
     values = volume.astype(np.float32) / 255
     placement = _cube(foreground(values))
     spacing = float(np.abs(placement[0, 0]))
@@ -132,18 +140,23 @@ def register(fixed: Levels, moving: Levels, start: np.ndarray, *, rigid_first: b
         fine: whether it is refined at 48 voxels.
 
     Returns:
-        float64 (3, 4), like `start`; the start itself where no plausible map is found.
+        float64 (3, 4), like `start`: after the last step that led to a plausible map with no less agreement.
     """
-    found = start
-    if rigid_first:
-        found = _step(fixed.itk[_COARSEST], moving.itk[_COARSEST][0], found, affine=False, steps=_STEPS)
-        for affine in (False, True):
-            found = _step(fixed.itk[_COARSE], moving.itk[_COARSE][0], found, affine=affine, steps=_STEPS)
+    plan = [(_COARSEST, False, _STEPS), (_COARSE, False, _STEPS), (_COARSE, True, _STEPS)] if rigid_first else []
     if fine or not rigid_first:
-        found = _step(fixed.itk[_FINE], moving.itk[_FINE][0], found, affine=True, steps=_FINE_STEPS)
-    stretch = np.linalg.svd(found[:, :3], compute_uv=False)
-    plausible = stretch.max() < _STRETCH and stretch.min() > 1 / _STRETCH
-    return found if plausible and agreement(fixed, moving, found) >= agreement(fixed, moving, start) else start
+        plan.append((_FINE, True, _FINE_STEPS))
+    found, reached = start, agreement(fixed, moving, start)
+    for side, affine, steps in plan:
+        trial = _step(fixed.itk[side], moving.itk[side][0], found, affine=affine, steps=steps)
+        agreed = agreement(fixed, moving, trial) if _plausible(trial) else -np.inf
+        if agreed >= reached:  # an optimiser that lost its way must not take what the steps before it have found
+            found, reached = trial, agreed
+    return found
+
+
+def _plausible(matrix: np.ndarray) -> bool:
+    stretch = np.linalg.svd(matrix[:, :3], compute_uv=False)
+    return bool(stretch.max() < _STRETCH and stretch.min() > 1 / _STRETCH)
 
 
 def agreement(fixed: Levels, moving: Levels, matrix: np.ndarray) -> float:
@@ -168,6 +181,7 @@ def _step(fixed: tuple[Any, Any], moving: Any, start: np.ndarray, *, affine: boo
 
     image, mask = fixed
     side = mask.GetSize()[0]
+    inside = sitk.GetArrayViewFromImage(mask)
     change = sitk.AffineTransform(3) if affine else sitk.Euler3DTransform()
     change.SetCenter([(side - 1) / 2] * 3)
     method = sitk.ImageRegistrationMethod()
@@ -175,21 +189,19 @@ def _step(fixed: tuple[Any, Any], moving: Any, start: np.ndarray, *, affine: boo
     method.SetNumberOfThreads(1)  # the order of sums, and so their last digits, would depend on it
     method.SetMetricAsCorrelation()
     method.SetMetricFixedMask(mask)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(min(1.0, _POINTS / side**3), 1)
+    fraction = max(_POINTS / side**3, _LEAST_POINTS / int(inside.sum()))
+    if fraction < 1:  # else at all points
+        method.SetMetricSamplingStrategy(method.RANDOM)
+        method.SetMetricSamplingPercentage(fraction, 1)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetMetricUseMovingImageGradientFilter(False)  # gradients at the points only take a third of the time
     method.SetMetricUseFixedImageGradientFilter(False)
-    method.SetOptimizerAsRegularStepGradientDescent(_LARGEST, _SMALLEST, steps, _RELAXATION)
+    largest = _LARGEST_AFFINE if affine else _LARGEST
+    method.SetOptimizerAsRegularStepGradientDescent(largest, _SMALLEST, steps, _RELAXATION)
     method.SetOptimizerScalesFromJacobian()
     method.SetMovingInitialTransform(_to_itk(start, side))
     method.SetInitialTransform(change, True)
-    try:
-        method.Execute(image, moving)
-    except RuntimeError as error:
-        if "All the sampled" not in str(error) and "zero" not in str(error):
-            raise
-        return start  # nothing to compare: the mask is empty, or nothing overlaps
+    method.Execute(image, moving)  # which leaves the start as it is if nothing overlaps
     return (square(start) @ square(_from_itk(change, side)))[:3]
 
 

@@ -7,7 +7,7 @@ Not here: versions of packages (provenance.py).
 """
 
 STAGE_VERSIONS = {
-    "prepare_dataset": 6,
+    "prepare_dataset": 7,
     "misalign": 2,
     "train_vae": 2,
     "encode_latents": 3,
@@ -34,5 +34,5 @@ STAGE_VERSIONS = {
     "plot_summary": 2,
     "plot_copies": 1,
     "report": 4,
-    "audit": 19,
+    "audit": 20,
 }

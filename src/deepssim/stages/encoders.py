@@ -66,8 +66,7 @@ def train_deepssim(
     """
     require_orientation(autoencoder, orientation)
     pairs, valid_pairs = read_pairs(train), read_pairs(valid)
-    with open_packs(synthetic) as generated:  # of whom only those in pairs are learned from, however many there are
-        packs = read_pack(real), generated.select(list(dict.fromkeys([*pairs["synth_key"], *valid_pairs["synth_key"]])))
+    packs = read_pack(real), _in_pairs(synthetic, pairs, valid_pairs)
     # The generator never saw the valid split, so its patients are in no pair, least of all in a test pair.
     unpaired = keys_of(read_images(images), Split.VALID)
     anchors = list(dict.fromkeys([*pairs["real_key"], *unpaired]))
@@ -89,6 +88,13 @@ def train_deepssim(
     )  # fmt: skip
     trained.write_history(history)
     save_encoder(weights, network)
+
+
+def _in_pairs(synthetic: Sequence[str], *tables: pd.DataFrame) -> ImagePack:
+    """Return the synthetic images of pairs, all that is learned from, however many there are."""
+    keys = dict.fromkeys(key for table in tables for key in table["synth_key"])
+    with open_packs(synthetic) as generated:
+        return generated.select(list(keys))
 
 
 def _members(split: str, name: Split) -> list[str]:
