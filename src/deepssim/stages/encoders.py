@@ -65,8 +65,7 @@ def train_deepssim(
         DataError: if the autoencoder was trained on images of the other orientation.
     """
     require_orientation(autoencoder, orientation)
-    pairs, valid_pairs = read_pairs(train), read_pairs(valid)
-    packs = read_pack(real), _in_pairs(synthetic, pairs, valid_pairs)
+    pairs, packs = read_pairs(train), (read_pack(real), _in_pairs(synthetic, [train, valid]))
     # The generator never saw the valid split, so its patients are in no pair, least of all in a test pair.
     unpaired = keys_of(read_images(images), Split.VALID)
     anchors = list(dict.fromkeys([*pairs["real_key"], *unpaired]))
@@ -83,16 +82,16 @@ def train_deepssim(
     )
     network, trained = recipes.train_deepssim(
         data,
-        _pair_images(valid_pairs, packs, _members(split, Split.VALID) or unpaired or anchors, seed),
+        _pair_images(read_pairs(valid), packs, _members(split, Split.VALID) or unpaired or anchors, seed),
         encoder, seed=seed, device=device, state=state, tracking=tracking, processes=Processes(devices, nodes),
     )  # fmt: skip
     trained.write_history(history)
     save_encoder(weights, network)
 
 
-def _in_pairs(synthetic: Sequence[str], *tables: pd.DataFrame) -> ImagePack:
-    """Return the synthetic images of pairs, all that is learned from, however many there are."""
-    keys = dict.fromkeys(key for table in tables for key in table["synth_key"])
+def _in_pairs(synthetic: Sequence[str], tables: Sequence[str]) -> ImagePack:
+    """Return the synthetic images of the pairs in some tables, all that is learned from, however many there are."""
+    keys = dict.fromkeys(key for table in tables for key in read_pairs(table)["synth_key"])
     with open_packs(synthetic) as generated:
         return generated.select(list(keys))
 
