@@ -101,10 +101,10 @@ def measure(count: int, folder: Path) -> dict[str, Stage]:
     pixels = float(np.prod(SIZE))
     return {
         "generate": Stage(_generated() + packed, pack_bytes, pixels),
-        "export_images": Stage(exported, png, pixels, sharded=False, after=("generate",)),
+        "export_images": Stage(exported, png, 0.0, sharded=False, after=("generate",)),
         "misalign": Stage(misaligned + packed, pack_bytes, 2 * pixels, after=("generate",)),
         "score_images": Stage(ssim * REAL, top_bytes, pixels, after=("generate", "misalign"), times=2),
-        "train_deepssim": Stage(0.0, 0.0, pixels, sharded=False, after=("score_images",)),
+        "train_deepssim": Stage(0.0, 0.0, 0.0, sharded=False, after=("score_images",)),
         "embed": Stage(_embedded(images), FEATURES * 4, 0.0, after=("train_deepssim", "misalign"), times=2),
         "score_embeddings": Stage(scores, top_bytes, FEATURES * 8, after=("embed",), times=2),
         "gather_matrix": Stage(gathered, top_bytes, 4 * top_bytes, sharded=False, after=("score_embeddings",), times=4),
