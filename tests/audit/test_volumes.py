@@ -15,6 +15,7 @@ import deepssim
 from deepssim.audit import tools
 from deepssim.audit.examination import Verdict
 from deepssim.audit.summary_schema import AuditSummary, summary_schema
+from deepssim.audit.wording import NOT_SOUGHT
 from deepssim.config.choices import AuditUnit
 from deepssim.config.encoders import EncoderConfig
 from deepssim.config.settings import parse_config
@@ -130,6 +131,9 @@ def test_every_file_is_accounted_for(report):
 def test_no_copies_is_said_only_if_every_volume_was_read(tmp_path, scans, cache, report):
     clear = audit(scans / "real", scans / "others", tmp_path / "clear", cache)
     assert clear["verdict"]["result"] == Verdict.NONE
+    assert any(
+        text == NOT_SOUGHT for text in clear["verdict"]["reservations"]
+    )  # what was not sought is not cleared in silence
     broken = tmp_path / "broken"
     broken.mkdir()
     for path in (scans / "others").iterdir():

@@ -9,6 +9,7 @@ from deepssim.audit.comparability import HIDING, MARGINS, NEGATIVES, PLANES, SQU
 from deepssim.audit.preflight import constant, duplicates_within
 from deepssim.audit.refusals import require_sides_apart
 from deepssim.audit.units import IMAGE, SCAN, stand_in
+from deepssim.audit.volume_checks import FEW_LEVELS, NO_BACKGROUND, SEVERAL, volume_findings
 from deepssim.cli import main
 from deepssim.config.choices import AuditUnit
 from deepssim.errors import DataError
@@ -31,7 +32,7 @@ def heads(seed, count=6, side=32):
 
 
 def findings(real, synthetic):
-    return dict(different_sides({"real": real, "synthetic": synthetic}))
+    return dict([*different_sides({"real": real, "synthetic": synthetic}), *volume_findings(real, synthetic)])
 
 
 def test_like_volumes_have_no_finding():
@@ -43,6 +44,49 @@ def test_volumes_that_are_small_within_wide_margins_hide_copies():
     found = findings(collected([np.pad(volume, 1) for volume in heads(1, side=94)]), collected(small))
     assert MARGINS in found
     assert MARGINS in HIDING
+
+
+def test_one_small_scan_among_many_hides_copies():
+    """A few small images are slices at the end of an organ; a whole scan that is small is not."""
+    real = [np.pad(volume, 1) for volume in heads(1, side=94)]
+    synthetic = [np.pad(volume, 1) for volume in heads(2, 30, side=94)]
+    small = np.pad(heads(3, 1, side=32)[0], 32)
+    assert MARGINS not in findings(collected(real), collected(synthetic))
+    assert "1 of 31 synthetic images show" in findings(collected(real), collected([*synthetic, small]))[MARGINS]
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (1, 1, 2), (3, 3, 3)])
+def test_several_scans_in_one_volume_hide_copies(shape):
+    """Two rows, columns and layers of heads have the aspect ratio of one head."""
+    tile = heads(2, int(np.prod(shape)), side=16)
+    joined = np.zeros((16 * max(shape),) * 3, np.uint8)
+    for volume, place in zip(tile, np.ndindex(shape), strict=True):
+        joined[tuple(slice(16 * start, 16 * start + 16) for start in place)] = volume
+    one = np.pad(heads(3, 1, side=16)[0], (joined.shape[0] - 16) // 2)
+    real = [np.pad(volume, 1) for volume in heads(1, side=joined.shape[0] - 2)]
+    found = findings(collected(real), collected([joined, real[0]]))
+    assert "1 of 2 synthetic images shows several bodies" in found[SEVERAL]
+    assert SEVERAL not in findings(collected(real), collected([one, real[0]]))
+    assert SEVERAL not in findings(collected([joined, joined]), collected([joined]))  # as legs, or both lungs
+
+
+def test_a_grey_background_hides_copies():
+    grey = heads(2)
+    grey[0] = np.where(grey[0] == 0, 70, grey[0]).astype(np.uint8)  # darker than the head, so that it is no negative
+    found = findings(collected(heads(1)), collected(grey))
+    assert "1 of 6 synthetic images shows no background that is darker" in found[NO_BACKGROUND]
+    assert NEGATIVES not in found
+    assert NO_BACKGROUND not in findings(collected(grey[:1]), collected(grey[:1]))
+
+
+@pytest.mark.parametrize("brighter", [5, 30])
+def test_a_few_bright_voxels_that_darken_all_others_hide_copies(brighter):
+    dark = heads(2)
+    dark[0] = (dark[0] / brighter).astype(np.uint8)
+    dark[0][14:18, 14:18, 14:22] = 255
+    found = findings(collected(heads(1)), collected(dark))
+    assert "1 of 6 synthetic images shows most of what is in them in a few grey levels" in found[FEW_LEVELS]
+    assert FEW_LEVELS not in findings(collected(dark[:1]), collected(dark[:1]))
 
 
 def test_other_proportions_and_sizes_are_named():

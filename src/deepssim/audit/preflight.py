@@ -74,6 +74,11 @@ def preflight(
             for message in identifier_findings(collections, subjects)
         ]
     findings += [Finding(kind, message, [], True, kind in HIDING) for kind, message in different_sides(collections)]
+    if inventories["real"].unit is AuditUnit.VOLUME:
+        from deepssim.audit.volume_checks import volume_findings  # with libraries that other audits do not need
+
+        found_in = volume_findings(real, collections["synthetic"])
+        findings += [Finding(kind, message, [], True, True) for kind, message in found_in]
     usable = None
     if "holdout" in collections:
         sides = [(collections[name].pack.keys, collections[name].pixel_hashes, subjects[name])

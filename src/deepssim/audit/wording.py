@@ -26,7 +26,10 @@ from deepssim.evaluation.verdict import Verdict
 
 HIDDEN = "(left out: de-identified)"
 FEW = 20  # images or subjects, of which a percentage would say more than is known
-
+NOT_SOUGHT = (
+    "copies of a part of a scan (half of it, a block, a lesion) and copies whose grey values were inverted within the body are not sought "
+    "among whole scans, so that such copies go unseen"
+)
 _GENERATED = ("file", "files")  # by which synthetic images are counted: slices of a volume belong together
 _SAME_RATE = 1 + 1e-9  # rates that differ by less are equal
 
@@ -164,6 +167,8 @@ def reservations(figures: AuditFigures, inventories: Mapping[str, Inventory], op
             "little; if the generator was trained on more, copies of the others go unseen"
         )
     found += [item.message for item in figures.findings if item.qualifies]
+    if case.what is AuditUnit.VOLUME:
+        found.append(NOT_SOUGHT)
     return [said(text, case.what) for text in found]
 
 
