@@ -64,3 +64,15 @@ def test_zscore_has_population_deviation_one(random):
 def test_a_constant_image_has_no_zscore():
     with pytest.raises(DataError, match="1 of 2 images are constant.*first 'flat'"):
         zscore(np.stack([np.eye(8), np.ones((8, 8))]), ["fine", "flat"])
+
+
+def test_an_offset_leaves_an_image_its_contrast():
+    """Signed numbers that were stored as unsigned ones lie about 32768: from zero on they would fill a few grey levels."""
+    image = np.random.default_rng(0).uniform(0, 3000, (16, 16))
+    shown = window(image + 30_000, (1, 99))
+    np.testing.assert_allclose(
+        shown, np.clip((image - np.percentile(image, 1)) / np.ptp(np.percentile(image, (1, 99))), 0, 1), atol=1e-5
+    )
+    np.testing.assert_array_equal(
+        window(np.where(image > 1500, 1.0, 0.0), (1, 99)), image > 1500
+    )  # a mask keeps its two values

@@ -9,11 +9,12 @@ from functools import partial
 
 import numpy as np
 
+from deepssim.images.standardize import OFFSET
+
 _BINS = 2**16
 _PADDING = 0.05  # fraction of the outer faces that a lowest value fills exactly if it is padding
 _GAP = 0.45  # of the range, between padding and all other values, beyond which padding would take the contrast
 _MOST_PADDINGS = 3  # values, the lowest first
-_OFFSET = 0.8  # the same between zero and all other values, as of signed numbers stored as unsigned ones
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def find_window(
         return Window(*inner, finite, False, False)
     black_zero = False
     if lowest >= 0:  # background of a non-negative scan stays exactly black
-        low = low if high > low > _OFFSET * highest else np.float64(min(low, 0.0))
+        low = low if high > low > OFFSET * high else np.float64(min(low, 0.0))
     elif highest > 0:
         black_zero = bool(np.count_nonzero(outer == 0) > faces_size / 2)
     return Window(low, high, finite, black_zero, False)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 
+OFFSET = 0.8  # of the upper end of a window, between zero and all values, as of signed numbers stored as unsigned ones
+
+
 def window(values: np.ndarray, percentiles: Sequence[float]) -> np.ndarray:
     """Map an intensity window linearly to [0, 1] and clip values outside it.
 
@@ -34,7 +37,8 @@ def window(values: np.ndarray, percentiles: Sequence[float]) -> np.ndarray:
     if foreground.size == 0:
         return np.zeros(values.shape, np.float32)
     low, high = np.percentile(foreground, percentiles)
-    low = min(low, 0.0) if values.min() >= 0 else low  # background of a non-negative scan stays exactly black
+    # Background of a non-negative scan stays exactly black, unless all values have an offset that would leave few grey levels.
+    low = min(low, 0.0) if values.min() >= 0 and not high > low > OFFSET * high else low
     if not high > low:
         return np.zeros(values.shape, np.float32)
     return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
