@@ -82,7 +82,7 @@ def test_unnamed_patients_hide_copies_where_many_images_share_details(suspected,
 
 
 def scans(best, second, *, proved=True):
-    """Return evidence of whole scans whose two best partners have such correlations, and all else in common as strangers have."""
+    """Return evidence of whole scans whose two best partners have such correlations, and all else in common as unrelated scans have."""
     cues = np.full((len(best), 2, len(VOLUME_CUES)), 0.5, np.float32)
     cues[..., VOLUME_CUES.index("correlation registered")] = np.stack([best, second], axis=1)
     partners = np.tile(np.array([[0, 1]]), (len(best), 1))

@@ -38,6 +38,9 @@ def test_all_that_an_audit_does_with_an_array_is_done_with_files(stored):
     for outside in (9, -1, [0, 9]):
         with pytest.raises(IndexError, match="of 9 were asked for"):
             images.take(outside)
+    for mask in (array[:, 0, 0].astype(bool).reshape(9, -1)[:, 0], [0.0, 1.0]):
+        with pytest.raises(TypeError, match="by integers or a slice, not by"):
+            images[mask]
 
 
 def test_blocks_hold_few_images_and_all_of_them(stored, monkeypatch):

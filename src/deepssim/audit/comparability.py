@@ -33,14 +33,8 @@ _SHOWN = 3  # most frequent values that are named
 SHEETS, COLOURS, MARGINS = "synthetic images may be sheets", "colours differ", "synthetic images have wide margins"
 NEGATIVES = "synthetic volumes may be negatives"
 PLANES, SQUASHED = "planes of different volumes", "synthetic volumes may be squashed"
-HIDING = (
-    SHEETS,
-    COLOURS,
-    MARGINS,
-    NEGATIVES,
-    PLANES,
-    SQUASHED,
-)  # differences that hide copies, so that nothing can be cleared
+# Differences that hide copies, so that nothing can be cleared.
+HIDING = (SHEETS, COLOURS, MARGINS, NEGATIVES, PLANES, SQUASHED)
 
 SIDE_NAMES = {"real": "training", "synthetic": "synthetic", "holdout": "held-out"}
 _Side = tuple[str, Collection]

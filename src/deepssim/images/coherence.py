@@ -13,9 +13,8 @@ from deepssim.images.volumes import Volume, planes_of, slowest_axis
 
 PLANES_APART = "neighbouring planes differ as those of different volumes do"
 _CELLS = 16  # along each side of a plane: coarse enough that planes some millimetres apart are alike
-_APART = (
-    0.15  # correlation of neighbours: below 0.1 for different bodies; 0.6 for MR scans in slices of 9 mm, 0.27 of 20 mm
-)
+# Correlation of neighbours: below 0.1 for different bodies; 0.6 for MR scans in slices of 9 mm, 0.27 of 20 mm.
+_APART = 0.15
 _TOGETHER = 0.5  # correlation along another axis, without which a volume is noise in every direction
 
 

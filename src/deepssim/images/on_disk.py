@@ -103,7 +103,7 @@ class StoredImages(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         """Return images as an array would, of an integer, a slice, or integers in any order; none of them negative."""
-        chosen = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows, np.int64)
+        chosen = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else _integers(rows)
         images = self._files.read(self._rows_of(np.atleast_1d(chosen)))
         return images if np.ndim(chosen) else images[0]
 
@@ -121,7 +121,7 @@ class StoredImages(np.lib.mixins.NDArrayOperatorsMixin):
         """Return some of the images without reading them; arguments as of `numpy.take`."""
         if axis:
             raise ValueError(f"images are taken along axis 0, not {axis}")
-        return StoredImages(self._files, self._rows_of(np.asarray(rows, np.int64)))
+        return StoredImages(self._files, self._rows_of(_integers(rows)))
 
     def _rows_of(self, chosen: np.ndarray) -> np.ndarray:
         if chosen.size and not 0 <= chosen.min() <= chosen.max() < len(self):
@@ -138,6 +138,14 @@ class StoredImages(np.lib.mixins.NDArrayOperatorsMixin):
             raise ValueError("images of other files cannot be joined unread")
         count = sum(map(len, parts))
         return StoredImages(files, np.fromiter(chain.from_iterable(part._rows for part in parts), np.int64, count))
+
+
+def _integers(rows: Any) -> np.ndarray:
+    """Return rows as int64; a mask would name the first two images instead of those where it is true."""
+    given = np.asarray(rows)
+    if given.size and not np.issubdtype(given.dtype, np.integer):
+        raise TypeError(f"images are indexed by integers or a slice, not by {given.dtype}")
+    return given.astype(np.int64)
 
 
 def joined(parts: Sequence[Any]) -> Any:

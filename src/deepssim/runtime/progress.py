@@ -31,7 +31,7 @@ class Steps:
         self._left = units
 
     def start(self, what: str) -> None:
-        """Say that a step starts, and the time left where it can be told.
+        """Say that a step starts, and the time left where it is known.
 
         Args:
             what: the step, in words.
