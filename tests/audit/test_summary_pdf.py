@@ -27,7 +27,7 @@ def page(reservation="A reservation.", pairs=6, name="a.png"):
 
 def pdf_text(path):
     """Return the text that a PDF shows, with kerned letters joined."""
-    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", path.read_bytes(), re.DOTALL)
+    streams = re.findall(rb"stream\n(.*?)\nendstream", path.read_bytes(), re.DOTALL)
     shown = b"".join(zlib.decompress(part) for part in streams if part.startswith(b"x"))
     return (
         b"".join(re.findall(rb"\(((?:\\.|[^()\\])*)\)", shown)).replace(b"\x00", b"").decode("latin-1")
