@@ -130,3 +130,26 @@ def test_unusable_images_are_named(packs):
     flat = ImagePack(np.zeros((1, 16, 24), np.uint8), ["flat"])
     with pytest.raises(DataError, match="1 of 1 images are constant.*'flat'"):
         ssim_matrix(real, flat)
+
+
+@pytest.mark.parametrize("level", [0, 100, 250])
+@pytest.mark.parametrize("depth", [5, 255])
+def test_bright_images_of_little_contrast_are_exact(random, level, depth):
+    """Covariances are small differences of large sums: 1e-7 in float32 needs sums of products without rounding."""
+    high = min(255, level + depth)
+    real, synthetic = (
+        pack_of(random.integers(level, high, (n, 40, 36), dtype=np.uint8, endpoint=True)) for n in (6, 20)
+    )
+    blended = synthetic.images.copy()
+    blended[:6] = real.images  # copies, whose scores are 1
+    synthetic = pack_of(blended)
+    np.testing.assert_allclose(ssim_matrix(real, synthetic), by_scikit_image(real, synthetic), rtol=0, atol=2e-7)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 43])
+def test_groups_of_real_images_change_nothing(random, count):
+    """Real images are compared four by four, in parts that fit into the cache, and the last ones alone."""
+    real, synthetic = (pack_of(random.integers(0, 256, (n, 80, 120), dtype=np.uint8)) for n in (count, 18))
+    whole = ssim_matrix(real, synthetic)
+    alone = [ssim_matrix(real.select([key]), synthetic)[0] for key in real.keys]
+    np.testing.assert_array_equal(whole, alone)

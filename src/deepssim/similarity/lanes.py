@@ -3,6 +3,7 @@
 Not here: the metrics computed on them (ssim.py, fsim.py, embedding_scores.py).
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,35 +17,45 @@ from deepssim.runtime.compilation import compiled
 Features = TypeVar("Features")
 
 LANES = 64  # images per block: several registers on any CPU, so that the overhead of the loop is negligible
+_CACHE_LINE = 64  # bytes
 
 
-def in_lanes(values: np.ndarray) -> np.ndarray:
-    """Move the images of an array to its last axis, in blocks of 64.
+def in_lanes(values: np.ndarray, lanes: int = LANES) -> np.ndarray:
+    """Move the images of an array to its last axis, in blocks.
 
     Args:
         values: shape (N, ...), any dtype.
+        lanes: images in a block.
 
     Returns:
-        Shape (blocks, ..., 64), same dtype, contiguous; lanes beyond N are zero.
+        Shape (blocks, ..., lanes), same dtype, contiguous, from a multiple of 64 bytes; lanes beyond N are zero.
     """
     count, *rest = values.shape
     flat = np.ascontiguousarray(values).reshape(count, -1)
-    lanes = np.empty((-(-count // LANES), flat.shape[1], LANES), values.dtype)
-    _interleave(flat, lanes)
-    return lanes.reshape(len(lanes), *rest, LANES)
+    blocks = _aligned((-(-count // lanes), flat.shape[1], lanes), values.dtype)
+    _interleave(flat, blocks)
+    return blocks.reshape(len(blocks), *rest, lanes)
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Allocate an array that begins where a line of the CPU's cache does, so that no register is loaded from two lines."""
+    memory = np.empty(math.prod(shape) * dtype.itemsize + _CACHE_LINE, np.uint8)
+    skipped = -memory.ctypes.data % _CACHE_LINE
+    return memory[skipped : skipped + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 @compiled(parallel=True)
-def _interleave(values: np.ndarray, lanes: np.ndarray) -> None:
+def _interleave(values: np.ndarray, blocks: np.ndarray) -> None:
     count, pixels = values.shape
-    for block in numba.prange(len(lanes)):
-        first = block * LANES
-        filled = min(LANES, count - first)
+    lanes = blocks.shape[2]
+    for block in numba.prange(len(blocks)):
+        first = block * lanes
+        filled = min(lanes, count - first)
         for pixel in range(pixels):
             for lane in range(filled):
-                lanes[block, pixel, lane] = values[first + lane, pixel]
-            for lane in range(filled, LANES):
-                lanes[block, pixel, lane] = 0
+                blocks[block, pixel, lane] = values[first + lane, pixel]
+            for lane in range(filled, lanes):
+                blocks[block, pixel, lane] = 0
 
 
 @contextmanager

@@ -5,20 +5,18 @@ real image as `data_range`. Three optimisations reduce the cost of a pair:
 
 - Means and variances of all windows are computed once per image; a pair only adds the window sums of products.
 - These are running sums, down the columns and along the row, so a pixel takes two products instead of 49. The values of
-  8-bit images are summed as integers, hence exactly; z-scoring is a linear map of the pixels and becomes one factor at
-  the end.
-- 64 synthetic images are interleaved pixel by pixel, so every instruction (SIMD) works on many pairs. A pair's result
+  8-bit images are summed exactly; z-scoring is a linear map of the pixels and becomes one factor at the end.
+- 16 synthetic images are interleaved pixel by pixel, so every instruction (SIMD) works on many pairs. A pair's result
   does not depend on the other pairs: tiles, shards and threads do not change a bit of it.
 
-Not here: volumes (ssim_volumes.py), tiles and memory (tiles.py), matrices in files (matrices.py), the same on a GPU (ssim_cuda.py).
+Not here: the loop over pairs (ssim_kernel.py), volumes (ssim_volumes.py), tiles and memory (tiles.py), matrices in files
+(matrices.py), the same on a GPU (ssim_cuda.py).
 
 Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861; arXiv:2509.16582 for z-score and range.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,10 +25,13 @@ from numba import prange
 from deepssim.images.packs import ImagePack, require_same_size
 from deepssim.images.standardize import require_zscore
 from deepssim.runtime.compilation import compiled
-from deepssim.similarity.lanes import LANES, compare_by_row, in_lanes, numba_threads
+from deepssim.similarity.lanes import compare_by_row, in_lanes, numba_threads
+from deepssim.similarity.simd import VECTOR
 from deepssim.similarity.ssim_constants import K1, K2, WINDOW
+from deepssim.similarity.ssim_kernel import arrange_rows, parts_in_groups, score_all_pairs
 
 _AREA = WINDOW**2
+_TRANSLATION = 60_000_000  # bytes that are needed while the loops are compiled, and for real images in another order
 _SAMPLE = _AREA * (_AREA - 1)  # covariances are those of a sample: 49 sum(xy) - sum(x) sum(y), divided by 49 * 48
 
 
@@ -39,7 +40,7 @@ class SsimFeatures:
     """Features of N images from which SSIM is computed; those of volumes have a further axis before height.
 
     Attributes:
-        pixels: (N, H, W), int16 for 8-bit images, else float64.
+        pixels: (N, H, W), int16 for 8-bit images, from 0, else float64.
         sums: (N, H - 6, W - 6), sums of the pixels in each full window; dtype as `pixels`, int32 for volumes of 8 bits.
         means: (N, H - 6, W - 6), means of the z-scored windows; float32 for 8-bit images, else float64.
         variances: variances of the z-scored windows; shape and dtype as `means`.
@@ -75,7 +76,7 @@ class SsimComparison:
         self.real, self.synthetic = real, synthetic
         self.threads, self.symmetric = threads, symmetric
         self.shape = len(real.keys), len(synthetic.keys)
-        self.bytes_held = real.bytes_in_memory + synthetic.bytes_in_memory
+        self.bytes_held = real.bytes_in_memory + synthetic.bytes_in_memory + _TRANSLATION
         self._wide = not (real.images.dtype == synthetic.images.dtype == np.uint8)
         # Pixels, sums, means and variances, both per image and interleaved.
         width = 32 if self._wide else 10 + np.dtype(self._whole_sum).itemsize
@@ -98,14 +99,19 @@ class SsimComparison:
         Returns:
             float32 (r, s).
         """
-        count = len(columns.pixels)
-        # Lanes without an image have factor and range 0; their scores are cut off below.
+        count, size = len(columns.pixels), columns.pixels.shape[1:]
+        scores = np.empty((len(rows.pixels), count), np.float32)
         with numba_threads(self.threads):
-            lanes = {name: in_lanes(values) for name, values in vars(columns).items()}
-            lanes["ranges"] *= self.symmetric
-            scores = np.empty((len(rows.pixels), len(lanes["pixels"]) * LANES), np.float32)
-            self._kernel(self._wide)(*vars(rows).values(), *lanes.values(), scores)
-        return scores[:, :count]
+            lanes = [in_lanes(values, VECTOR).ravel() for values in vars(columns).values()]
+            lanes[-1] *= self.symmetric  # lanes without an image have factor and range 0, and scores that are cut off
+            for part, height in parts_in_groups(len(rows.pixels), size, self._wide):
+                chosen = (values[part] for values in (rows.pixels, rows.sums, rows.means, rows.variances))
+                arranged = arrange_rows(*chosen, height, np.float64 if self._wide else np.float32)
+                filled = np.empty((part.stop - part.start, len(lanes[-1])), np.float32)
+                of_rows = *arranged, rows.factors[part], rows.ranges[part]
+                score_all_pairs((0,) * height, *of_rows, *lanes, size, filled)
+                scores[part] = filled[:, :count]
+        return scores
 
     def compare_pairs(
         self, rows: SsimFeatures, columns: SsimFeatures, row_of: np.ndarray, column_of: np.ndarray
@@ -127,8 +133,11 @@ class SsimComparison:
         count = len(images)
         inner = (count, *(side - WINDOW + 1 for side in images.shape[1:]))
         pixel, total, real = (np.float64,) * 3 if self._wide else (np.int16, self._whole_sum, np.float32)
+        pixels = _centred(images) if np.issubdtype(images.dtype, np.floating) else images.astype(pixel)
+        if not self._wide:
+            pixels -= pixels.min(axis=tuple(range(1, pixels.ndim)), keepdims=True)  # keeps sums of products small
         features = SsimFeatures(
-            _centred(images) if np.issubdtype(images.dtype, np.floating) else images.astype(pixel),
+            pixels,
             np.empty(inner, total),
             np.empty(inner, real),
             np.empty(inner, real),
@@ -139,17 +148,13 @@ class SsimComparison:
             self._fill_moments(*vars(features).values())
         return features
 
-    # What the comparison of volumes replaces: compiled loops, and the type of sums of 8-bit pixels over a window.
+    # What the comparison of volumes replaces: the loop over features, and the type of sums of 8-bit pixels over a window.
     _spatial_dims = 2
     _whole_sum: type[np.signedinteger] = np.int16
 
     @staticmethod
     def _fill_moments(*features: np.ndarray) -> None:
         _fill_moments(*features)
-
-    @staticmethod
-    def _kernel(wide: bool) -> Callable[..., Any]:
-        return _kernel(wide)
 
 
 def _centred(images: np.ndarray) -> np.ndarray:
@@ -239,66 +244,3 @@ def _fill_moments(
                 old = np.float64(pixels[n, top, x])
                 strip[x] -= old
                 strip_squares[x] -= old * old
-
-
-@cache
-def _kernel(wide: bool) -> Callable[..., Any]:
-    """Return the loop over pairs with 32-bit sums of products, or with float64 for images of more than 8 bits."""
-    whole, real = (np.float64, np.float64) if wide else (np.int32, np.float32)
-
-    # `contract` permits fused multiply-add; no other change of the arithmetic is allowed.
-    @compiled(parallel=True, fastmath={"contract"})
-    def all_pairs(  # type: ignore[no-untyped-def]
-        pixels, sums, means, variances, factors, ranges,
-        lane_pixels, lane_sums, lane_means, lane_variances, lane_factors, lane_ranges, scores,
-    ):  # fmt: skip
-        count, height, width = pixels.shape
-        rows, columns = height - WINDOW + 1, width - WINDOW + 1
-        for block in prange(len(lane_pixels)):
-            # Sums of products over the seven rows of the current windows, and over one window.
-            strip, window = np.empty((width, LANES), whole), np.empty(LANES, whole)
-            line, total = np.empty(LANES, real), np.empty(LANES, np.float64)
-            scale, c1, c2 = np.empty(LANES, real), np.empty(LANES, real), np.empty(LANES, real)
-            for n in range(count):
-                for lane in range(LANES):
-                    span = max(ranges[n], lane_ranges[block, lane])
-                    c1[lane], c2[lane] = (K1 * span) ** 2, (K2 * span) ** 2
-                    scale[lane] = 2 * factors[n] * lane_factors[block, lane] / _SAMPLE
-                    total[lane] = 0
-                strip[:] = 0
-                for y in range(height):
-                    for x in range(width):
-                        new = whole(pixels[n, y, x] * _AREA)
-                        for lane in range(LANES):
-                            strip[x, lane] += new * whole(lane_pixels[block, y, x, lane])
-                    top = y - WINDOW + 1
-                    if top < 0:
-                        continue
-                    line[:], window[:] = 0, 0
-                    for x in range(WINDOW - 1):
-                        for lane in range(LANES):
-                            window[lane] += strip[x, lane]
-                    for x in range(columns):
-                        own_sum, mean = whole(sums[n, top, x]), means[n, top, x]
-                        variance, square = variances[n, top, x], mean * mean
-                        for lane in range(LANES):
-                            products = window[lane] + strip[x + WINDOW - 1, lane]
-                            window[lane] = products - strip[x, lane]
-                            covariance = real(products - own_sum * whole(lane_sums[block, top, x, lane]))
-                            other = lane_means[block, top, x, lane]
-                            line[lane] += (
-                                ((mean + mean) * other + c1[lane]) * (covariance * scale[lane] + c2[lane])
-                            ) / (
-                                (square + other * other + c1[lane])
-                                * (variance + lane_variances[block, top, x, lane] + c2[lane])
-                            )
-                    for lane in range(LANES):
-                        total[lane] += line[lane]
-                    for x in range(width):
-                        old = whole(pixels[n, top, x] * _AREA)
-                        for lane in range(LANES):
-                            strip[x, lane] -= old * whole(lane_pixels[block, top, x, lane])
-                for lane in range(LANES):
-                    scores[n, block * LANES + lane] = total[lane] / (rows * columns)
-
-    return all_pairs

@@ -17,8 +17,8 @@ import numpy as np
 from numba import prange
 
 from deepssim.runtime.compilation import compiled
-from deepssim.similarity.lanes import LANES
-from deepssim.similarity.ssim import SsimComparison
+from deepssim.similarity.lanes import LANES, in_lanes, numba_threads
+from deepssim.similarity.ssim import SsimComparison, SsimFeatures
 from deepssim.similarity.ssim_constants import K1, K2, WINDOW
 
 _VOLUME = WINDOW**3
@@ -37,9 +37,24 @@ class SsimVolumeComparison(SsimComparison):
     def _fill_moments(*features: np.ndarray) -> None:
         _fill_moments(*features)
 
-    @staticmethod
-    def _kernel(wide: bool) -> Callable[..., Any]:
-        return _kernel(wide)
+    def compare(self, rows: SsimFeatures, columns: SsimFeatures) -> np.ndarray:
+        """Score all pairs of prepared volumes.
+
+        Args:
+            rows, columns: features of r real and s synthetic volumes.
+
+        Returns:
+            float32 (r, s).
+        """
+        count = len(columns.pixels)
+        with numba_threads(self.threads):
+            lanes = {name: in_lanes(values) for name, values in vars(columns).items()}
+            lanes["ranges"] *= (
+                self.symmetric
+            )  # lanes without a volume have factor and range 0; their scores are cut off
+            scores = np.empty((len(rows.pixels), len(lanes["pixels"]) * LANES), np.float32)
+            _kernel(self._wide)(*vars(rows).values(), *lanes.values(), scores)
+        return scores[:, :count]
 
 
 @compiled(parallel=True)
