@@ -30,6 +30,7 @@ from benchmarks import REAL_DATA, ROOT  # noqa: E402
 from benchmarks.jobs import SIZE  # noqa: E402
 from benchmarks.measure import Comparison, compare, in_own_process, replace_rows, seconds  # noqa: E402
 from benchmarks.page import growth_table, machine, page, paper_sentence, plot, table  # noqa: E402
+from benchmarks.roofline import roofline  # noqa: E402
 from deepssim.config.choices import Device, MetricName, Precision  # noqa: E402
 from deepssim.config.dataset import VirtualPatientsConfig  # noqa: E402
 from deepssim.images.packs import ImagePack  # noqa: E402
@@ -295,9 +296,9 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     plot(options.out.with_name("benchmarks.svg"), found)
     command = f"python -m benchmarks.run{' --paper' if options.paper else ''}"
-    text = page(
-        outcomes, found, command=command, repetitions=repetitions, source=source, limit=least_time(scale), paper=paper
-    )
+    largest = found["SSIM matrix"][-1]
+    limit = f"{least_time(scale)}\n\n{roofline(THREADS, largest['seconds'] / largest['real'] / largest['synthetic'])}"
+    text = page(outcomes, found, command=command, repetitions=repetitions, source=source, limit=limit, paper=paper)
     options.out.write_text(text + _other_sections(options.out), encoding="utf-8")
     print(f"written to {options.out}", file=sys.stderr)
 
