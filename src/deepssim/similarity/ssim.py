@@ -101,7 +101,8 @@ class SsimComparison:
         """
         count, size = len(columns.pixels), columns.pixels.shape[1:]
         scores = np.empty((len(rows.pixels), count), np.float32)
-        with numba_threads(self.threads):
+        # One thread per block at most: others would only have to be woken up and waited for, which takes longer than a block.
+        with numba_threads(min(self.threads, -(-count // VECTOR))):
             lanes = [in_lanes(values, VECTOR).ravel() for values in vars(columns).values()]
             lanes[-1] *= self.symmetric  # lanes without an image have factor and range 0, and scores that are cut off
             for part, height in parts_in_groups(len(rows.pixels), size, self._wide):
