@@ -47,7 +47,10 @@ for number in range(2):
 
 
 def test_only_what_is_there_can_be_called(tmp_path):
-    assert set(deepssim.__all__) == {"load_images", "load_encoder", "embed", "score_matrix", "audit"}
+    assert set(deepssim.__all__) == {
+        "load_images", "load_encoder", "embed", "score_matrix", "audit", "MemorizationMetric", "MemorizationCallback",
+        "MemorizationHandler",
+    }  # fmt: skip
     with pytest.raises(AttributeError, match="no attribute 'judge'"):
         deepssim.judge  # noqa: B018
     with pytest.raises(DataError, match="is not a folder"):

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepssim.audit.subjects import find_subjects
+from deepssim.audit.subjects import find_subjects, patients_found
 from deepssim.errors import ConfigError, DataError
 from deepssim.images.folders import collect, decode, list_files
 from tests.audit.folders import picture, write
@@ -80,3 +80,21 @@ def test_two_subjects_for_one_image_are_refused(folder, tmp_path):
     pd.DataFrame(rows, columns=["image_path", "subject"]).to_csv(csv, index=False)
     with pytest.raises(DataError, match=r"two subjects for one image, 'images/p1_a\.png': '1' and '3'"):
         subjects(folder, table=str(csv))
+
+
+def test_subjects_of_bids_are_patients(tmp_path, random):
+    """Sessions and slices of a subject are one patient, without a pattern; a pattern still decides if there is one."""
+    for name in (
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w_slice-3", "sub-01/ses-2/anat/sub-01_ses-2_T1w", "derivatives/sub-02_T1w",
+        "sub-03x/image", "subject-04/image", "sub-05",
+    ):  # fmt: skip
+        write(tmp_path / f"{name}.png", picture(random))
+    names = dict(
+        zip((path.relative_to(tmp_path).as_posix() for path in list_files(tmp_path)), subjects(tmp_path), strict=True)
+    )
+    assert names["derivatives/sub-02_T1w.png"] == "sub-02"
+    assert names["sub-03x/image.png"] == "sub-03x"
+    assert names["subject-04/image.png"] == "subject-04/image.png"
+    assert names["sub-05.png"] == "sub-05.png"
+    assert patients_found(["sub-01", "sub-02"])
+    assert not patients_found(["sub-01", "sub-05.png"])

@@ -6,11 +6,14 @@ of the package; so the room itself can be called.
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepssim.audit.result import AuditResult
 
 
 class _CallableRoom(ModuleType):
-    def __call__(self, *folders: Any, **settings: Any) -> dict[str, Any]:
+    def __call__(self, *folders: Any, **settings: Any) -> "AuditResult":
         """Run an audit; see `deepssim.audit.run.audit_images`."""
         from deepssim.audit.run import audit_images
 

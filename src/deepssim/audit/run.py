@@ -25,6 +25,7 @@ from deepssim.audit.readers import compare_readers, reader_names
 from deepssim.audit.refusals import require_different_folders, require_large_images
 from deepssim.audit.report_folder import report_folder
 from deepssim.audit.requirements import require_usable
+from deepssim.audit.result import AuditResult
 from deepssim.audit.second_opinions import SecondOpinions, with_opinions
 from deepssim.audit.sides import AuditTools, Side, Sides
 from deepssim.audit.stability import repetition, reseeded
@@ -186,7 +187,7 @@ def audit_images(
     card: bool = False,
     compared: str | Path | None = None,
     **settings: Any,
-) -> dict[str, Any]:
+) -> AuditResult:
     """Find out which synthetic images copy training images, and write the report: `deepssim.audit` in a notebook.
 
     Args:
@@ -198,7 +199,8 @@ def audit_images(
         settings: keys of the config's section `audit`, for example `holdout`, `encoder` or `false_positive_rate`.
 
     Returns:
-        What summary.json holds: verdict, figures with intervals, controls, settings.
+        What summary.json holds (verdict, figures with intervals, controls, settings), with the pairs as a table and a summary
+        that a notebook shows.
     """
     chosen = {
         name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
@@ -212,7 +214,8 @@ def audit_images(
             "audit": chosen | {"real": str(real), "synthetic": str(synthetic)},
         }
     )
-    return audit_folder(out, config=config, cache=cache, threads=threads, force=force, card=card, compared=compared)
+    found = audit_folder(out, config=config, cache=cache, threads=threads, force=force, card=card, compared=compared)
+    return AuditResult(found, out)
 
 
 def above_limit(found: dict[str, Any], rate: float) -> bool:

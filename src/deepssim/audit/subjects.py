@@ -40,7 +40,7 @@ def find_subjects(
         table: CSV with `image_path` (relative to the CSV, to the folder or to the working directory) and `subject`; it alone
             decides if given.
         pattern: regular expression with one group around the subject, searched in the path below the folder; without one,
-            the subject is the hashed PatientID of a DICOM file, and any other file is its own subject.
+            the subject is the hashed PatientID of a DICOM file or that of a path of BIDS, and any other file is its own subject.
         salt: secret for hashing patient ids, the same for all folders of the audit.
 
     Raises:
@@ -75,8 +75,8 @@ def numbered(name: str) -> bool:
 
 
 def patients_found(found: Sequence[str]) -> bool:
-    """Return whether all subjects are patients whom DICOM files name by their PatientID, and not mere names of files."""
-    return bool(found) and all(subject.startswith(SUBJECT_PREFIX) for subject in found)
+    """Return whether all subjects are patients whom DICOM files or paths of BIDS name, and not mere names of files."""
+    return bool(found) and all(subjects.is_patient(subject) for subject in found)
 
 
 def identifier_findings(collections: Mapping[str, Collection], subjects: Mapping[str, Sequence[str]]) -> list[str]:

@@ -1,4 +1,5 @@
-"""Whose images a file holds: by a pattern in its path, by the patient that the file records, or nobody's but its own.
+"""Whose images a file holds: by a pattern in its path, by the patient that the file records, by the subject that a path of BIDS
+names, or nobody's but its own.
 
 Not here: subjects named in a table (sources.py, audit/subjects.py), splitting by subject (splits.py).
 """
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepssim.errors import ConfigError, DataError, quoted
-from deepssim.images.dicom import hash_patient
+from deepssim.images.dicom import SUBJECT_PREFIX, hash_patient
 from deepssim.images.files import format_of, read_each
+
+_BIDS = r"sub-[A-Za-z0-9]+"
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,24 @@ def find_subjects(
         recorded = sorted((patient.patient_id, patient.instance_uid) for patient in patients.values())
         salt = hashlib.sha256(repr(recorded).encode()).digest()
     names = {path: hash_patient(patient, salt) for path, patient in patients.items()}
-    return [names.get(file.path, file.name) for file in files]
+    return [names.get(file.path) or bids_subject(file.relative) or file.name for file in files]
+
+
+def bids_subject(relative: str) -> str | None:
+    """Return the subject of a path that follows BIDS, as `sub-01` in `sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz`; else None.
+
+    Args:
+        relative: path below the folder, with forward slashes.
+
+    Source: Brain Imaging Data Structure, doi:10.1038/sdata.2016.44: labels are letters and digits.
+    """
+    found = re.search(rf"(?:^|/)({_BIDS})(?=[/_])", relative)
+    return found and found[1]
+
+
+def is_patient(subject: str) -> bool:
+    """Return whether a subject that no pattern or table names is a patient whom DICOM or BIDS names, not just a file."""
+    return subject.startswith(SUBJECT_PREFIX) or re.fullmatch(_BIDS, subject) is not None
 
 
 def subject_finder(pattern: str, setting: str) -> Callable[[str], str | None]:
