@@ -1,5 +1,6 @@
 """The calls for a notebook: folders in, scores out."""
 
+import json
 import subprocess
 import sys
 
@@ -9,7 +10,9 @@ import torch
 
 import deepssim
 from deepssim.errors import DataError
+from deepssim.evaluation.verdict import Verdict
 from tests.audit.folders import make_folders, tiny_encoder
+from tests.conftest import ROOT
 
 
 def test_folders_to_scores(tmp_path):
@@ -55,3 +58,23 @@ def test_only_what_is_there_can_be_called(tmp_path):
         deepssim.judge  # noqa: B018
     with pytest.raises(DataError, match="is not a folder"):
         deepssim.load_images(tmp_path / "none")
+
+
+def test_the_notebook_finds_the_copies_that_it_plants(tmp_path, monkeypatch):
+    """Its cells run as they stand, but for the installation, the number of controls and the frame that shows the page."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cells = json.loads((ROOT / "docs" / "audit.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert code.pop(0) == "%pip install --quiet deepssim"
+    assert "IFrame(str(result.page)" in code.pop()
+    names: dict = {}
+    for cell in code:
+        quick = cell.replace("force=True", "force=True, controls=1, compared_at=96, threads=1")
+        exec(compile(quick, "docs/audit.ipynb", "exec"), names)
+    result = names["result"]
+    assert result.verdict == Verdict.COPIES
+    copies = result.pairs[result.pairs["kind"].str.contains("copy")]
+    planted = copies[copies["synthetic"].str.startswith("copy")]
+    assert len(planted) == 6
+    assert (planted["synthetic"].str[4:7] == planted["real"].str[7:10]).all()
