@@ -4,6 +4,7 @@ Adding a metric takes a record here and the file that it points to. Functions im
 stage that only compares embeddings must not wait for networks to be imported.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from deepssim.errors import ConfigError, joined
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Thresholds
 from deepssim.runtime.hub import on_hub
 from deepssim.similarity.tiles import Comparison
+
+logger = logging.getLogger(__name__)
 
 
 class InputKind(StrEnum):
@@ -168,9 +171,14 @@ def _has_gpu(device: Device) -> bool:
     compiler = find_spec("triton") is not None
     if device is Device.CPU or not (compiler or device is Device.CUDA):
         return False
-    from deepssim.runtime.devices import resolve_device
+    from deepssim.runtime.devices import resolve_device, why_no_kernels
 
-    return resolve_device(device).type == "cuda" and compiler
+    if resolve_device(device).type != "cuda" or not compiler:
+        return False
+    obstacle = why_no_kernels()
+    if obstacle:
+        logger.warning("SSIM is computed on the processor, not on the GPU: %s", obstacle)
+    return obstacle is None
 
 
 def _fsim(real, synthetic, threads, device, options=None):  # type: ignore[no-untyped-def]

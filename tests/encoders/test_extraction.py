@@ -153,3 +153,49 @@ def test_an_embedding_that_is_not_finite_is_named():
     pack = ImagePack(np.array([[[5]], [[0]]], np.uint8), ["good", "black"])
     with pytest.raises(DataError, match="1 of 2 embeddings are not finite, first that of 'black'"):
         extract(Broken(), pack, device=CPU, batch_size=2, precision=Precision.FLOAT32)
+
+
+class Scarce(AuditTools):
+    """Has memory for a few images at a time, as a GPU that is nearly full."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most, self.sizes = most, []
+
+    def forward(self, images):
+        self.sizes.append(len(images))
+        if len(images) > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().forward(images)
+
+
+def test_short_memory_halves_the_batch_and_says_so(packs, caplog):
+    _, pack = packs
+    network = Scarce(5)
+    with caplog.at_level(logging.WARNING, logger="deepssim"):
+        found = extract(network, pack, device=CPU, batch_size=32, precision=Precision.FLOAT32)
+    np.testing.assert_array_equal(
+        found, extract(AuditTools(), pack, device=CPU, batch_size=4, precision=Precision.FLOAT32)
+    )
+    assert max(network.sizes[-(len(pack.keys) // 4) :]) == 4  # all images in batches of one size
+    assert "out of GPU memory while embedding; repeating it with batches of 4" in caplog.text
+
+
+@pytest.mark.parametrize(("most", "statistics"), [(0, False), (5, True)])
+def test_memory_for_no_image_is_an_error_and_statistics_stay_those_of_the_batch(packs, most, statistics):
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        extract(
+            Scarce(most), packs[1], device=CPU, batch_size=8, precision=Precision.FLOAT32, batch_statistics=statistics
+        )
+
+
+def test_float32_is_not_rounded_to_tf32_on_a_gpu(packs, monkeypatch):
+    """cuDNN's own default rounds; here the setting is read, since no GPU computes."""
+    seen = []
+    monkeypatch.setattr(AuditTools, "forward", lambda self, images: (
+        seen.append(torch.backends.cudnn.allow_tf32), images.mean(dim=(1, 3))
+    )[1])  # fmt: skip
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    extract(AuditTools(), packs[1], device=CPU, batch_size=8, precision=Precision.FLOAT32)
+    assert not any(seen)
+    assert torch.backends.cudnn.allow_tf32

@@ -7,7 +7,7 @@ from deepssim.config.choices import Conditioning, Device, Duplication, Intensity
 from deepssim.config.generative import LdmConfig, SynthesisConfig, VaeConfig
 from deepssim.config.settings import load_config
 from deepssim.errors import DataError
-from deepssim.generative.autoencoder import build_autoencoder
+from deepssim.generative.autoencoder import build_autoencoder, encode, reconstruct
 from deepssim.generative.diffusion import (
     NO_CONDITION,
     build_unet,
@@ -21,6 +21,7 @@ from deepssim.generative.diffusion_training import draw_copies, train_diffusion
 from deepssim.generative.latents import Latents
 from deepssim.generative.sampling import _predict, denoise, generate
 from deepssim.images.keys import synthetic_key
+from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
 from tests.conftest import ROOT
 
@@ -203,3 +204,47 @@ def test_an_image_does_not_depend_on_batch_or_shard(networks):
     # another batch size may round differently in the last bit of a float: at most one grey level
     assert np.abs(draw(networks, KEYS, batch_size=3).images - together).max() <= 1
     assert np.abs(draw(networks, KEYS, seed=1).images - together).max() > 20
+
+
+def scarce(network, name, most, monkeypatch):
+    """Let a network's method fail for more than some images, as on a GPU that is nearly full; return the sizes it sees."""
+    sizes, method = [], getattr(network, name)
+
+    def limited(images, *arguments, **options):
+        sizes.append(len(images))
+        if len(images) > most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return method(images, *arguments, **options)
+
+    monkeypatch.setattr(network, name, limited)
+    return sizes
+
+
+@pytest.mark.parametrize(("part", "name"), [(0, "forward"), (1, "decode")])
+def test_short_memory_halves_the_batch_and_says_so(networks, part, name, monkeypatch, caplog):
+    expected = draw(networks, KEYS, batch_size=2)
+    sizes = scarce(networks[part], name, 3, monkeypatch)
+    found = draw(networks, KEYS, batch_size=8)
+    np.testing.assert_array_equal(found.images, expected.images)
+    assert sizes[0] == 8
+    assert sizes[-1] == 2
+    assert "out of GPU memory while generating; repeating it with batches of 2" in caplog.text
+
+
+def test_memory_for_no_image_is_an_error(networks, monkeypatch):
+    scarce(networks[0], "forward", 0, monkeypatch)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        draw(networks, KEYS)
+
+
+def test_encoding_and_reconstructing_halve_their_batches(networks, random, monkeypatch, caplog):
+    pack = ImagePack(random.integers(0, 256, (6, 16, 16), dtype=np.uint8), [f"r{n}___training" for n in range(6)])
+    device = torch.device("cpu")
+    expected = encode(networks[1], pack, device=device), reconstruct(networks[1], pack, device=device)
+    for name in ("encode", "reconstruct"):
+        scarce(networks[1], name, 3, monkeypatch)
+    found = encode(networks[1], pack, device=device), reconstruct(networks[1], pack, device=device)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    assert "out of GPU memory while encoding" in caplog.text
+    assert "out of GPU memory while reconstructing" in caplog.text

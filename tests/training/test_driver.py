@@ -16,7 +16,7 @@ from torch import nn
 from deepssim.config.choices import Decay, Device, Keep
 from deepssim.config.training import TrainingConfig
 from deepssim.errors import ConfigError, DataError
-from deepssim.runtime.messages import DETAILS
+from deepssim.runtime.messages import DETAILS, log_to, short_errors
 from deepssim.training.callbacks import Inspection
 from deepssim.training.driver import Batched, read_checkpoint, train, with_decay
 
@@ -255,3 +255,18 @@ def test_compiled_training_learns_the_same(tmp_path):
     plain, _ = run(tmp_path, "plain", TrainingConfig(epochs=2, batch_size=6))
     fast, _ = run(tmp_path, "fast", TrainingConfig(epochs=2, batch_size=6, compile=True))
     torch.testing.assert_close(weights(fast), weights(plain), rtol=1e-3, atol=1e-4)
+
+
+def test_short_memory_in_a_step_is_one_sentence_that_names_the_way_out(tmp_path, monkeypatch, capsys):
+    """A smaller batch would train another model, so the user decides."""
+
+    def step(self, batch, batch_idx):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Noisy, "training_step", step)
+    with pytest.raises(SystemExit), log_to(None), short_errors():
+        run(tmp_path, "x")
+    error = capsys.readouterr().err
+    assert "out of GPU memory" in error
+    assert "lower batch_size, and for training raise accumulate by the same factor" in error
+    assert "Traceback" not in error

@@ -5,7 +5,7 @@ Not here: the networks (deepssim.py, dar.py, published.py, semdedup.py), files o
 
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from deepssim.config.choices import Precision
 from deepssim.errors import ConfigError, DataError
 from deepssim.images.packs import ImagePack
-from deepssim.runtime.devices import computes_bfloat16
+from deepssim.runtime.devices import computes_bfloat16, exact_float32, with_less_memory
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +45,9 @@ def extract(
         network: maps float32 (N, 1, H, W), 0 to 1, to (N, D).
         pack: images, in memory or open.
         device: where to compute.
-        batch_size: images at a time, 256 at most. A smaller last batch is filled up, on a processor to a multiple of 8 and on
-            a GPU, where this takes little time, to `batch_size`, so that an image's rounding errors do not depend on the
-            number of images.
+        batch_size: images at a time, 256 at most, and fewer where GPU memory is short. A smaller last batch is filled up, on a
+            processor to a multiple of 8 and on a GPU, where this takes little time, to `batch_size`, so that an image's rounding
+            errors do not depend on the number of images.
         precision: `auto` uses bfloat16 where the hardware supports it; the log then reports how far the cosines of a sample
             deviate from those in float32.
         check: compare bfloat16 with float32 first, on 64 images.
@@ -61,6 +61,7 @@ def extract(
         ConfigError: if the batch size is below 1.
         DataError: if an embedding is not finite, or cosines in bfloat16 deviate by more than 0.002. To continue in float32
             instead could compare embeddings of two precisions.
+        torch.OutOfMemoryError: if not even one image fits into GPU memory, or with `batch_statistics` one batch.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; at least one image has to be embedded at a time")
@@ -69,10 +70,15 @@ def extract(
     network = network.to(device).train(batch_statistics)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     half = precision is Precision.BFLOAT16 or (precision is Precision.AUTO and computes_bfloat16(device))
-    if half and check:
-        _require_agreement(network, pack, device, batch_size)
-    batches = list(_batches(network, pack, device, batch_size, half, padded=not batch_statistics))
-    values = np.concatenate(batches or [np.zeros((0, 0), np.float32)])
+
+    def embed(size: int) -> np.ndarray:
+        if half and check:
+            _require_agreement(network, pack, device, size)
+        batches = list(_batches(network, pack, device, size, half, padded=not batch_statistics))
+        return np.concatenate(batches or [np.zeros((0, 0), np.float32)])
+
+    # Statistics of smaller batches would be other statistics.
+    values = embed(batch_size) if batch_statistics else with_less_memory(embed, batch_size, "embedding")
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if bad.size:
         raise DataError(
@@ -100,7 +106,7 @@ def _filled_size(count: int, batch_size: int, device: torch.device) -> int:
 
 
 def _embed(network: nn.Module, images: Tensor, half: bool) -> Tensor:
-    context: AbstractContextManager = torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext()
+    context: AbstractContextManager = torch.autocast(images.device.type, torch.bfloat16) if half else exact_float32()
     with context:
         return network(images.to(memory_format=torch.channels_last))
 

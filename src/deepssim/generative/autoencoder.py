@@ -3,6 +3,7 @@
 Not here: its training (autoencoder_training.py), diffusion in latent space (diffusion.py).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from deepssim.config.settings import parse_config
 from deepssim.errors import DataError
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import oriented, quantise
+from deepssim.runtime.devices import with_less_memory
 from deepssim.runtime.weights import load_weights, rebuild, recorded_orientation, save_weights, spatial_dims_of
 from deepssim.seeds import torch_generator
 
@@ -151,7 +153,7 @@ def encode(network: AutoencoderKL, pack: ImagePack, *, device: torch.device, bat
     _require_dimensions(network, pack)
     network = network.to(device).eval()
     images = to_tensor(pack)
-    return torch.cat([network.encode(part.to(device))[0].cpu() for part in images.split(batch_size)]).numpy()
+    return _by_batches(lambda part: network.encode(part)[0], images, device, batch_size, "encoding")
 
 
 def reconstruct_pack(
@@ -209,10 +211,19 @@ def reconstruct(
     network = network.to(device).eval()
     images = to_tensor(pack)
     if not noise:
-        return torch.cat(
-            [network.reconstruct(part.to(device))[:, 0].cpu() for part in images.split(batch_size)]
-        ).numpy()
+        return _by_batches(lambda part: network.reconstruct(part)[:, 0], images, device, batch_size, "reconstructing")
     latents = torch.from_numpy(encode(network, pack, device=device, batch_size=batch_size))
     drawn = [torch.randn(latents.shape[1:], generator=torch_generator(seed, "latents", key)) for key in pack.keys]
     latents = latents + noise * latents.std() * torch.stack(drawn)
-    return torch.cat([network.decode(part.to(device))[:, 0].cpu() for part in latents.split(batch_size)]).numpy()
+    return _by_batches(lambda part: network.decode(part)[:, 0], latents, device, batch_size, "decoding")
+
+
+def _by_batches(
+    function: Callable[[Tensor], Tensor], items: Tensor, device: torch.device, batch_size: int, doing: str
+) -> np.ndarray:
+    """Apply a function to all items, batch by batch on the device, with smaller batches where its memory is short."""
+
+    def apply(size: int) -> np.ndarray:
+        return torch.cat([function(part.to(device)).cpu() for part in items.split(size)]).numpy()
+
+    return with_less_memory(apply, batch_size, doing)

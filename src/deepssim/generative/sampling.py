@@ -22,6 +22,7 @@ from deepssim.generative.solvers import solver
 from deepssim.images.keys import real_key, split_key
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise, stretch
+from deepssim.runtime.devices import with_less_memory
 from deepssim.seeds import torch_generator
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def generate(
         latents: latents of the records, for their size, scale and conditions.
         ldm: section `ldm` with the noise schedule and architecture of `unet`.
         options: section `synthesis`: solver, number of steps, guidance, intensities and batch size. Another batch size
-            rounds differently and moves a few pixels by one grey level.
+            rounds differently and moves a few pixels by one grey level. It is halved where GPU memory is short, with a warning.
         seed: the config's seed.
         device: where to compute.
         bit_depth: 8 or 16 bits per pixel.
@@ -60,23 +61,27 @@ def generate(
 
     Raises:
         DataError: if a record has no condition.
+        torch.OutOfMemoryError: if not even one image fits into GPU memory.
     """
     unet, autoencoder = unet.to(device).eval(), autoencoder.to(device).eval()
     divisor, size = size_divisor(ldm), latents.shape[1:]
     conditions = None
     if latents.conditions is not None:
         conditions = latents.select([real_key(split_key(key)[0]) for key in keys]).conditions
-    images = []
-    for start in tqdm(range(0, len(keys), options.batch_size), desc="generating", unit="batch", disable=None):
-        batch = list(keys[start : start + options.batch_size])
-        # Every batch has the full size, so that an image's rounding errors do not depend on the number of images.
-        rows = np.minimum(np.arange(start, start + options.batch_size), len(keys) - 1)
-        noise = torch.stack([_noise(keys[row], latents.shape, divisor, seed) for row in rows]).to(device)
-        context = None if conditions is None else torch.from_numpy(conditions[rows]).to(device)
-        denoised = denoise(noise, unet, ldm, options, context) / latents.scale
-        decoded = autoencoder.decode(crop(denoised, size, divisor))
-        images.append(decoded[: len(batch), 0].float().cpu().numpy())
-    values = np.concatenate(images)
+
+    def draw(batch_size: int) -> np.ndarray:
+        images = []
+        for start in tqdm(range(0, len(keys), batch_size), desc="generating", unit="batch", disable=None):
+            # Every batch has the full size, so that an image's rounding errors do not depend on the number of images.
+            rows = np.minimum(np.arange(start, start + batch_size), len(keys) - 1)
+            noise = torch.stack([_noise(keys[row], latents.shape, divisor, seed) for row in rows]).to(device)
+            context = None if conditions is None else torch.from_numpy(conditions[rows]).to(device)
+            denoised = denoise(noise, unet, ldm, options, context) / latents.scale
+            decoded = autoencoder.decode(crop(denoised, size, divisor))
+            images.append(decoded[: len(keys) - start, 0].float().cpu().numpy())
+        return np.concatenate(images)
+
+    values = with_less_memory(draw, options.batch_size, "generating")
     # `quantise` clips values outside [0, 1], the range of the autoencoder's training images.
     return ImagePack(
         quantise(stretch(values) if options.intensity is Intensity.PER_IMAGE else values, bit_depth), list(keys)

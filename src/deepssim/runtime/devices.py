@@ -1,17 +1,28 @@
 """Device and precision that networks use, and the memory they needed."""
 
+import logging
+import os
 import resource
+import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from deepssim.config.choices import Device, Precision
 from deepssim.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
 # Number of trainable parameters from which a CPU trains in bfloat16: small networks gain little, but a step of the paper's
 # diffusion model, with hundreds of millions of parameters, takes 0.6 of the time. The channels-last layout gains nothing there.
 _BFLOAT16_FROM = 10_000_000
+_LEAST_CAPABILITY = (8, 0)  # that current releases of Triton support
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the number of axes
 
 
 def resolve_device(device: Device) -> torch.device:
@@ -35,6 +46,64 @@ def computes_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # torch has no public function for CPUs; without these instructions bfloat16 is slower than float32.
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def why_no_kernels() -> str | None:
+    """Return why Triton cannot compile kernels for the GPU; None if it can."""
+    capability = torch.cuda.get_device_capability()
+    if capability < _LEAST_CAPABILITY:
+        return (
+            f"{torch.cuda.get_device_name()} has compute capability {capability[0]}.{capability[1]}, Triton needs 8.0"
+        )
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):  # it compiles the kernel's launcher
+        return "Triton needs a C compiler; install gcc or name one in CC"
+    return None
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Compute convolutions of float32 in float32 inside the block.
+
+    torch's default lets cuDNN round their factors to ten binary digits (TF32) on GPUs of compute capability 8.0 and above.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def to_channels_last(network: torch.nn.Module) -> None:
+    """Store the weights of convolutions of images and of volumes in the layout that is fastest on a GPU."""
+    for value in network.parameters():
+        if value.ndim in _CHANNELS_LAST:
+            value.data = value.data.contiguous(memory_format=_CHANNELS_LAST[value.ndim])
+
+
+def with_less_memory(job: Callable[[int], T], batch_size: int, doing: str) -> T:
+    """Run a job; where GPU memory is short, again from its start with half the batch size.
+
+    Args:
+        job: function of the batch size.
+        batch_size: items at a time in the first attempt.
+        doing: what the job does, for the message.
+
+    Returns:
+        Result of the job.
+
+    Raises:
+        torch.OutOfMemoryError: if there is not enough memory for one item.
+    """
+    while True:
+        try:
+            return job(batch_size)
+        except torch.OutOfMemoryError:
+            if batch_size <= 1:
+                raise
+        # After `except`, whose traceback would keep the tensors of the attempt.
+        batch_size //= 2
+        logger.warning("out of GPU memory while %s; repeating it with batches of %d", doing, batch_size)
 
 
 def training_precision(device: torch.device, precision: Precision, parameters: int) -> str:
