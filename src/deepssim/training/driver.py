@@ -26,7 +26,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from deepssim.config.choices import Decay, Device, Keep
 from deepssim.config.training import TrackingConfig, TrainingConfig
 from deepssim.errors import DataError
-from deepssim.runtime.devices import count_parameters, resolve_device, training_precision
+from deepssim.runtime.devices import count_parameters, keep_freed_memory, resolve_device, training_precision
 from deepssim.runtime.locks import hold_lock
 from deepssim.runtime.processes import Processes, end_worker, in_slurm, is_worker, train_together
 from deepssim.training.callbacks import (
@@ -147,6 +147,8 @@ def _fit(
     if target.type == "cuda":
         torch.cuda.set_device(target)  # for code that only names "cuda"
         module.to(memory_format=torch.channels_last)
+    else:
+        keep_freed_memory()
     if options.compile:
         module.network.compile()
     resume = state / LAST if (state / LAST).exists() else None
