@@ -19,6 +19,7 @@ rule score_images:
         "results/benchmarks/score_images_{metric}{variant}_{shard}.tsv"
     wildcard_constraints:
         metric="|".join(PIXEL_METRICS),
+    priority: 2
     conda:
         ENVIRONMENT
     threads: 8
@@ -72,6 +73,7 @@ rule gather_matrix:
         "results/logs/gather_matrix_{metric}{variant}.log",
     benchmark:
         "results/benchmarks/gather_matrix_{metric}{variant}.tsv"
+    priority: 2
     conda:
         ENVIRONMENT
     threads: 1
