@@ -119,6 +119,12 @@ def test_jobs_that_use_a_gpu_run_one_at_a_time_or_as_the_config_divides_them(pla
     assert plans["several processes"].limits["gpu"] == 8  # 4 devices on each of 2 nodes
 
 
+@pytest.mark.parametrize(("name", "threads"), [("config.yaml", 1), ("brain.yaml", 8)])
+def test_small_jobs_leave_cores_to_others(plans, name, threads):
+    for rule in ("train_deepssim", "train_dar", "score_images", "score_embeddings"):
+        assert {job.threads for job in plans[name].of(rule)} == {threads}
+
+
 def test_without_a_gpu_no_job_asks_for_one(plans):
     assert {job.resources["gpu"] for job in plans["no gpu"].jobs} == {0}
 

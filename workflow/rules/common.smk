@@ -4,7 +4,7 @@ import os
 from math import prod
 
 from deepssim.config.base import as_settings
-from deepssim.config.choices import Device, MetricName
+from deepssim.config.choices import DatasetKind, Device, MetricName
 from deepssim.config.settings import parse_config
 from deepssim.errors import ConfigError
 from deepssim.metrics import METRICS as KNOWN_METRICS
@@ -76,7 +76,14 @@ THREADS = {
     "ldm": training_threads(_checked.ldm.multiply_adds(_latent_pixels, _dims)),
     "encoder": training_threads(_checked.encoder.multiply_adds(_slice_pixels)),
     "dar": training_threads(_checked.dar.multiply_adds(_slice_pixels)),
+    "scores": 8,
 }
+if _checked.dataset.kind is DatasetKind.VIRTUAL_PATIENTS:  # how many images there are elsewhere is not known yet
+    _patients = _checked.dataset.virtual_patients
+    _each = _patients.images_per_patient(_dims)
+    _real = (_patients.train_patients + _patients.valid_patients + _patients.holdout_patients) * _each
+    _synthetic = _patients.train_patients * _each * _checked.synthesis.images_per_record / config["shards"]
+    THREADS["scores"] = training_threads(_real * _synthetic * _pixels)
 CONFIG_HASH = fingerprint(config)
 ENVIRONMENT = "../../envs/deepssim.yaml"
 # An audit judges folders that the config names and trains no generator.

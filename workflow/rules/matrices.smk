@@ -22,7 +22,7 @@ rule score_images:
     priority: 2
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: THREADS["scores"]
     resources:
         gpu=GPU,
         mem_mb=growing(8000),
@@ -51,7 +51,7 @@ rule score_embeddings:
         metric="|".join(EMBEDDING_METRICS),
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: THREADS["scores"]
     resources:
         gpu=0,
         mem_mb=growing(8000),
