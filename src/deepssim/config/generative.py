@@ -110,10 +110,10 @@ class LdmConfig(TrainingConfig):
     timesteps: int = Field(1000, ge=2, description="steps of the noise schedule")
     beta_start: float = Field(0.0015, gt=0, lt=1, description="noise variance added in the first step")
     beta_end: float = Field(0.0205, gt=0, lt=1, description="noise variance added in the last step; above beta_start")
-    epochs: Epochs = 8
+    epochs: Epochs = 10
     passes: Passes = 200
     batch_size: BatchSize = 24
-    learning_rate: LearningRate = 3e-3
+    learning_rate: LearningRate = 2e-3
     keep: Keep = Field(
         Keep.LAST,
         description="Checkpoint that becomes the result: last, or best (lowest validation loss), which has memorized "
