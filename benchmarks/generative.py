@@ -33,7 +33,7 @@ from deepssim.generative.diffusion_training import LdmTraining, train_diffusion
 from deepssim.generative.latents import Latents, pad
 from deepssim.generative.sampling import generate
 from deepssim.images.keys import real_key, synthetic_key
-from deepssim.runtime.devices import count_parameters, resolve_device, training_precision
+from deepssim.runtime.devices import count_parameters, keep_freed_memory, resolve_device, training_precision
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,10 @@ class Models:
         options = self.size.ldm
         module = LdmTraining(options, self.latents.shape[0]).to(self.device)
         module.log = lambda *arguments, **named: None  # type: ignore[method-assign]
-        if self.device.type == "cuda":
+        if self.device.type == "cuda":  # as training/driver.py
             module.to(memory_format=torch.channels_last)
+        else:
+            keep_freed_memory()
         optimizer = torch.optim.AdamW(module.parameters(), lr=options.learning_rate, fused=True)
         values = pad(torch.from_numpy(self.latents.values) * self.latents.scale, size_divisor(options)).to(self.device)
         narrow = training_precision(self.device, options.precision, count_parameters(module)) == "bf16-mixed"

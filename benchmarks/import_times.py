@@ -82,9 +82,11 @@ def _job(rule: str, call: Call | None = None) -> str:
     """Return the code that starts a rule's job and, with arguments, calls its stage."""
     lines = [
         "from deepssim.runtime.jobs import job",  # as workflow/scripts/stage.py does
+        "from deepssim.runtime.lean_imports import import_monai_lean",
         "from deepssim.runtime.threads import set_threads",
         "from deepssim.stages import run_stage, stage_function",
         "set_threads(1)",
+        "import_monai_lean()",
         f"stage_function({rule!r})",
     ]
     if call:

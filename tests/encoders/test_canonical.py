@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from deepssim.config.choices import Distortion
 from deepssim.config.distortions import DistortionConfig
-from deepssim.encoders.canonical import AffinePose, Canonicalizer, PoseEstimate
+from deepssim.encoders.canonical import AffinePose, Canonicalizer, PoseEstimate, affine_grid
 from deepssim.images import augment
 
 MISALIGNED = [
@@ -135,3 +135,9 @@ def test_passes_add_up():
 def test_no_gradient_passes_the_pose():
     images = torch.rand(2, 1, 32, 32, requires_grad=True)
     assert not Canonicalizer()(images).images.requires_grad
+
+
+def test_sampling_grids_are_those_of_torch():
+    torch.manual_seed(0)
+    theta, images = torch.randn(5, 2, 3), torch.empty(5, 1, 9, 14)
+    torch.testing.assert_close(affine_grid(theta, images), F.affine_grid(theta, [5, 1, 9, 14], align_corners=True))

@@ -133,7 +133,8 @@ def test_a_file_after_configfile_is_not_made(checkout):
     assert re.search(r"my\.yaml, .*results/eval/ssim\.json: 'macro_f1' is not a setting of the config", found.stdout)
 
 
-def test_without_options_a_run_takes_all_cores_and_one_gpu_at_a_time(checkout):
+def test_without_options_a_run_takes_all_cores_and_one_gpu_at_a_time(checkout, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     tiny = yaml.safe_load(TINY.read_text()) | {"device": "auto"}
     (checkout / "my.yaml").write_text(yaml.safe_dump(tiny))
     command = Example(place="", text="snakemake results/dataset/images.csv --configfile my.yaml --directory my_study")

@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from deepssim.config.choices import MetricName
+from deepssim.runtime.gpus import visible_gpus
+from deepssim.runtime.threads import available_threads
 from tests.conftest import ROOT
 from tests.workflow.plans import OWN, SHIPPED, VAE
 from tests.workflow.running import snakemake
@@ -111,9 +113,16 @@ def test_this_machine_does_not_limit_the_jobs_of_a_cluster(plans):
 
 
 def test_jobs_that_use_a_gpu_run_one_at_a_time_or_as_the_config_divides_them(plans):
-    assert plans["one result"].limits["gpu"] == 1
-    assert plans["no gpu"].limits["gpu"] == 1
+    at_a_time = 1 if visible_gpus() else available_threads()  # without a GPU only the cores limit them
+    assert plans["one result"].limits["gpu"] == at_a_time
+    assert plans["no gpu"].limits["gpu"] == at_a_time
     assert plans["several processes"].limits["gpu"] == 8  # 4 devices on each of 2 nodes
+
+
+@pytest.mark.parametrize(("name", "threads"), [("config.yaml", 1), ("brain.yaml", 8)])
+def test_small_jobs_leave_cores_to_others(plans, name, threads):
+    for rule in ("train_deepssim", "train_dar", "score_images", "score_embeddings"):
+        assert {job.threads for job in plans[name].of(rule)} == {threads}
 
 
 def test_without_a_gpu_no_job_asks_for_one(plans):

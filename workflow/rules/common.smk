@@ -4,11 +4,12 @@ import os
 from math import prod
 
 from deepssim.config.base import as_settings
-from deepssim.config.choices import Device, MetricName
+from deepssim.config.choices import DatasetKind, Device, MetricName
 from deepssim.config.settings import parse_config
 from deepssim.errors import ConfigError
 from deepssim.metrics import METRICS as KNOWN_METRICS
 from deepssim.metrics import InputKind, chosen_metrics, needs_fit, require_usable_metrics
+from deepssim.runtime.gpus import visible_gpus
 from deepssim.runtime.hub import on_hub
 from deepssim.runtime.locks import register_run, wait_for_jobs
 from deepssim.runtime.provenance import fingerprint
@@ -64,14 +65,25 @@ if workflow.is_main_process and workflow.resource_settings.nodes is None:
         workflow.resource_settings.cores = available_threads()
         workflow.global_resources["_cores"] = workflow.resource_settings.cores
     if "gpu" not in workflow.resource_settings.resources:
-        workflow.global_resources["gpu"] = max(1, TOGETHER["gpu"])
+        # Where there is no GPU, networks run on the processor, and only its cores limit how many do so at a time.
+        workflow.global_resources["gpu"] = max(1 if visible_gpus() else available_threads(), TOGETHER["gpu"])
 _dims = _checked.dataset.spatial_dims
-_pixels = prod(_checked.dataset.image_size or {2: (256, 256), 3: (64, 64, 64)}[_dims])
+_size = _checked.dataset.image_size or {2: (256, 256), 3: (64, 64, 64)}[_dims]
+_pixels, _slice_pixels = prod(_size), prod(_size[-2:])
 _latent_pixels = _pixels / 2 ** (_dims * (len(_checked.vae.channels) - 1))
 THREADS = {
     "vae": training_threads(_checked.vae.multiply_adds(_pixels, _dims)),
     "ldm": training_threads(_checked.ldm.multiply_adds(_latent_pixels, _dims)),
+    "encoder": training_threads(_checked.encoder.multiply_adds(_slice_pixels)),
+    "dar": training_threads(_checked.dar.multiply_adds(_slice_pixels)),
+    "scores": 8,
 }
+if _checked.dataset.kind is DatasetKind.VIRTUAL_PATIENTS:  # how many images there are elsewhere is not known yet
+    _patients = _checked.dataset.virtual_patients
+    _each = _patients.images_per_patient(_dims)
+    _real = (_patients.train_patients + _patients.valid_patients + _patients.holdout_patients) * _each
+    _synthetic = _patients.train_patients * _each * _checked.synthesis.images_per_record / config["shards"]
+    THREADS["scores"] = training_threads(_real * _synthetic * _pixels)
 CONFIG_HASH = fingerprint(config)
 ENVIRONMENT = "../../envs/deepssim.yaml"
 # An audit judges folders that the config names and trains no generator.

@@ -38,6 +38,7 @@ rule misalign:
         "results/benchmarks/misalign_{folder}_{part}.tsv"
     wildcard_constraints:
         folder="dataset|synthetic",
+    priority: 2
     conda:
         ENVIRONMENT
     threads: 1

@@ -18,9 +18,10 @@ rule train_deepssim:
         "results/logs/train_deepssim.log",
     benchmark:
         "results/benchmarks/train_deepssim.tsv"
+    priority: 1
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: THREADS["encoder"]
     resources:
         **TOGETHER,
         mem_mb=growing(16000),
@@ -46,7 +47,7 @@ rule train_dar:
         "results/benchmarks/train_dar.tsv"
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: THREADS["dar"]
     resources:
         gpu=GPU,
         mem_mb=growing(16000),

@@ -16,6 +16,7 @@ rule sample_pairs:
         "results/logs/sample_pairs.log",
     benchmark:
         "results/benchmarks/sample_pairs.tsv"
+    priority: 2
     conda:
         ENVIRONMENT
     threads: 1

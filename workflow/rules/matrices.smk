@@ -19,9 +19,10 @@ rule score_images:
         "results/benchmarks/score_images_{metric}{variant}_{shard}.tsv"
     wildcard_constraints:
         metric="|".join(PIXEL_METRICS),
+    priority: 2
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: THREADS["scores"]
     resources:
         gpu=GPU,
         mem_mb=growing(8000),
@@ -50,7 +51,7 @@ rule score_embeddings:
         metric="|".join(EMBEDDING_METRICS),
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: THREADS["scores"]
     resources:
         gpu=0,
         mem_mb=growing(8000),
@@ -72,6 +73,7 @@ rule gather_matrix:
         "results/logs/gather_matrix_{metric}{variant}.log",
     benchmark:
         "results/benchmarks/gather_matrix_{metric}{variant}.tsv"
+    priority: 2
     conda:
         ENVIRONMENT
     threads: 1

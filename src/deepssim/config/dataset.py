@@ -54,6 +54,11 @@ class VirtualPatientsConfig(Section):
         description="with spatial_dims 3: how differently heads lie, in units of 4 degrees and 4 mm (standard deviation)",
     )
 
+    def images_per_patient(self, spatial_dims: int) -> int:
+        """Return how many images, or volumes with `spatial_dims` 3, there are of each patient."""
+        contrasts = len(self.contrasts) if self.all_contrasts else 1
+        return contrasts * (self.visits if spatial_dims == 3 else len(self.slices_mm))
+
 
 class VolumesConfig(Section):
     """Section `dataset.volumes`: how volumes are cut into slices, and how they and DICOM files are displayed."""

@@ -1,5 +1,6 @@
 """Settings of the encoders, which turn an image into an embedding."""
 
+import math
 from typing import Annotated
 
 from pydantic import Field
@@ -56,7 +57,7 @@ Training targets, compared in docs/encoder.md:
 variations of it
 - paper: SSIM of the sampled real-synthetic pairs only (arXiv:2509.16582)""",
     )
-    epochs: Epochs = 6
+    epochs: Epochs = 4
     passes: Passes = 8
     batch_size: int = Field(48, ge=2, description="image pairs per batch; all_pairs takes twice as many images")
     keep: KeepWhich = Keep.LAST
@@ -66,6 +67,29 @@ variations of it
         description="Random distortions that the encoder learns to ignore, drawn anew for each training image. Leave "
         "out blur and noise: they would hide the defects of a poor copy.",
     )
+
+    def multiply_adds(self, pixels: float) -> float:
+        """Return about how many multiplications with additions the backbone takes for one batch in the forward pass.
+
+        Args:
+            pixels: height times width of an image.
+
+        Returns:
+            The number; infinity for a pretrained model, whose size is not known.
+        """
+        if self.backbone is not None:
+            return math.inf
+        sizes = [pixels / self.patch_size**2 / 4**stage for stage in range(len(self.widths))]
+        # Of a block, a depthwise convolution of 7x7 pixels and two layers between C and 4 C channels
+        blocks = sum(
+            depth * (49 + 8 * width) * width * size
+            for depth, width, size in zip(self.depths, self.widths, sizes, strict=True)
+        )
+        halving = sum(
+            4 * before * width * size
+            for before, width, size in zip(self.widths, self.widths[1:], sizes[1:], strict=False)
+        )
+        return 2 * self.batch_size * (3 * self.widths[0] * pixels + blocks + halving)
 
 
 class DarConfig(TrainingConfig):
@@ -90,6 +114,17 @@ class DarConfig(TrainingConfig):
         distortions(flip=(0.8, 1.0), rotation=(0.8, 10.0), gamma=(0.8, 0.5)),
         description="Random distortions of each view of an image.",
     )
+
+    def multiply_adds(self, pixels: float) -> float:
+        """Return about how many multiplications with additions the convolutions of one batch take in the forward pass.
+
+        Args:
+            pixels: height times width of an image.
+        """
+        # Each stage has twice the channels and a quarter of the pixels of the one before, and so the same cost per block: two
+        # convolutions of 3x3 pixels, or one between two of 1x1 pixels with four times the channels outside.
+        block = (9 + 2 * 4 if self.bottleneck else 2 * 9) * self.width**2 * pixels / 16
+        return 2 * self.batch_size * (49 * self.width * pixels / 4 + sum(self.depths) * block)
 
 
 class PublishedConfig(Section):

@@ -45,6 +45,7 @@ _GROUPS = 16  # sets of windows whose numbers are added up entry by entry
 _SAMPLE = 8  # cells along each side of a square whose windows have evenly spread frequencies
 _PLACES = 16  # trainable weights of positions along each side of the image
 _AREA = WINDOW**2
+_AT_A_TIME = 16  # images
 _MEANS = 2
 _PARTS = 2 * _MEANS  # cosine and sine of the phase, times the two numbers of the mean
 _POSITION_BITS = 20  # positions are stored as fractions of 2^20: integer arithmetic is the same on every device
@@ -117,13 +118,20 @@ class SsimFeatures(nn.Module):
             float32 (N, D), of norm about 1.
         """
         with torch.autocast(images.device.type, enabled=False):
-            outer, inner = self.windows(images.float())
             places = self.places.exp()[self._cell(_PLACES)][:, None]
             filters = (self.basis.T * self.frequencies.exp()) @ self.basis
-            outer, inner = outer.flatten(2) * places, inner @ filters
-            # Projections on dark windows, averaged over each block, are kept; the sketch receives the remainder.
-            dark = ((outer * self._dark_outer()).sum(dim=2) * inner.sum(dim=2) / WINDOW) @ self._blocks()
-            return torch.cat([dark, self._sketch(outer, inner) - dark @ self.dark], dim=1) / _CELLS
+            # The windows of a few images stay in a processor's cache. Tracing would fix the number of parts.
+            whole = images.device.type != "cpu" or torch.jit.is_tracing()
+            parts = [images.float()] if whole else images.float().split(_AT_A_TIME)
+            return torch.cat([self._embed(part, places, filters) for part in parts]) / _CELLS
+
+    def _embed(self, images: Tensor, places: Tensor, filters: Tensor) -> Tensor:
+        outer, inner = self.windows(images)
+        outer = outer.flatten(2) * places
+        # Projections on dark windows, averaged over each block, are kept; the sketch receives the remainder.
+        on_uniform = inner @ (filters.sum(dim=1) / WINDOW)
+        dark = ((outer * self._dark_outer()).sum(dim=2) * on_uniform) @ self._blocks()
+        return torch.cat([dark, self._sketch(outer, inner @ filters) - dark @ self.dark], dim=1)
 
     def windows(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the feature vectors of the windows, as pairs of factors of an outer product.
@@ -132,7 +140,7 @@ class SsimFeatures(nn.Module):
             images: float32 (N, 1, H, W), any intensity scale.
 
         Returns:
-            float32 (N, 1024, 2, 2), windows x phases x means, and (N, 1024, 49), windows x pixels; the factors of a window
+            float32 (N, 1024, 2, 2), windows x phases x means, and (N, 1024, 49), windows x pixels; the products of a window
             are unit vectors, as long as `means` is zero.
         """
         scored = zscore_batch(images)
@@ -141,11 +149,12 @@ class SsimFeatures(nn.Module):
         pixels = scored.flatten(1).index_select(1, self._pixels(images).flatten()).unflatten(1, (_COUNT, _AREA))
         mean = pixels.mean(dim=2, keepdim=True)
         # The deviations sum to zero, so that equal numbers added to them are perpendicular.
-        contrast = (pixels - mean) / math.sqrt(_AREA - 1) + min_deviation / WINDOW
+        contrast = (pixels - mean).div_(math.sqrt(_AREA - 1)).add_(min_deviation / WINDOW)
         deviation = contrast.norm(dim=2, keepdim=True)
         level = (mean**2 + min_mean**2).sqrt()
-        means = torch.cat([mean, min_mean.expand_as(mean)], dim=2) / level * self.means.exp()
-        return self._outer(level[..., 0].log(), deviation[..., 0].log(), means), contrast / deviation
+        # The small factor is divided by the length of the large one.
+        means = torch.cat([mean, min_mean.expand_as(mean)], dim=2) / (level * deviation) * self.means.exp()
+        return self._outer(level[..., 0].log(), deviation[..., 0].log(), means), contrast
 
     def _outer(self, log_level: Tensor, log_deviation: Tensor, means: Tensor) -> Tensor:
         """Return phases times means, (N, P, 2, 2), both rotated at random, so that all entries are of similar size."""
@@ -168,7 +177,7 @@ class SsimFeatures(nn.Module):
         entries by `group_signs`.
         """
         parts = (_GROUPS, _COUNT // _GROUPS)
-        sums = outer.unflatten(1, parts).transpose(2, 3) @ (inner * self.signs).unflatten(1, parts)
+        sums = outer.unflatten(1, parts).transpose(2, 3) @ (inner * self.signs.float()).unflatten(1, parts)
         signed = sums.flatten(1) * self.group_signs
         return F.pad(signed, (0, -signed.shape[1] % self.sketched)).unflatten(1, (-1, self.sketched)).sum(dim=1)
 

@@ -12,6 +12,7 @@ from typing import Any
 from deepssim.config.choices import MetricName
 from deepssim.config.settings import typed_settings
 from deepssim.runtime.gpus import reserve_gpus
+from deepssim.runtime.lean_imports import import_monai_lean
 from deepssim.runtime.locks import job_in_run
 from deepssim.runtime.messages import log_to, short_errors
 from deepssim.runtime.outputs import atomic_outputs, remove_leftovers
@@ -44,6 +45,7 @@ def job(snakemake: Any) -> Iterator[Run]:
         snakemake: the object that Snakemake passes to scripts.
     """
     set_threads(snakemake.threads)
+    import_monai_lean()
     declared = snakemake.params.get("config", {})
     final = dict(snakemake.output.items())
     origin = Origin(

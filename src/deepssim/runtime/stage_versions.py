@@ -20,7 +20,7 @@ STAGE_VERSIONS = {
     "sample_pairs": 2,
     "train_deepssim": 9,
     "train_dar": 1,
-    "embed": 4,
+    "embed": 5,
     "score_pairs": 2,
     "plant_copies": 1,
     "verify_copies": 4,
@@ -34,5 +34,5 @@ STAGE_VERSIONS = {
     "plot_summary": 2,
     "plot_copies": 1,
     "report": 4,
-    "audit": 20,
+    "audit": 21,
 }

@@ -35,4 +35,4 @@ def training_threads(multiply_adds: float) -> int:
     Args:
         multiply_adds: multiplications with additions of one batch in the forward pass.
     """
-    return max(1, min(_MOST_FOR_TRAINING, int(multiply_adds / _PER_THREAD)))
+    return max(1, int(min(_MOST_FOR_TRAINING, multiply_adds / _PER_THREAD)))

@@ -26,7 +26,13 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from deepssim.config.choices import Decay, Device, Keep
 from deepssim.config.training import TrackingConfig, TrainingConfig
 from deepssim.errors import DataError
-from deepssim.runtime.devices import count_parameters, resolve_device, to_channels_last, training_precision
+from deepssim.runtime.devices import (
+    count_parameters,
+    keep_freed_memory,
+    resolve_device,
+    to_channels_last,
+    training_precision,
+)
 from deepssim.runtime.locks import hold_lock
 from deepssim.runtime.processes import Processes, end_worker, in_slurm, is_worker, train_together
 from deepssim.training.callbacks import (
@@ -147,6 +153,8 @@ def _fit(
     if target.type == "cuda":
         torch.cuda.set_device(target)  # for code that only names "cuda"
         to_channels_last(module)
+    else:
+        keep_freed_memory()
     if options.compile:
         module.network.compile()
     resume = state / LAST if (state / LAST).exists() else None
