@@ -43,7 +43,8 @@ from deepssim.images.tree import write_tree
 from deepssim.metrics import METRICS
 from deepssim.similarity.embedding_scores import EmbeddingComparison
 from deepssim.similarity.embeddings import Embeddings, write_embeddings
-from deepssim.similarity.matrices import gather, write_top
+from deepssim.similarity.gathering import gather
+from deepssim.similarity.matrices import write_top
 from deepssim.similarity.tiles import score_tiles
 
 REAL = 2195
