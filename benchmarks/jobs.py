@@ -4,6 +4,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -67,7 +68,12 @@ def embedding_top_k(
 
 
 def joined_lists(
-    folder: Path, images: int, real: int, shards: int, block: int | None = None, until: str = "evaluate"
+    folder: Path,
+    images: int,
+    real: int,
+    shards: int,
+    block: int | None = None,
+    steps: Sequence[str] = ("sample", "evaluate"),
 ) -> dict[str, float]:
     """Join the top-k lists of shards, sample pairs by them and count copies; returns gigabytes at the peak after each.
 
@@ -77,7 +83,7 @@ def joined_lists(
         real: real images, two of each subject.
         shards: files that the lists come in.
         block: pairs that are processed together; the library's own number unless given.
-        until: last step, `write`, `gather`, `sample` or `evaluate`.
+        steps: what follows after the lists were written and joined.
     """
     if block:
         gathering._BLOCK = top_scores._BLOCK = block
@@ -101,7 +107,7 @@ def joined_lists(
                 labelled=([], []), options=SimilarityConfig(), seed=0, shard=Shard(number, shards),
             )  # fmt: skip
 
-    steps = {
+    known = {
         "write": write,
         "gather": lambda: gathering.gather(folder / "all.h5", paths, "ssim"),
         "sample": lambda: sample_pairs(
@@ -109,12 +115,10 @@ def joined_lists(
         ),
         "evaluate": lambda: copy_rates(read_scores(folder / "all.h5"), keys, SSIM_THRESHOLDS, subjects),
     }
-    for name, step in steps.items():
+    for name in ("write", "gather", *steps):
         start = time.process_time()
-        step()
+        known[name]()
         used |= {f"{name}_gb": peak_memory_gb(torch.device("cpu")), f"{name}_s": time.process_time() - start}
-        if name == until:
-            break
     return used
 
 

@@ -20,7 +20,7 @@ from deepssim.similarity.scores import ScoreMatrix
 from deepssim.similarity.top_scores import TopScores
 from deepssim.similarity.topk import TopK, merge
 
-_BLOCK = 4_000_000  # scores or pairs copied together
+_BLOCK = 1_000_000  # scores or pairs copied together
 _MOST_HASHES = 50_000_000  # of keys that are compared at a time
 
 

@@ -18,7 +18,7 @@ from deepssim.runtime.stored_arrays import StoredArray
 from deepssim.similarity.scores import PairBlock, Scores
 from deepssim.similarity.topk import TopK
 
-_BLOCK = 4_000_000  # pairs processed together
+_BLOCK = 1_000_000  # pairs processed together
 _CELLS = 2**16  # equal ranges of codes that pairs are counted in, so that they can be divided into blocks
 _RECORD = np.dtype([("code", np.int64), ("score", np.float32)])
 
