@@ -34,6 +34,7 @@ import torch.nn.functional as F
 from scipy.fft import idctn
 from torch import Tensor, nn
 
+from deepssim.encoders.backbones import in_cache
 from deepssim.images.standardize import zscore_batch
 from deepssim.similarity.ssim_constants import K1, K2, WINDOW
 
@@ -46,6 +47,7 @@ _SAMPLE = 8  # cells along each side of a square whose windows have evenly sprea
 _PLACES = 16  # trainable weights of positions along each side of the image
 _AREA = WINDOW**2
 _MEANS = 2
+_IN_CACHE = 16  # images whose windows, 0.2 MB each, stay in a processor's cache from one operation to the next
 _PARTS = 2 * _MEANS  # cosine and sine of the phase, times the two numbers of the mean
 _POSITION_BITS = 20  # positions are stored as fractions of 2^20: integer arithmetic is the same on every device
 
@@ -117,13 +119,20 @@ class SsimFeatures(nn.Module):
             float32 (N, D), of norm about 1.
         """
         with torch.autocast(images.device.type, enabled=False):
-            outer, inner = self.windows(images.float())
-            places = self.places.exp()[self._cell(_PLACES)][:, None]
-            filters = (self.basis.T * self.frequencies.exp()) @ self.basis
-            outer, inner = outer.flatten(2) * places, inner @ filters
+            parts = [self._projected(part) for part in in_cache(images.float(), _IN_CACHE)]
+            on_dark, sketch = (torch.cat(values) for values in zip(*parts, strict=True))
             # Projections on dark windows, averaged over each block, are kept; the sketch receives the remainder.
-            dark = ((outer * self._dark_outer()).sum(dim=2) * inner.sum(dim=2) / WINDOW) @ self._blocks()
-            return torch.cat([dark, self._sketch(outer, inner) - dark @ self.dark], dim=1) / _CELLS
+            dark = on_dark @ self._blocks()
+            return torch.cat([dark, sketch - dark @ self.dark], dim=1) / _CELLS
+
+    def _projected(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the projections of all windows on dark ones, (N, P), and the sketch, (N, sketched)."""
+        outer, inner = self.windows(images)
+        places = self.places.exp()[self._cell(_PLACES)][:, None]
+        filters = (self.basis.T * self.frequencies.exp()) @ self.basis
+        outer, inner = outer.flatten(2) * places, inner @ filters
+        on_dark = (outer * self._dark_outer()).sum(dim=2) * inner.sum(dim=2) / WINDOW
+        return on_dark, self._sketch(outer, inner)
 
     def windows(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the feature vectors of the windows, as pairs of factors of an outer product.
