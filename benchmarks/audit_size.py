@@ -24,7 +24,7 @@ from deepssim.detection.gallery import Gallery
 from deepssim.detection.search import Found
 from deepssim.images.packs import ImagePack
 
-REAL = 40  # training images; what those take does not depend on the number of synthetic ones
+REAL = HOLDOUT = 40  # training and held-out images; what those take does not depend on the number of synthetic ones
 SIDE, COARSE = 64, 8  # pixels of an image, and of the noise that it is enlarged from
 MILLION = 1_000_000
 _AT_ONCE = 1000  # images drawn together
@@ -76,6 +76,7 @@ def measure(folder: Path, count: int, *, searching: bool) -> Used:
     program = ("-m", "deepssim.cli") if searching else ("-c", _WITHOUT_SEARCH)
     command = [
         sys.executable, *program, "audit", str(folder / "real"), str(folder / f"synthetic-{count}"),
+        "--holdout", str(folder / "holdout"),
         "--out", str(folder / f"report-{count}"), "--cache", str(folder / f"cache-{count}"),
         "--config", str(folder / "config.yaml"), "--threads", "1", "--fail-above", "1",
     ]  # fmt: skip
@@ -118,6 +119,7 @@ def main() -> None:
         parser.error("--counts needs two numbers of images, between which memory grows")
     with tempfile.TemporaryDirectory() as name:
         write_images(Path(name, "real"), REAL, seed=1)
+        write_images(Path(name, "holdout"), HOLDOUT, seed=3)
         found = [measure(Path(name), count, searching=not options.without_search) for count in options.counts]
     insert(options.out, "many images", table_lines(options.counts, found))
 

@@ -4,6 +4,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -11,13 +12,18 @@ import numpy as np
 import torch
 
 from deepssim.config.choices import Device, MetricName
+from deepssim.config.evaluation import PairsConfig, SimilarityConfig
+from deepssim.evaluation.classification import copy_rates
+from deepssim.ground_truth.labels import SSIM_THRESHOLDS
+from deepssim.ground_truth.pairs import sample_pairs
 from deepssim.images.packs import open_pack
 from deepssim.metrics import METRICS
 from deepssim.runtime.devices import peak_memory_gb
 from deepssim.runtime.hdf5 import write_keys
+from deepssim.similarity import gathering, top_scores
 from deepssim.similarity.embedding_scores import EmbeddingComparison
 from deepssim.similarity.embeddings import Embeddings
-from deepssim.similarity.matrices import write_dense
+from deepssim.similarity.matrices import Shard, read_scores, write_dense, write_top
 from deepssim.similarity.topk import top_k
 
 SIZE = (136, 112)  # of the brain slices of arXiv:2509.16582
@@ -61,7 +67,62 @@ def embedding_top_k(
     return {"seconds": time.perf_counter() - start, "output_gb": (real + synthetic) * k * 12 / 1e9}
 
 
-JOBS = {"dense_ssim": dense_ssim, "embedding_top_k": embedding_top_k}
+def joined_lists(
+    folder: Path,
+    images: int,
+    real: int,
+    shards: int,
+    block: int | None = None,
+    steps: Sequence[str] = ("sample", "evaluate"),
+) -> dict[str, float]:
+    """Join the top-k lists of shards, sample pairs by them and count copies; returns gigabytes at the peak after each.
+
+    Args:
+        folder: for the files.
+        images: synthetic images.
+        real: real images, two of each subject.
+        shards: files that the lists come in.
+        block: pairs that are processed together; the library's own number unless given.
+        steps: what follows after the lists were written and joined.
+    """
+    if block:
+        gathering._BLOCK = top_scores._BLOCK = block
+    keys, used = [f"r{number}___training" for number in range(real)], {}
+    subjects = {key: f"s{number // 2}" for number, key in enumerate(keys)}
+    paths, count = [folder / f"{number}.h5" for number in range(shards)], images // shards
+
+    random = np.random.default_rng(0)
+    values = random.standard_normal((real, 16), dtype=np.float32)
+
+    def write() -> None:
+        for number, path in enumerate(paths):
+            synthetic = [
+                f"r{place % real}___gen-{place // real}" for place in range(number * count, (number + 1) * count)
+            ]
+            noise = random.standard_normal((count, 16), dtype=np.float32)
+            noise[::50] = values[np.arange(len(noise[::50])) % real] + 0.1 * noise[::50]  # copies
+            sides = Embeddings(values, keys, "", ""), Embeddings(noise, synthetic, "", "")
+            write_top(
+                path, EmbeddingComparison(*sides, threads=1), keys, synthetic, "ssim", train_keys=keys,
+                labelled=([], []), options=SimilarityConfig(), seed=0, shard=Shard(number, shards),
+            )  # fmt: skip
+
+    known = {
+        "write": write,
+        "gather": lambda: gathering.gather(folder / "all.h5", paths, "ssim"),
+        "sample": lambda: sample_pairs(
+            read_scores(folder / "all.h5"), keys, list(subjects.values()), PairsConfig(), seed=0
+        ),
+        "evaluate": lambda: copy_rates(read_scores(folder / "all.h5"), keys, SSIM_THRESHOLDS, subjects),
+    }
+    for name in ("write", "gather", *steps):
+        start = time.process_time()
+        known[name]()
+        used |= {f"{name}_gb": peak_memory_gb(torch.device("cpu")), f"{name}_s": time.process_time() - start}
+    return used
+
+
+JOBS = {"dense_ssim": dense_ssim, "embedding_top_k": embedding_top_k, "joined_lists": joined_lists}
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ import torch
 
 from benchmarks import ROOT
 from benchmarks.jobs import SIZE
-from benchmarks.measure import run_measured
+from benchmarks.measure import in_own_process, run_measured
 from deepssim.config.choices import Contrast, Device, MetricName
 from deepssim.config.dataset import VirtualPatientsConfig
 from deepssim.config.encoders import EncoderConfig
@@ -43,7 +43,7 @@ from deepssim.images.tree import write_tree
 from deepssim.metrics import METRICS
 from deepssim.similarity.embedding_scores import EmbeddingComparison
 from deepssim.similarity.embeddings import Embeddings, write_embeddings
-from deepssim.similarity.matrices import gather, write_top
+from deepssim.similarity.matrices import write_top
 from deepssim.similarity.tiles import score_tiles
 
 REAL = 2195
@@ -63,6 +63,7 @@ class Stage:
         seconds: of a processor for each synthetic image.
         disk: bytes that it writes for each.
         memory: bytes that one job holds for each image that it reads.
+        fixed: bytes that it holds whatever the number of images, beside its libraries.
         sharded: whether shards divide it into jobs.
         after: stages that it waits for.
         times: how often it runs: aligned and misaligned.
@@ -71,6 +72,7 @@ class Stage:
     seconds: float
     disk: float = 0.0
     memory: float = 0.0
+    fixed: float = 0.0
     sharded: bool = True
     after: tuple[str, ...] = ()
     times: int = 1
@@ -96,7 +98,7 @@ def measure(count: int, folder: Path) -> dict[str, Stage]:
     misaligned = processor_seconds(lambda: misalign_pack(tree, EvaluationConfig().misalignment, 0)) / 200
     ssim = _ssim_of_a_pair(images, real)
     scores, top_bytes = _scores(count, keys, folder)
-    gathered = _gathered(folder)
+    joined = _joined(count)
     pack_bytes = (folder / "synthetic.h5").stat().st_size / count
     pixels = float(np.prod(SIZE))
     return {
@@ -107,8 +109,13 @@ def measure(count: int, folder: Path) -> dict[str, Stage]:
         "train_deepssim": Stage(0.0, 0.0, 0.0, sharded=False, after=("score_images",)),
         "embed": Stage(_embedded(images), FEATURES * 4, 0.0, after=("train_deepssim", "misalign"), times=2),
         "score_embeddings": Stage(scores, top_bytes, FEATURES * 8, after=("embed",), times=2),
-        "gather_matrix": Stage(gathered, top_bytes, 4 * top_bytes, sharded=False, after=("score_embeddings",), times=4),
-    }
+        "gather_matrix": Stage(
+            *(joined["gather"].seconds, top_bytes, joined["gather"].memory, joined["gather"].fixed),
+            sharded=False, after=("score_embeddings",), times=4,
+        ),
+        "sample_pairs": replace(joined["sample"], after=("gather_matrix",)),
+        "evaluate": replace(joined["evaluate"], after=("gather_matrix",), times=4),
+    }  # fmt: skip
 
 
 def _scans() -> np.ndarray:
@@ -178,13 +185,23 @@ def _scores(count: int, keys: list[str], folder: Path) -> tuple[float, float]:
     return processor_seconds(run) / count, (folder / "top.h5").stat().st_size / count
 
 
-def _gathered(folder: Path) -> float:
-    """Time of one image when the lists of shards are joined."""
-    import h5py
+def _joined(count: int) -> dict[str, Stage]:
+    """Measure the steps after scoring that read the lists of all images, at 100 and 400 times the count.
 
-    with h5py.File(folder / "top.h5") as file:
-        count = len(file["synth_keys"])
-    return processor_seconds(lambda: gather(folder / "all.h5", [folder / "top.h5"], "deepssim")) / count
+    Memory is the peak above that of writing the lists, in a process of its own; of the later two it includes joining the lists.
+    """
+    found = {}
+    sizes = 100 * count, 400 * count
+    for name in ("gather", "sample", "evaluate"):
+        used = []
+        for images in sizes:
+            job = in_own_process(
+                "joined_lists", images=images, real=100, shards=20, steps=[] if name == "gather" else [name]
+            )
+            used.append((job[f"{name}_s"], 1e9 * (job[f"{name}_gb"] - job["write_gb"])))
+        growth = max(0.0, (used[1][1] - used[0][1]) / (sizes[1] - sizes[0]))
+        found[name] = Stage(used[1][0] / sizes[1], 0.0, growth, max(used[0][1], used[1][1]), sharded=False)
+    return found
 
 
 def simulate(
@@ -247,7 +264,7 @@ def tables(stages: dict[str, Stage], slots: Sequence[int]) -> str:
         for size in SIZES:
             part = 1 if not stage.sharded else min(MOST_SHARDS, max(1, size // PER_SHARD))
             hours, disk = stage.seconds * size * stage.times / 3600, stage.disk * size * stage.times / 1e9
-            cells.append(f"{hours:.3g}, {disk:.3g}, {stage.memory * size / part / 1e9:.3g}")
+            cells.append(f"{hours:.3g}, {disk:.3g}, {(stage.memory * size / part + stage.fixed) / 1e9:.3g}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += ["", "| images | " + " | ".join(f"{count:,} slots: jobs, hours" for count in slots) + " |"]
     lines += ["| --- |" + " --- |" * len(slots)]

@@ -6,8 +6,10 @@ from deepssim.datasets.tables import write_csv
 from deepssim.ground_truth.labels import Label
 from deepssim.ground_truth.pairs import PAIR_SPLITS, sample_pairs
 from deepssim.ground_truth.tables import read_pairs
+from deepssim.similarity import top_scores
 from deepssim.similarity.matrices import read_scores, write_top
-from deepssim.similarity.scores import ScoreMatrix, TopScores
+from deepssim.similarity.scores import ScoreMatrix
+from deepssim.similarity.top_scores import TopScores
 from tests.similarity.given import Given
 
 SUBJECTS = 12
@@ -137,6 +139,17 @@ def test_a_sample_depends_on_the_scores_and_not_on_how_they_are_kept(world, tmp_
     assert sampled.test["label"].value_counts().to_dict() == {
         Label.DIFFERENT: 20, Label.DUPLICATE: 20, Label.SIMILAR: 10
     }  # fmt: skip
+
+
+def test_a_sample_does_not_depend_on_the_size_of_blocks(world, tmp_path, monkeypatch):
+    scores, real, synth, subjects = world
+    few = OPTIONS.with_changes(train_per_class=9, valid_per_class=2, test_per_class=3)
+    lists = top_of(matrix_of(scores, real, synth), tmp_path)
+    whole = sample_pairs(lists, real, subjects, few, seed=0)
+    monkeypatch.setattr(top_scores, "_BLOCK", 100)
+    parts = sample_pairs(read_scores(tmp_path / "top.h5"), real, subjects, few, seed=0)
+    for name in ("train", "valid", "test"):
+        assert getattr(whole, name).equals(getattr(parts, name))
 
 
 def top_of(matrix: ScoreMatrix, folder) -> TopScores:

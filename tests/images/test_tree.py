@@ -26,6 +26,39 @@ def test_sixteen_bits_survive(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a" / "gen-0.png")), pack.images[0])
 
 
+def test_a_record_of_many_images_is_divided_among_folders(tmp_path, random):
+    """Names do not depend on how many there are, every reader finds the images, and none of them is taken for a real one."""
+    keys = [
+        "a___training",
+        *(f"a___gen-{number}" for number in (0, 4999, 5000, 9999, 10_000)),
+        "b___training",
+        "b___gen-7",
+    ]
+    images = random.integers(0, 256, (len(keys), 9, 8), dtype=np.uint8)
+    pack = ImagePack(images, keys)
+    write_tree(tmp_path, pack, pack.select([key for key in keys if "gen" in key]))
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "gen-0.png", "gen-4999.png", "gen-from-00005000", "gen-from-00010000", "training.png",
+    ]  # fmt: skip
+    assert image_path(tmp_path, "a___gen-10000") == tmp_path / "a" / "gen-from-00010000" / "gen-10000.png"
+    (tmp_path / "a" / "others").mkdir()
+    Image.fromarray(images[0]).save(tmp_path / "a" / "others" / "gen-3.png")  # not of the tree
+    found = find_images(tmp_path)
+    assert list(found) == sorted(keys)
+    assert find_keys(tmp_path, keys) == {key: found[key] for key in keys}
+    np.testing.assert_array_equal(read_images(find_keys(tmp_path, keys), place="", threads=1).images, images)
+    real = list_files(tmp_path, side=TreeSide.REAL)
+    assert [path.name for path in real if path.parent.name != "others"] == ["training.png", "training.png"]
+    assert len([path for path in list_files(tmp_path, side=TreeSide.SYNTHETIC) if path.parent.name != "others"]) == 6
+
+
+def test_a_record_may_be_named_like_a_further_folder(tmp_path):
+    pack = ImagePack(np.eye(9, dtype=np.uint8)[None], ["gen-from-00005000___training"])
+    write_tree(tmp_path, pack, ImagePack(pack.images, ["gen-from-00005000___gen-1"]))
+    assert list(find_images(tmp_path)) == ["gen-from-00005000___gen-1", "gen-from-00005000___training"]
+    assert [path.name for path in list_files(tmp_path, side=TreeSide.REAL)] == ["training.png"]
+
+
 def test_a_record_without_real_image_is_named(tmp_path, packs):
     real, synthetic = packs
     with pytest.raises(DataError, match="1 of 6 records have no real image, first 'r5'"):

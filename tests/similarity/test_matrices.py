@@ -7,8 +7,11 @@ import pytest
 from deepssim.config.choices import Layout
 from deepssim.config.evaluation import SimilarityConfig
 from deepssim.errors import ConfigError, DataError
-from deepssim.similarity.matrices import Shard, choose_layout, gather, read_scores, write_dense, write_top
-from deepssim.similarity.scores import ScoreMatrix, TopScores
+from deepssim.similarity import gathering, top_scores
+from deepssim.similarity.gathering import gather
+from deepssim.similarity.matrices import Shard, choose_layout, read_scores, write_dense, write_top
+from deepssim.similarity.scores import ScoreMatrix
+from deepssim.similarity.top_scores import TopScores
 from tests.similarity.given import Given
 
 REAL = [f"r{n}" for n in range(8)]
@@ -93,6 +96,65 @@ def test_shards_gather_to_the_same_file(tmp_path, scores, write):
     assert first.keys() == second.keys()
     for name, values in first.items():
         np.testing.assert_array_equal(values, second[name], err_msg=name)
+
+
+def test_the_size_of_blocks_changes_no_file_and_no_answer(tmp_path, random, monkeypatch):
+    """Neither that of scores and pairs nor that of keys, which are compressed in chunks once they are many."""
+    keys = [f"record {n:04d}___gen-{n}" for n in range(4000)]
+    scores = random.random((8, 4000), dtype=np.float32)
+    parts = [slice(0, 1000), slice(1000, 1001), slice(1001, 4000)]
+
+    def write(path, part=slice(None), shard=None):
+        write_top(path, Given(scores[:, part]), REAL, keys[part], "ssim", train_keys=TRAIN, labelled=([], []),
+                  options=OPTIONS, seed=3, shard=shard)  # fmt: skip
+
+    write(tmp_path / "whole.h5")
+    expected = read_scores(tmp_path / "whole.h5")
+    (block,) = expected.blocks(TRAIN)
+    columns = block.columns[::7]
+    wanted = [TRAIN[row] for row in block.rows[::7]], expected.keys_of_columns(columns)
+    assert wanted[1] == [keys[column] for column in columns]
+    for module in (gathering, top_scores):
+        monkeypatch.setattr(module, "_BLOCK", 700)  # fewer than the pairs of a row
+    monkeypatch.setattr(gathering, "_MOST_HASHES", 1000)
+    for number, part in enumerate(parts):
+        write(tmp_path / f"{number}.h5", part, Shard(number, 3))
+    gather(tmp_path / "all.h5", [tmp_path / f"{number}.h5" for number in range(3)], "ssim")
+    first, second = contents(tmp_path / "whole.h5"), contents(tmp_path / "all.h5")
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(values, second[name]) for name, values in first.items())
+    found = read_scores(tmp_path / "all.h5")
+    assert found.synth_keys == keys
+    np.testing.assert_array_equal(found.pair_scores(*wanted), block.scores[::7])
+    blocks = list(found.blocks(TRAIN))
+    assert len(blocks) > 10
+    for name in ("rows", "columns", "scores"):
+        np.testing.assert_array_equal(np.concatenate([getattr(part, name) for part in blocks]), getattr(block, name))
+    for one, two in zip(found.best(TRAIN), expected.best(TRAIN), strict=True):
+        np.testing.assert_array_equal(one.scores, two.scores)
+        np.testing.assert_array_equal(one.partners, two.partners)
+
+
+def test_keys_whose_hashes_are_equal_are_compared(tmp_path, scores, monkeypatch):
+    shards = [dense(tmp_path / f"{n}.h5", scores, part, Shard(n, 3)) for n, part in enumerate(SHARDS)]
+    monkeypatch.setattr(gathering, "_hashes", lambda keys, width: np.zeros(len(keys), np.uint64))
+    gather(tmp_path / "all.h5", shards, "ssim")
+    assert read_scores(tmp_path / "all.h5").synth_keys == SYNTH
+    shards[1] = dense(tmp_path / "overlap.h5", scores, slice(19, 20), Shard(1, 3))
+    with pytest.raises(DataError, match=r"overlap\.h5: overlaps with .*0\.h5, first in 's19'"):
+        gather(tmp_path / "other.h5", shards, "ssim")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("pairs/codes", 400), ("pairs/codes", -1), ("of_columns/partners", 8), ("of_rows/partners", 50)],
+)
+def test_lists_that_refer_to_absent_images_are_refused(tmp_path, scores, name, value):
+    path = top(tmp_path / "t.h5", scores)
+    with h5py.File(path, "a") as file:
+        file[name][(-1,) * file[name].ndim] = value
+    with pytest.raises(DataError, match=r"t\.h5: its lists refer to images that it lacks"):
+        read_scores(path)
 
 
 def test_shards_that_do_not_fit_are_named(tmp_path, scores):

@@ -19,3 +19,9 @@ def test_the_whole_matrix_of_a_pack_that_would_not_fit(gigabytes):
     job = in_own_process("dense_ssim", real=100, synthetic=3000, threads=2, max_memory_gb=gigabytes)
     assert job["output_gb"] > 100 * 3000 * 4 / 1e9
     assert job["peak_gb"] < gigabytes
+
+
+def test_lists_of_many_images_are_joined_sampled_and_evaluated_block_by_block():
+    """The lists, pairs and keys of 80,000 images would take 0.3 GB in memory."""
+    job = in_own_process("joined_lists", images=80_000, real=100, shards=10, block=100_000)
+    assert job["evaluate_gb"] - job["write_gb"] < 0.06

@@ -14,7 +14,7 @@ from deepssim.images.packs import open_packs, read_pack, write_pack
 from deepssim.runtime.records import verify
 from deepssim.similarity.embeddings import read_embeddings
 from deepssim.similarity.matrices import read_scores
-from deepssim.similarity.scores import TopScores
+from deepssim.similarity.top_scores import TopScores
 from tests.conftest import ROOT
 from tests.stages.jobs import run_job, run_rule
 from tests.workflow.plans import CHAIN, LISTS

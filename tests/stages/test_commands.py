@@ -19,9 +19,9 @@ from deepssim.runtime.json_files import as_json
 from deepssim.runtime.provenance import file_checksum
 from deepssim.similarity.embeddings import read_embeddings
 from deepssim.similarity.matrices import read_scores
-from deepssim.similarity.scores import TopScores
 from deepssim.similarity.ssim import SsimComparison
 from deepssim.similarity.tiles import all_scores
+from deepssim.similarity.top_scores import TopScores
 from deepssim.stages import stage_function
 from deepssim.stages.commands import COMMANDS
 from tests.audit.folders import tiny_encoder

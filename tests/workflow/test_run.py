@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from deepssim.similarity.matrices import read_scores
-from deepssim.similarity.scores import TopScores
+from deepssim.similarity.top_scores import TopScores
 from tests.conftest import ROOT
 from tests.workflow.conftest import TINY
 from tests.workflow.running import snakemake, step

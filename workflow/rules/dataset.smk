@@ -33,9 +33,9 @@ rule misalign:
     output:
         misaligned="results/{folder}/{part}_misaligned.h5",
     log:
-        "results/logs/misalign_{folder}_{part}.log",
+        "results/logs/misalign/{folder}_{part}.log",
     benchmark:
-        "results/benchmarks/misalign_{folder}_{part}.tsv"
+        "results/benchmarks/misalign/{folder}_{part}.tsv"
     wildcard_constraints:
         folder="dataset|synthetic",
     priority: 2

@@ -9,9 +9,9 @@ rule embed:
     output:
         embeddings="results/embeddings/{metric}/{part}{variant}.h5",
     log:
-        "results/logs/embed_{metric}_{part}{variant}.log",
+        "results/logs/embed/{metric}_{part}{variant}.log",
     benchmark:
-        "results/benchmarks/embed_{metric}_{part}{variant}.tsv"
+        "results/benchmarks/embed/{metric}_{part}{variant}.tsv"
     conda:
         ENVIRONMENT
     threads: 1

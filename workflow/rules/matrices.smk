@@ -14,9 +14,9 @@ rule score_images:
     output:
         matrix="results/matrices/{metric}{variant}/{shard}.h5",
     log:
-        "results/logs/score_images_{metric}{variant}_{shard}.log",
+        "results/logs/score_images/{metric}{variant}_{shard}.log",
     benchmark:
-        "results/benchmarks/score_images_{metric}{variant}_{shard}.tsv"
+        "results/benchmarks/score_images/{metric}{variant}_{shard}.tsv"
     wildcard_constraints:
         metric="|".join(PIXEL_METRICS),
     priority: 2
@@ -44,9 +44,9 @@ rule score_embeddings:
     output:
         matrix="results/matrices/{metric}{variant}/{shard}.h5",
     log:
-        "results/logs/score_embeddings_{metric}{variant}_{shard}.log",
+        "results/logs/score_embeddings/{metric}{variant}_{shard}.log",
     benchmark:
-        "results/benchmarks/score_embeddings_{metric}{variant}_{shard}.tsv"
+        "results/benchmarks/score_embeddings/{metric}{variant}_{shard}.tsv"
     wildcard_constraints:
         metric="|".join(EMBEDDING_METRICS),
     conda:

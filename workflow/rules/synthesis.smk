@@ -11,9 +11,9 @@ rule generate:
     output:
         pack="results/synthetic/{shard}.h5",
     log:
-        "results/logs/generate_{shard}.log",
+        "results/logs/generate/{shard}.log",
     benchmark:
-        "results/benchmarks/generate_{shard}.tsv"
+        "results/benchmarks/generate/{shard}.tsv"
     conda:
         ENVIRONMENT
     threads: 8

@@ -3,9 +3,11 @@
 Not here: preprocessing and the head (deepssim.py).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,6 +17,20 @@ from deepssim.errors import ConfigError
 
 _STEMS = ("embeddings", "embedder", "patch_embed")
 _STAGES = ("encoder.stages", "encoder.layers", "encoder.layer", "layers", "stages")
+
+
+def in_cache(images: Tensor, most: int) -> Sequence[Tensor]:
+    """Divide a batch into parts whose intermediate results fit into a processor's cache, where that is faster.
+
+    That is without gradients and on a processor, where large intermediate results cost more time than the arithmetic.
+
+    Args:
+        images: of any shape (N, ...).
+        most: images in a part.
+    """
+    if images.device.type != "cpu" or torch.is_grad_enabled() or torch.jit.is_tracing() or len(images) <= most:
+        return [images]
+    return images.split(most)
 
 
 class Backbone(nn.Module):

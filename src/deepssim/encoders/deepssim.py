@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from deepssim.config.base import as_settings
 from deepssim.config.choices import Device, Precision
 from deepssim.config.encoders import EncoderConfig
 from deepssim.config.settings import parse_config
-from deepssim.encoders.backbones import Backbone, architecture, build_backbone, layer_count, rebuild_backbone
+from deepssim.encoders.backbones import Backbone, architecture, build_backbone, in_cache, layer_count, rebuild_backbone
 from deepssim.encoders.canonical import Canonicalizer, PoseEstimate
 from deepssim.encoders.extraction import extract
 from deepssim.encoders.ssim_features import SsimFeatures
@@ -28,6 +29,7 @@ from deepssim.similarity.embeddings import Embeddings
 
 NAME = "deepssim"
 
+_IN_CACHE = 32  # images whose feature maps stay in a processor's cache from one layer to the next
 _CORRECTION = 0.1  # weight of the network beside the SSIM features, which its initial noise would drown otherwise
 _RESIZED = "ssim.order"  # entry of weight files whose SSIM features were those of a copy of 64x64 pixels
 _ARCHITECTURE = "architecture"  # entry of the weight file with the configuration of a transformers backbone
@@ -97,7 +99,8 @@ class DeepSSIM(nn.Module):
         Args:
             images: z-scored here and repeated to three channels, as backbones pretrained on colour images expect.
         """
-        embedded = self.head(self.features(zscore_batch(images).expand(-1, 3, -1, -1)))
+        scored = zscore_batch(images).expand(-1, 3, -1, -1)
+        embedded = self.head(torch.cat([self.features(part) for part in in_cache(scored, _IN_CACHE)]))
         return embedded if self.ssim is None else _CORRECTION * embedded + self.ssim(images)
 
 

@@ -45,7 +45,7 @@ _GROUPS = 16  # sets of windows whose numbers are added up entry by entry
 _SAMPLE = 8  # cells along each side of a square whose windows have evenly spread frequencies
 _PLACES = 16  # trainable weights of positions along each side of the image
 _AREA = WINDOW**2
-_AT_A_TIME = 16  # images
+_AT_A_TIME = 16  # images whose windows, 0.2 MB each, stay in a processor's cache from one operation to the next
 _MEANS = 2
 _PARTS = 2 * _MEANS  # cosine and sine of the phase, times the two numbers of the mean
 _POSITION_BITS = 20  # positions are stored as fractions of 2^20: integer arithmetic is the same on every device
@@ -120,7 +120,7 @@ class SsimFeatures(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             places = self.places.exp()[self._cell(_PLACES)][:, None]
             filters = (self.basis.T * self.frequencies.exp()) @ self.basis
-            # The windows of a few images stay in a processor's cache. Tracing would fix the number of parts.
+            # Tracing would fix the number of parts. Unlike in `in_cache`, training gains as well.
             whole = images.device.type != "cpu" or torch.jit.is_tracing()
             parts = [images.float()] if whole else images.float().split(_AT_A_TIME)
             return torch.cat([self._embed(part, places, filters) for part in parts]) / _CELLS

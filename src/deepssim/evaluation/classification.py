@@ -3,14 +3,15 @@
 Not here: labels and thresholds (ground_truth/labels.py), intervals (labelled_pairs.py), plots (reporting/).
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from deepssim.evaluation.fitting import SourcedThresholds
-from deepssim.evaluation.groups import rate_by_group
+from deepssim.evaluation.groups import GroupCounts, rate_by_group, rate_of_groups
 from deepssim.evaluation.silhouette import silhouette
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label, Thresholds, absent_classes, class_names
 from deepssim.images.keys import REAL_NAME, SEPARATOR
@@ -138,8 +139,7 @@ def copy_rates(
 
     Source: N_copies and N_mem of Dar et al., arXiv:2402.01054.
     """
-    copied, copying = _copies(matrix, train_keys, thresholds)
-    return _rates(copying, copied, matrix.synth_keys, train_keys, subject_of)
+    return _rates(matrix, train_keys, thresholds, subject_of or {})
 
 
 def registered_copy_rates(
@@ -156,17 +156,8 @@ def registered_copy_rates(
     Returns:
         As `copy_rates`; no count is lower than there.
     """
-    copied, copying = _copies(ssim, train_keys, SSIM_THRESHOLDS)
     found = verified[verified["registered_ssim"] > SSIM_THRESHOLDS.high]
-    copying |= np.isin(ssim.synth_keys, found["synth_key"].to_numpy(str))
-    copied |= np.isin(train_keys, found["real_key"].to_numpy(str))
-    return _rates(copying, copied, ssim.synth_keys, train_keys, subject_of)
-
-
-def _copies(matrix: Scores, train_keys: list[str], thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
-    """Return which training images are copied and which synthetic images copy, bool (T,) and (S,)."""
-    copied, copying = (best.scores[:, 0].astype(np.float64) > thresholds.high for best in matrix.best(train_keys))
-    return copied, copying
+    return _rates(ssim, train_keys, SSIM_THRESHOLDS, subject_of or {}, set(found["real_key"]), set(found["synth_key"]))
 
 
 def synthetic_subjects(synth_keys: Sequence[str], subject_of: Mapping[str, str]) -> list[str]:
@@ -181,28 +172,47 @@ def synthetic_subjects(synth_keys: Sequence[str], subject_of: Mapping[str, str])
 
 
 def _rates(
-    copying: np.ndarray,
-    copied: np.ndarray,
-    synth_keys: list[str],
+    matrix: Scores,
     train_keys: list[str],
-    subject_of: Mapping[str, str] | None,
+    thresholds: Thresholds,
+    subject_of: Mapping[str, str],
+    also_copied: Collection[str] = (),
+    also_copying: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Return the rates of copies.
+    """Return the rates of copies; synthetic images are counted block by block and only their counts by subject are kept.
+
+    Args:
+        also_copied, also_copying: keys of images that are copied, or copies, whatever their score.
+        matrix, train_keys, thresholds, subject_of: see `copy_rates`.
 
     Returns:
         Fraction of synthetic images that copy a training image, fraction of training images copied, and the counts; and
         `synthetic_interval` and `training_interval`, 95 % by subject. Synthetic images belong to their record's subject.
     """
-    named = subject_of or {}
+    copied = matrix.best_of_rows(train_keys).scores[:, 0].astype(np.float64) > thresholds.high
+    copied |= np.array([key in also_copied for key in train_keys], bool)
+    hits: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
+    start = 0
+    for best in matrix.best_of_columns(train_keys):
+        keys = matrix.keys_of_columns(np.arange(start, start + len(best.scores)))
+        copying = best.scores[:, 0].astype(np.float64) > thresholds.high
+        copying |= np.array([key in also_copying for key in keys], bool)
+        subjects = synthetic_subjects(keys, subject_of)
+        totals.update(subjects)
+        hits.update(subject for subject, one in zip(subjects, copying.tolist(), strict=True) if one)
+        start += len(keys)
+    names = sorted(totals)
+    counts = GroupCounts(*(np.array([of[name] for name in names], np.int64) for of in (hits, totals)))
     return {
-        "synthetic_images": int(copying.size),
+        "synthetic_images": start,
         "training_images": int(copied.size),
-        "synthetic_copies": int(copying.sum()),
+        "synthetic_copies": hits.total(),
         "training_copied": int(copied.sum()),
-        "share_of_synthetic_that_copy": float(copying.mean()),
+        "share_of_synthetic_that_copy": hits.total() / start if start else float("nan"),
         "share_of_training_copied": float(copied.mean()),
-        "synthetic_interval": rate_by_group(copying, synthetic_subjects(synth_keys, named)),
-        "training_interval": rate_by_group(copied, [named.get(key, key) for key in train_keys]),
+        "synthetic_interval": rate_of_groups(counts),
+        "training_interval": rate_by_group(copied, [subject_of.get(key, key) for key in train_keys]),
     }
 
 

@@ -55,6 +55,26 @@ def group_codes(groups: Sequence[str]) -> tuple[np.ndarray, int]:
     return codes.astype(np.int64), len(names)
 
 
+@dataclass(frozen=True)
+class GroupCounts:
+    """Items of each of G groups, in the order of the groups' names, on which sums of floating point numbers depend.
+
+    Attributes:
+        hits: int64 (G,), items found.
+        totals: int64 (G,), all items, at least one.
+    """
+
+    hits: np.ndarray
+    totals: np.ndarray
+
+    @classmethod
+    def of(cls, found: np.ndarray, groups: Sequence[str]) -> "GroupCounts":
+        """Count items, bool (N,), by group."""
+        codes, count = group_codes(groups)
+        hits = np.bincount(codes[np.asarray(found, dtype=bool)], minlength=count)
+        return cls(hits, np.bincount(codes, minlength=count))
+
+
 def conformal_limit(scores: np.ndarray, groups: Sequence[str], rate: float) -> Limit:
     """Calibrate a limit on groups of images that are exchangeable with the group of a new image.
 
@@ -103,9 +123,12 @@ def rate_by_group(found: np.ndarray, groups: Sequence[str], confidence: float = 
 
     Source: Korn and Graubard 1998, Survey Methodology 24: effective sample size, adjusted by Student's t.
     """
-    count = group_codes(groups)[1]
-    found = np.asarray(found, dtype=bool)
-    hits, total = int(found.sum()), len(found)
+    return rate_of_groups(GroupCounts.of(found, groups), confidence)
+
+
+def rate_of_groups(counts: GroupCounts, confidence: float = 0.95) -> Interval:
+    """Return the same as `rate_by_group` for items that are counted by group."""
+    count, hits, total = len(counts.totals), int(counts.hits.sum()), int(counts.totals.sum())
     if total == 0:
         return Interval(float("nan"), 0.0, 1.0, "nothing to count", 0, 0)
     rate = hits / total
@@ -116,7 +139,7 @@ def rate_by_group(found: np.ndarray, groups: Sequence[str], confidence: float = 
         low, high = (0.0, edge) if hits == 0 else (1 - edge, 1.0)
         return Interval(rate, low, high, "rule of three over subjects", hits, total)
     tail = (1 - confidence) / 2
-    lowest, highest = beta_shapes(found, groups, confidence)
+    lowest, highest = _beta_shapes(counts, confidence)
     low, high = min(_tail(shape, tail) for shape in lowest), max(_tail(shape, 1 - tail) for shape in highest)
     method = "Clopper-Pearson" if count == total else "Korn-Graubard by subject"
     return Interval(rate, low, high, method, hits, total)
@@ -137,11 +160,15 @@ def effective_items(found: np.ndarray, groups: Sequence[str], confidence: float 
     kurtosis (Satterthwaite 1946, doi:10.2307/3002019): where few groups have most of the items found, the variance is as
     uncertain as if there were few groups.
     """
+    return _effective_items(GroupCounts.of(found, groups), confidence)
+
+
+def _effective_items(counts: GroupCounts, confidence: float) -> float:
     from scipy.stats import t as student
 
-    codes, count = group_codes(groups)
-    total, rate = len(found), float(np.mean(found))
-    residuals = np.bincount(codes, weights=found, minlength=count) - rate * np.bincount(codes, minlength=count)
+    count, total = len(counts.totals), int(counts.totals.sum())
+    rate = int(counts.hits.sum()) / total
+    residuals = counts.hits - rate * counts.totals
     variance = count / (count - 1) * np.square(residuals).sum() / total**2
     independent = rate * (1 - rate) / variance if variance > 0 else float(total)
     squares = np.square(residuals)
@@ -163,15 +190,18 @@ def beta_shapes(found: np.ndarray, groups: Sequence[str], confidence: float = 0.
         Two lists of shapes (a, b). The lower end is the lowest lower tail of the first, the upper end the highest upper tail
         of the second; a or b of 0 stands for the rates 0 and 1.
     """
-    found = np.asarray(found, dtype=bool)
-    codes, count = group_codes(groups)
-    rate, with_hits, without = float(found.mean()), len(np.unique(codes[found])), len(np.unique(codes[~found]))
-    items = float(count)
+    return _beta_shapes(GroupCounts.of(found, groups), confidence)
+
+
+def _beta_shapes(counts: GroupCounts, confidence: float) -> tuple[Shapes, Shapes]:
+    count, total = len(counts.totals), int(counts.totals.sum())
+    rate, items = int(counts.hits.sum()) / total, float(count)
+    with_hits, without = int((counts.hits > 0).sum()), int((counts.hits < counts.totals).sum())
     if 0 < rate < 1 and count > 1:
-        items = float(len(found)) if count == len(found) else effective_items(found, groups, confidence)
+        items = float(total) if count == total else _effective_items(counts, confidence)
     lowest = [(rate * items, (1 - rate) * items + 1)]
     highest = [(rate * items + 1, (1 - rate) * items)]
-    if 0 < rate < 1 and count < len(found):  # a few groups do not say how much groups differ
+    if 0 < rate < 1 and count < total:  # a few groups do not say how much groups differ
         if with_hits < _FEW:  # the rate is at most that of groups with any hit
             highest.append((with_hits + 1.0, float(count - with_hits)))
         if without < _FEW:

@@ -6,7 +6,7 @@ the split of the real image it resembles most, since a copy of a test patient mu
 Not here: the SSIM of the pairs (similarity/ssim.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,24 +56,17 @@ def sample_pairs(
         copied = block.rows[SSIM_THRESHOLDS.classify(block.scores) == Label.DUPLICATE]
         duplicates += np.bincount(copied, minlength=len(real_keys))
     split_of_subject = _divide_subjects(duplicates, subjects, options, seed)
-    row_split = np.array([split_of_subject[subject].value for subject in subjects])
-    _, of_columns = scores.best(real_keys)
-    column_split = row_split[of_columns.partners[:, 0]]
-    limits = {
-        Split.TRAIN: options.train_per_class,
-        Split.VALID: options.valid_per_class,
-        Split.TEST: options.test_per_class,
-    }
+    # Places in PAIR_SPLITS, one byte per synthetic image.
+    row_split = np.array([PAIR_SPLITS.index(split_of_subject[subject]) for subject in subjects], np.uint8)
+    column_split = np.concatenate([row_split[best.partners[:, 0]] for best in scores.best_of_columns(real_keys)])
+    limits = (options.train_per_class, options.valid_per_class, options.test_per_class)
+    chosen = _choose(scores.groups(real_keys), row_split, column_split, limits, seed)
     tables = {}
-    for split in PAIR_SPLITS:
-        rows, columns, values = _choose(
-            scores.blocks(real_keys), row_split == split.value, column_split == split.value, limits[split],
-            numpy_generator(seed, "pairs", split.value),
-        )  # fmt: skip
+    for split, (rows, columns, values) in zip(PAIR_SPLITS, chosen, strict=True):
         tables[split] = pd.DataFrame(
             {
                 "real_key": [real_keys[row] for row in rows],
-                "synth_key": [scores.synth_keys[column] for column in columns],
+                "synth_key": scores.keys_of_columns(columns),
                 "ssim": values.astype(np.float64),
                 "split": split.value,
                 "label": SSIM_THRESHOLDS.classify(values),
@@ -121,29 +114,45 @@ def _divide_subjects(
 
 
 def _choose(
-    blocks: Iterable[PairBlock],
-    rows_inside: np.ndarray,
-    columns_inside: np.ndarray,
-    limit: int,
-    random: np.random.Generator,
-) -> PairBlock:
-    """Sample up to `limit` pairs of each class within a split; return them in matrix order.
+    groups: Iterable[Iterable[PairBlock]],
+    row_split: np.ndarray,
+    column_split: np.ndarray,
+    limits: Sequence[int],
+    seed: int,
+) -> list[PairBlock]:
+    """Sample up to so many pairs of each class within each split; return those of each split in matrix order.
 
     Every pair gets a random number and the lowest numbers of each class are kept, so blocks can be processed one by one.
+    Numbers are drawn group by group and, in a group, class by class, so they do not depend on the size of blocks.
     """
-    kept: dict[Label, tuple[PairBlock, np.ndarray]] = {}
-    for block in blocks:
-        inside = rows_inside[block.rows] & columns_inside[block.columns]
-        labels = SSIM_THRESHOLDS.classify(block.scores)
+    drawn = [numpy_generator(seed, "pairs", split.value) for split in PAIR_SPLITS]
+    kept: list[dict[Label, tuple[PairBlock, np.ndarray]]] = [{} for _ in PAIR_SPLITS]
+    for group in groups:
         for label in Label:
-            part = PairBlock(*(values[inside & (labels == label)] for values in block))
-            lots = random.random(len(part.scores))
-            if label in kept:
-                earlier, earlier_lots = kept[label]
-                part = PairBlock(*(np.concatenate(both) for both in zip(earlier, part, strict=True)))
-                lots = np.concatenate([earlier_lots, lots])
-            lowest = np.argsort(lots, kind="stable")[:limit]
-            kept[label] = PairBlock(*(values[lowest] for values in part)), lots[lowest]
-    chosen = PairBlock(*(np.concatenate(parts) for parts in zip(*(part for part, _ in kept.values()), strict=True)))
-    order = np.lexsort((chosen.columns, chosen.rows))
-    return PairBlock(*(values[order] for values in chosen))
+            for block in group:
+                inside = SSIM_THRESHOLDS.classify(block.scores) == label
+                of_class = PairBlock(*(values[inside] for values in block))
+                split = row_split[of_class.rows]
+                split[split != column_split[of_class.columns]] = len(PAIR_SPLITS)  # in none
+                for number, limit in enumerate(limits):
+                    part = PairBlock(*(values[split == number] for values in of_class))
+                    lots = drawn[number].random(len(part.scores))
+                    kept[number][label] = _lowest(kept[number].get(label), part, lots, limit)
+    return [_in_matrix_order([part for part, _ in of_split.values()]) for of_split in kept]
+
+
+def _lowest(
+    earlier: tuple[PairBlock, np.ndarray] | None, part: PairBlock, lots: np.ndarray, limit: int
+) -> tuple[PairBlock, np.ndarray]:
+    """Return those of the pairs kept so far and of some more that have the lowest numbers, and these numbers."""
+    if earlier is not None:
+        part = PairBlock(*(np.concatenate(both) for both in zip(earlier[0], part, strict=True)))
+        lots = np.concatenate([earlier[1], lots])
+    lowest = np.argsort(lots, kind="stable")[:limit]
+    return PairBlock(*(values[lowest] for values in part)), lots[lowest]
+
+
+def _in_matrix_order(parts: Sequence[PairBlock]) -> PairBlock:
+    joined = PairBlock(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    order = np.lexsort((joined.columns, joined.rows))
+    return PairBlock(*(values[order] for values in joined))

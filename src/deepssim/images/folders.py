@@ -21,7 +21,7 @@ from deepssim.config.dataset import VolumesConfig
 from deepssim.errors import DataError, NotAnImage
 from deepssim.images.files import ALL_SLICES, FORMATS, Format, read_contents, stem_of
 from deepssim.images.frames import Facts
-from deepssim.images.keys import REAL_NAME
+from deepssim.images.keys import REAL_NAME, is_further_folder
 from deepssim.images.listing import ALL_FILES, Entry, Status, list_folder, path_below
 from deepssim.images.on_disk import blocks, joined
 from deepssim.images.packs import ImagePack
@@ -299,10 +299,15 @@ def _of_side(files: list[Path], side: TreeSide) -> list[Path]:
     if side is TreeSide.BOTH:
         return files
     trees = {path.parent for path in files if stem_of(path) == REAL_NAME}
-    if not any(path.parent in trees and path.name.startswith(_GENERATED) for path in files):
+    records = [
+        path.parent.parent if path.parent not in trees and is_further_folder(path.parent.name) else path.parent
+        for path in files
+    ]
+    owned = list(zip(files, records, strict=True))
+    if not any(record in trees and path.name.startswith(_GENERATED) for path, record in owned):
         return files
     real = side is TreeSide.REAL
-    return [path for path in files if path.parent not in trees or (stem_of(path) == REAL_NAME) is real]
+    return [path for path, record in owned if record not in trees or (stem_of(path) == REAL_NAME) is real]
 
 
 def _quoted(patterns: Sequence[str]) -> str:

@@ -13,6 +13,9 @@ REAL_NAME = "training"
 SYNTHETIC_NAME = "gen-{index}"
 PLANTED_NAME = "planted-{index}"
 
+PER_FOLDER = 5_000
+"""Synthetic images of a record in one folder of a tree; file systems and browsers are slow with folders of many more."""
+
 _UNSAFE = re.compile(r"[/\\\x00-\x1f]|___|^\.{1,2}$|^$")
 
 
@@ -51,6 +54,25 @@ def split_key(key: str) -> tuple[str, str]:
     if not separator or _UNSAFE.search(name):
         raise DataError(f"{key!r} is not an image key; expected <image_uid>{SEPARATOR}<file name without extension>")
     return checked_uid(image_uid), name
+
+
+def further_folder(name: str) -> str:
+    """Return the folder, inside that of the record, that the image of a name belongs in.
+
+    Args:
+        name: file name without extension.
+
+    Returns:
+        Empty for the real image and the first 5,000 synthetic ones; then `gen-from-00005000` and so on.
+    """
+    found = re.fullmatch(r"gen-(\d+)", name)
+    number = int(found[1]) // PER_FOLDER * PER_FOLDER if found else 0
+    return f"gen-from-{number:08d}" if number else ""
+
+
+def is_further_folder(folder: str) -> bool:
+    """Return whether a folder has the name of one that `further_folder` returns."""
+    return re.fullmatch(r"gen-from-\d{8,}", folder) is not None
 
 
 def checked_uid(image_uid: str) -> str:

@@ -1,5 +1,7 @@
 """The image tree of the reference code: `<image_uid>/training.png` and `<image_uid>/gen-<i>.png`, or other formats.
 
+Synthetic images from the 5,000th of a record on are in further folders, `<image_uid>/gen-from-00005000/gen-5000.png`.
+
 Source: file layout of the DeepSSIM reference code (arXiv:2509.16582).
 """
 
@@ -16,10 +18,20 @@ from deepssim.config.dataset import DatasetConfig
 from deepssim.errors import DataError
 from deepssim.images.files import read_each, read_image, stem_of
 from deepssim.images.folders import find_files
-from deepssim.images.keys import REAL_NAME, SEPARATOR, checked_keys, real_key, require_unique, split_key
+from deepssim.images.keys import (
+    REAL_NAME,
+    SEPARATOR,
+    checked_keys,
+    further_folder,
+    is_further_folder,
+    real_key,
+    require_unique,
+    split_key,
+)
 from deepssim.images.packs import ImagePack
 from deepssim.images.standardize import quantise
 
+_FURTHER = "gen-from-*/*"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG file
 
 
@@ -57,8 +69,9 @@ def find_images(root: str | Path) -> dict[str, Path]:
     """
     if not Path(root).is_dir():
         raise DataError(f"{root}: is not a folder; name the folder of <image_uid>/{REAL_NAME}.png")
-    files = find_files(Path(root), patterns=("*/*",))
-    keys = checked_keys([_key_of(path) for path in files], str(root))
+    found = find_files(Path(root), patterns=("*/*", f"*/{_FURTHER}"))
+    files = [path for path in found if len(path.relative_to(root).parts) == 2 or is_further_folder(path.parent.name)]
+    keys = checked_keys([_key_of(path, Path(root)) for path in files], str(root))
     require_unique(keys, str(root))
     if not keys:
         raise DataError(f"{root}: has no image in a folder of its own record; expected <image_uid>/{REAL_NAME}.png")
@@ -75,9 +88,9 @@ def find_keys(root: str | Path, keys: Sequence[str]) -> dict[str, Path]:
         DataError: if two files have the same key.
     """
     folders = [Path(root) / uid for uid in dict.fromkeys(split_key(key)[0] for key in keys)]
-    files = [path for folder in folders if folder.is_dir() for path in find_files(folder, patterns=("*",))]
+    files = [path for folder in folders if folder.is_dir() for path in find_files(folder, patterns=("*", _FURTHER))]
     wanted = set(keys)
-    found = [(key, path) for path in files if (key := _key_of(path)) in wanted]
+    found = [(key, path) for path in files if (key := _key_of(path, Path(root))) in wanted]
     require_unique([key for key, _ in found], str(root))
     paths = dict(found)
     return {key: paths.get(key) or image_path(root, key) for key in keys}
@@ -121,7 +134,7 @@ def image_path(root: str | Path, key: str, suffix: str = ".png") -> Path:
         suffix: of its format.
     """
     image_uid, name = split_key(key)
-    return Path(root) / image_uid / f"{name}{suffix}"
+    return Path(root) / image_uid / further_folder(name) / f"{name}{suffix}"
 
 
 def write_nifti(path: Path, volume: np.ndarray) -> None:
@@ -165,5 +178,5 @@ def is_whole_png(path: Path) -> bool:
         return file.read() == _PNG_END
 
 
-def _key_of(path: Path) -> str:
-    return f"{path.parent.name}{SEPARATOR}{stem_of(path)}"
+def _key_of(path: Path, root: Path) -> str:
+    return f"{path.relative_to(root).parts[0]}{SEPARATOR}{stem_of(path)}"

@@ -9,7 +9,7 @@ npz files (npz.py).
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -117,15 +117,36 @@ def write_keys(file: Any, name: str, keys: Sequence[str]) -> None:
     texts = [_encoded(key, source) for key in keys]
     length = max(1, max(map(len, texts), default=1))
     kind = h5py.string_dtype("utf-8", length)
-    if len(texts) * length < _COMPRESSED_FROM:
-        file.create_dataset(name, data=np.array(texts, kind), dtype=kind)
-        return
-    rows = min(len(texts), max(1, _BLOCK // length))
-    # The shuffle filter groups the bytes at the same position of all keys, so a common prefix takes almost no space.
-    options = {"chunks": (rows,), "shuffle": True, "compression": "gzip", "compression_opts": 1}
-    stored = file.create_dataset(name, (len(texts),), kind, **options)
-    for start in range(0, len(texts), rows):  # block by block, so that one long key does not make a huge array
-        stored[start : start + rows] = np.array(texts[start : start + rows], kind)
+    # Block by block, so that one long key does not make a huge array.
+    rows = max(1, _BLOCK // length)
+    blocks = (np.array(texts[start : start + rows], kind) for start in range(0, len(texts), rows))
+    write_key_blocks(file, name, blocks, count=len(texts), length=length)
+
+
+def write_key_blocks(file: Any, name: str, blocks: Iterable[np.ndarray], *, count: int, length: int) -> None:
+    """Store keys that come block by block, as `write_keys` does, without having all of them in memory.
+
+    Args:
+        file: `h5py.File` open for writing.
+        name: name of the new dataset.
+        blocks: arrays of UTF-8 text of fixed width, of any number of keys each.
+        count: keys of all blocks.
+        length: bytes of the longest key.
+    """
+    kind = h5py.string_dtype("utf-8", length)
+    rows = min(count, max(1, _BLOCK // length))
+    options: dict[str, Any] = {}
+    if count * length >= _COMPRESSED_FROM:
+        # The shuffle filter groups the bytes at the same position of all keys, so a common prefix takes almost no space.
+        options = {"chunks": (rows,), "shuffle": True, "compression": "gzip", "compression_opts": 1}
+    stored = file.create_dataset(name, (count,), kind, **options)
+    start, waiting = 0, np.zeros(0, kind)
+    for block in blocks:
+        waiting = np.concatenate([waiting, block.astype(kind)])
+        whole = len(waiting) if start + len(waiting) == count else len(waiting) // rows * rows
+        if whole:  # whole chunks, since each write compresses a whole chunk
+            stored[start : start + whole] = waiting[:whole]
+            start, waiting = start + whole, waiting[whole:]
 
 
 def read_keys(file: Any, name: str, *, expected: int) -> list[str]:
@@ -139,15 +160,21 @@ def read_keys(file: Any, name: str, *, expected: int) -> list[str]:
     Raises:
         DataError: if the number of keys differs, or the dataset is not UTF-8 text of fixed length, or is refused by `dataset`.
     """
-    stored = dataset(file, name, ndim=1, kinds="S")
-    if len(stored) != expected:
-        raise DataError(f"{file.filename}: {name!r} holds {len(stored):,} keys for {expected:,} rows of data; {_RERUN}")
+    stored = key_dataset(file, name, expected=expected)
     # Whole chunks, since each access decompresses a whole chunk.
     rows = max(_BLOCK // stored.dtype.itemsize, *(stored.chunks or ()), 1)
     with readable(file.filename, "HDF5", _ADVICE):
         return [
             key.decode("utf-8") for start in range(0, expected, rows) for key in stored[start : start + rows].tolist()
         ]
+
+
+def key_dataset(file: Any, name: str, *, expected: int) -> Any:
+    """Return a dataset of keys of an open file without reading it; arguments and errors as of `read_keys`."""
+    stored = dataset(file, name, ndim=1, kinds="S")
+    if len(stored) != expected:
+        raise DataError(f"{file.filename}: {name!r} holds {len(stored):,} keys for {expected:,} rows of data; {_RERUN}")
+    return stored
 
 
 def write_text(file: Any, name: str, text: str) -> None:

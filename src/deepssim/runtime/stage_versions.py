@@ -13,7 +13,7 @@ STAGE_VERSIONS = {
     "encode_latents": 3,
     "train_ldm": 3,
     "generate": 3,
-    "export_images": 1,
+    "export_images": 2,
     "score_images": 5,
     "score_embeddings": 3,
     "gather_matrix": 2,

@@ -2,7 +2,8 @@
 
 A file holds the dense matrix or, if that is too large, the best partners of each image and the scores of some pairs.
 
-Not here: queries on scores (scores.py), computing them (ssim.py, fsim.py, embedding_scores.py).
+Not here: joining the files of shards (gathering.py), queries on scores (scores.py, top_scores.py), computing them (ssim.py,
+fsim.py, embedding_scores.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,14 +28,17 @@ from deepssim.runtime.hdf5 import (
     write_keys,
     write_text_attribute,
 )
+from deepssim.runtime.stored_arrays import StoredArray, StoredKeys
 from deepssim.seeds import numpy_generator
-from deepssim.similarity.scores import ScoreMatrix, TopScores, look_up
+from deepssim.similarity.scores import ScoreMatrix, look_up
 from deepssim.similarity.tiles import Comparison, Tile, score_tiles
-from deepssim.similarity.topk import TopK, merge, update_columns, update_rows
+from deepssim.similarity.top_scores import StoredTopK, TopScores
+from deepssim.similarity.topk import TopK, update_columns, update_rows
 
-_BLOCK = 4_000_000  # scores copied together
-_LISTS = {"scores": "f", "partners": "iu"}  # datasets of top-k lists and their kinds of dtype
-_PAIRS = {"codes": "iu", "scores": "f"}
+_TOP = {  # datasets of top-k lists and their kinds of dtype
+    "of_rows/scores": "f", "of_rows/partners": "iu", "of_columns/scores": "f", "of_columns/partners": "iu",
+    "pairs/codes": "iu", "pairs/scores": "f",
+}  # fmt: skip
 _SAMPLED_PER_COLUMN = 32  # random pairs of each synthetic image that a top-k file keeps besides the best ones
 
 
@@ -86,8 +90,8 @@ def write_dense(
     Raises:
         DataError: if an item cannot be compared, a score is not finite or a key occurs twice.
     """
-    with _create_file(path, metric, real_keys, synth_keys, shard or Shard()) as file:
-        scores = _create_matrix(file, comparison.shape)
+    with _create_file(path, metric, real_keys, synth_keys, shard) as file:
+        scores = new_dataset(file, "scores", comparison.shape)
         for tile in score_tiles(comparison, max_memory_gb=max_memory_gb):
             _require_finite(tile, real_keys, synth_keys, metric)
             scores[tile.place] = tile.scores
@@ -155,7 +159,9 @@ def write_top(
 
 
 def read_scores(path: str | Path) -> ScoreMatrix | TopScores:
-    """Open a score file of either layout; a dense matrix is memory-mapped, so its scores are read on access.
+    """Open a score file of either layout; what grows with the number of synthetic images is read on access.
+
+    A dense matrix is memory-mapped; top-k lists and synthetic keys are read block by block.
 
     Raises:
         DataError: if the file is damaged or does not hold scores.
@@ -176,107 +182,43 @@ def read_scores(path: str | Path) -> ScoreMatrix | TopScores:
 
 
 def _read_top(file: Any) -> TopScores:
-    """Read top-k lists and check that the rows and columns they refer to exist."""
-    of_rows, of_columns = (
-        TopK(*(dataset(file, f"{side}/{name}", ndim=2, kinds=kinds)[:] for name, kinds in _LISTS.items()))
-        for side in ("of_rows", "of_columns")
-    )
-    keys = _read_keys(file, len(of_rows.scores), len(of_columns.scores))
-    codes, values = (dataset(file, f"pairs/{name}", ndim=1, kinds=kinds)[:] for name, kinds in _PAIRS.items())
-    rows, columns = (len(part) for part in keys)
-    bounds = ((of_rows.partners, columns), (of_columns.partners, rows), (codes, rows * columns))
-    outside = any(part.size and not 0 <= part.min() <= part.max() < count for part, count in bounds)
-    unequal = any(one.scores.shape != one.partners.shape for one in (of_rows, of_columns))
-    if outside or unequal or len(codes) != len(values):
-        raise DataError(f"{file.filename}: its lists refer to images that it lacks; rerun the step that writes it")
-    return TopScores(
-        *keys,
+    """Open top-k lists and check that the rows and columns they refer to exist."""
+    stored = {
+        name: StoredArray.of(file, name, ndim=2 if "of_" in name else 1, kinds=kinds) for name, kinds in _TOP.items()
+    }
+    of_columns = StoredTopK(stored["of_columns/scores"], stored["of_columns/partners"])
+    of_rows = TopK(stored["of_rows/scores"][:], stored["of_rows/partners"][:])
+    found = TopScores(
+        *_read_keys(file, len(of_rows.scores), len(of_columns.scores)),
         read_text_attribute(file, "metric"),
         of_rows,
         of_columns,
-        codes,
-        values,
+        stored["pairs/codes"],
+        stored["pairs/scores"],
         train_images=int(read_number_attribute(file, "train_images")),
         top_k=int(read_number_attribute(file, "top_k")),
     )
+    unequal = any(one.scores.shape != one.partners.shape for one in (of_rows, of_columns))
+    if unequal or len(found.pairs) != len(found.pair_values) or not _in_bounds(found):
+        raise DataError(f"{file.filename}: its lists refer to images that it lacks; rerun the step that writes it")
+    return found
 
 
-def gather(path: str | Path, shards: Sequence[str | Path], metric: str) -> None:
-    """Concatenate the column shards of a score matrix; a dense matrix is copied block by block.
-
-    Args:
-        path: HDF5 file to write.
-        shards: files of all shards, in order.
-        metric: metric that all must hold.
-
-    Raises:
-        DataError: if a shard is missing, occurs twice, or has another metric, layout or set of real images.
-    """
-    _require_all_shards(shards, metric)
-    parts = [read_scores(shard) for shard in shards]
-    synth_keys = [key for part in parts for key in part.synth_keys]
-    owner: dict[str, str] = {}
-    for shard, part in zip(shards, parts, strict=True):
-        if part.real_keys != parts[0].real_keys or type(part) is not type(parts[0]):
-            raise DataError(f"{shard}: has other real images or another layout than {shards[0]}; rerun both")
-        for key in part.synth_keys:
-            if owner.setdefault(key, str(shard)) != str(shard):
-                raise DataError(f"{shard}: overlaps with {owner[key]}, first in {key!r}; recompute the shards")
-    starts = np.cumsum([0, *(len(part.synth_keys) for part in parts)])
-    if all(isinstance(part, ScoreMatrix) for part in parts):
-        with _create_file(path, metric, parts[0].real_keys, synth_keys, Shard()) as file:
-            scores = _create_matrix(file, (len(parts[0].real_keys), len(synth_keys)))
-            for part, start in zip(parts, starts, strict=False):
-                _copy(part.scores, scores, int(start))  # type: ignore[union-attr]
-        return
-    _write_top(path, _concatenate([part for part in parts if isinstance(part, TopScores)], synth_keys, starts), None)
-
-
-def _concatenate(parts: list[TopScores], synth_keys: list[str], starts: np.ndarray) -> TopScores:
-    total = len(synth_keys)
-    codes = [
-        part.pairs // len(part.synth_keys) * total + part.pairs % len(part.synth_keys) + start
-        for part, start in zip(parts, starts, strict=False)
-    ]
-    order = np.argsort(np.concatenate(codes), kind="stable")
-    best_of_rows = [TopK(p.of_rows.scores, p.of_rows.partners + start) for p, start in zip(parts, starts, strict=False)]
-    return TopScores(
-        parts[0].real_keys,
-        synth_keys,
-        parts[0].metric,
-        merge(best_of_rows, min(parts[0].top_k, total)),
-        TopK(
-            np.concatenate([part.of_columns.scores for part in parts]),
-            np.concatenate([part.of_columns.partners for part in parts]),
-        ),
-        np.concatenate(codes)[order],
-        np.concatenate([part.pair_values for part in parts])[order],
-        train_images=parts[0].train_images,
-        top_k=parts[0].top_k,
-    )
-
-
-def _copy(source: np.ndarray, target: Any, start: int) -> None:
-    """Copy a shard into its columns, block by block."""
-    step = max(1, _BLOCK // max(1, source.shape[1]))
-    for row in range(0, len(source), step):
-        target[row : row + step, start : start + source.shape[1]] = source[row : row + step]
-
-
-def _require_all_shards(shards: Sequence[str | Path], metric: str) -> None:
-    found = {}
-    for path in shards:
-        with open_hdf5(path, needs=("real_keys", "synth_keys")) as file, readable(path, "a shard of scores"):
-            if (stored := read_text_attribute(file, "metric")) != metric:
-                raise DataError(f"{path}: holds scores of {stored}, not {metric}; name shards of the same metric")
-            found[int(read_number_attribute(file, "shard"))] = int(read_number_attribute(file, "shards"))
-    count = max(found.values())
-    missing = next(
-        (number for number in range(count) if number not in found), None
-    )  # the count may be corrupt and huge
-    if missing is not None or len(found) != len(shards):
-        what = "a shard occurs twice" if missing is None else f"shard {missing} of {count} is missing"
-        raise DataError(f"{shards[0]}: {what} among the {len(shards)} files given; name each shard once")
+def _in_bounds(found: TopScores) -> bool:
+    """Return whether all partners and pairs exist and the codes of pairs increase; reads them block by block."""
+    rows, columns = len(found.real_keys), len(found.synth_keys)
+    partners = [(found.of_rows.partners, columns)]
+    if any(part.size and not 0 <= part.min() <= part.max() < count for part, count in partners):
+        return False
+    for _, lists in found.column_lists():
+        if lists.partners.size and not 0 <= lists.partners.min() <= lists.partners.max() < rows:
+            return False
+    last = -1
+    for _, codes in found.pair_blocks():
+        if codes[0] <= last or (np.diff(codes) <= 0).any():
+            return False
+        last = int(codes[-1])
+    return last < rows * columns
 
 
 def _pairs_to_keep(
@@ -300,7 +242,7 @@ def _pairs_to_keep(
 
 
 def _write_top(path: str | Path, content: TopScores, shard: Shard | None) -> None:
-    with _create_file(path, content.metric, content.real_keys, content.synth_keys, shard or Shard()) as file:
+    with _create_file(path, content.metric, content.real_keys, content.synth_keys, shard) as file:
         for side in ("of_rows", "of_columns"):
             best: TopK = getattr(content, side)
             file.create_dataset(f"{side}/scores", data=best.scores)
@@ -311,30 +253,53 @@ def _write_top(path: str | Path, content: TopScores, shard: Shard | None) -> Non
 
 
 @contextmanager
-def _create_file(
-    path: str | Path, metric: str, real_keys: Sequence[str], synth_keys: Sequence[str], shard: Shard
-) -> Iterator[Any]:
+def new_file(path: str | Path, metric: str, real_keys: Sequence[str], shard: Shard) -> Iterator[Any]:
+    """Create a score file without its synthetic keys and scores; it is deleted if the caller cannot finish it.
+
+    Args:
+        path: HDF5 file to write.
+        metric: name of the metric.
+        real_keys: keys of the rows.
+        shard: which part of the columns it is.
+
+    Yields:
+        The open `h5py.File`.
+    """
     require_unique(list(real_keys), "real images")
-    require_unique(list(synth_keys), "synthetic images")
     try:
         with h5py.File(path, "w") as file:
             write_text_attribute(file, "metric", metric)
             file.attrs.update({"shard": shard.number, "shards": shard.count})
             write_keys(file, "real_keys", real_keys)
-            write_keys(file, "synth_keys", synth_keys)
             yield file
     except BaseException:
         Path(path).unlink(missing_ok=True)  # an incomplete file would look complete
         raise
 
 
-def _create_matrix(file: Any, shape: tuple[int, int]) -> Any:
-    # Contiguous, so that readers can memory-map it; not initialised, since every score will be written.
-    return file.create_dataset("scores", shape, np.float32, fill_time="never")
+@contextmanager
+def _create_file(
+    path: str | Path, metric: str, real_keys: Sequence[str], synth_keys: Sequence[str], shard: Shard | None
+) -> Iterator[Any]:
+    require_unique(synth_keys, "synthetic images")
+    with new_file(path, metric, real_keys, shard or Shard()) as file:
+        write_keys(file, "synth_keys", synth_keys)
+        yield file
 
 
-def _read_keys(file: Any, rows: int, columns: int) -> tuple[list[str], list[str]]:
-    return read_keys(file, "real_keys", expected=rows), read_keys(file, "synth_keys", expected=columns)
+def new_dataset(file: Any, name: str, shape: tuple[int, ...], kind: Any = np.float32) -> Any:
+    """Create a dataset of which every value will be written; contiguous, so that readers can memory-map it.
+
+    Args:
+        file: `h5py.File` open for writing.
+        name, shape: of the dataset.
+        kind: type of its values.
+    """
+    return file.create_dataset(name, shape, kind, fill_time="never")
+
+
+def _read_keys(file: Any, rows: int, columns: int) -> tuple[list[str], StoredKeys]:
+    return read_keys(file, "real_keys", expected=rows), StoredKeys(file, "synth_keys", expected=columns)
 
 
 def _require_finite(tile: Tile, real_keys: Sequence[str], synth_keys: Sequence[str], metric: str) -> None:

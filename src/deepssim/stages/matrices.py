@@ -12,6 +12,7 @@ from deepssim.images.packs import open_pack, read_pack
 from deepssim.metrics import METRICS, InputKind, require_comparable
 from deepssim.similarity import matrices
 from deepssim.similarity.embeddings import read_embeddings
+from deepssim.similarity.gathering import gather
 from deepssim.similarity.scores import look_up
 from deepssim.similarity.tiles import Comparison, pair_scores
 
@@ -145,7 +146,7 @@ def gather_matrix(*, shards: Sequence[str], matrix: str, metric: MetricName) -> 
         matrix: score matrix to write.
         metric: that all of them must hold.
     """
-    matrices.gather(matrix, shards, metric.value)
+    gather(matrix, shards, metric.value)
 
 
 def score_pairs(
