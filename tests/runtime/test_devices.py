@@ -105,8 +105,8 @@ def test_memory_of_freed_tensors_is_used_again():
 
     def new_pages():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.ones(40_000_000)  # 160 MB, which glibc would map anew
+        torch.ones(10_000_000)  # 40 MB, which glibc would map anew each time
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    new_pages()
-    assert new_pages() < 1000  # of 39,063
+    # Of 9,766; the first times the block may lie elsewhere, until the free space is large enough.
+    assert min(new_pages() for _ in range(20)) < 1000
