@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import audit_size, coverage, similar_patients
+from benchmarks import audit_rivals, audit_size, coverage, similar_patients
 from benchmarks.audit import SIDE, write_many
 from benchmarks.measure import Used, replace_rows
 from benchmarks.run import OTHERS
@@ -86,3 +86,8 @@ def test_a_million_images_are_worked_out_from_the_last_two_audits():
     few, many = (list(audit_size.made_images(count, 2)) for count in (3, 1200))
     assert (len(few), len(many), few[0].shape) == (3, 1200, (64, 64))
     np.testing.assert_array_equal(few, many[:3])
+
+
+def test_a_further_image_of_a_rival_is_the_difference_of_two_runs():
+    found = [Used(3, 2.0, 0.5, 0), Used(9, 5.0, 0.6, 0)]
+    assert audit_rivals.row("other", [1000, 4000], found) == "| other | 1.00 | 33,333 | 5 | 0.60 |"

@@ -33,9 +33,9 @@ def save_nearest(
         real, synthetic: packs that hold all images.
         columns: pairs to show.
     """
-    best, _ = matrix.best(train_keys)
+    best = matrix.best_of_rows(train_keys)
     order = np.argsort(-best.scores[:, 0], kind="stable")[:columns]
-    synth = synthetic.select([matrix.synth_keys[best.partners[row, 0]] for row in order])
+    synth = synthetic.select(matrix.keys_of_columns(best.partners[order, 0]))
     train = real.select([train_keys[row] for row in order])
     titles = [f"{best.scores[row, 0]:.3f}" for row in order]
     grid = [pictures_of(pack).astype(np.float32) / pack.maximum for pack in (synth, train)]

@@ -21,7 +21,7 @@ from deepssim.similarity.top_scores import TopScores
 from deepssim.similarity.topk import TopK, merge
 
 _BLOCK = 1_000_000  # scores or pairs copied together
-_MOST_HASHES = 50_000_000  # of keys that are compared at a time
+_MOST_HASHES = 10_000_000  # of keys that are compared at a time
 
 
 @dataclass(frozen=True)
