@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Part:
-    """A letter of the table: what it measures, its time limit in seconds and the function of gpu_parts.py that yields rows."""
+    """A letter of the table: what it measures, its time limit in seconds and the function that yields its rows."""
 
     title: str
     seconds: float
@@ -80,13 +81,13 @@ class Part:
 
 
 PARTS = {
-    "a": Part("tests marked gpu", 60, "marked_tests"),
-    "b": Part("SSIM kernel", 80, "ssim_kernel"),
-    "c": Part("top-10 and Pearson", 45, "top_ten"),
-    "d": Part("embeddings of ConvNeXt-Base", 60, "embeddings"),
-    "e": Part("training and generation of brain.yaml", 110, "generative"),
-    "g": Part("demo", 200, "demo"),
-    "f": Part("audit of 2,000 x 100,000", 150, "audit"),  # last: it takes the time that is left
+    "a": Part("tests marked gpu", 60, "gpu_runs.marked_tests"),
+    "b": Part("SSIM kernel", 80, "gpu_parts.ssim_kernel"),
+    "c": Part("top-10 and Pearson", 45, "gpu_parts.top_ten"),
+    "d": Part("embeddings of ConvNeXt-Base", 60, "gpu_parts.embeddings"),
+    "e": Part("training and generation of brain.yaml", 110, "gpu_parts.generative"),
+    "g": Part("demo", 200, "gpu_runs.demo"),
+    "f": Part("audit of 2,000 x 100,000", 150, "gpu_runs.audit"),  # last: it takes the time that is left
 }
 
 
@@ -147,9 +148,8 @@ def machine(device: str) -> dict[str, Any]:
 
 def _run_here(letter: str, setting: Setting, path: Path) -> None:
     """Yield the rows of a part into a file, each as soon as it is there."""
-    from benchmarks import gpu_parts
-
-    function: Callable[[Setting], Iterator[Row]] = getattr(gpu_parts, PARTS[letter].function)
+    module, name = PARTS[letter].function.split(".")
+    function: Callable[[Setting], Iterator[Row]] = getattr(import_module(f"benchmarks.{module}"), name)
     with path.open("a") as file:
         for row in function(setting):
             print(row, flush=True)

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_kit, gpu_parts
+from benchmarks import gpu, gpu_kit, gpu_runs
 from benchmarks.gpu import PARTS, Row, Setting
 from tests.conftest import ROOT
 
@@ -92,7 +92,7 @@ def test_the_demo_is_judged_by_its_results(tmp_path):
     (tmp_path / "eval" / "summary.csv").write_text("\n".join(lines))
     verdict = {"verdict": {"verdict": "copies found", "sentence": "Copies found: 9 of 10."}}
     (tmp_path / "eval" / "registered_copies.json").write_text(json.dumps(verdict))
-    assert [row.verdict for row in gpu_parts._demo_scores(tmp_path)] == ["reached", "MISSED", "reached"]
+    assert [row.verdict for row in gpu_runs._demo_scores(tmp_path)] == ["reached", "MISSED", "reached"]
 
 
 def test_the_kit_names_what_is_missing_and_never_torch():

@@ -7,6 +7,7 @@ import ast
 import contextlib
 import importlib.util
 import io
+import os
 import re
 
 import pytest
@@ -98,6 +99,10 @@ def test_other_programs():
             assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE)
         elif words[:2] == ["python", "-c"]:
             compile(words[2], "example", "exec")
+        elif words[:2] == ["python", "-m"]:
+            assert importlib.util.find_spec(words[2])
+        elif "/" in words[0]:
+            assert os.access(ROOT / words[0], os.X_OK)
         else:
             assert importlib.util.find_spec(words[0])  # tensorboard
 

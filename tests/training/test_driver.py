@@ -270,3 +270,31 @@ def test_short_memory_in_a_step_is_one_sentence_that_names_the_way_out(tmp_path,
     assert "out of GPU memory" in error
     assert "lower batch_size, and for training raise accumulate by the same factor" in error
     assert "Traceback" not in error
+
+
+class Convolving(Noisy):
+    """With weights of two layouts: `layout` is that of a GPU or of a processor."""
+
+    def __init__(self, layout, stop_at=None):
+        super().__init__(OPTIONS, stop_at)
+        torch.manual_seed(0)
+        self.network = nn.Sequential(
+            nn.Unflatten(1, (3, 1, 1)), nn.Conv2d(3, 8, 3, padding=1), nn.Flatten(), nn.Linear(8, 1)
+        ).to(memory_format=layout)
+
+    def configure_optimizers(self):
+        return with_decay(self, torch.optim.Adam(self.parameters(), 0.01, fused=True), self.options)
+
+
+@pytest.mark.parametrize(
+    "layouts", [(torch.channels_last, torch.contiguous_format), (torch.contiguous_format, torch.channels_last)]
+)
+def test_a_run_goes_on_where_weights_have_another_layout(tmp_path, layouts):
+    """As from a GPU to a processor: moments of the optimiser must stay with their weights."""
+    arguments = {"options": OPTIONS, "seed": 3, "device": Device.CPU}
+    expected = train(Convolving(layouts[1]), DATA, DATA, state=tmp_path / "whole", **arguments).module
+    with pytest.raises(RuntimeError, match="killed"):
+        train(Convolving(layouts[0], stop_at=3), DATA, DATA, state=tmp_path / "parts", **arguments)
+    found = train(Convolving(layouts[1]), DATA, DATA, state=tmp_path / "parts", **arguments).module
+    for one, other in zip(found.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

@@ -116,7 +116,8 @@ def _part(features: SsimFeatures, part: slice) -> SsimFeatures:
     return SsimFeatures(*(values[part] for values in vars(features).values()))
 
 
-@triton.jit
+# One machine code for all numbers of images: it is compiled once, and a pair scores the same in any company.
+@triton.jit(do_not_specialize=["count", "other_count"])
 def _all_pairs(  # type: ignore[no-untyped-def]
     pixels, sums, means, variances, factors, ranges,
     other_pixels, other_sums, other_means, other_variances, other_factors, other_ranges, scores,

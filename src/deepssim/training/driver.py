@@ -114,7 +114,13 @@ def train(
     history = History(options.validate_every, state / "history.csv")
     before = [Average(ema_decay) if ema_decay else None, *step_callbacks(seed), inspection, *observers]
     progress = progress_callbacks(state, train_data.bytes_held, every_epoch=bool(observers))
-    callbacks = [*filter(None, before), history, *_checkpoints(state, monitor, options.validate_every), *progress]
+    callbacks = [
+        *filter(None, before),
+        history,
+        *_checkpoints(state, monitor, options.validate_every),
+        *progress,
+        _SameLayout(),
+    ]
     processes = processes or Processes()
     # Workers inherit the lock of the process that started them.
     waiting = f"waiting for another training run to end that uses {state}"
@@ -195,6 +201,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise anything
         raise DataError(f"{path}: is damaged ({' '.join(str(error).split())}); remove {path.parent}") from None
+
+
+class _SameLayout(Callback):
+    """Give the moments of a resumed optimiser the memory layout of their weights.
+
+    A run may go on where weights have another layout than where it began (`to_channels_last`). Fused optimisers walk through
+    memory: on a GPU they refuse another layout, on a processor they combine moments of one weight with another.
+    """
+
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        for optimizer in trainer.optimizers:
+            for weight, state in optimizer.state.items():
+                for name, value in state.items():
+                    if torch.is_tensor(value) and value.shape == weight.shape and value.stride() != weight.stride():
+                        state[name] = torch.empty_like(weight).copy_(value)
 
 
 class _AtomicCheckpoints(TorchCheckpointIO):
