@@ -24,6 +24,7 @@ COMMANDS = [*block_commands(), *commented_commands()]
 ALL = [*COMMANDS, *inline_commands()]
 # Examples that cannot be checked here, by how they begin.
 EXEMPT = {
+    "snakemake --executor cluster-generic": "the executor is an own package; docs/cluster.md says how far it was tried",
     "snakemake --executor kubernetes": "the executor is an own package, and docs/cluster.md says that the tests do not use it",
     "snakemake --profile": "the executor of Slurm is an optional package; test_dry_runs.py and test_slurm.py use both profiles",
 }

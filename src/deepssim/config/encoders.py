@@ -57,7 +57,7 @@ Training targets, compared in docs/encoder.md:
 variations of it
 - paper: SSIM of the sampled real-synthetic pairs only (arXiv:2509.16582)""",
     )
-    epochs: Epochs = 4
+    epochs: Epochs = 6
     passes: Passes = 8
     batch_size: int = Field(48, ge=2, description="image pairs per batch; all_pairs takes twice as many images")
     keep: KeepWhich = Keep.LAST
