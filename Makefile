@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 BIN := .venv/bin
 
-.PHONY: demo check test test-paper lint clean
+.PHONY: demo check test test-paper lint docs clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -37,6 +37,15 @@ lint: .venv/installed-test
 
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install --quiet -c envs/constraints.txt -e ".[test,bench]"
+	touch $@
+
+# Site of the documentation; a warning, such as a link that leads nowhere, is an error.
+docs: .venv/installed-docs
+	$(BIN)/python docs/build_site.py
+	$(BIN)/mkdocs build
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet -c envs/constraints.txt -e ".[docs]"
 	touch $@
 
 clean:

@@ -25,6 +25,7 @@ MARKS = {
     "workflow/test_faults.py": "faults",
     "workflow/test_first_hour.py": "workflow",
     "workflow/test_good_model.py": "workflow",
+    "workflow/test_package.py": "workflow",
     "workflow/test_paper_configs.py": "workflow",
     "workflow/test_resume.py": "faults",
     "workflow/test_run.py": "workflow",

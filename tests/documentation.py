@@ -9,6 +9,7 @@ from tests.conftest import ROOT
 
 PAGES = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "config" / "README.md",
     ROOT / "results" / "README.md",

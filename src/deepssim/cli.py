@@ -1,6 +1,6 @@
 """The command line. Argument parsing only; every subcommand calls one function of the library.
 
-`snakemake` runs the workflow, `snakemake <file> --force` a single stage of it.
+`deepssim run` and, in a checkout, `snakemake` run the workflow, with `<file> --force` a single stage of it.
 """
 
 import argparse
@@ -23,12 +23,15 @@ from deepssim.reference.script_names import command_of
 from deepssim.runtime.interrupts import exit_on_signals
 from deepssim.runtime.messages import log_to, short_errors
 from deepssim.stages.commands import add_stage_commands
+from deepssim.study import EXAMPLES as STUDIES
+from deepssim.study import create_study, run_study
 
 _BROKEN_PIPE = 141  # what a shell reports of a program that the signal SIGPIPE ends
 _OPTION = re.compile(r"--[a-z][a-z0-9_-]*")
 
 GROUPS = {
     "judge images": ("audit",),
+    "study a generative model": ("init", "run"),
     "results of a run or of an audit": ("show", "verify"),
     "settings": ("check-config", "schema"),
     "single stages of the workflow, on files of your own": (
@@ -43,6 +46,8 @@ GROUPS = {
 
 EXAMPLES = {
     "audit": "real/ synthetic/ --holdout other_patients/ --out report/",
+    "init": "my_study --example demo",
+    "run": "--directory my_study --cores 8 --resources gpu=1",
     "show": "results",
     "verify": "report/",
     "check-config": "my.yaml --directory my_study",
@@ -104,8 +109,11 @@ def _parse(words: list[str]) -> argparse.Namespace:
             near = "".join(f"did you mean {found!r}? " for found in difflib.get_close_matches(name, commands, n=1))
             parser.error(f"there is no command {words[0]!r}; {near}`deepssim --help` lists all")
         words = [name, *words[1:]]
-    options, unknown = parser.parse_known_args([_with_dashes(word) for word in words])
-    if unknown:
+    passes_on = words[:1] == ["run"]  # to Snakemake, which gets its words as they are
+    options, unknown = parser.parse_known_args(words if passes_on else [_with_dashes(word) for word in words])
+    if passes_on:
+        options.further = unknown
+    elif unknown:
         command = commands[words[0]]
         known = difflib.get_close_matches(unknown[0].partition("=")[0], command._option_string_actions, n=1)
         command.error(f"unknown arguments: {' '.join(unknown)}" + "".join(f"; did you mean {name}?" for name in known))
@@ -123,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="deepssim",
         usage="deepssim [--help] [--version] COMMAND ...",
         description="Find out whether a generative model of medical images has memorized patients. `deepssim COMMAND --help`\n"
-        "explains a command. The whole workflow is run by `snakemake`.",
+        "explains a command. In a checkout of the repository, `snakemake` does what `deepssim run` does elsewhere.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -131,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(prog="deepssim", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
     add_audit_command(commands)
+    _add_study_commands(commands)
     _add_results_commands(commands)
     _add_settings_commands(commands)
     _add_weights_commands(commands)
@@ -153,6 +162,26 @@ def _listed(commands: Any) -> str:
     for group, names in GROUPS.items():
         lines += [f"{group}:", *(f"  {name:<{width}}{purpose[name]}" for name in names), ""]
     return "\n".join(lines)
+
+
+def _add_study_commands(commands: Any) -> None:
+    init = _add(
+        commands, "init", "write the settings of a new study", _init,
+        "Write the settings of a new study, config/config.yaml, and profiles for Slurm. No file is overwritten.",
+    )  # fmt: skip
+    init.add_argument("folder", metavar="DIR", help="folder of the study; . is this one")
+    init.add_argument(
+        "--example", choices=tuple(STUDIES), default="demo", help="settings to start from (default: demo)"
+    )
+    run = _add(
+        commands, "run", "run the workflow on a study; takes Snakemake's options", _run,
+        "Run the workflow with the settings of a study, config/config.yaml. Files to make and all other options are "
+        "Snakemake's: `snakemake --help` lists them.",
+    )  # fmt: skip
+    run.usage = "deepssim run [FILE ...] [--directory DIR] [SNAKEMAKE'S OPTIONS]"
+    run.add_argument(
+        "--directory", "-d", metavar="DIR", default=".", help="folder of the study (default: ., the current folder)"
+    )
 
 
 def _add_results_commands(commands: Any) -> None:
@@ -208,6 +237,15 @@ def _add_weights_commands(commands: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="folder for the embeddings and the table that names them",
     )
+
+
+def _init(options: argparse.Namespace) -> None:
+    for path in create_study(options.folder, options.example):
+        print(path)
+
+
+def _run(options: argparse.Namespace) -> None:
+    raise SystemExit(run_study(options.directory, options.further))
 
 
 def _show(options: argparse.Namespace) -> None:

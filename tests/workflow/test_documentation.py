@@ -32,6 +32,10 @@ EXECUTED = {
 }
 ONLY_CHECKED = {
     "deepssim audit --ratings": "needs the ratings of people; audit/test_rating.py gives it some",
+    "deepssim init": "test_package.py starts a study, from a wheel",
+    "deepssim run": "takes as long as the demo; test_package.py runs a smaller study, from a wheel",
+    "deepssim show my_study": "shows results of the command before; test_cli.py and test_run.py show others",
+    "pip": "test_package.py builds a wheel and installs it",
     "make": "installs this package in an environment of its own; the demo takes eight minutes",
     "tensorboard": "a server that does not end",
     "deepssim embed-captions": "needs a model of language; generative/test_conditioning.py embeds with a small one",

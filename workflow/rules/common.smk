@@ -3,6 +3,8 @@
 import os
 from math import prod
 
+from snakemake.settings.types import DeploymentMethod
+
 from deepssim.config.base import as_settings
 from deepssim.config.choices import DatasetKind, Device, MetricName
 from deepssim.config.settings import parse_config
@@ -17,6 +19,7 @@ from deepssim.runtime.stage_versions import STAGE_VERSIONS
 from deepssim.runtime.terminal import shorten_terminal
 from deepssim.runtime.threads import available_threads, training_threads
 from deepssim.stages.checks import require_startable
+from deepssim.study import library_path
 
 try:
     _checked = parse_config(config)
@@ -39,9 +42,10 @@ onstart:
     wait_for_jobs(Path(".snakemake"))
 
 
-# Jobs that run in a conda environment of their own find the library of this checkout.
-_library = [str(Path(workflow.basedir) / "src"), os.getenv("PYTHONPATH")]
-os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, _library)))
+# Jobs that run in a conda environment of their own find the library of this checkout or installation.
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    _library = [str(library_path(Path(".snakemake"))), os.getenv("PYTHONPATH")]
+    os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, _library)))
 
 METRICS = chosen_metrics(config["evaluation"]["metrics"], config["published"])
 PIXEL_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.input_kind is InputKind.PIXELS]
