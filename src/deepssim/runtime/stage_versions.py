@@ -20,7 +20,7 @@ STAGE_VERSIONS = {
     "sample_pairs": 2,
     "train_deepssim": 8,
     "train_dar": 1,
-    "embed": 4,
+    "embed": 5,
     "score_pairs": 1,
     "plant_copies": 1,
     "verify_copies": 3,
