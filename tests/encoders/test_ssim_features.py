@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from deepssim.encoders.backbones import in_cache
 from deepssim.encoders.ssim_features import SsimFeatures
 from deepssim.ground_truth.labels import SSIM_THRESHOLDS, Label
 from deepssim.similarity.ssim import ssim_of_arrays
@@ -158,3 +159,18 @@ def test_a_weight_of_zero_hides_a_place(size):
     with torch.inference_mode():
         torch.testing.assert_close(features(changed), features(image), atol=1e-4, rtol=1e-3)
         assert not torch.allclose(features(changed.flip(3)), features(image.flip(3)), atol=0.01)
+
+
+def test_parts_of_a_batch_give_the_embeddings_of_the_whole():
+    """Only without gradients, which a training needs, and not in a trace, which would fix the number of images."""
+    torch.manual_seed(0)
+    features = SsimFeatures(256)
+    images = torch.rand(40, 1, 24, 32)
+    whole = features(images)
+    with torch.inference_mode():
+        assert [len(part) for part in in_cache(images, 16)] == [16, 16, 8]
+        torch.testing.assert_close(features(images), whole.detach(), rtol=0, atol=2e-7)
+    assert [len(part) for part in in_cache(images, 16)] == [40]
+    with torch.no_grad():
+        traced = torch.jit.trace(features, images, check_trace=False)
+        assert len(traced(images[:24])) == 24
