@@ -108,13 +108,7 @@ def train(
     history = History(options.validate_every, state / "history.csv")
     before = [Average(ema_decay) if ema_decay else None, *step_callbacks(seed), inspection, *observers]
     progress = progress_callbacks(state, train_data.bytes_held, every_epoch=bool(observers))
-    callbacks = [
-        *filter(None, before),
-        history,
-        *_checkpoints(state, monitor, options.validate_every),
-        *progress,
-        _SameLayout(),
-    ]
+    callbacks = [*filter(None, before), history, *_checkpoints(state, monitor, options.validate_every), *progress]
     processes = processes or Processes()
     # Workers inherit the lock of the process that started them.
     waiting = f"waiting for another training run to end that uses {state}"
@@ -229,9 +223,10 @@ class _AtomicCheckpoints(TorchCheckpointIO):
 def _checkpoints(state: Path, monitor: str, every: int) -> list[Callback]:
     """Keep the best of the validated epochs and the last epoch, so that an interruption costs one epoch at most.
 
-    These are two callbacks, because `save_last` of a single one writes only when the best has improved.
+    These are two callbacks, because `save_last` of a single one writes only when the best has improved. The third fits what
+    a checkpoint gives back.
     """
-    return [
+    saving = (
         ModelCheckpoint(
             dirpath=state,
             filename=keep.value,
@@ -241,7 +236,8 @@ def _checkpoints(state: Path, monitor: str, every: int) -> list[Callback]:
             enable_version_counter=False,
         )
         for keep, metric, interval in ((Keep.BEST, monitor, every), (Keep.LAST, None, 1))
-    ]
+    )
+    return [*saving, _SameLayout()]
 
 
 def _trainer(
