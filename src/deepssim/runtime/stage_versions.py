@@ -21,7 +21,6 @@ STAGE_VERSIONS = {
     "train_deepssim": 9,
     "train_dar": 1,
     "embed": 5,
-    "embed": 5,
     "score_pairs": 2,
     "plant_copies": 1,
     "verify_copies": 4,

@@ -231,9 +231,10 @@ class _AtomicCheckpoints(TorchCheckpointIO):
 def _checkpoints(state: Path, monitor: str, every: int) -> list[Callback]:
     """Keep the best of the validated epochs and the last epoch, so that an interruption costs one epoch at most.
 
-    These are two callbacks, because `save_last` of a single one writes only when the best has improved.
+    These are two callbacks, because `save_last` of a single one writes only when the best has improved. The third fits what
+    a checkpoint gives back.
     """
-    return [
+    saving = (
         ModelCheckpoint(
             dirpath=state,
             filename=keep.value,
@@ -243,7 +244,8 @@ def _checkpoints(state: Path, monitor: str, every: int) -> list[Callback]:
             enable_version_counter=False,
         )
         for keep, metric, interval in ((Keep.BEST, monitor, every), (Keep.LAST, None, 1))
-    ]
+    )
+    return [*saving, _SameLayout()]
 
 
 def _trainer(
