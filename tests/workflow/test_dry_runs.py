@@ -1,6 +1,8 @@
 """Every shipped config, and every kind of own data, gives a complete plan before any job runs."""
 
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -153,3 +155,21 @@ def test_a_misspelt_key_is_one_sentence_on_the_command_line(tmp_path):
     assert re.search("'epoch' .*'encoder'.*'epochs'", run.stdout)
     assert "Traceback" not in run.stdout
     assert not (tmp_path / "results").exists()
+
+
+def test_the_workflow_is_a_module_for_others(tmp_path):
+    """As `snakedeploy deploy-workflow` imports it: with the config of the study, which lists only some settings."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").write_text("shards: 2\ndevice: cpu\n")
+    (tmp_path / "Snakefile").write_text(
+        'configfile: "config/config.yaml"\n'
+        f'module deepssim:\n    snakefile: "{ROOT / "Snakefile"}"\n    config: config\n'
+        "use rule * from deepssim\n"
+    )
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "results/eval/ssim.json"]
+    run = subprocess.run(
+        command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300
+    )
+    assert run.returncode == 0, run.stdout[-3000:]
+    assert re.search(r"^generate +2$", run.stdout, re.MULTILINE)
+    assert re.search(r"^all +", run.stdout, re.MULTILINE) is None
