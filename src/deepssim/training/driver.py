@@ -113,8 +113,8 @@ def train(
     monitor = VALID_LOSS if valid_data is not None else TRAIN_LOSS
     history = History(options.validate_every, state / "history.csv")
     before = [Average(ema_decay) if ema_decay else None, *step_callbacks(seed), inspection, *observers]
-    after = [*progress_callbacks(state, train_data.bytes_held, every_epoch=bool(observers)), _SameLayout()]
-    callbacks = [*filter(None, before), history, *_checkpoints(state, monitor, options.validate_every), *after]
+    progress = progress_callbacks(state, train_data.bytes_held, every_epoch=bool(observers))
+    callbacks = [*filter(None, before), history, *_checkpoints(state, monitor, options.validate_every), *progress]
     processes = processes or Processes()
     # Workers inherit the lock of the process that started them.
     waiting = f"waiting for another training run to end that uses {state}"
