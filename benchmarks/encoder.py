@@ -161,7 +161,7 @@ def _fitted(scores: np.ndarray, labels: np.ndarray) -> Thresholds:
 
 def invariance(data: Data, encoder: Path) -> list[dict[str, Any]]:
     """Score test images against their own copies, distorted in one way at one strength; quartiles over images."""
-    strengths = {
+    strengths: dict[Distortion, list[float]] = {
         Distortion.FLIP: [1], Distortion.ROTATION: [5, 10, 20], Distortion.TRANSLATION: [0.05, 0.1],
         Distortion.SCALE: [0.1, 0.2], Distortion.CROP: [0.1, 0.3], Distortion.GAMMA: [0.3, 0.6],
         Distortion.BIAS_FIELD: [0.3], Distortion.BLUR: [1, 2], Distortion.NOISE: [0.02, 0.05], Distortion.JPEG: [0.5, 0.8],
@@ -182,8 +182,10 @@ def invariance(data: Data, encoder: Path) -> list[dict[str, Any]]:
 
 def _variants(data: Data) -> list[tuple[str, ImagePack, ImagePack]]:
     misalignment = Config().evaluation.misalignment
-    moved = [misalign_pack(pack, misalignment, seed=number) for number, pack in enumerate((data.test, data.copies))]
-    return [("aligned", data.test, data.copies), ("misaligned", *moved)]
+    test, copies = (
+        misalign_pack(pack, misalignment, seed=number) for number, pack in enumerate((data.test, data.copies))
+    )
+    return [("aligned", data.test, data.copies), ("misaligned", test, copies)]
 
 
 def _scores(comparison: Any, data: Data) -> np.ndarray:

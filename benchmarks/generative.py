@@ -117,7 +117,7 @@ class Models:
         """Return a function that makes the steps alone: checkpoints of large networks take longer than a few steps."""
         options = self.size.ldm
         module = LdmTraining(options, self.latents.shape[0]).to(self.device)
-        module.log = lambda *arguments, **named: None  # type: ignore[method-assign]
+        module.log = lambda *arguments, **named: None
         if self.device.type == "cuda":  # as training/driver.py
             module.to(memory_format=torch.channels_last)
         else:

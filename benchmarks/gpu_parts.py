@@ -6,6 +6,7 @@ Not here: whole programs (gpu_runs.py).
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -135,8 +136,7 @@ def top_ten(setting: Setting) -> Iterator[Row]:
         best = top_k(comparison, 10, threads=threads, rows=False, max_memory_gb=8.0)[1]
         assert best is not None
         took = min(
-            _seconds(lambda c=comparison: top_k(c, 10, threads=threads, rows=False, max_memory_gb=8.0))
-            for _ in range(3)
+            _seconds(partial(top_k, comparison, 10, threads=threads, rows=False, max_memory_gb=8.0)) for _ in range(3)
         )
         size = f"{shape[0]:,} x {shape[1]:,}"
         yield Row(
@@ -198,11 +198,10 @@ def embeddings(setting: Setting) -> Iterator[Row]:
         few = pack.select(pack.keys[: min(256, count)])
 
         def run(pack: ImagePack, device: str = device, precision: Precision = precision) -> None:
-            options = {"batch_size": 256, "precision": precision, "check": False}
-            extract(network, pack, device=torch.device(device), **options)
+            extract(network, pack, device=torch.device(device), batch_size=256, precision=precision, check=False)
 
         run(few)
-        rate = count / _seconds(lambda pack=pack: run(pack))
+        rate = count / _seconds(partial(run, pack))
         rates[device, precision] = rate
         yield Row(
             f"images of {SIZE[1]}x{SIZE[0]} in {precision.value} on {device}", rate, "per s", note=f"{count} images"

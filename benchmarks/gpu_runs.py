@@ -30,7 +30,7 @@ def marked_tests(setting: Setting) -> Iterator[Row]:
     words = run.stdout.splitlines()[-1].replace("=", "").split()
     counts = {name.rstrip(","): int(number) for number, name in pairwise(words) if number.isdigit()}
     for name in ("passed", "skipped", "failed", "error"):
-        wanted = {"failed": (None, 0), "error": (None, 0)}.get(name, (None, None))
+        wanted: tuple[float | None, float | None] = {"failed": (None, 0), "error": (None, 0)}.get(name, (None, None))
         if name == "passed" and setting.device == "cuda":
             wanted = (1, None)
         yield Row(f"tests marked gpu that {name}", counts.get(name, 0), "tests", *wanted)

@@ -29,7 +29,7 @@ def vae_step(size: Size, device: torch.device) -> Callable[[], None]:
     torch.manual_seed(0)
     module = VaeTraining(options).to(device)
     to_channels_last(module)
-    module.log_dict = lambda *arguments, **named: None  # type: ignore[method-assign]
+    module.log_dict = lambda *arguments, **named: None
     networks = [module.network, *([module.discriminator] if module.discriminator is not None else [])]
     optimizers = [torch.optim.Adam(part.parameters(), lr=options.learning_rate, fused=True) for part in networks]
     images = torch.rand(options.batch_size, 1, *size.image, device=device)

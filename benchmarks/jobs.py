@@ -4,7 +4,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -87,7 +87,7 @@ def joined_lists(
     """
     if block:
         gathering._BLOCK = top_scores._BLOCK = block
-    keys, used = [f"r{number}___training" for number in range(real)], {}
+    keys, used = [f"r{number}___training" for number in range(real)], dict[str, float]()
     subjects = {key: f"s{number // 2}" for number, key in enumerate(keys)}
     paths, count = [folder / f"{number}.h5" for number in range(shards)], images // shards
 
@@ -122,7 +122,11 @@ def joined_lists(
     return used
 
 
-JOBS = {"dense_ssim": dense_ssim, "embedding_top_k": embedding_top_k, "joined_lists": joined_lists}
+JOBS: dict[str, Callable[..., dict[str, float]]] = {
+    "dense_ssim": dense_ssim,
+    "embedding_top_k": embedding_top_k,
+    "joined_lists": joined_lists,
+}
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The page that benchmarks.run writes: tables of ratios and growth, a plot, and the machine they hold for."""
 
 import platform
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ def machine() -> str:
     """Return processor, cores, GPU and versions."""
     import numba
     import scipy
-    import skimage
 
     model = platform.processor() or "unknown processor"
     if Path("/proc/cpuinfo").exists():
@@ -27,7 +27,7 @@ def machine() -> str:
     return (
         f"{model}, {available_threads()} cores, {torch.backends.cpu.get_cpu_capability()} {bfloat16} bfloat16, {gpu}; "
         f"Python {platform.python_version()}, numba {numba.__version__}, torch {torch.__version__}, "
-        f"numpy {np.__version__}, scipy {scipy.__version__}, scikit-image {skimage.__version__}"
+        f"numpy {np.__version__}, scipy {scipy.__version__}, scikit-image {version('scikit-image')}"
     )
 
 

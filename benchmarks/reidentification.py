@@ -148,16 +148,16 @@ def trained_encoder(train: np.ndarray, subjects: Sequence[str], folder: Path, im
     plain = EncoderConfig()
     splits = split_by_subject(subjects, valid_fraction=0.15, holdout_fraction=0.0, seed=seed)
     pack = ImagePack(train, [real_key(f"image-{number}") for number in range(len(splits))])
-    parts = [
+    learned, valid = (
         pack.select([key for key, split in zip(pack.keys, splits, strict=True) if split is wanted])
         for wanted in (Split.TRAIN, Split.VALID)
-    ]
+    )
     passes = max(1, images // (MEMBERS * len(pack.keys)))
     options = plain.with_changes(
         augmentation=(*plain.augmentation, *AuditConfig().misalignment),
         epochs=min(plain.epochs, passes), passes=max(1, min(plain.passes, passes // min(plain.epochs, passes))),
     )  # fmt: skip
-    network, _ = train_on_images(*parts, options, seed=seed, device=Device.CPU, state=folder / "state")
+    network, _ = train_on_images(learned, valid, options, seed=seed, device=Device.CPU, state=folder / "state")
     save_encoder(folder / "encoder.safetensors", network)
     return folder / "encoder.safetensors"
 
@@ -227,7 +227,8 @@ def rank(scores: np.ndarray, subjects: Sequence[str], seed: int) -> Ranked:
     for ways, shots in SETTINGS:
         found = n_way_recall(scores, subjects, ways, shots, episodes=EPISODES, seed=seed)
         recalls.append(None if found is None else _recall(*found, drawn))
-    return Ranked(*(_with_ends(samples[name]) for name in ("auroc", "precision", "fpr")), recalls)
+    auroc, precision, alarms = (_with_ends(samples[name]) for name in ("auroc", "precision", "fpr"))
+    return Ranked(auroc, precision, alarms, recalls)
 
 
 def _with_ends(samples: np.ndarray) -> tuple[float, float, float]:

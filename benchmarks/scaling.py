@@ -51,7 +51,7 @@ FEATURES = 256
 SIZES = (10**4, 10**6, 10**8)
 PER_SHARD = 1000  # images, until there are as many shards as there can be
 MOST_SHARDS = 1000
-_CONVNEXT_BASE = {"depths": (3, 3, 27, 3), "widths": (128, 256, 512, 1024)}
+_CONVNEXT_BASE = EncoderConfig(depths=(3, 3, 27, 3), widths=(128, 256, 512, 1024))
 _STEPS = 50
 
 
@@ -162,7 +162,7 @@ def _ssim_of_a_pair(images: ImagePack, real: ImagePack) -> float:
 
 
 def _embedded(images: ImagePack) -> float:
-    network = DeepSSIM(EncoderConfig(**_CONVNEXT_BASE))
+    network = DeepSSIM(_CONVNEXT_BASE)
     few = ImagePack(images.images[:8], images.keys[:8])
     run = lambda: extract(network, few, device=torch.device("cpu"), batch_size=8)  # noqa: E731
     run()

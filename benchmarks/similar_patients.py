@@ -59,7 +59,8 @@ def audit(pack: ImagePack, parts: tuple[int, int, int], seed: int, threads: int)
     """
     order = numpy_generator(seed, "similar patients", str(parts[2])).permutation(len(pack.keys))
     ends = np.cumsum(parts)
-    sides = Sides(*(_side(pack, rows) for rows in np.split(order[: ends[-1]], ends[:-1])))
+    train, synthetic, holdout = (_side(pack, rows) for rows in np.split(order[: ends[-1]], ends[:-1]))
+    sides = Sides(train, synthetic, holdout)
     tools = AuditTools(embed_patterns, False, seed, threads)
     options = AuditConfig(gallery=1, borderline=2, controls=CONTROLS, bootstrap=20)
     with tempfile.TemporaryDirectory() as folder:

@@ -59,8 +59,9 @@ def tree(tmp_path, random) -> Path:
     return tmp_path / "data"
 
 
-def workflow(images: pd.DataFrame, pack, uids: dict[str, Path]) -> dict[Path, Parts]:
+def workflow(prepared, uids: dict[str, Path]) -> dict[Path, Parts]:
     """Return the images of each file; `uids` are those of single images."""
+    images, pack = prepared
     found: dict[Path, Parts] = {path: {} for path in uids.values()}
     for key, path, image in zip(images["key"], images["path"], pack.images, strict=True):
         uid = next(uid for uid, file in uids.items() if str(file) == path)
@@ -75,14 +76,14 @@ def prepare(**dataset):
 
 def through_folder(root: Path, name: str) -> dict[Path, Parts]:
     uids = {f"{folder}_{stem_of(Path(name))}": root / folder / name for folder in "ab"}
-    return workflow(*prepare(kind="folder", path=str(root), file_patterns=[f"*/{name}"]), uids)
+    return workflow(prepare(kind="folder", path=str(root), file_patterns=[f"*/{name}"]), uids)
 
 
 def through_table(root: Path, name: str) -> dict[Path, Parts]:
     rows = [{"image_uid": f"u{folder}", "image_path": f"{folder}/{name}"} for folder in "ab"]
     pd.DataFrame(rows).to_csv(root / "table.csv", index=False)
     uids = {f"u{folder}": root / folder / name for folder in "ab"}
-    return workflow(*prepare(kind="table", path=str(root / "table.csv")), uids)
+    return workflow(prepare(kind="table", path=str(root / "table.csv")), uids)
 
 
 def by_key(keys, images, root: Path) -> dict[Path, Parts]:

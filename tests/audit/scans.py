@@ -55,12 +55,10 @@ def write(path: Path, volume: np.ndarray) -> None:
 def make_scans(root: Path, *, people: int = 20, others: int = 4) -> Path:
     """Write folders `real`, a scan of each person, `copies` of the first one, and `others`, scans of other people."""
     random = np.random.default_rng(0)
-    first = None
-    for number in range(people):
-        volume = head(random)
-        first = volume if first is None else first
+    volumes = [head(random) for _ in range(people)]
+    for number, volume in enumerate(volumes):
         write(root / "real" / f"p{number:02d}.nii", volume)
-    for name, volume in copies_of(first).items():
+    for name, volume in copies_of(volumes[0]).items():
         write(root / "copies" / f"{name}.nii", volume)
     for number in range(others):
         for side in ("copies", "others"):

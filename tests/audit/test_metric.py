@@ -104,6 +104,9 @@ def test_misuse_is_refused(copies):
         metric.compute()
     with pytest.raises(ValueError, match="2 subjects for 18 real images"):
         metric.update(real=copies, subjects=["a", "b"])
+    metric.update(real=copies)
+    with pytest.raises(ValueError, match="images are torch.float32 and those before torch.uint8"):
+        metric.update(synthetic=copies / 255)
     with pytest.raises(ConfigError, match="1 settings of the metric are given by its images, first 'unit'"):
         deepssim.MemorizationMetric(settings={"unit": "volume"})
 

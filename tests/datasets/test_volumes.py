@@ -1,5 +1,7 @@
 """Whole volumes as a dataset: of virtual patients, of files, and what is refused."""
 
+from typing import Any
+
 import nibabel
 import numpy as np
 import pandas as pd
@@ -10,8 +12,8 @@ from deepssim.datasets.prepare import prepare_dataset
 from deepssim.errors import ConfigError, DataError
 from tests.datasets.test_prepare import ALL_TRAIN, prepare
 
-VOLUMES = {"spatial_dims": 3, "image_size": [16, 16, 16]}
-WHOLE = {
+VOLUMES: dict[str, Any] = {"spatial_dims": 3, "image_size": [16, 16, 16]}
+WHOLE: dict[str, Any] = {
     "verification": {"candidates": 0},
     "evaluation": {"metrics": ["deepssim", "ssim"]},
     "vae": {"channels": [8, 16]},

@@ -1,6 +1,7 @@
 """The search: originals are found in any pose, excluded images never, and neither batches nor threads change a number."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tests.audit.folders import picture
 COUNT = 8
 
 
-def packed(images: np.ndarray | list[np.ndarray]) -> ImagePack:
+def packed(images: Sequence[np.ndarray]) -> ImagePack:
     return ImagePack(np.stack(images), [f"image-{number}" for number in range(len(images))])
 
 

@@ -55,7 +55,7 @@ def _dicom(path: Path, *, packed: bool) -> None:
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
-    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.UID("1.2.3")
     data.PatientID, data.PhotometricInterpretation, data.SamplesPerPixel = "007", "MONOCHROME2", 1
     data.RescaleSlope, data.RescaleIntercept, data.PixelRepresentation = 2, -1024, 0
     data.Rows, data.Columns = pixels.shape

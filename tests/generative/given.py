@@ -1,8 +1,9 @@
 """An autoencoder of known behaviour: it decodes every latent to one image, which is not symmetric."""
 
+from typing import Any
+
 import numpy as np
 import torch
-from torch import nn
 
 _BRIGHT, _FIRST_ROW, _FIRST_COLUMN, _CORNER = 255, 170, 85, 0
 
@@ -15,7 +16,7 @@ def remembered(rows: int, columns: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def make_remember(network: nn.Module) -> None:
+def make_remember(network: Any) -> None:
     """Change the decoder of an autoencoder of MONAI or monai-generative so that it gives that image at any size.
 
     Its last convolution sees ones, and zeros beyond the edges; it adds a third of what is above to two thirds of what is to

@@ -94,7 +94,7 @@ def test_the_discriminator_learns_to_tell_images_from_reconstructions(tmp_path, 
     options = ADVERSARIAL.with_changes(learning_rate=0.005, epochs=40, accumulate=1, perceptual=Perceptual.NONE)
     module = VaeTraining(options)
     module.network.requires_grad_(False)
-    module._deception = lambda reconstruction: reconstruction.sum() * 0  # type: ignore[method-assign]
+    module._deception = lambda reconstruction: reconstruction.sum() * 0
     module.network.post_quant_conv.requires_grad_(True)
     trained = train(
         module, Batched(to_tensor(real)), None, options=options, seed=0, device=Device.CPU, state=tmp_path / "x"

@@ -36,7 +36,8 @@ def row(name: str) -> dict[str, Any]:
     change, images = DISTORTIONS[name], pictures()
     changed = distort(ImagePack(images.images[:1], ["a"]), name, PROTOCOL_SEED, others=images).images[0]
     blocks = changed.reshape(BLOCKS, changed.shape[0] // BLOCKS, BLOCKS, changed.shape[1] // BLOCKS)
-    function, parameters = change.apply, {}
+    function: Any = change.apply
+    parameters: dict[str, Any] = {}
     if isinstance(function, partial):
         function, parameters = function.func, function.keywords
     return {

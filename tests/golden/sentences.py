@@ -65,7 +65,9 @@ def audit_cell(
         given["subject_pattern"] = r"^([a-z]\d+)"
     place = out or root / "report" / "-".join((holdout, patients, copies))
     # 5 % can be promised by the good holdout and by no other side.
-    settings = SETTINGS | {"false_positive_rate": 0.02, "cache": root / "cache", "threads": 1} | given | more
+    settings: dict[str, Any] = (
+        SETTINGS | {"false_positive_rate": 0.02, "cache": root / "cache", "threads": 1} | given | more
+    )
     return deepssim.audit(root / real, root / synthetic, place, **settings)
 
 

@@ -87,7 +87,7 @@ def train_again(name: str, golden: Golden, folder: Path) -> Golden:
     files = write_inputs(folder)
     training = _TRAININGS[stage_of(name)]
     written = {output: str(folder / output) for output in ("weights", "history", *training.outputs)}
-    inputs = {argument: files[argument.replace("pack", "real")] for argument in training.inputs}
+    inputs: dict[str, Any] = {argument: files[argument.replace("pack", "real")] for argument in training.inputs}
     if "synthetic" in inputs:
         inputs["synthetic"] = [inputs["synthetic"]]
     threads = torch.get_num_threads()
@@ -162,6 +162,7 @@ def _noise(weights: str, files: dict[str, str]) -> np.ndarray:
     """Return the noise that is predicted in some latents, at an early and a late time step."""
     network, _ = load_unet(weights)
     latents = read_latents(files["latents"])
+    assert latents.conditions is not None
     noisy, conditions = (torch.from_numpy(values[:_SHOWN]) for values in (latents.values, latents.conditions))
     predicted = network(noisy, timesteps=torch.tensor([50, 950]).repeat(_SHOWN // 2), context=conditions)
     return _quadrants(predicted[:, 0].numpy())

@@ -157,4 +157,6 @@ def top_of(matrix: ScoreMatrix, folder) -> TopScores:
         folder / "top.h5", Given(matrix.scores), matrix.real_keys, matrix.synth_keys, "ssim",
         train_keys=matrix.real_keys, labelled=([], []), options=SimilarityConfig(top_k=3), seed=0,
     )  # fmt: skip
-    return read_scores(folder / "top.h5")
+    found = read_scores(folder / "top.h5")
+    assert isinstance(found, TopScores)
+    return found

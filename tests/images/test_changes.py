@@ -27,7 +27,7 @@ def levels(family: str) -> list[str]:
 
 def number(name: str) -> float:
     """Return the number in a level, such as 5 of "by 5 %"."""
-    return float(re.search(r"\d+(\.\d+)?", DISTORTIONS[name].level)[0])
+    return float(re.findall(r"\d+(?:\.\d+)?", DISTORTIONS[name].level)[0])
 
 
 def ramp(height: int, width: int, axis: int) -> np.ndarray:

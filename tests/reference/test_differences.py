@@ -1,5 +1,7 @@
 """The table of options says what is the reference's: its list is kept here, with its defaults."""
 
+from typing import Any
+
 import pytest
 
 from deepssim.config.paper import PAPER_ENCODER, PAPER_LDM, PAPER_VAE
@@ -11,7 +13,7 @@ DIFFUSION = {"conditioning": REQUIRED, "latent_shape": "3x36x28", "vae_space_sha
 INDICES = {"real_indices_path": REQUIRED, "synth_indices_path": REQUIRED}
 PIXELS = {"num_workers": CORES, "dataset_images_dir": REQUIRED, "output_matrix_path": REQUIRED, **INDICES}
 # Options and defaults of the reference's ten scripts.
-THEIRS = {
+THEIRS: dict[str, Any] = {
     "ldm-train-vae": {
         "dataset_csv": REQUIRED, "output_dir": REQUIRED, "n_workers": 4, "batch_size": 16, "max_batch_size": 8, "n_epochs": 100,
         "lr": 1e-4,

@@ -51,7 +51,7 @@ def shifted(image: np.ndarray, fraction: float) -> np.ndarray:
     return np.pad(image, ((0, 0), (apart, 0)))[:, : image.shape[1]]
 
 
-def of_unit(image: np.ndarray, change) -> np.ndarray:  # type: ignore[no-untyped-def]
+def of_unit(image: np.ndarray, change) -> np.ndarray:
     return np.rint(255 * np.clip(change(image.astype(np.float32) / 255), 0, 1)).astype(np.uint8)
 
 
@@ -204,7 +204,7 @@ def test_refinement_raises_what_is_no_lack_of_convergence(monkeypatch):
     with pytest.raises(cv2.error):
         refine(np.zeros((64, 64), np.float32), np.zeros((64, 64), np.uint8), np.eye(3)[:2])
 
-    def fail(*_):  # type: ignore[no-untyped-def]
+    def fail(*_):
         error = cv2.error("out of memory")
         error.code = cv2.Error.StsNoMem
         raise error

@@ -31,7 +31,7 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
 
 def ellipsoid() -> np.ndarray:
     places = np.linspace(-1, 1, SIDE)
-    return sum((axis / 0.7) ** 2 for axis in np.meshgrid(*[places] * 3, indexing="ij")) < 1
+    return np.sum([(axis / 0.7) ** 2 for axis in np.meshgrid(*[places] * 3, indexing="ij")], axis=0) < 1
 
 
 def test_ssim_over_all_of_both_is_that_of_scikit_image(pair):

@@ -15,7 +15,7 @@ from deepssim.runtime.npz import read_npz
     "values",
     [
         np.arange(12.0).reshape(3, 4),
-        np.float16([[0.5]]),
+        np.array([[0.5]], np.float16),
         np.array(["a___training", "ü"]),
         np.array(3),
         np.zeros((0, 4)),

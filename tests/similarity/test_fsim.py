@@ -27,7 +27,8 @@ def slow_phase_congruency(image: np.ndarray) -> np.ndarray:
     radius[height // 2, width // 2] = 1
     theta = np.arctan2(-v, u)
     spectrum = np.fft.fftshift(np.fft.fft2(image))
-    energy_of_all, amplitude_of_all = 0.0, 0.0
+    energy_of_all: np.ndarray | float = 0.0
+    amplitude_of_all: np.ndarray | float = 0.0
     for orientation in range(4):
         angle = orientation * math.pi / 4
         sine = np.sin(theta) * math.cos(angle) - np.cos(theta) * math.sin(angle)
@@ -54,7 +55,7 @@ def slow_phase_congruency(image: np.ndarray) -> np.ndarray:
         threshold = (tau * math.sqrt(math.pi / 2) + 2 * math.sqrt((2 - math.pi / 2) * tau**2)) / 1.7
         energy_of_all = energy_of_all + np.maximum(energy - threshold, 0)
         amplitude_of_all = amplitude_of_all + sum(np.abs(r) for r in responses)
-    return energy_of_all / amplitude_of_all
+    return np.asarray(energy_of_all / amplitude_of_all)
 
 
 def slow_gradient(image: np.ndarray) -> np.ndarray:

@@ -32,7 +32,8 @@ def chain(plans, tmp_path_factory) -> Chain:
     folder = tmp_path_factory.mktemp("chain")
     config = CHAIN | {"tracking": CHAIN["tracking"] if importlib.util.find_spec("wandb") else {}}
     assert plans["chain"].error == ""
-    left, done, generated = list(plans["chain"].jobs), [], None
+    left, done = list(plans["chain"].jobs), []
+    generated: ImagePack | None = None
     while left:
         ready = next(job for job in left if all((folder / path).exists() for path in job.files))
         run_job(folder, ready, config)
@@ -40,6 +41,7 @@ def chain(plans, tmp_path_factory) -> Chain:
         done.append(ready)
         if ready.rule == "generate":
             generated = copies_in_place(folder / ready.outputs["pack"], folder / "results" / "dataset" / "real.h5")
+    assert generated is not None
     return Chain(folder, done, generated)
 
 

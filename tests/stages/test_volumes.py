@@ -14,7 +14,7 @@ from deepssim.config.dataset import VolumesConfig
 from deepssim.config.encoders import PublishedConfig
 from deepssim.config.evaluation import SimilarityConfig
 from deepssim.errors import ConfigError
-from deepssim.images.packs import read_pack
+from deepssim.images.packs import ImagePack, read_pack
 from deepssim.images.scans import decode_scan, find_scans
 from deepssim.similarity.embeddings import read_embeddings
 from deepssim.similarity.matrices import read_scores
@@ -31,7 +31,8 @@ SIZE = (8, 12, 10)
 def chain(plans, tmp_path_factory) -> Chain:
     folder = tmp_path_factory.mktemp("volumes")
     assert plans["chain of volumes"].error == ""
-    left, done, generated = list(plans["chain of volumes"].jobs), [], None
+    left, done = list(plans["chain of volumes"].jobs), []
+    generated: ImagePack | None = None
     while left:
         ready = next(job for job in left if all((folder / path).exists() for path in job.files))
         run_job(folder, ready, VOLUMES | {"tracking": {}})
@@ -39,6 +40,7 @@ def chain(plans, tmp_path_factory) -> Chain:
         done.append(ready)
         if ready.rule == "generate":
             generated = copies_in_place(folder / ready.outputs["pack"], folder / "results" / "dataset" / "real.h5")
+    assert generated is not None
     return Chain(folder, done, generated)
 
 

@@ -37,7 +37,7 @@ class Request:
 
 SHIPPED = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.stem != "audit")
 PUBLISHED = {"chen": "sscd.pt", "deepssim": "deepssim.pt", "dar": "dar.pth", "semdedup": "openai/clip-vit-base-patch32"}
-OWN = {
+OWN: dict[str, dict[str, Any]] = {
     "folder": {"dataset": {"kind": "folder", "path": "images"}},
     "table": {"dataset": {"kind": "table", "path": "own.csv"}},
     "volumes": {"dataset": {"kind": "volumes", "path": "volumes"}},

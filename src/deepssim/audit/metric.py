@@ -94,20 +94,28 @@ class MemorizationMetric(Metric):
                 patients as unknown, with a reservation.
 
         Raises:
-            ValueError: if a tensor does not hold images of one channel, or subjects are too few or too many.
+            ValueError: if a tensor does not hold images of one channel, is of another type than those before, or subjects are too
+                few or too many.
         """
         if subjects is not None and (real is None or len(subjects) != len(real)):
             raise ValueError(
                 f"{len(subjects)} subjects for {0 if real is None else len(real)} real images; give one each"
             )
         if real is not None:
-            images = _grey(real)
+            images = self._like_others(_grey(real))
             names = subjects if subjects is not None else [""] * len(images)
             self._named &= subjects is not None
             self.real.append(images)
             self.subjects.append(torch.tensor([_code(str(name)) for name in names], device=images.device))
         if synthetic is not None:
-            self.synthetic.append(_grey(synthetic))
+            self.synthetic.append(self._like_others(_grey(synthetic)))
+
+    def _like_others(self, images: torch.Tensor) -> torch.Tensor:
+        """Refuse whole numbers beside fractions: they would be read with different scales."""
+        known = next((part.dtype for part in [*self.real, *self.synthetic]), images.dtype)
+        if images.dtype != known:
+            raise ValueError(f"images are {images.dtype} and those before {known}; give all of them on one scale")
+        return images
 
     def compute(self) -> dict[str, torch.Tensor]:
         """Audit all images; see the class for what is returned.
