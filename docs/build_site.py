@@ -12,12 +12,15 @@ from deepssim.config.schema import commented_yaml
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "build" / "docs"
-PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "LICENSE")
+PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "CITATION.cff", "LICENSE")
 FOLDERS = ("docs", "config")
 # Modules whose functions are meant to be called from outside, in the order of the method.
 MODULES = (
     "notebook",
     "audit.run",
+    "audit.result",
+    "audit.metric",
+    "audit.watching",
     "study",
     "metrics",
     "similarity.ssim",
