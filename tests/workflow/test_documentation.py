@@ -31,6 +31,8 @@ EXECUTED = {
     "snakemake results/eval/deepssim.json --configfile my.yaml": (0,),
 }
 ONLY_CHECKED = {
+    "benchmarks/gpu.sh": "measures a GPU; test_benchmarks_gpu.py runs its parts at small sizes",
+    "python -m benchmarks.gpu_kit": "downloads packages; test_benchmarks_gpu.py tests what it chooses",
     "deepssim audit --ratings": "needs the ratings of people; audit/test_rating.py gives it some",
     "deepssim init": "test_package.py starts a study, from a wheel",
     "deepssim run": "takes as long as the demo; test_package.py runs a smaller study, from a wheel",
