@@ -38,7 +38,7 @@ ONLY_CHECKED = {
     "deepssim run": "takes as long as the demo; test_package.py runs a smaller study, from a wheel",
     "deepssim show my_study": "shows results of the command before; test_cli.py and test_run.py show others",
     "pip": "test_package.py builds a wheel and installs it",
-    "make": "installs this package in an environment of its own; the demo takes eight minutes",
+    "make": "installs this package in an environment of its own; the demo takes six minutes",
     "tensorboard": "a server that does not end",
     "deepssim embed-captions": "needs a model of language; generative/test_conditioning.py embeds with a small one",
     "deepssim ldm-": "trains for hours with the sizes of the reference; reference/test_generation_commands.py trains small ones",
