@@ -39,7 +39,15 @@ def _too_many(found: dict[str, float], limit: float | None) -> bool:
     return above
 
 
-class MemorizationCallback(Callback):
+class _Watching:
+    def __init__(
+        self, metric: MemorizationMetric, sample: Sampler, *, every_n_epochs: int = 1, stop_above: float | None = None
+    ) -> None:
+        self.metric, self.sample = metric, sample
+        self.every_n_epochs, self.stop_above = every_n_epochs, stop_above
+
+
+class MemorizationCallback(_Watching, Callback):
     """Count copies while a generator trains with Lightning, and log them as `memorization/copy_rate` and so on.
 
     Args:
@@ -48,12 +56,6 @@ class MemorizationCallback(Callback):
         every_n_epochs: how often.
         stop_above: fraction of copies, 0 to 1, above which the training ends.
     """
-
-    def __init__(
-        self, metric: MemorizationMetric, sample: Sampler, *, every_n_epochs: int = 1, stop_above: float | None = None
-    ) -> None:
-        self.metric, self.sample = metric, sample
-        self.every_n_epochs, self.stop_above = every_n_epochs, stop_above
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Audit what the module generates, at the end of every n-th epoch."""
@@ -70,7 +72,7 @@ class MemorizationCallback(Callback):
             trainer.should_stop = True
 
 
-class MemorizationHandler:
+class MemorizationHandler(_Watching):
     """Count copies while a generator trains with an engine of Ignite, such as MONAI's trainers; see `attach`.
 
     Args:
@@ -79,12 +81,6 @@ class MemorizationHandler:
         every_n_epochs: how often.
         stop_above: fraction of copies, 0 to 1, above which the training ends.
     """
-
-    def __init__(
-        self, metric: MemorizationMetric, sample: Sampler, *, every_n_epochs: int = 1, stop_above: float | None = None
-    ) -> None:
-        self.metric, self.sample = metric, sample
-        self.every_n_epochs, self.stop_above = every_n_epochs, stop_above
 
     def attach(self, engine: Any) -> None:
         """Let an `ignite.engine.Engine` call this handler at the end of every n-th epoch."""
