@@ -1,8 +1,18 @@
-"""Nothing in this room takes more memory than `max_memory_gb`, whatever the size; measured from outside the process."""
+"""Nothing in this room takes more memory than `max_memory_gb`, whatever the size; measured from outside the process.
+
+Loops are compiled before: the first run on a machine takes 0.13 GB more for that, as the description of the setting says.
+"""
 
 import pytest
 
 from benchmarks.measure import in_own_process
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    """Compile the loops in a process of its own, which keeps the machine code in numba's cache."""
+    in_own_process("dense_ssim", real=5, synthetic=64, threads=2, max_memory_gb=1.0)
+    in_own_process("embedding_top_k", real=70, synthetic=70, features=32, k=10, threads=2, max_memory_gb=1.0)
 
 
 def test_top_k_of_many_embeddings():

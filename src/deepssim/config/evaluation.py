@@ -37,7 +37,10 @@ class SimilarityConfig(Section):
     """Section `similarity`: computation and storage of scores between real and synthetic images."""
 
     max_memory_gb: float = Field(
-        2.0, gt=0, description="memory limit of a job that computes scores, in GB; does not change the scores"
+        2.0,
+        gt=0,
+        description="memory limit of a job that computes scores, in GB; does not change the scores. The first run on a machine "
+        "compiles loops and takes 0.13 GB more.",
     )
     layout: Layout = Field(
         Layout.AUTO,
