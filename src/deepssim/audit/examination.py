@@ -28,12 +28,12 @@ from deepssim.audit.sides import AuditTools, Sides
 from deepssim.audit.swapped import swapped_findings
 from deepssim.audit.visits import SameSubject, Visited, make_visits, same_subject
 from deepssim.config.audit import AuditConfig
-from deepssim.datasets.subjects import is_patient
 from deepssim.detection.gallery import single_threaded_libraries
 from deepssim.detection.score import CueSet, Score, learn_score
 from deepssim.detection.search import Found
 from deepssim.evaluation.groups import LEAST_GROUPS, conformal_limit, excess_probability, tail_limit
 from deepssim.evaluation.verdict import LEAST_SENSITIVITY, MOST_ERROR, Verdict
+from deepssim.images.dicom import SUBJECT_PREFIX
 from deepssim.images.distort import UNCHANGED
 from deepssim.seeds import derive_seed
 
@@ -269,8 +269,8 @@ def _unknown_patients(sides: Sides, evidence: _Evidence, options: AuditConfig) -
 
 
 def _named(sides: Sides, options: AuditConfig) -> bool:
-    """Return whether the user, DICOM files or paths of BIDS name patients."""
-    recorded = any(is_patient(name) for name in sides.train.subjects)
+    """Return whether the user or DICOM files name patients."""
+    recorded = any(name.startswith(SUBJECT_PREFIX) for name in sides.train.subjects)
     return recorded or options.subjects is not None or options.subject_pattern is not None
 
 

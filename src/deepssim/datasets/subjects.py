@@ -77,12 +77,14 @@ def find_subjects(
 def bids_subject(relative: str) -> str | None:
     """Return the subject of a path that follows BIDS, as `sub-01` in `sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz`; else None.
 
+    The name of a file alone names nobody: files may have been numbered that way.
+
     Args:
         relative: path below the folder, with forward slashes.
 
     Source: Brain Imaging Data Structure, doi:10.1038/sdata.2016.44: labels are letters and digits.
     """
-    found = re.search(rf"(?:^|/)({_BIDS})(?=[/_])", relative)
+    found = re.search(rf"(?:^|/)({_BIDS})(?=/)", relative)
     return found and found[1]
 
 
