@@ -3,7 +3,7 @@
 A copy that was squashed, inverted or stored at another depth can be missed, so that a difference between the sides is said
 beside the verdict, with what it does to sensitivity.
 
-Not here: repeated images and subjects (preflight.py), reading files (inventory.py).
+Not here: noise and blur (appearance.py), repeated images and subjects (preflight.py), reading files (inventory.py).
 """
 
 from collections import Counter
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from deepssim.audit.appearance import BLURRED, NOISY, hidden_by_appearance
 from deepssim.audit.proportions import any_squashed, aspect_counts, aspects_apart, shape_of
 from deepssim.images.coherence import PLANES_APART
 from deepssim.images.folders import Collection
@@ -34,7 +35,7 @@ SHEETS, COLOURS, MARGINS = "synthetic images may be sheets", "colours differ", "
 NEGATIVES = "synthetic volumes may be negatives"
 PLANES, SQUASHED = "planes of different volumes", "synthetic volumes may be squashed"
 # Differences that hide copies, so that nothing can be cleared.
-HIDING = (SHEETS, COLOURS, MARGINS, NEGATIVES, PLANES, SQUASHED)
+HIDING = (SHEETS, COLOURS, MARGINS, NOISY, BLURRED, NEGATIVES, PLANES, SQUASHED)
 
 SIDE_NAMES = {"real": "training", "synthetic": "synthetic", "holdout": "held-out"}
 _Side = tuple[str, Collection]
@@ -83,7 +84,9 @@ def different_sides(collections: Mapping[str, Collection]) -> list[tuple[str, st
                 if finding is not None:
                     found.append(finding)
     further = (check(real[1], collections["synthetic"]) for check in (_margins, _sheets, _negatives, _planes))
-    return [*found, *(finding for finding in further if finding is not None)]
+    found += [finding for finding in further if finding is not None]
+    images = real[1].pack.images.ndim == 3
+    return [*found, *(hidden_by_appearance(real[1], collections["synthetic"]) if images else [])]
 
 
 def _aspects(real: _Side, other: _Side) -> tuple[str, str] | None:
