@@ -34,5 +34,5 @@ STAGE_VERSIONS = {
     "plot_summary": 2,
     "plot_copies": 1,
     "report": 4,
-    "audit": 21,
+    "audit": 22,
 }
