@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 BIN := .venv/bin
 
-.PHONY: demo check test test-paper lint docs clean
+.PHONY: demo check test test-paper lint docs lock clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -47,6 +47,11 @@ docs: .venv/installed-docs
 .venv/installed-docs: .venv/installed
 	$(BIN)/python -m pip install --quiet -c envs/constraints.txt -e ".[docs]"
 	touch $@
+
+# The versions of the constraints with hashes, for all platforms and Pythons; needs uv.
+lock:
+	uv pip compile pyproject.toml --extra dicom --extra nrrd --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+	  --custom-compile-command "make lock" --constraints envs/constraints.txt --output-file envs/lock.txt
 
 clean:
 	rm -rf results/* .snakemake
