@@ -4,6 +4,7 @@ import re
 import tomllib
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -46,6 +47,15 @@ def test_versions_are_those_of_the_constraints():
         name: found for name, found in LOCKED.items() if name in tested and {tested[name]} != {one[0] for one in found}
     }
     assert wrong == {}, "run `make lock`"
+
+
+def test_the_conda_environment_has_the_same_dependencies():
+    """But Snakemake, which runs outside of it, and what comes with others."""
+    environment = yaml.safe_load((ROOT / "envs" / "deepssim.yaml").read_text(encoding="utf-8"))
+    (packages,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
+    assert [line for line in packages if line not in PROJECT["dependencies"]] == []
+    left_out = {Requirement(line).name for line in PROJECT["dependencies"] if line not in packages}
+    assert left_out == {"llvmlite", "snakemake", "torchmetrics"}
 
 
 def test_every_file_has_a_hash_and_no_place():
