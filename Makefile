@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 BIN := .venv/bin
 
-.PHONY: demo check test test-paper lint docs clean
+.PHONY: demo check test test-paper test-lowest lint docs lock clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -22,6 +22,14 @@ test: check
 # Commands of the reference with networks of the paper's size: a quarter of an hour.
 test-paper: .venv/installed-test
 	$(BIN)/python -m pytest -m paper
+
+# The lowest version of every dependency that pyproject.toml allows, on the lowest Python; needs uv. Other tests compare with results
+# of the versions in envs/constraints.txt.
+LOWEST := tests/stages/test_chain.py tests/config tests/datasets tests/images tests/registration tests/similarity
+test-lowest:
+	uv venv --clear --python 3.11 build/lowest
+	uv pip install --python build/lowest/bin/python --resolution lowest-direct -e ".[test]"
+	build/lowest/bin/python -m pytest -m "not ($(SLOW) or paper)" $(LOWEST)
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
@@ -47,6 +55,11 @@ docs: .venv/installed-docs
 .venv/installed-docs: .venv/installed
 	$(BIN)/python -m pip install --quiet -c envs/constraints.txt -e ".[docs]"
 	touch $@
+
+# The versions of the constraints with hashes, for all platforms and Pythons; needs uv.
+lock:
+	uv pip compile pyproject.toml --extra dicom --extra nrrd --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+	  --custom-compile-command "make lock" --constraints envs/constraints.txt --output-file envs/lock.txt
 
 clean:
 	rm -rf results/* .snakemake

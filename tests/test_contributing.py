@@ -55,3 +55,16 @@ def test_python_versions_are_those_of_the_checks():
     checks = yaml.safe_load((ROOT / ".github" / "workflows" / "checks.yml").read_text(encoding="utf-8"))
     versions = checks["jobs"]["quick"]["strategy"]["matrix"]["python"]
     assert project["requires-python"].removeprefix(">=") == versions[0]
+    assert [f"Programming Language :: Python :: {version}" for version in versions] == [
+        line for line in project["classifiers"] if re.search(r":: 3\.\d+$", line)
+    ]
+    nightly = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8"))
+    assert {"python-version": versions[0]} in [step.get("with") for step in nightly["jobs"]["lowest"]["steps"]]
+
+
+def test_the_lowest_versions_of_all_dependencies_are_named():
+    """A dependency without one would be tried with its first release, and names none that was tested."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    unbound = [line for line in lines if not re.search(r"[>=]=", line.split(";")[0])]
+    assert sorted({re.split(r"\W", line)[0] for line in unbound}) == ["llvmlite", "torchvision"]  # numba's, torch's

@@ -26,6 +26,7 @@ ALL = [*COMMANDS, *inline_commands()]
 EXEMPT = {
     "snakemake --executor cluster-generic": "the executor is an own package; docs/cluster.md says how far it was tried",
     "snakemake --executor kubernetes": "the executor is an own package, and docs/cluster.md says that the tests do not use it",
+    "snakemake --cores 8 --software-deployment-method apptainer": "needs an image; test_dry_runs.py asks for one that is missing",
     "snakemake --profile": "the executor of Slurm is an optional package; test_dry_runs.py and test_slurm.py use both profiles",
 }
 
@@ -102,6 +103,9 @@ def test_other_programs():
             compile(words[2], "example", "exec")
         elif words[:2] == ["python", "-m"]:
             assert importlib.util.find_spec(words[2])
+        elif words[0] in ("docker", "apptainer"):
+            assert words[1] in ("build", "run")
+            assert [word for word in words if word.startswith("envs/") and not (ROOT / word).is_file()] == []
         elif "/" in words[0]:
             assert os.access(ROOT / words[0], os.X_OK)
         else:

@@ -8,8 +8,9 @@ from deepssim.audit.same_scans import SameScans, find_same_scans, same_scan_find
 from deepssim.audit.sides import Side, Sides
 from deepssim.audit.volume_engine import VOLUME_ENGINE
 from deepssim.config.audit import AuditConfig
+from deepssim.datasets.subjects import hash_named
 from deepssim.detection.search import Found
-from deepssim.images.dicom import SUBJECT_PREFIX
+from deepssim.images.dicom import Patient, hash_patient
 from deepssim.images.packs import ImagePack
 from deepssim.registration.proof import CUES
 from deepssim.registration.volume_proof import VOLUME_CUES
@@ -65,7 +66,9 @@ def test_suspected_pairs_hide_copies_where_they_teach_what_is_usual():
         (3, ["0.png", "1.png"], {}, True),
         (3, ["v.nii", "v.nii"], {}, True),  # several slices of one file, other files of the same patient
         (1, ["0.png", "1.png"], {}, False),
-        (3, [f"{SUBJECT_PREFIX}1", f"{SUBJECT_PREFIX}2"], {}, False),  # recorded in the files
+        (3, [hash_patient(Patient(name, ""), b"salt") for name in "12"], {}, False),  # recorded in the files
+        (3, ["subject-1/a.png", "subject-2/a.png"], {}, True),  # only names
+        (3, [hash_named(name, b"salt") for name in "12"], {}, True),  # in metadata, which nobody has vouched for
         (3, ["p1", "p2"], {"subject_pattern": "(p.)"}, False),
         (3, ["p1", "p2"], {"subjects": "table.csv"}, False),
     ],

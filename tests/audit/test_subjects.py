@@ -98,3 +98,4 @@ def test_subjects_of_bids_are_patients(tmp_path, random):
     assert names["sub-05.png"] == "sub-05.png"
     assert patients_found(["sub-01", "sub-02"])
     assert not patients_found(["sub-01", "sub-05.png"])
+    assert not patients_found(["subject-04/image.png"])  # DICOM files give hashes

@@ -27,12 +27,14 @@ class Request:
         targets: files to make; everything unless given.
         attempt: how often the jobs are tried.
         nodes: jobs at a time on a cluster (`jobs` of a profile); 0 for this machine.
+        deployment: values of --software-deployment-method.
     """
 
     config: dict[str, Any] | str = field(default_factory=dict)
     targets: tuple[str, ...] = ()
     attempt: int = 1
     nodes: int = 0
+    deployment: tuple[str, ...] = ()
 
 
 SHIPPED = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.stem != "audit")
@@ -88,6 +90,8 @@ REQUESTS = {
     "several processes": Request(config={"devices": 4, "nodes": 2}, targets=(VAE,)),
     "unlisted weights": Request(config={"evaluation": {"metrics": ["chen"]}}),
     "absent weights": Request(config={"published": {"chen": "none.pt"}}),
+    "no image of a container": Request(config={"container": "none.sif"}, deployment=("apptainer",)),
+    "own container": Request(config={"container": "docker://registry.example.org/deepssim:0.1.0"}),
     "misspelt key": Request(config={"encoder": {"epoch": 3}}),
     "chain": Request(config=CHAIN),
     "lists": Request(config=CHAIN | LISTS),
@@ -113,6 +117,7 @@ class Job:
     resources: dict[str, Any]
     threads: int
     log: list[str]
+    container: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +162,8 @@ def _plan(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
     from snakemake.settings.types import (
         ConfigSettings,
         DAGSettings,
+        DeploymentMethod,
+        DeploymentSettings,
         ExecutionSettings,
         OutputSettings,
         Quietness,
@@ -175,6 +182,7 @@ def _plan(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
             workflow = api.workflow(
                 resource_settings=ResourceSettings(nodes=request["nodes"]) if request["nodes"] else ResourceSettings(cores=8),
                 config_settings=ConfigSettings(configfiles=[file]),
+                deployment_settings=DeploymentSettings(DeploymentMethod.parse_choices_set(request["deployment"])),
                 snakefile=ROOT / "Snakefile", workdir=folder,
             )  # fmt: skip
             dag = workflow.dag(DAGSettings(targets=set(request["targets"])))
@@ -194,6 +202,7 @@ def _described(job: Any) -> dict[str, Any]:
             wildcards={name: str(value) for name, value in job.wildcards.items()},
             resources={name: value for name, value in job.resources.items() if isinstance(value, (int, str))},
             threads=job.threads, log=[str(path) for path in job.log],
+            container=job.container_img_url,
         )
     )  # fmt: skip
 

@@ -83,6 +83,7 @@ def test_copies_are_sought_after_registration_unless_that_is_switched_off(plans)
         ("unlisted weights", ("'chen'", "SSCD", "published.chen")),
         ("absent weights", ("none.pt", "'chen'", "SSCD")),
         ("misspelt key", ("'epoch'", "'encoder'", "'epochs'")),
+        ("no image of a container", ("none.sif: does not exist", "apptainer build none.sif envs/deepssim.def")),
     ],
 )
 def test_unusable_settings_stop_before_any_job(plans, name, facts):

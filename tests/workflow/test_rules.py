@@ -48,6 +48,12 @@ def test_a_rule_declares_all_that_a_job_needs(jobs, rule):
         assert {"gpu", "mem_mb", "runtime"} <= set(job.resources)
         assert len(job.log) == 1
         assert job.outputs
+        assert job.container  # of which Snakemake makes use if asked to
+
+
+def test_jobs_run_in_the_container_that_the_settings_name(plans):
+    assert {job.container for job in plans["audit"].jobs} == {"deepssim.sif"}
+    assert {job.container for job in plans["own container"].jobs} == {"docker://registry.example.org/deepssim:0.1.0"}
 
 
 @pytest.mark.parametrize("rule", RULES)

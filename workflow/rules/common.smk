@@ -18,7 +18,7 @@ from deepssim.runtime.provenance import fingerprint
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
 from deepssim.runtime.terminal import shorten_terminal
 from deepssim.runtime.threads import available_threads, training_threads
-from deepssim.stages.checks import require_startable
+from deepssim.stages.checks import require_container, require_startable
 from deepssim.study import library_path
 
 try:
@@ -26,6 +26,8 @@ try:
     require_usable_metrics(_checked)
     if workflow.is_main_process:
         require_startable(_checked)
+        if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+            require_container(_checked.container)
     config.update(as_settings(_checked))  # missing keys take their defaults
 except ConfigError as error:
     # A result among the files was meant as a file to make.
@@ -46,6 +48,11 @@ onstart:
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     _library = [str(library_path(Path(".snakemake"))), os.getenv("PYTHONPATH")]
     os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, _library)))
+
+
+# For `--software-deployment-method apptainer`: jobs run in an image that has the library. Ignored otherwise.
+container: config["container"]
+
 
 METRICS = chosen_metrics(config["evaluation"]["metrics"], config["published"])
 PIXEL_METRICS = [metric.name.value for metric in KNOWN_METRICS.values() if metric.input_kind is InputKind.PIXELS]

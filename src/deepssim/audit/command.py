@@ -58,7 +58,9 @@ def _add_images(group: Any) -> None:
         "--unit", choices=[unit.value for unit in AuditUnit],
         help="compare and count images, or whole volumes (scans); auto (default): volumes where all files are volumes",
     )  # fmt: skip
-    group.add_argument("--subjects", metavar="CSV", help="table with image_path and subject")
+    group.add_argument(
+        "--subjects", metavar="CSV", help="table with image_path and subject, or metadata with file_name and patient_id"
+    )
     group.add_argument(
         "--covariate", action="append", dest="covariates", metavar="COLUMN",
         help="column of the table of subjects, such as age, by which rates of copies are given (can be repeated)",

@@ -33,7 +33,7 @@ from deepssim.detection.score import CueSet, Score, learn_score
 from deepssim.detection.search import Found
 from deepssim.evaluation.groups import LEAST_GROUPS, conformal_limit, excess_probability, tail_limit
 from deepssim.evaluation.verdict import LEAST_SENSITIVITY, MOST_ERROR, Verdict
-from deepssim.images.dicom import SUBJECT_PREFIX
+from deepssim.images.dicom import is_hashed_patient
 from deepssim.images.distort import UNCHANGED
 from deepssim.seeds import derive_seed
 
@@ -270,7 +270,7 @@ def _unknown_patients(sides: Sides, evidence: _Evidence, options: AuditConfig) -
 
 def _named(sides: Sides, options: AuditConfig) -> bool:
     """Return whether the user or DICOM files name patients."""
-    recorded = any(name.startswith(SUBJECT_PREFIX) for name in sides.train.subjects)
+    recorded = any(is_hashed_patient(name) for name in sides.train.subjects)
     return recorded or options.subjects is not None or options.subject_pattern is not None
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.context import context_findings
 from deepssim.audit.inventory import Inventory, find_subjects_of, folders_of, take_inventory
+from deepssim.audit.metadata import patients_by_metadata
 from deepssim.audit.preflight import Finding, preflight
 from deepssim.audit.random_draw import RandomDraw, declared_draw
 from deepssim.audit.refusals import require_several_subjects, require_sides_apart
@@ -64,10 +65,15 @@ def read_folders(store: AuditCache, config: Config, threads: int) -> FoldersRead
     inventories = take_inventory(folders_of(options), store, options, threads)
     collections = {name: item.collection for name, item in inventories.items()}
     subjects = {name: find_subjects_of(item, name, store, options) for name, item in inventories.items()}
+    metadata_findings: list[Finding] = []
+    if options.subjects is None and options.subject_pattern is None:
+        named, metadata_findings = patients_by_metadata(inventories, subjects, store.salt(), hide=options.de_identified)
+        subjects |= named
     require_several_subjects(collections, subjects, options.subjects)
     require_sides_apart(collections, folders_of(options))
     draw = declared_draw(options, subjects["real"], subjects.get("holdout", []))
     findings, usable = preflight(inventories, subjects, options)
+    findings += metadata_findings
     findings += single_axis_findings(collections["real"].pack.keys, collections["synthetic"].pack.keys, options)
     findings += context_findings(options.context, len(collections["real"].pack.keys))
     real = inventories["real"]

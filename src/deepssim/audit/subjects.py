@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from deepssim.datasets import subjects
-from deepssim.datasets.tables import read_csv, require_filled
+from deepssim.datasets.metadata import FILE_COLUMNS, patient_column, read_table
+from deepssim.datasets.tables import require_filled
 from deepssim.errors import DataError, quoted
-from deepssim.images.dicom import SUBJECT_PREFIX
+from deepssim.images.dicom import is_hashed_patient
 from deepssim.images.files import format_of, stem_of
 from deepssim.images.folders import Collection
 from deepssim.images.listing import path_below
@@ -98,7 +99,7 @@ def identifier_findings(collections: Mapping[str, Collection], subjects: Mapping
             if kind is None or kind.read_patient is None:
                 continue
             total += 1
-            if subject.startswith(SUBJECT_PREFIX):
+            if is_hashed_patient(subject):
                 known.add(subject)
             else:
                 without += 1
@@ -131,7 +132,7 @@ def require_subjects(files: Sequence[Path], root: Path, *, table: str | None, pa
     """
     if table is not None:
         known = _subject_of_path(Path(table), root)
-        if not any(_comparable(place) in known for path in files for place in (path, path.parent)):
+        if not any(comparable(place) in known for path in files for place in (path, path.parent)):
             raise DataError(_absent(Path(table), root, [path_below(root, path) for path in files], len(files)))
     elif pattern is not None:
         find = subjects.subject_finder(pattern, _PATTERN)
@@ -186,7 +187,7 @@ def columns_of(collection: Collection, root: Path, csv: Path, columns: Sequence[
             value_of = _by_path(
                 csv, root, table["image_path"], table[name].fillna("").str.strip(), f"values of {column}"
             )
-            found[column] = [value_of.get(_comparable(path), "") for path in collection.files]
+            found[column] = [value_of.get(comparable(path), "") for path in collection.files]
     return found
 
 
@@ -212,8 +213,8 @@ def _called(table: pd.DataFrame, column: str) -> str | None:
 def _by_table(collection: Collection, root: Path, csv: Path) -> list[str]:
     subject_of = _subject_of_path(csv, root)
     found = [
-        next((subject_of[name] for name in map(_comparable, places) if name in subject_of), None)
-        for places in _places(collection)
+        next((subject_of[name] for name in map(comparable, places) if name in subject_of), None)
+        for places in places_of(collection)
     ]
     absent = [key for key, subject in zip(collection.pack.keys, found, strict=True) if subject is None]
     if absent:
@@ -221,7 +222,7 @@ def _by_table(collection: Collection, root: Path, csv: Path) -> list[str]:
     return [str(subject) for subject in found]
 
 
-def _places(collection: Collection) -> list[tuple[Path, ...]]:
+def places_of(collection: Collection) -> list[tuple[Path, ...]]:
     """Return the paths by which a table may name each image: of a scan, any of its files, or their folder."""
     return [(*files, files[0].parent) if collection.scans and len(files) > 1 else files for files in collection.members]
 
@@ -236,17 +237,25 @@ def _absent(csv: Path, root: Path, absent: Sequence[str], count: int) -> str:
 def read_subject_table(csv: Path, *, as_text: Sequence[str] = ()) -> pd.DataFrame:
     """Read a table of subjects: columns `image_path`, or `path` as in the workflow's image tables, and `subject`.
 
+    A `metadata.csv` or `metadata.jsonl` is such a table, too: with `file_name`, and one column that names patients.
+
     Args:
         csv: the table.
         as_text: further columns whose entries remain text.
 
+    Returns:
+        The table, with columns `image_path` and `subject`, whatever they are called in the file.
+
     Raises:
         DataError: if the file cannot be read, or lacks one of the columns or an entry in one.
     """
-    column = "path" if {"path", "image_path"} & {*read_csv(csv, needs=()).columns} == {"path"} else "image_path"
-    table = read_csv(csv, needs=(column, "subject"), as_text=as_text)
-    require_filled(table, column, csv)
-    return table.rename(columns={column: "image_path"})
+    columns = read_table(csv)
+    there = {str(name).strip().lower() for name in columns.columns}
+    file = next((name for name in FILE_COLUMNS if name in there), "image_path")
+    subject = "subject" if "subject" in there else patient_column(columns, csv) or "subject"
+    table = read_table(csv, needs=(file, subject), as_text=as_text)
+    require_filled(table, file, csv)
+    return table.rename(columns={file: "image_path", subject: "subject"})
 
 
 def _subject_of_path(csv: Path, root: Path) -> dict[str, str]:
@@ -259,7 +268,7 @@ def _by_path(csv: Path, root: Path, names: Sequence[str], values: Sequence[str],
     value_of: dict[str, str] = {}
     for name, value in zip(names, values, strict=True):
         for place in {csv.parent, root, Path()}:
-            path = _comparable(place / name.strip().replace("\\", "/"))
+            path = comparable(place / name.strip().replace("\\", "/"))
             if value_of.setdefault(path, value) != value:
                 raise DataError(
                     f"{csv}: names two {what} for one image, {name!r}: {value_of[path]!r} and {value!r}; keep one of the rows"
@@ -267,7 +276,7 @@ def _by_path(csv: Path, root: Path, names: Sequence[str], values: Sequence[str],
     return value_of
 
 
-def _comparable(path: Path) -> str:
+def comparable(path: Path) -> str:
     """Return an absolute path whose accented letters are composed; macOS and some archives store them decomposed."""
     return unicodedata.normalize("NFC", str(path.resolve()))
 

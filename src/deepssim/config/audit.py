@@ -46,9 +46,10 @@ What is compared and counted:
     )
     subjects: Text | None = Field(
         None,
-        description="CSV file with columns image_path (or path) and subject. With a column visit, images of one subject are of different "
-        "visits only where it differs, and otherwise if they are of different files. The columns canary and split of a workflow's "
-        "results/dataset/images.csv declare who was drawn at random, for the bound on epsilon.",
+        description="CSV file with columns image_path (or path) and subject, or metadata.csv or metadata.jsonl as in Hugging Face's "
+        "imagefolder: file_name, and one of subject, subject_id, patient, patient_id and participant_id. With a column visit, images "
+        "of one subject are of different visits only where it differs, and otherwise if they are of different files. The columns "
+        "canary and split of a workflow's results/dataset/images.csv declare who was drawn at random, for the bound on epsilon.",
     )
     subject_pattern: str | None = Field(None, description=SUBJECT_PATTERN + "Used if there is no table of subjects.")
     covariates: Distinct[Text] = Field(

@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from deepssim.config.audit import AuditConfig
-from deepssim.config.base import Section
+from deepssim.config.base import Section, Text
 from deepssim.config.choices import VOLUME_METRICS, Device, Distortion, MetricName, Recipe
 from deepssim.config.dataset import DatasetConfig
 from deepssim.config.encoders import DarConfig, EncoderConfig, PublishedConfig
@@ -38,6 +38,12 @@ class Config(Section):
     nodes: int = Field(1, ge=1, description="machines that train together; more than 1 needs Slurm (docs/cluster.md)")
     shards: int = Field(  # file names have three digits
         1, ge=1, le=1000, description="jobs that generate and score images in parallel (1 to 1000); changes no result"
+    )
+    container: Text = Field(
+        "deepssim.sif",
+        description="Image in which jobs run with --software-deployment-method apptainer, and only then: a file, relative to the "
+        "folder of the study, or a URL such as docker://registry.example.org/deepssim:0.1.0. None is published; "
+        "docs/containers.md says how to build one.",
     )
     dataset: DatasetConfig = Field(
         default_factory=DatasetConfig, description="the real images and how subjects are split"

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepssim.errors import ConfigError, DataError, quoted
-from deepssim.images.dicom import SUBJECT_PREFIX, hash_patient
+from deepssim.images.dicom import Patient, hash_patient, is_hashed_patient
 from deepssim.images.files import format_of, read_each
 
 _BIDS = r"sub-[A-Za-z0-9]+"
+_NAMED_PREFIX = "metadata:"  # unlike any that DICOM files name
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,19 @@ def bids_subject(relative: str) -> str | None:
 
 
 def is_patient(subject: str) -> bool:
-    """Return whether a subject that no pattern or table names is a patient whom DICOM or BIDS names, not just a file."""
-    return subject.startswith(SUBJECT_PREFIX) or re.fullmatch(_BIDS, subject) is not None
+    """Return whether a subject that no pattern or table names is a patient whom DICOM, BIDS or metadata names, not just a file."""
+    hashed = subject.removeprefix(_NAMED_PREFIX) if subject.startswith(_NAMED_PREFIX) else subject
+    return is_hashed_patient(hashed) or re.fullmatch(_BIDS, subject) is not None
+
+
+def hash_named(patient: str, salt: bytes) -> str:
+    """Return the name of a subject: a salted hash of the patient whom metadata of a folder names.
+
+    Args:
+        patient: as the metadata has it.
+        salt: secret, see `hash_patient`.
+    """
+    return _NAMED_PREFIX + hash_patient(Patient(patient, ""), salt)
 
 
 def subject_finder(pattern: str, setting: str) -> Callable[[str], str | None]:

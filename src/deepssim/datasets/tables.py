@@ -4,6 +4,7 @@ Not here: pixels (images/), the choice of pairs (ground_truth/pairs.py).
 """
 
 import io
+import json
 import logging
 import warnings
 from collections.abc import Sequence
@@ -84,6 +85,29 @@ def read_csv(path: str | Path, *, needs: Sequence[str], as_text: Sequence[str] =
         raise DataError(f"{path}: does not exist; name an existing CSV file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read as CSV ({error.strerror}); name a CSV file") from None
+    return _checked(table, path, needs)
+
+
+def read_json_lines(path: str | Path, *, needs: Sequence[str]) -> pd.DataFrame:
+    """Read a file with one JSON object a line as a table of text; lists and objects inside of the objects are left out.
+
+    Args:
+        path: the file, in UTF-8.
+        needs: required names; capital letters do not matter.
+
+    Raises:
+        DataError: as for `read_csv`.
+    """
+    with readable(path, "JSON lines", "correct it, and save it as UTF-8"):
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+        rows = [json.loads(line).items() for line in lines if line.strip()]
+    table = pd.DataFrame(
+        [{name: str(value) for name, value in row if isinstance(value, (str, int, float))} for row in rows]
+    )
+    return _checked(table.rename(columns=_known_names(table.columns, needs)), path, needs)
+
+
+def _checked(table: pd.DataFrame, path: str | Path, needs: Sequence[str]) -> pd.DataFrame:
     missing = [name for name in needs if name not in table.columns]
     if missing:
         raise DataError(

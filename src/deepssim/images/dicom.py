@@ -5,6 +5,7 @@ Not here: opening files (dicom_files.py), the mapping of pixels (dicom_pixels.py
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,11 @@ def hash_patient(patient: Patient, salt: bytes) -> str:
     Ids are short numbers, so whoever has the salt finds an id by hashing all candidates: the salt must be secret.
     """
     return SUBJECT_PREFIX + hmac.new(salt, patient.patient_id.encode(), hashlib.sha256).hexdigest()[:_HASH_LENGTH]
+
+
+def is_hashed_patient(subject: str) -> bool:
+    """Return whether a subject is a hash by `hash_patient`, and not a file or folder such as `subject-01.png`."""
+    return re.fullmatch(rf"{SUBJECT_PREFIX}[0-9a-f]{{{_HASH_LENGTH}}}", subject) is not None
 
 
 def _raw_text(data: Any, name: str) -> str:

@@ -58,6 +58,22 @@ def require_startable(config: Config) -> None:
         raise ConfigError(joined(found, "things would stop this run"))
 
 
+def require_container(image: str) -> None:
+    """Check that the image in which jobs are to run is there; only a file can be checked.
+
+    Args:
+        image: setting `container`, a file or a URL.
+
+    Raises:
+        ConfigError: if it is a file and does not exist.
+    """
+    if "://" not in image and not Path(image).is_file():
+        raise ConfigError(
+            f"{image}: does not exist (container), and jobs are to run in it; build it with `apptainer build {image} "
+            f"envs/deepssim.def` (docs/containers.md), or name the image relative to {Path.cwd()}, by its full path or by its URL"
+        )
+
+
 def problems(config: Config) -> Iterator[str]:
     """Yield a sentence for everything that would stop a run.
 
