@@ -2,13 +2,12 @@
 
 Of all pairs the score is estimated. The exact one is computed of those whose estimate, plus a margin, reaches what a list
 or the limit requires. The margin follows from the errors of the pairs computed before, so that the expected number of
-missed pairs stays below `PROMISE`; the sum over the whole run, from all errors, stands in the file. Where it is larger, every pair
-is computed instead.
+missed pairs stays below `PROMISE`; the sum over the whole run, from all errors, stands in the file (search_record.py).
 
-Not here: estimates and exact scores (ssim_screening.py), the statistics of errors (margins.py), files (matrices.py).
+Not here: estimates and exact scores (ssim_screening.py), the statistics of errors (margins.py), what is done where the promise
+is not kept (top_search.py).
 """
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,15 +19,13 @@ from deepssim.runtime.compilation import compiled
 from deepssim.seeds import numpy_generator
 from deepssim.similarity.lanes import numba_threads
 from deepssim.similarity.margins import BIN, BINS, Margins, image_scales
+from deepssim.similarity.search_record import PROMISE, SearchRecord
 from deepssim.similarity.ssim_screening import SsimScreening, can_screen
 from deepssim.similarity.tiles import Comparison, PreparedTile, Tile, prepared_tiles
 from deepssim.similarity.topk import TopK, update_columns, update_rows
 
-logger = logging.getLogger(__name__)
-
-PROMISE = 0.01
-"""Most missed pairs that are expected in a file whose pairs were not all compared."""
 _FEWEST_PAIRS = 2_000_000  # below, all pairs take seconds
+_MOST_COMPUTED = 0.3  # fraction of pairs; a pair of a list takes 2.5 times as long as one of the whole matrix
 _SAMPLED = 16  # random pairs of each image and tile, from which the size of its errors is estimated
 
 
@@ -50,32 +47,6 @@ class Wanted:
     pair_rows: np.ndarray
     pair_columns: np.ndarray
     limit: float = np.inf
-
-
-@dataclass(frozen=True)
-class Record:
-    """How the scores were found.
-
-    Attributes:
-        pairs, computed: number of all pairs, and of those whose exact score was computed.
-        deviation: root mean square error of the estimates, where both are known.
-        margin: the largest margin, in units of the error of an image.
-        missed: expected number of missed pairs.
-    """
-
-    pairs: int
-    computed: int
-    deviation: float = 0.0
-    margin: float = 0.0
-    missed: float = 0.0
-
-    def __str__(self) -> str:
-        if self.computed == self.pairs:
-            return f"exact scores of all {self.pairs:,} pairs"
-        return (
-            f"exact scores of {self.computed:,} of {self.pairs:,} pairs ({self.computed / self.pairs:.2%}), chosen by an estimate "
-            f"with a standard deviation of {self.deviation:.4f}; expected number of missed pairs: {self.missed:.2g}, at most {PROMISE:g}"
-        )
 
 
 def screening_of(comparison: Comparison) -> SsimScreening | None:
@@ -100,23 +71,25 @@ class Screener:
     def __init__(self, screening: SsimScreening, wanted: Wanted, seed: int) -> None:
         self._screening, self._wanted, self._seed = screening, wanted, seed
         self._margins, self._gaps = Margins(), np.zeros(BINS, np.int64)
-        self._computed, self._margin = 0, 0
+        self._computed, self._margin, self._given_up = 0, 0, False
 
     @property
-    def record(self) -> Record:
+    def record(self) -> SearchRecord:
         """What was computed so far."""
         rows, columns = self._screening.shape
         deviation = float(np.sqrt(self._margins.squares / max(1, self._margins.count)))
         missed = self._margins.missed(self._gaps)
-        return Record(rows * columns, self._computed, deviation, self._margin * BIN, missed)
+        return SearchRecord(rows * columns, self._computed, deviation, self._margin * BIN, missed)
 
     @property
     def kept_promise(self) -> bool:
-        """Whether the expected number of missed pairs is small enough."""
-        return self._margins.missed(self._gaps) <= PROMISE
+        """Whether all tiles were screened and the expected number of missed pairs is small enough."""
+        return not self._given_up and self._margins.missed(self._gaps) <= PROMISE
 
     def tiles(self, *, max_memory_gb: float) -> Iterator[Tile]:
         """Yield exact scores tile by tile, minus infinity where they were not computed.
+
+        Stops if so many exact scores are needed that computing all is faster; `kept_promise` is then false.
 
         Args:
             max_memory_gb: memory limit of the process.
@@ -124,8 +97,14 @@ class Screener:
         Raises:
             ConfigError, DataError: as `tiles.prepared_tiles`.
         """
+        passed = 0
         for part in prepared_tiles(self._screening, max_memory_gb=max_memory_gb):  # type: ignore[arg-type]
-            yield Tile(part.place[0].start, part.place[1].start, self._screened(part))
+            tile = Tile(part.place[0].start, part.place[1].start, self._screened(part))
+            passed += tile.scores.size
+            if self._computed > _MOST_COMPUTED * passed:
+                self._given_up = True
+                return
+            yield tile
 
     def _screened(self, part: PreparedTile) -> np.ndarray:
         estimates = self._screening.estimate(part.rows, part.columns)
@@ -163,13 +142,16 @@ class Screener:
         inside = (of_rows >= 0) & (of_rows < shape[0]) & (of_columns >= 0) & (of_columns < shape[1])
         chosen[of_rows[inside], of_columns[inside]] = True
         random = numpy_generator(self._seed, "screening", rows.start, columns.start)
-        chosen[np.arange(shape[0])[:, None], random.integers(0, shape[1], (shape[0], _SAMPLED))] = True
-        chosen[random.integers(0, shape[0], (_SAMPLED, shape[1])), np.arange(shape[1])] = True
+        for axis in (1, 0):  # the pairs of all columns are pairs of rows, too, and usually enough
+            lacking = np.maximum(0, _SAMPLED - np.count_nonzero(chosen, axis=1 - axis))
+            images = np.repeat(np.arange(shape[axis]), lacking)
+            partners = random.integers(0, shape[1 - axis], len(images))
+            chosen[(partners, images) if axis else (images, partners)] = True
         return np.nonzero(chosen)
 
     def _best_estimates(self, part: PreparedTile, estimates: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the pairs with the best estimates of each image, of which the exact score is not known."""
-        (rows, columns), wanted = part.place, self._wanted
+        rows, wanted = part.place[0], self._wanted
         chosen = np.zeros(estimates.shape, bool)
         size = max(3, *(one.scores.shape[1] for one in (wanted.of_rows, wanted.of_columns) if one is not None), 3)
         of_rows = TopK.empty(len(estimates), min(size, estimates.shape[1]))

@@ -23,7 +23,8 @@ from deepssim.similarity.ssim_kernel import aligned
 ROW_STEP, COLUMN_STEP = 5, 3
 _HEIGHT = 5  # real images that are compared at once
 _ARRANGED = 8e6  # bytes of real images that are arranged at once
-_BAND = 26  # rows of the grid that are compared before the next real images
+_BAND = 13  # rows of the grid that are compared before the next real images
+_BLOCKS = 4  # times 16 synthetic images meet real ones while these are in the second level of the cache
 _AREA = WINDOW**2
 _FIELDS = 4  # numbers per window of a real image
 
@@ -98,10 +99,11 @@ def estimate_all_pairs(rows: GridFeatures, columns: GridFeatures, threads: int) 
     means = columns.means
     moments = (columns.sums, 2 * means, means * means, columns.variances)
     estimates = np.empty((len(rows.pixels), count), np.float32)
-    with numba_threads(min(threads, -(-count // VECTOR))):
+    with numba_threads(min(threads, -(-count // (_BLOCKS * VECTOR)))):
         lanes = [in_lanes(values, VECTOR).ravel() for values in (columns.pixels, *moments)]
         factors = in_lanes(columns.factors, VECTOR).ravel()
-        whole, step = len(rows.pixels) // _HEIGHT * _HEIGHT, int(_ARRANGED / (8 * size[0] * size[1]) + 1) * _HEIGHT
+        whole = len(rows.pixels) // _HEIGHT * _HEIGHT
+        step = max(1, int(_ARRANGED / (5 * size[0] * size[1] * _HEIGHT))) * _HEIGHT
         parts = [(slice(first, min(whole, first + step)), _HEIGHT) for first in range(0, whole, step)]
         for part, height in parts + ([(slice(whole, None), 1)] if whole < len(rows.pixels) else []):
             arranged = _arrange(*(values[part] for values in vars(rows).values()), height)
@@ -145,34 +147,44 @@ def _estimate(  # type: ignore[no-untyped-def]
 ) -> None:  # fmt: skip
     """Estimate all pairs of groups of real images and blocks of 16 synthetic ones."""
     height, rows, columns = len(group), shape[0], shape[1]
-    groups = len(factors) // height
-    for block in prange(len(lane_factors) // VECTOR):
-        strip = aligned(np.empty((size[1] * height + 1) * VECTOR, np.float32))
-        constants, line = np.empty(3 * height * VECTOR, np.float32), np.empty(height * VECTOR, np.float32)
-        totals = np.zeros((groups, height * VECTOR))
+    groups, blocks = len(factors) // height, len(lane_factors) // VECTOR
+    vectors = height * VECTOR
+    for task in prange(-(-blocks // _BLOCKS)):
+        strip, line = aligned(np.empty((size[1] * height + 1) * VECTOR, np.float32)), np.empty(vectors, np.float32)
+        constants, totals = np.empty(3 * vectors, np.float32), np.zeros((_BLOCKS, groups, vectors))
+        first_block = task * _BLOCKS
+        last_block = min(blocks, first_block + _BLOCKS)
         for first in range(0, rows, _BAND):
             for n in range(groups):
-                for place in range(height * VECTOR):
-                    row, lane = n * height + place // VECTOR, block * VECTOR + place % VECTOR
-                    constants[place] = (K1 * ranges[row]) ** 2
-                    constants[height * VECTOR + place] = (K2 * ranges[row]) ** 2
-                    scale = 2 * factors[row] * lane_factors[lane] / (_AREA - 1)
-                    constants[2 * height * VECTOR + place] = scale
-                at = n * size[0] * size[1], block * size[0] * size[1]
-                corner = (origin[0] + first * ROW_STEP) * size[1] + origin[1]
-                _fill_strip(group, pixels, lane_pixels, at[0] + corner, at[1] + corner, size[1], origin[1], strip)
-                for y in range(first, min(rows, first + _BAND)):
-                    corner = (origin[0] + y * ROW_STEP) * size[1] + origin[1]
-                    _estimate_row(
-                        group, pixels, windows, lane_pixels, lane_sums, lane_means, lane_squares, lane_variances,
-                        at[0] + corner, at[1] + corner, (n * rows + y) * columns, (block * rows + y) * columns,
-                        size[1], columns, constants, strip, column_weights, line,
-                    )  # fmt: skip
-                    for place in range(height * VECTOR):
-                        totals[n, place] += row_weights[y] * line[place]
-        for n in range(groups * height):
-            for lane in range(VECTOR):
-                estimates[n, block * VECTOR + lane] = totals[n // height, n % height * VECTOR + lane]
+                for block in range(first_block, last_block):
+                    _set_constants(factors, ranges, lane_factors, n * height, block * VECTOR, height, constants)
+                    at = n * size[0] * size[1], block * size[0] * size[1]
+                    corner = (origin[0] + first * ROW_STEP) * size[1] + origin[1]
+                    _fill_strip(group, pixels, lane_pixels, at[0] + corner, at[1] + corner, size[1], origin[1], strip)
+                    for y in range(first, min(rows, first + _BAND)):
+                        corner = (origin[0] + y * ROW_STEP) * size[1] + origin[1]
+                        _estimate_row(
+                            group, pixels, windows, lane_pixels, lane_sums, lane_means, lane_squares, lane_variances,
+                            at[0] + corner, at[1] + corner, (n * rows + y) * columns, (block * rows + y) * columns,
+                            size[1], columns, constants, strip, column_weights, line,
+                        )  # fmt: skip
+                        for place in range(vectors):
+                            totals[block - first_block, n, place] += row_weights[y] * line[place]
+        for block in range(first_block, last_block):
+            for row in range(groups * height):
+                for lane in range(VECTOR):
+                    total = totals[block - first_block, row // height, row % height * VECTOR + lane]
+                    estimates[row, block * VECTOR + lane] = total
+
+
+@compiled()
+def _set_constants(factors, ranges, lane_factors, first, first_lane, height, constants) -> None:  # type: ignore[no-untyped-def]
+    """Fill both constants of SSIM, and the factor from sums of products to twice the covariance, for each pair."""
+    vectors = height * VECTOR
+    for place in range(vectors):
+        row, lane = first + place // VECTOR, first_lane + place % VECTOR
+        constants[place], constants[vectors + place] = (K1 * ranges[row]) ** 2, (K2 * ranges[row]) ** 2
+        constants[2 * vectors + place] = 2 * factors[row] * lane_factors[lane] / (_AREA - 1)
 
 
 @compiled()
