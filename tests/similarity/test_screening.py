@@ -141,13 +141,18 @@ def any_size(monkeypatch):
     monkeypatch.setattr(screening, "_FEWEST_PAIRS", 1)
 
 
-@pytest.fixture
-def family(random) -> tuple[np.ndarray, np.ndarray]:
-    """Real images, and synthetic ones among which are blends with them: pairs with any SSIM."""
-    real, other = textures(random, 150, (72, 64)), textures(random, 700, (72, 64))
-    weights = random.uniform(0, 1, 700)[:, None, None] ** 3
-    blended = weights * real[random.integers(0, 150, 700)] + (1 - weights) * other
-    return real, np.rint(blended).astype(np.uint8)
+@pytest.fixture(scope="module")
+def family() -> tuple[np.ndarray, np.ndarray]:
+    """Real and synthetic variants of 60 images: pairs with any SSIM, up to near copies."""
+    random = np.random.default_rng(3)
+    scenes, other = textures(random, 60, (64, 48)), textures(random, 200, (64, 48))
+
+    def variants(count: int) -> np.ndarray:
+        weights = random.uniform(0, 0.5, (count, 1, 1))
+        images = (1 - weights) * scenes[np.arange(count) % 60] + weights * other[random.integers(0, 200, count)]
+        return np.rint(images).astype(np.uint8)
+
+    return variants(900), variants(1500)
 
 
 def search(k: int, train: np.ndarray, pairs: np.ndarray, exact: bool = False) -> Search:
@@ -158,7 +163,7 @@ def search(k: int, train: np.ndarray, pairs: np.ndarray, exact: bool = False) ->
 def test_lists_pairs_and_copies_are_those_of_the_matrix(family, random):
     comparison, _ = screening_of(*family, threads=2)
     whole = all_scores(comparison)
-    train, pairs = np.arange(0, 150, 2), np.unique(random.integers(0, whole.size, 3000))
+    train, pairs = np.arange(0, 900, 2), np.unique(random.integers(0, whole.size, 3000))
     found = find_top(comparison, search(3, train, pairs))
     assert pairs.size < found.record.computed < 0.3 * whole.size
     assert found.record.missed <= PROMISE
@@ -184,7 +189,7 @@ def test_estimates_that_are_worth_nothing_lose_nothing(family, monkeypatch, capl
 
     monkeypatch.setattr(screening, "SsimScreening", Guessing)
     comparison, _ = screening_of(*family, threads=2)
-    whole, train = all_scores(comparison), np.arange(150)
+    whole, train = all_scores(comparison), np.arange(900)
     with caplog.at_level("INFO"):
         found = find_top(comparison, search(3, train, np.arange(5)))
     for one, expected in zip((found.of_rows, found.of_columns), lists_of(whole, 3, train), strict=True):
@@ -200,23 +205,23 @@ def test_estimates_that_are_worth_nothing_lose_nothing(family, monkeypatch, capl
 def test_the_file_says_how_its_scores_were_found(family, tmp_path):
     real, synthetic = (pack_of(images, name) for images, name in zip(family, "rs", strict=True))
     files = []
-    for number, part in enumerate((slice(0, 300), slice(300, 700))):
+    for number, part in enumerate((slice(0, 1400), slice(1400, 1500))):
         keys = synthetic.keys[part]
         files.append(tmp_path / f"{number}.h5")
         write_top(
             files[-1], SsimComparison(real, synthetic.select(keys)), real.keys, keys, "ssim", train_keys=real.keys,
-            labelled=([], []), options=SimilarityConfig(top_k=2, exact=number == 1), seed=0, shard=Shard(number, 2),
+            labelled=([], []), options=SimilarityConfig(top_k=3, exact=number == 1), seed=0, shard=Shard(number, 2),
         )  # fmt: skip
     first, second = (read_scores(path).record for path in files)
-    assert first.computed < first.pairs == 150 * 300
+    assert first.computed < first.pairs == 900 * 1400
     assert 0 < first.deviation < 0.05
     assert first.margin >= 4
-    assert "of 45,000 pairs" in str(first)
-    assert second == SearchRecord(60_000, 60_000)
-    assert str(second) == "exact scores of all 60,000 pairs"
+    assert "of 1,260,000 pairs" in str(first)
+    assert second == SearchRecord(90_000, 90_000)
+    assert str(second) == "exact scores of all 90,000 pairs"
     gather(tmp_path / "all.h5", files, "ssim")
     joined = read_scores(tmp_path / "all.h5").record
-    assert (joined.pairs, joined.computed) == (105_000, first.computed + 60_000)
+    assert (joined.pairs, joined.computed) == (1_350_000, first.computed + 90_000)
     assert joined.missed == first.missed
     assert joined.promise == 2 * PROMISE
     with h5py.File(tmp_path / "all.h5", "a") as file:  # as written before there was a record

@@ -21,10 +21,11 @@ from deepssim.similarity.lanes import numba_threads
 from deepssim.similarity.margins import BIN, BINS, Margins, image_scales
 from deepssim.similarity.search_record import PROMISE, SearchRecord
 from deepssim.similarity.ssim_screening import SsimScreening, can_screen
-from deepssim.similarity.tiles import Comparison, PreparedTile, Tile, prepared_tiles
+from deepssim.similarity.tiles import Comparison, PreparedTile, Tile, prepared_tiles, tile_shape
 from deepssim.similarity.topk import TopK, update_columns, update_rows
 
 _FEWEST_PAIRS = 2_000_000  # below, all pairs take seconds
+_FEWEST_IN_TILE = 300  # images of each side; in smaller tiles the random pairs of each image would be too many
 _MOST_COMPUTED = 0.3  # fraction of pairs; a pair of a list takes 2.5 times as long as one of the whole matrix
 _SAMPLED = 16  # random pairs of each image and tile, from which the size of its errors is estimated
 
@@ -49,14 +50,18 @@ class Wanted:
     limit: float = np.inf
 
 
-def screening_of(comparison: Comparison) -> SsimScreening | None:
-    """Return how a comparison is screened; None if it cannot be, or has so few pairs that all are computed.
+def screening_of(comparison: Comparison, max_memory_gb: float) -> SsimScreening | None:
+    """Return how a comparison is screened; None if it cannot be, or if that would not be faster than computing all pairs.
 
     Args:
         comparison: real and synthetic items.
+        max_memory_gb: memory limit of the process.
     """
     rows, columns = comparison.shape
-    return SsimScreening(comparison) if rows * columns >= _FEWEST_PAIRS and can_screen(comparison) else None  # type: ignore[arg-type]
+    if rows * columns < _FEWEST_PAIRS or not can_screen(comparison):
+        return None
+    screening = SsimScreening(comparison)  # type: ignore[arg-type]
+    return screening if min(tile_shape(screening, max_memory_gb)) >= _FEWEST_IN_TILE else None  # type: ignore[arg-type]
 
 
 class Screener:

@@ -49,10 +49,8 @@ class SearchRecord:
         names = cls.__dataclass_fields__
         if any(f"search_{name}" not in attributes for name in names):
             return None
-        values = {name: attributes[f"search_{name}"] for name in names}
-        return cls(
-            **{name: int(value) if name in ("pairs", "computed") else float(value) for name, value in values.items()}
-        )
+        values = [attributes[f"search_{name}"] for name in names]
+        return cls(int(values[0]), int(values[1]), *(float(value) for value in values[2:]))
 
     @classmethod
     def joined(cls, shards: "Sequence[SearchRecord | None]") -> "SearchRecord | None":

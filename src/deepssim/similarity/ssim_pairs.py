@@ -59,7 +59,8 @@ def in_bands(features: Any, threads: int) -> BandedFeatures:
             banded = np.empty((len(values), height, values.shape[2], VECTOR), kind)
             _arrange(values, rows, banded)
             arranged.append(banded)
-    return BandedFeatures(*arranged, features.factors, features.ranges)
+    pixels, sums, means, variances = arranged
+    return BandedFeatures(pixels, sums, means, variances, features.factors, features.ranges)
 
 
 def score_pairs(

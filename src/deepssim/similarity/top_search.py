@@ -64,7 +64,7 @@ def find_top(comparison: Comparison, search: Search, check: Callable[[Tile], Non
         search: what is to be found.
         check: looks at each tile of which all scores are computed, and raises an error if they cannot be used.
     """
-    screening = None if search.exact else screening_of(comparison)
+    screening = None if search.exact else screening_of(comparison, search.max_memory_gb)
     rows, columns = comparison.shape
     if screening is not None:
         of_rows, of_columns = _empty(comparison, search)
@@ -97,7 +97,7 @@ def find_pairs_above(
     Returns:
         Rows and columns, int64 (N,), scores, float32 (N,), in increasing order of rows, then columns; and how they were found.
     """
-    screening = None if exact else screening_of(comparison)
+    screening = None if exact else screening_of(comparison, max_memory_gb)
     rows, columns = comparison.shape
     if screening is not None:
         none = np.empty(0, np.int64)
