@@ -127,7 +127,7 @@ def measure(real: ImagePack, synthetic: ImagePack, folder: Path, options: argpar
         f"estimates: those of {COPIES:g} or more": above,
     }
     compile_all(real, synthetic)
-    wall, processor = ({job: np.inf for job in jobs} for _ in range(2))
+    wall, processor = (dict.fromkeys(jobs, np.inf) for _ in range(2))
     found: dict[str, Any] = {}
     for _ in range(options.repetitions):
         for job, run in jobs.items():

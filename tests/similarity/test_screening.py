@@ -17,7 +17,7 @@ from deepssim.similarity.search_record import PROMISE, SearchRecord
 from deepssim.similarity.ssim import SsimComparison
 from deepssim.similarity.ssim_grid import COLUMN_STEP, ROW_STEP, grid_axis
 from deepssim.similarity.ssim_screening import SsimScreening, can_screen
-from deepssim.similarity.tiles import Tile, all_scores
+from deepssim.similarity.tiles import Tile, all_scores, tile_shape
 from deepssim.similarity.top_search import Search, find_pairs_above, find_top
 from deepssim.similarity.topk import TopK, update_columns, update_rows
 
@@ -155,22 +155,24 @@ def family() -> tuple[np.ndarray, np.ndarray]:
     return variants(900), variants(1500)
 
 
-def search(k: int, train: np.ndarray, pairs: np.ndarray, exact: bool = False) -> Search:
-    return Search(k, train, pairs, exact=exact, max_memory_gb=1, seed=0, threads=2)
+def search(k: int, train: np.ndarray, pairs: np.ndarray, max_memory_gb: float = 1.0) -> Search:
+    return Search(k, train, pairs, exact=False, max_memory_gb=max_memory_gb, seed=0, threads=2)
 
 
 @pytest.mark.usefixtures("any_size")
-def test_lists_pairs_and_copies_are_those_of_the_matrix(family, random):
-    comparison, _ = screening_of(*family, threads=2)
+@pytest.mark.parametrize("max_memory_gb", [1, 0.62])  # one tile, and nine
+def test_lists_pairs_and_copies_are_those_of_the_matrix(family, random, max_memory_gb):
+    comparison, screened = screening_of(*family, threads=2)
+    assert (tile_shape(screened, max_memory_gb)[0] < 900) == (max_memory_gb < 1)
     whole = all_scores(comparison)
     train, pairs = np.arange(0, 900, 2), np.unique(random.integers(0, whole.size, 3000))
-    found = find_top(comparison, search(3, train, pairs))
+    found = find_top(comparison, search(3, train, pairs, max_memory_gb))
     assert pairs.size < found.record.computed < 0.3 * whole.size
     assert found.record.missed <= PROMISE
     for one, expected in zip((found.of_rows, found.of_columns), lists_of(whole, 3, train), strict=True):
         require_same(one, expected)
     np.testing.assert_array_equal(found.scores, whole.ravel()[pairs])
-    rows, columns, scores, record = find_pairs_above(comparison, 0.6)
+    rows, columns, scores, record = find_pairs_above(comparison, 0.6, max_memory_gb=max_memory_gb)
     np.testing.assert_array_equal((rows, columns), np.nonzero(whole >= 0.6))
     np.testing.assert_array_equal(scores, whole[rows, columns])
     assert record.computed < 0.3 * whole.size
@@ -229,18 +231,19 @@ def test_the_file_says_how_its_scores_were_found(family, tmp_path):
     assert read_scores(tmp_path / "all.h5").record is None
 
 
+@pytest.mark.usefixtures("any_size")
 def test_nothing_is_missed_among_real_slices_with_near_copies(real_data):
-    """500 MR slices against 4,000: others, blends, and near copies by every change of the audit's controls."""
+    """500 MR slices against 2,000: others, blends, and near copies by every change of the audit's controls."""
     files = sorted((real_data / "brain_slices").rglob("*.png"))
     scans = np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)[:, 8:120] for path in files])
     random = np.random.default_rng(0)
     scans = scans[random.permutation(len(scans))]
-    real, other = scans[:500], scans[500:2500]
-    weights = random.uniform(0.3, 0.95, (1000, 1, 1))
-    blends = weights * real[random.integers(0, 500, 1000)] + (1 - weights) * other[random.integers(0, 2000, 1000)]
+    real, other = scans[:500], scans[500:1500]
+    weights = random.uniform(0.3, 0.95, (500, 1, 1))
+    blends = weights * real[random.integers(0, 500, 500)] + (1 - weights) * other[random.integers(0, 1000, 500)]
     copies = []
     for name in DISTORTIONS:
-        chosen = np.sort(random.choice(500, 20, replace=False))
+        chosen = np.sort(random.choice(500, 10, replace=False))
         copies.append(distort(pack_of(real).select([f"s{n}" for n in chosen]), name, 0).images)
     synthetic = np.concatenate([other, np.rint(blends).astype(np.uint8), *copies])
     synthetic = synthetic[synthetic.std(axis=(1, 2)) > 0]

@@ -27,6 +27,9 @@ from deepssim.similarity.topk import TopK, update_columns, update_rows
 _FEWEST_PAIRS = 2_000_000  # below, all pairs take seconds
 _FEWEST_IN_TILE = 300  # images of each side; in smaller tiles the random pairs of each image would be too many
 _MOST_COMPUTED = 0.3  # fraction of pairs; a pair of a list takes 2.5 times as long as one of the whole matrix
+_LEAST_BEST = 3  # best estimates of each image whose errors are looked at
+_LEARNED = 10_000  # errors that are known before a margin is chosen
+_FAR = 0.05  # an estimate this much below the least score of a row's list is not looked at for its error
 _SAMPLED = 16  # random pairs of each image and tile, from which the size of its errors is estimated
 
 
@@ -102,11 +105,12 @@ class Screener:
         Raises:
             ConfigError, DataError: as `tiles.prepared_tiles`.
         """
-        passed = 0
+        passed, total = 0, self._screening.shape[0] * self._screening.shape[1]
         for part in prepared_tiles(self._screening, max_memory_gb=max_memory_gb):  # type: ignore[arg-type]
             tile = Tile(part.place[0].start, part.place[1].start, self._screened(part))
             passed += tile.scores.size
-            if self._computed > _MOST_COMPUTED * passed:
+            # The lists of the first tiles are short of good partners, so that much has to be computed.
+            if self._computed > (_MOST_COMPUTED if passed > total / 4 else 2 * _MOST_COMPUTED) * passed:
                 self._given_up = True
                 return
             yield tile
@@ -158,13 +162,14 @@ class Screener:
         """Return the pairs with the best estimates of each image, of which the exact score is not known."""
         rows, wanted = part.place[0], self._wanted
         chosen = np.zeros(estimates.shape, bool)
-        size = max(3, *(one.scores.shape[1] for one in (wanted.of_rows, wanted.of_columns) if one is not None), 3)
+        lists = [one.scores.shape[1] for one in (wanted.of_rows, wanted.of_columns) if one is not None]
+        size = max(_LEAST_BEST, *lists, -(-max(0, _LEARNED - self._margins.count) // sum(estimates.shape)))
         of_rows = TopK.empty(len(estimates), min(size, estimates.shape[1]))
         update_rows(of_rows, Tile(0, 0, estimates), self._screening.threads)
         if wanted.of_rows is not None:  # what is far below a list's least score teaches nothing
-            near = of_rows.scores >= wanted.of_rows.scores[rows, -1:] - 0.05
+            near = of_rows.scores >= wanted.of_rows.scores[rows, -1:] - _FAR
         else:
-            near = np.tile(np.arange(of_rows.scores.shape[1]) < 3, (len(estimates), 1))
+            near = np.ones(of_rows.scores.shape, bool)
         chosen[np.nonzero(near)[0], of_rows.partners[near]] = True
         trained = np.flatnonzero(wanted.trained[rows])
         of_columns = TopK.empty(estimates.shape[1], min(size, len(trained)))
