@@ -142,6 +142,7 @@ JOBS: dict[str, Callable[..., dict[str, float]]] = {
     "dense_ssim": dense_ssim,
     "embedding_top_k": embedding_top_k,
     "joined_lists": joined_lists,
+    "screened_ssim": screened_ssim,
 }
 
 

@@ -87,7 +87,7 @@ class Screener:
         rows, columns = self._screening.shape
         deviation = float(np.sqrt(self._margins.squares / max(1, self._margins.count)))
         missed = self._margins.missed(self._gaps)
-        return SearchRecord(rows * columns, self._computed, deviation, self._margin * BIN, missed)
+        return SearchRecord(rows * columns, self._computed, deviation, self._margin * BIN, missed, PROMISE)
 
     @property
     def kept_promise(self) -> bool:

@@ -20,7 +20,7 @@ class SearchRecord:
         deviation: root mean square error of the estimates, of pairs of which both are known.
         margin: the largest margin, in units of the root mean square error of an image.
         missed: expected number of missed scores.
-        promise: the most that was allowed.
+        promise: the most that was allowed; 0 if all pairs were computed.
     """
 
     pairs: int
@@ -28,7 +28,7 @@ class SearchRecord:
     deviation: float = 0.0
     margin: float = 0.0
     missed: float = 0.0
-    promise: float = PROMISE
+    promise: float = 0.0
 
     def __str__(self) -> str:
         if self.computed == self.pairs:
