@@ -24,6 +24,7 @@ from deepssim.similarity import gathering, top_scores
 from deepssim.similarity.embedding_scores import EmbeddingComparison
 from deepssim.similarity.embeddings import Embeddings
 from deepssim.similarity.matrices import Shard, read_scores, write_dense, write_top
+from deepssim.similarity.top_search import find_pairs_above
 from deepssim.similarity.topk import top_k
 
 SIZE = (136, 112)  # of the brain slices of arXiv:2509.16582
@@ -51,6 +52,21 @@ def dense_ssim(folder: Path, real: int, synthetic: int, threads: int, max_memory
         comparison = METRICS[MetricName.SSIM].compare(rows, columns, threads, Device.AUTO)
         write_dense(folder / "scores.h5", comparison, rows.keys, columns.keys, "ssim", max_memory_gb=max_memory_gb)
     return {"seconds": time.perf_counter() - start, "output_gb": (folder / "scores.h5").stat().st_size / 1e9}
+
+
+def screened_ssim(folder: Path, real: int, synthetic: int, threads: int, max_memory_gb: float) -> dict[str, float]:
+    """Write the best partners of two packs, by estimates and exact SSIM of some pairs."""
+    for name, count, seed in (("real", real, 0), ("synthetic", synthetic, 1)):
+        write_noise_pack(folder / f"{name}.h5", count, seed)
+    options = SimilarityConfig(top_k=3, max_memory_gb=max_memory_gb)
+    with open_pack(folder / "real.h5") as rows, open_pack(folder / "synthetic.h5") as columns:
+        comparison = METRICS[MetricName.SSIM].compare(rows, columns, threads, Device.CPU)
+        copies = find_pairs_above(comparison, SSIM_THRESHOLDS.high, max_memory_gb=max_memory_gb)
+        write_top(
+            folder / "top.h5", comparison, rows.keys, columns.keys, "ssim", train_keys=rows.keys, labelled=([], []),
+            options=options, seed=0, threads=threads,
+        )  # fmt: skip
+    return {"computed": copies[3].computed / copies[3].pairs}
 
 
 def embedding_top_k(
@@ -126,6 +142,7 @@ JOBS: dict[str, Callable[..., dict[str, float]]] = {
     "dense_ssim": dense_ssim,
     "embedding_top_k": embedding_top_k,
     "joined_lists": joined_lists,
+    "screened_ssim": screened_ssim,
 }
 
 

@@ -12,6 +12,7 @@ from benchmarks.measure import in_own_process
 def compiled():
     """Compile the loops in a process of its own, which keeps the machine code in numba's cache."""
     in_own_process("dense_ssim", real=5, synthetic=64, threads=2, max_memory_gb=1.0)
+    in_own_process("screened_ssim", real=500, synthetic=4160, threads=2, max_memory_gb=1.0)
     in_own_process("embedding_top_k", real=70, synthetic=70, features=32, k=10, threads=2, max_memory_gb=1.0)
 
 
@@ -28,6 +29,14 @@ def test_the_whole_matrix_of_a_pack_that_would_not_fit(gigabytes):
     """Prepared at once, 3,100 images would take more than 1 GB."""
     job = in_own_process("dense_ssim", real=100, synthetic=3000, threads=2, max_memory_gb=gigabytes)
     assert job["output_gb"] > 100 * 3000 * 4 / 1e9
+    assert job["peak_gb"] < gigabytes
+
+
+def test_estimates_and_exact_scores_of_packs_that_would_not_fit():
+    """Arranged at once for estimates and exact scores, 3,400 images would take 1.4 GB."""
+    gigabytes = 1.0
+    job = in_own_process("screened_ssim", real=800, synthetic=2600, threads=2, max_memory_gb=gigabytes)
+    assert job["computed"] < 0.3  # of the pairs: the others were estimated
     assert job["peak_gb"] < gigabytes
 
 

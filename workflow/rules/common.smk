@@ -200,10 +200,12 @@ def labelled_pairs(wildcards):
 
 
 def scoring_settings(wildcards):
-    """Return what scores depend on; the variant of FSIM is nothing to the other metrics."""
+    """Return what scores depend on, without what concerns other metrics."""
     similarity = dict(config["similarity"])
     if wildcards.metric != MetricName.FSIM:
         del similarity["fsim_variant"]
+    if wildcards.metric != MetricName.SSIM:
+        del similarity["exact"]
     return settings("seed", "device", "shards", "synthesis.images_per_record") | {"similarity": similarity}
 
 

@@ -54,6 +54,12 @@ Scores to store:
         500_000_000, ge=1, description="most scores that are stored as a dense matrix; each takes 4 bytes"
     )
     top_k: int = Field(10, ge=1, description="scores stored per image with `layout: top_k`")
+    exact: bool = Field(
+        False,
+        description="Compute the SSIM of all pairs also where top_k is stored. Otherwise, for 8-bit images on the processor, it "
+        "is computed for pairs whose estimate may reach a list; the file says for how many, and that at most 0.01 scores are "
+        "expected to be missed.",
+    )
     fsim_variant: FsimVariant = Field(
         FsimVariant.PHASE_CONGRUENCY,
         description="FSIM with phase_congruency, as published, or simplified, as in the paper's code, which takes the "

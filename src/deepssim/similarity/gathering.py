@@ -17,6 +17,7 @@ from deepssim.runtime.hdf5 import open_hdf5, read_number_attribute, read_text_at
 from deepssim.runtime.stored_arrays import StoredKeys
 from deepssim.similarity.matrices import Shard, new_dataset, new_file, read_scores
 from deepssim.similarity.scores import ScoreMatrix
+from deepssim.similarity.search_record import SearchRecord
 from deepssim.similarity.top_scores import TopScores
 from deepssim.similarity.topk import TopK, merge
 
@@ -172,7 +173,9 @@ def _write_lists(file: Any, parts: Sequence[TopScores], of_rows: TopK, total: in
             end = place + len(lists.scores)
             scores[place:end], partners[place:end] = lists.scores, lists.partners
             place = end
+    record = SearchRecord.joined([part.record for part in parts])
     file.attrs.update({"train_images": parts[0].train_images, "top_k": parts[0].top_k})
+    file.attrs.update(record.attributes() if record else {})
 
 
 def _write_pairs(file: Any, parts: Sequence[_Part], rows: int, total: int) -> None:

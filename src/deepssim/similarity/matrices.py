@@ -6,6 +6,7 @@ Not here: joining the files of shards (gathering.py), queries on scores (scores.
 fsim.py, embedding_scores.py).
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,9 +32,13 @@ from deepssim.runtime.hdf5 import (
 from deepssim.runtime.stored_arrays import StoredArray, StoredKeys
 from deepssim.seeds import numpy_generator
 from deepssim.similarity.scores import ScoreMatrix, look_up
+from deepssim.similarity.search_record import SearchRecord
 from deepssim.similarity.tiles import Comparison, Tile, score_tiles
 from deepssim.similarity.top_scores import StoredTopK, TopScores
-from deepssim.similarity.topk import TopK, update_columns, update_rows
+from deepssim.similarity.top_search import Search, find_top
+from deepssim.similarity.topk import TopK
+
+logger = logging.getLogger(__name__)
 
 _TOP = {  # datasets of top-k lists and their kinds of dtype
     "of_rows/scores": "f", "of_rows/partners": "iu", "of_columns/scores": "f", "of_columns/partners": "iu",
@@ -111,7 +116,9 @@ def write_top(
     threads: int = 1,
     shard: Shard | None = None,
 ) -> None:
-    """Compute all scores and write the best of each item, those of labelled pairs and those of some random pairs.
+    """Write the best scores of each item, those of labelled pairs and those of some random pairs.
+
+    All scores are computed, or those that estimates show to matter (top_search.py).
 
     Args:
         path: HDF5 file to write.
@@ -131,29 +138,23 @@ def write_top(
     row_of = {key: row for row, key in enumerate(real_keys)}
     train_rows = np.sort(look_up(train_keys, row_of, "real"))
     pairs = _pairs_to_keep(row_of, synth_keys, train_rows, labelled, seed)
-    scores = np.full(len(pairs), np.nan, np.float32)
-    rows, columns = comparison.shape
-    of_rows = TopK.empty(rows, min(options.top_k, columns))
-    of_columns = TopK.empty(columns, min(options.top_k, len(train_rows)))
-    pair_rows, pair_columns = pairs // columns, pairs % columns
-    for tile in score_tiles(comparison, max_memory_gb=options.max_memory_gb):
-        _require_finite(tile, real_keys, synth_keys, metric)
-        update_rows(of_rows, tile, threads)
-        row_part, column_part = tile.place
-        inside = np.flatnonzero(
-            (pair_rows >= row_part.start) & (pair_rows < row_part.stop)
-            & (pair_columns >= column_part.start) & (pair_columns < column_part.stop)
-        )  # fmt: skip
-        scores[inside] = tile.scores[pair_rows[inside] - row_part.start, pair_columns[inside] - column_part.start]
-        chosen = train_rows[(train_rows >= row_part.start) & (train_rows < row_part.stop)]
-        first = int(np.searchsorted(train_rows, row_part.start))
-        part = tile.scores if len(chosen) == len(tile.scores) else tile.scores[chosen - row_part.start]
-        update_columns(of_columns, Tile(first, tile.first_column, part), threads)
-    of_columns = TopK(of_columns.scores, train_rows[of_columns.partners])
+    search = Search(
+        options.top_k,
+        train_rows,
+        pairs,
+        exact=options.exact,
+        max_memory_gb=options.max_memory_gb,
+        seed=seed,
+        threads=threads,
+    )
+    best = find_top(comparison, search, lambda tile: _require_finite(tile, real_keys, synth_keys, metric))
+    logger.info("%s: %s", metric, best.record)
     found = TopScores(
-        *(list(real_keys), list(synth_keys), metric, of_rows, of_columns, pairs, scores),
+        *(list(real_keys), list(synth_keys), metric, best.of_rows),
+        *(TopK(best.of_columns.scores, train_rows[best.of_columns.partners]), pairs, best.scores),
         train_images=len(train_rows),
         top_k=options.top_k,
+        record=best.record,
     )
     _write_top(path, found, shard)
 
@@ -197,6 +198,7 @@ def _read_top(file: Any) -> TopScores:
         stored["pairs/scores"],
         train_images=int(read_number_attribute(file, "train_images")),
         top_k=int(read_number_attribute(file, "top_k")),
+        record=SearchRecord.of_attributes(file.attrs),
     )
     unequal = any(one.scores.shape != one.partners.shape for one in (of_rows, of_columns))
     if unequal or len(found.pairs) != len(found.pair_values) or not _in_bounds(found):
@@ -249,7 +251,8 @@ def _write_top(path: str | Path, content: TopScores, shard: Shard | None) -> Non
             file.create_dataset(f"{side}/partners", data=best.partners)
         file.create_dataset("pairs/codes", data=content.pairs)
         file.create_dataset("pairs/scores", data=content.pair_values)
-        file.attrs.update({"train_images": content.train_images, "top_k": content.top_k})
+        record = content.record.attributes() if content.record else {}
+        file.attrs.update({"train_images": content.train_images, "top_k": content.top_k, **record})
 
 
 @contextmanager

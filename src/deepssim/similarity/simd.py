@@ -84,7 +84,9 @@ def load(context: Any, array: Any, index: Any, like: Any) -> Any:
             pointer = _pointer(context, builder, array, values[0], values[1], place * VECTOR)
             vector = builder.load(builder.bitcast(pointer, ir.VectorType(number, VECTOR).as_pointer()))
             vector.align = array.dtype.bitwidth // 8
-            loaded.append(builder.sitofp(vector, _vector(kind)) if isinstance(array.dtype, types.Integer) else vector)
+            if isinstance(array.dtype, types.Integer):
+                vector = (builder.sitofp if array.dtype.signed else builder.uitofp)(vector, _vector(kind))
+            loaded.append(vector)
         return _stacked(builder, kind, loaded)
 
     return kind(array, types.intp, like), generate
@@ -116,6 +118,22 @@ def store(context: Any, array: Any, index: Any, stack: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp, stack), generate
+
+
+@intrinsic
+def prefetch(context: Any, array: Any, index: Any) -> Any:
+    """Ask for a place of a flat array to be brought into the cache; it may lie behind the end."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        number, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [pointer, number, number, number]), "llvm.prefetch.p0i8"
+        )
+        place = builder.bitcast(_pointer(context, builder, array, values[0], values[1], 0), pointer)
+        builder.call(function, [place, number(0), number(2), number(1)])  # to read, into the second level, of data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
 
 
 @intrinsic

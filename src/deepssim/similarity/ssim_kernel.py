@@ -99,7 +99,7 @@ def score_all_pairs(  # type: ignore[no-untyped-def]
     groups = len(factors) // height
     for block in prange(len(lane_factors) // VECTOR):
         lanes = slice(block * VECTOR, (block + 1) * VECTOR)
-        strip = _aligned(np.empty((size[1] * height + 1) * VECTOR, pixels.dtype))
+        strip = aligned(np.empty((size[1] * height + 1) * VECTOR, pixels.dtype))
         constants, line = np.empty(3 * height * VECTOR, pixels.dtype), np.empty(height * VECTOR, pixels.dtype)
         totals = np.zeros((groups, height * VECTOR))
         for first in range(0, rows, _BAND):
@@ -121,7 +121,7 @@ def score_all_pairs(  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _aligned(values: np.ndarray) -> np.ndarray:
+def aligned(values: np.ndarray) -> np.ndarray:
     """Return all but the last vector of a flat array, from the first address that is a multiple of 64 bytes."""
     skipped = -values.ctypes.data % 64 // values.itemsize
     return values[skipped : skipped + len(values) - VECTOR]

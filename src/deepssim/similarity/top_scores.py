@@ -16,6 +16,7 @@ import numpy as np
 from deepssim.errors import DataError
 from deepssim.runtime.stored_arrays import StoredArray
 from deepssim.similarity.scores import PairBlock, Scores
+from deepssim.similarity.search_record import SearchRecord
 from deepssim.similarity.topk import TopK
 
 _BLOCK = 1_000_000  # pairs processed together
@@ -47,6 +48,7 @@ class TopScores(Scores):
         pair_values: float32 (P,), their scores.
         train_images: number of images that the generator was trained on.
         top_k: requested k; lists are shorter if there are fewer partners.
+        record: how the scores were found; None if the file does not say so.
     """
 
     of_rows: TopK
@@ -55,6 +57,7 @@ class TopScores(Scores):
     pair_values: np.ndarray | StoredArray
     train_images: int
     top_k: int
+    record: SearchRecord | None = None
 
     def column_lists(self) -> Iterator[tuple[int, TopK]]:
         """Yield the lists of some columns at a time, with the number of the first."""

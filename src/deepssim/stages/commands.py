@@ -85,6 +85,7 @@ COMMANDS = {
         help="score real against synthetic images with a metric that compares pixels",
         inputs=_PACKS, optional=_OF_MATRIX, outputs=_MATRIX, settings=_SCORING, several=("pairs",), sharded=True,
         metrics=_OF_PIXELS,
+        flags={"exact": "compute all pairs also where only the best scores are stored (setting similarity.exact)"},
     ),
     "score-embeddings": StageCommand(
         help="score real against synthetic embeddings",

@@ -49,6 +49,7 @@ def score_images(
     pairs: str | Sequence[str] | None = None,
     shard: int = 0,
     shards: int = 1,
+    exact: bool = False,
     threads: int = 1,
 ) -> None:
     """Score every real image against one shard of synthetic ones by a metric that compares pixels.
@@ -61,11 +62,13 @@ def score_images(
         train_used: CSV with the keys of the generator's training images; all real images unless given.
         pairs: pair tables whose scores are kept in any case.
         shard, shards: which of how many parts of the synthetic images this is.
+        exact: compute all pairs, as `similarity.exact`.
         threads: processor threads.
 
     Raises:
         ConfigError: if the metric compares embeddings.
     """
+    similarity = similarity.model_copy(update={"exact": exact or similarity.exact})
     if METRICS[metric].input_kind is not InputKind.PIXELS:
         raise ConfigError(f"{metric.value} compares embeddings; embed the images and use `deepssim score-embeddings`")
     target = _Target(
