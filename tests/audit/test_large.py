@@ -131,4 +131,4 @@ def test_equal_images_are_embedded_and_compared_once(tmp_path, random):
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(first, embed_patterns(pack).values)
     found = store.candidates("kind", hashes, pack.images, found_of)
-    np.testing.assert_array_equal(found.partners[:, 0], which + 150)  # the last of equal images stands for all
+    np.testing.assert_array_equal(found.partners[:][:, 0], which + 150)  # the last of equal images stands for all
