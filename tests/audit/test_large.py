@@ -9,11 +9,17 @@ import pytest
 from deepssim.audit import cache
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.engine import embed_patterns
+from deepssim.audit.inventory import folders_of, take_inventory
+from deepssim.audit.memory import require_memory
+from deepssim.config.audit import AuditConfig
+from deepssim.config.settings import parse_config
 from deepssim.detection.search import Found
+from deepssim.errors import ConfigError
 from deepssim.images import on_disk
 from deepssim.images.folders import Decoded, collect
 from deepssim.images.packs import ImagePack
 from deepssim.images.scans import Scan
+from tests.audit.folders import make_folders
 
 SIDE = 64
 FACTS = 2500  # bytes that may be known of an image beside its pixels
@@ -132,3 +138,28 @@ def test_equal_images_are_embedded_and_compared_once(tmp_path, random):
     np.testing.assert_array_equal(first, embed_patterns(pack).values)
     found = store.candidates("kind", hashes, pack.images, found_of)
     np.testing.assert_array_equal(found.partners[:][:, 0], which + 150)  # the last of equal images stands for all
+
+
+def test_more_images_than_fit_into_memory_are_refused_before_they_are_read(tmp_path):
+    root = make_folders(tmp_path, real=2, synthetic=3, copies=0)
+    config = parse_config(
+        {"audit": {"real": str(root / "real"), "synthetic": str(root / "synthetic"), "max_memory_gb": 0.3}}
+    )
+    store = AuditCache(tmp_path / "cache")
+    with pytest.raises(
+        ConfigError, match=r"max_memory_gb 0\.3 is too little for 3 synthetic images, .* set it to 0\.31 or more"
+    ):
+        take_inventory(folders_of(config.audit), store, config.audit, 1)
+    assert not list((tmp_path / "cache").rglob("*.h5"))
+    array = tmp_path / "array"
+    array.mkdir()
+    np.save(array / "many.npy", np.random.default_rng(0).integers(0, 255, (40, 32, 32), np.uint8))
+    options = config.audit.with_changes(synthetic=str(array), max_memory_gb=0.300002)  # of one file, which holds 40
+    with pytest.raises(ConfigError, match="too little for 40 synthetic images"):
+        take_inventory(folders_of(options), store, options, 1)
+
+
+def test_a_million_images_fit_into_the_default(tmp_path):
+    require_memory(1_000_000, AuditConfig())
+    with pytest.raises(ConfigError, match=r"set it to 4\.8 or more"):
+        require_memory(3_000_000, AuditConfig())

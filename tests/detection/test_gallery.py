@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepssim.detection.gallery import Gallery, build_gallery, prepare_all, single_threaded_libraries
+from deepssim.detection.gallery import Gallery, _products, build_gallery, prepare_all, single_threaded_libraries
 from deepssim.detection.pattern import LENGTH
 from deepssim.images.packs import ImagePack
 from deepssim.registration.keypoints import LEVELS, SYMMETRIES
@@ -89,3 +89,13 @@ def test_opencv_has_its_threads_again_whatever_happened():
         assert cv2.getNumThreads() == 2
     finally:
         cv2.setNumThreads(before)
+
+
+def test_products_with_a_large_gallery_do_not_depend_on_how_many_images_there_are(gallery, random):
+    vectors = random.normal(size=(2100, 512)).astype(np.float32)  # beyond what is multiplied image by image
+    queries = random.normal(size=(32, len(SYMMETRIES), 512)).astype(np.float32)
+    together = _products(queries, vectors)
+    assert together.shape == (32, len(SYMMETRIES), 2100)
+    np.testing.assert_array_equal(together[[7]], _products(queries[[7]], vectors))
+    np.testing.assert_array_equal(together, queries @ vectors.T)  # one product for each image
+    np.testing.assert_array_equal(_products(queries, vectors[:10]), queries @ vectors[:10].T)

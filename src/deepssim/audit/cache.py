@@ -31,6 +31,7 @@ from deepssim.images.scans import Scan
 from deepssim.runtime.hdf5 import dataset, open_hdf5, read_keys, write_keys
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.runtime.private import close_to_others, owner_only
+from deepssim.runtime.progress import Pace
 from deepssim.runtime.provenance import fingerprint
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
 from deepssim.similarity.embeddings import Embeddings, write_embeddings
@@ -90,6 +91,7 @@ class AuditCache:
         for content, scan in zip(contents, scans, strict=True):
             if isinstance(content, str) and content not in known:
                 new.setdefault(content, scan)
+        pace = Pace(len(new))
         for batch in _in_batches(new, attempt_in_turn(list(new.values()), decode, threads=threads)):
             known |= {name: item for name, item in batch.items() if isinstance(item, DataError)}
             usable = {name: item for name, item in batch.items() if isinstance(item, Decoded)}
@@ -98,6 +100,7 @@ class AuditCache:
                 with owner_only(), atomic_outputs({"part": path}) as outputs:
                     write_part(outputs["part"], list(usable), list(usable.values()))
                 known |= parts.read(path, usable)  # without the pixels
+            pace.report(len(batch), "files decoded and kept for the next audit")
         self._log("files", "decoded", len(scans), len(new), len(set(contents) - new.keys()))
         return [
             content if isinstance(content, DataError) else _of_scan(known[content], scan)
@@ -121,12 +124,14 @@ class AuditCache:
         for path in sorted(folder.glob("*.h5")):
             _add(rows, path, ("embeddings",))
         new = rows.left()
+        pace = Pace(len(new))
         for some in batches(pack.images, new, _BATCH_BYTES):
             part = embed(ImagePack(pack.images[some], [content[row] for row in some.tolist()]))
             encoder, path = part.encoder, folder / f"{fingerprint(part.keys)[:16]}.h5"
             with owner_only(), atomic_outputs({"part": path}) as outputs:
                 write_embeddings(outputs["part"], part)
             _add(rows, path, ("embeddings",))
+            pace.report(len(some), "images embedded and kept for the next audit")
         self._log("images", "embedded", len(content), len(new), rows.different - len(new))
         return Embeddings(rows.values("embeddings"), pack.keys, encoder, checksum)  # type: ignore[arg-type]
 
