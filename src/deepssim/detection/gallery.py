@@ -19,7 +19,8 @@ from deepssim.images.packs import ImagePack
 from deepssim.registration.keypoints import LEVELS, symmetric_descriptors
 from deepssim.registration.proof import Prepared, prepare
 
-_LARGE = 2**20  # numbers of all vectors of a level, from which BLAS multiplies few and many rows in the same way
+_LARGE = 2**20  # numbers of all vectors of a level from which images are compared together
+_TOGETHER = 32  # images in one product, those of a task of the search
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Gallery:
 def _products(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Return the products of vectors of images with those of a gallery, which do not depend on how many images there are.
 
-    A product for each image reads a large gallery from memory for each, and takes 12 times as long with 2,000 real images as one
-    product for all. Products of small matrices are rounded in other ways by their size, so that those are made one by one.
+    A product for each image reads a large gallery from memory each time, and takes 12 times as long with 2,000 real images as one
+    for 32 images. All products with a large gallery have the same shape, since BLAS may round products by their shape.
 
     Args:
         queries: float32 (N, 4, D).
@@ -71,7 +72,10 @@ def _products(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     if vectors.size < _LARGE:
         return queries @ vectors.T
     count, poses, length = queries.shape
-    return (queries.reshape(count * poses, length) @ vectors.T).reshape(count, poses, len(vectors))
+    padded = np.zeros((-(-count // _TOGETHER), _TOGETHER * poses, length), np.float32)
+    padded.reshape(-1, poses, length)[:count] = queries
+    found = np.stack([part @ vectors.T for part in padded])
+    return found.reshape(-1, poses, len(vectors))[:count]
 
 
 def build_gallery(pack: ImagePack, seed: int, *, threads: int = 1) -> Gallery:
