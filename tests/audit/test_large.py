@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import deepssim
 from deepssim.audit import cache
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.engine import embed_patterns
@@ -20,6 +21,7 @@ from deepssim.images.folders import Decoded, collect
 from deepssim.images.packs import ImagePack
 from deepssim.images.scans import Scan
 from tests.audit.folders import make_folders
+from tests.audit.test_run import QUICK
 
 SIDE = 64
 FACTS = 2500  # bytes that may be known of an image beside its pixels
@@ -120,6 +122,36 @@ def test_an_interrupted_audit_goes_on_after_its_last_batch(tmp_path, kind):
     files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert len(files) <= 12
     assert not any(path.stat().st_mode & 0o077 for path in files)
+
+
+def test_an_audit_that_goes_on_writes_the_same_report(tmp_path, monkeypatch):
+    root = make_folders(tmp_path / "made", real=8, synthetic=70, holdout=24, copies=3)
+    monkeypatch.setattr(cache, "_BATCH_BYTES", 32 * SIDE**2)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    added, add = [], cache._add
+
+    def interrupted(rows, path, names):
+        added.append(path.parent.parent.name)
+        if added.count("candidates") == 4:  # the second of three batches of synthetic images
+            raise KeyboardInterrupt
+        add(rows, path, names)
+
+    def audit(out, store):
+        deepssim.audit(
+            root / "real", root / "synthetic", tmp_path / out, holdout=root / "holdout", cache=tmp_path / store, threads=1,
+            **QUICK | {"subject_pattern": r"^([a-z]\d+)"},
+        )  # fmt: skip
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            audit("later", "stopped")
+    audit("later", "stopped")
+    audit("whole", "own")
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir() if path.is_file())
+    assert "index.html" in names
+    for name in names:
+        assert (tmp_path / "later" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
 def test_equal_images_are_embedded_and_compared_once(tmp_path, random):

@@ -28,5 +28,5 @@ def require_memory(images: int, options: AuditConfig) -> None:
     if needed > options.max_memory_gb:
         raise ConfigError(
             f"audit.max_memory_gb {options.max_memory_gb:g} is too little for {images:,} synthetic images, whose lists take "
-            f"{PER_IMAGE / 1000:g} kB each; set it to {math.ceil(needed * 100) / 100:g} or more"
+            f"{PER_IMAGE / 1000:g} kB each; set it to {math.ceil(needed * 100) / 100:g} or more (with --config)"
         )
