@@ -54,7 +54,7 @@ class KeptRows:
         self._rows[places[held]] = starts.pop() + np.flatnonzero(held)  # one place in all of them
 
     def left(self) -> np.ndarray:
-        """Return one row for each image that is not known yet, increasing, int64."""
+        """Return one row for each image that is not known yet, int64 (n,), increasing."""
         return np.sort(self._last[self._rows < 0])
 
     def values(self, name: str) -> StoredImages:

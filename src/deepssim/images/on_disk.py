@@ -179,7 +179,7 @@ def blocks(images: Any) -> Iterator[np.ndarray]:
     """Yield all images in arrays of some, in order, so that few are in memory at a time.
 
     Args:
-        images: array (N, H, W) or (N, D, H, W), or stored images.
+        images: array of any dtype, such as uint8 (N, H, W) or (N, D, H, W), or stored images.
     """
     step = max(1, _BLOCK // bytes_of_one(images))
     for start in range(0, len(images), step):

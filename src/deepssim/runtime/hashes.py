@@ -57,7 +57,7 @@ def digests_of(names: Sequence[str]) -> np.ndarray:
         names: N names.
 
     Returns:
-        `DIGEST` (N,), equal where names are equal.
+        bytes of `DIGEST`, shape (N,), equal where names are equal.
     """
     if isinstance(names, Hashes):
         return names.digests
