@@ -2,7 +2,8 @@
 
 A made set of images of 64x64 pixels is audited in a process of its own at each number of images, with nothing cached, and what a
 million would need is worked out from the difference between the last two. The table goes into docs/audit.md. `--without-search`
-compares 32 images of each batch and gives their candidates to the others: memory of all the rest, in a tenth of the time.
+compares 32 images of each batch and gives their candidates to the others: memory of all the rest, in a tenth of the time. `--real`
+is the number of training images, each of which is compared with all others first.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from deepssim.detection.gallery import Gallery
 from deepssim.detection.search import Found
 from deepssim.images.packs import ImagePack
 
-REAL = HOLDOUT = 40  # training and held-out images; what those take does not depend on the number of synthetic ones
+REAL = HOLDOUT = 40  # training and held-out images; what those take does not grow with the number of synthetic ones
 SIDE, COARSE = 64, 8  # pixels of an image, and of the noise that it is enlarged from
 MILLION = 1_000_000
 _AT_ONCE = 1000  # images drawn together
@@ -113,12 +114,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--counts", type=int, nargs="+", default=[20_000, 100_000], help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "audit.md", help="default: %(default)s")
+    parser.add_argument("--real", type=int, default=REAL, help="training images; default: %(default)s")
     parser.add_argument("--without-search", action="store_true", help="compare few images only, to measure memory")
     options = parser.parse_args()
     if len(options.counts) < 2:
         parser.error("--counts needs two numbers of images, between which memory grows")
     with tempfile.TemporaryDirectory() as name:
-        write_images(Path(name, "real"), REAL, seed=1)
+        write_images(Path(name, "real"), options.real, seed=1)
         write_images(Path(name, "holdout"), HOLDOUT, seed=3)
         found = [measure(Path(name), count, searching=not options.without_search) for count in options.counts]
     insert(options.out, "many images", table_lines(options.counts, found))

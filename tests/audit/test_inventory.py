@@ -116,6 +116,19 @@ def test_hidden_images_are_a_reservation(tmp_path, folders, cache):
     assert text.startswith("1 of 13 synthetic files was not looked at, since hidden images")
 
 
+def test_many_reasons_are_a_row_of_the_page_and_all_of_the_table(tmp_path, folders, cache, monkeypatch):
+    (folders / "synthetic" / ".note").write_text("nothing to see")
+    (folders / "synthetic" / "notes.txt").write_text("nothing to see")
+    (folders / "synthetic" / "Thumbs.db").write_bytes(b"0")
+    (folders / "synthetic" / "empty.abc").write_bytes(b"")
+    monkeypatch.setattr("deepssim.audit.page._MOST_REASONS", 2)
+    run(folders, tmp_path / "report", cache, holdout=folders / "holdout")
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "<td>3</td><td>left out or not read, for 3 further reasons, which files.csv has</td>" in page
+    table = pd.read_csv(tmp_path / "report" / "files.csv")
+    assert table[table["status"] == "left out"]["reason"].nunique() == 4
+
+
 def test_the_exit_status_follows_the_verdict(tmp_path, folders, cache, capsys):
     config = tmp_path / "own.yaml"
     config.write_text(json.dumps({"audit": QUICK}))

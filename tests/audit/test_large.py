@@ -6,14 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import deepssim
 from deepssim.audit import cache
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.engine import embed_patterns
+from deepssim.audit.inventory import folders_of, take_inventory
+from deepssim.audit.memory import require_memory
+from deepssim.config.audit import AuditConfig
+from deepssim.config.settings import parse_config
 from deepssim.detection.search import Found
+from deepssim.errors import ConfigError
 from deepssim.images import on_disk
 from deepssim.images.folders import Decoded, collect
 from deepssim.images.packs import ImagePack
 from deepssim.images.scans import Scan
+from tests.audit.folders import make_folders
+from tests.audit.test_run import QUICK
 
 SIDE = 64
 FACTS = 2500  # bytes that may be known of an image beside its pixels
@@ -116,6 +124,36 @@ def test_an_interrupted_audit_goes_on_after_its_last_batch(tmp_path, kind):
     assert not any(path.stat().st_mode & 0o077 for path in files)
 
 
+def test_an_audit_that_goes_on_writes_the_same_report(tmp_path, monkeypatch):
+    root = make_folders(tmp_path / "made", real=8, synthetic=70, holdout=24, copies=3)
+    monkeypatch.setattr(cache, "_BATCH_BYTES", 32 * SIDE**2)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    added, add = [], cache._add
+
+    def interrupted(rows, path, names):
+        added.append(path.parent.parent.name)
+        if added.count("candidates") == 4:  # the second of three batches of synthetic images
+            raise KeyboardInterrupt
+        add(rows, path, names)
+
+    def audit(out, store):
+        deepssim.audit(
+            root / "real", root / "synthetic", tmp_path / out, holdout=root / "holdout", cache=tmp_path / store, threads=1,
+            **QUICK | {"subject_pattern": r"^([a-z]\d+)"},
+        )  # fmt: skip
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            audit("later", "stopped")
+    audit("later", "stopped")
+    audit("whole", "own")
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir() if path.is_file())
+    assert "index.html" in names
+    for name in names:
+        assert (tmp_path / "later" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
 def test_equal_images_are_embedded_and_compared_once(tmp_path, random):
     images = random.integers(0, 255, (150, SIDE, SIDE), np.uint8)
     which = np.arange(300) % 150
@@ -131,4 +169,29 @@ def test_equal_images_are_embedded_and_compared_once(tmp_path, random):
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(first, embed_patterns(pack).values)
     found = store.candidates("kind", hashes, pack.images, found_of)
-    np.testing.assert_array_equal(found.partners[:, 0], which + 150)  # the last of equal images stands for all
+    np.testing.assert_array_equal(found.partners[:][:, 0], which + 150)  # the last of equal images stands for all
+
+
+def test_more_images_than_fit_into_memory_are_refused_before_they_are_read(tmp_path):
+    root = make_folders(tmp_path, real=2, synthetic=3, copies=0)
+    config = parse_config(
+        {"audit": {"real": str(root / "real"), "synthetic": str(root / "synthetic"), "max_memory_gb": 0.3}}
+    )
+    store = AuditCache(tmp_path / "cache")
+    with pytest.raises(
+        ConfigError, match=r"max_memory_gb 0\.3 is too little for 3 synthetic images, .* set it to 0\.31 or more"
+    ):
+        take_inventory(folders_of(config.audit), store, config.audit, 1)
+    assert not list((tmp_path / "cache").rglob("*.h5"))
+    array = tmp_path / "array"
+    array.mkdir()
+    np.save(array / "many.npy", np.random.default_rng(0).integers(0, 255, (40, 32, 32), np.uint8))
+    options = config.audit.with_changes(synthetic=str(array), max_memory_gb=0.30001)  # of one file, which holds 40
+    with pytest.raises(ConfigError, match="too little for 40 synthetic images"):
+        take_inventory(folders_of(options), store, options, 1)
+
+
+def test_a_million_images_fit_into_the_default(tmp_path):
+    require_memory(1_000_000, AuditConfig())
+    with pytest.raises(ConfigError, match=r"set it to 6\.3 or more"):
+        require_memory(3_000_000, AuditConfig())

@@ -79,3 +79,11 @@ def test_ratios_are_summarised_without_the_unknown():
     found = nearest_two(np.array([0.5, np.nan, 0.7]), np.array([np.nan]))
     assert found["synthetic"]["median"] == pytest.approx(0.6)
     assert found["holdout"]["median"] is None
+
+
+def test_cells_do_not_depend_on_how_many_embeddings_are_placed_together(random, monkeypatch):
+    train, others = random.normal(size=(200, 12)).astype(np.float32), random.normal(size=(1000, 12)).astype(np.float32)
+    whole = cells_of(train, others, seed=0)[0]
+    assert len(set(whole)) == 5
+    monkeypatch.setattr("deepssim.audit.membership._TOGETHER", 256)
+    np.testing.assert_array_equal(cells_of(train, others, seed=0)[0], whole)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepssim.detection.gallery import Gallery, build_gallery, prepare_all, single_threaded_libraries
+from deepssim.detection.gallery import Gallery, _products, build_gallery, prepare_all, single_threaded_libraries
 from deepssim.detection.pattern import LENGTH
 from deepssim.images.packs import ImagePack
 from deepssim.registration.keypoints import LEVELS, SYMMETRIES
@@ -89,3 +89,14 @@ def test_opencv_has_its_threads_again_whatever_happened():
         assert cv2.getNumThreads() == 2
     finally:
         cv2.setNumThreads(before)
+
+
+def test_products_with_a_large_gallery_do_not_depend_on_how_many_images_there_are(random):
+    vectors = random.normal(size=(2100, 512)).astype(np.float32)  # beyond what is multiplied image by image
+    queries = random.normal(size=(40, len(SYMMETRIES), 512)).astype(np.float32)
+    with single_threaded_libraries():
+        together = _products(queries, vectors)
+        for rows in ([7], [39], range(20, 39)):
+            np.testing.assert_array_equal(together[rows], _products(queries[rows], vectors))
+        np.testing.assert_array_equal(_products(queries, vectors[:10]), queries @ vectors[:10].T)
+    np.testing.assert_allclose(together, np.einsum("nsd,td->nst", queries, vectors, dtype=np.float64), atol=1e-3)

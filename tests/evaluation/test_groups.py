@@ -8,6 +8,7 @@ from deepssim.evaluation.groups import (
     conformal_limit,
     effective_items,
     excess_probability,
+    group_codes,
     rate_by_group,
     tail_limit,
 )
@@ -122,3 +123,14 @@ def test_a_tail_limit_is_neither_too_high_to_confirm_anything_nor_moved_by_units
     assert tail_limit(3 * draws + 5, names, 1000, 0.025) == pytest.approx(3 * limit + 5)
     unknown = np.where(np.arange(400) < 10, np.nan, draws)
     assert np.isfinite(tail_limit(unknown, names, 1000, 0.025))
+
+
+def test_groups_are_numbered_in_the_order_of_their_names(random):
+    names = ["z", "a", "é", "e\u0301", "\U0001f600", "\ud83d", "\uffff", "", "a", "A", "10", "9", "\udce9x"]
+    names += [f"name {number}" for number in random.integers(0, 50, 200)]
+    order = sorted(set(names))
+    codes, count = group_codes(names)
+    assert (codes.tolist(), count) == ([order.index(name) for name in names], len(order))
+    assert group_codes(codes)[0].tolist() == codes.tolist()
+    assert group_codes([3, 20, 3])[0].tolist() == [1, 0, 1]  # as text
+    assert group_codes([])[1] == 0

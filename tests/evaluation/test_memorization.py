@@ -1,8 +1,11 @@
 """The memorization index: by hand, in [-1, 1], and monotone in the fraction of planted copies."""
 
 import numpy as np
+import pytest
 from scipy.stats import median_abs_deviation
 
+from deepssim.evaluation.groups import group_codes
+from deepssim.evaluation.jackknife import jackknife_interval, leave_one_out
 from deepssim.evaluation.memorization import _median, memorization_index, memorization_summary, standardised_excess
 
 
@@ -59,3 +62,15 @@ def test_there_is_no_index_without_a_null(random):
         found = memorization_summary(memorization_index(excess), people(5), np.zeros(3), people(3))
         assert found["mean"] is None
         assert found["reason"] == "needs negative controls of 20 subjects whose scores differ"
+
+
+def test_the_mean_without_each_part_is_that_of_the_weights(random):
+    index, groups = random.uniform(-1, 1, 900), [f"volume {number}" for number in random.integers(0, 700, 900)]
+    null, subjects = random.uniform(-1, 1, 40), [f"subject {number}" for number in range(40)]
+    weights = leave_one_out(groups, 3)
+    assert len(weights) == 500  # parts of more subjects than that
+    samples = np.array([(row / row.sum()) @ ((index + 1) / 2) for row in weights])
+    expected = jackknife_interval(float(((index + 1) / 2).mean()), samples, len(set(groups)))
+    found = memorization_summary(index, groups, null, subjects, seed=3)["mean"]
+    assert [found.low, found.high] == pytest.approx([2 * expected.low - 1, 2 * expected.high - 1])
+    assert found == memorization_summary(index, group_codes(groups)[0], null, subjects, seed=3)["mean"]

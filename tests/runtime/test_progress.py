@@ -60,3 +60,16 @@ def test_little_work_tells_nothing(clock, caplog):
 )
 def test_durations_in_words(seconds, text):
     assert progress.in_words(seconds) == text
+
+
+def test_one_long_piece_of_work_says_how_far_it_is_but_not_that_it_is_done(clock, caplog):
+    caplog.set_level("INFO", logger="deepssim")
+    pace = progress.Pace(1_000_000)
+    for _ in range(2):
+        clock[0] += 100
+        pace.report(250_000, "files decoded")
+    pace.report(500_000, "files decoded")
+    assert caplog.messages == [
+        "250,000 of 1,000,000 files decoded; about 5 min left",
+        "500,000 of 1,000,000 files decoded; about 3 min left",
+    ]

@@ -1,8 +1,8 @@
 """What an audit keeps for the next one: decoded images by file content, embeddings by pixels and encoder, candidates.
 
 Every run adds files and changes none, one for each batch of images, so an interrupted run leaves nothing half done and the next one
-goes on after its last batch. Pixels are read from the files when they are used. Images of patients are in here: only
-the owner can read the files, and no part of them goes into a report.
+goes on after its last batch. Pixels, embeddings and candidates are read from the files when they are used. Images of patients are in
+here: only the owner can read the files, and no part of them goes into a report.
 
 Not here: where the cache lies (runtime/private.py).
 """
@@ -17,6 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from deepssim.audit.kept_rows import KeptRows
 from deepssim.audit.pixels import DecodedParts, write_part
 from deepssim.audit.scan_words import said
 from deepssim.config.choices import AuditUnit
@@ -30,9 +31,10 @@ from deepssim.images.scans import Scan
 from deepssim.runtime.hdf5 import dataset, open_hdf5, read_keys, write_keys
 from deepssim.runtime.outputs import atomic_outputs
 from deepssim.runtime.private import close_to_others, owner_only
+from deepssim.runtime.progress import Pace
 from deepssim.runtime.provenance import fingerprint
 from deepssim.runtime.stage_versions import STAGE_VERSIONS
-from deepssim.similarity.embeddings import Embeddings, read_embeddings, write_embeddings
+from deepssim.similarity.embeddings import Embeddings, write_embeddings
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class AuditCache:
         for content, scan in zip(contents, scans, strict=True):
             if isinstance(content, str) and content not in known:
                 new.setdefault(content, scan)
+        pace = Pace(len(new))
         for batch in _in_batches(new, attempt_in_turn(list(new.values()), decode, threads=threads)):
             known |= {name: item for name, item in batch.items() if isinstance(item, DataError)}
             usable = {name: item for name, item in batch.items() if isinstance(item, Decoded)}
@@ -97,6 +100,7 @@ class AuditCache:
                 with owner_only(), atomic_outputs({"part": path}) as outputs:
                     write_part(outputs["part"], list(usable), list(usable.values()))
                 known |= parts.read(path, usable)  # without the pixels
+            pace.report(len(batch), "files decoded and kept for the next audit")
         self._log("files", "decoded", len(scans), len(new), len(set(contents) - new.keys()))
         return [
             content if isinstance(content, DataError) else _of_scan(known[content], scan)
@@ -106,7 +110,7 @@ class AuditCache:
     def embeddings(
         self, pack: ImagePack, content: Sequence[str], checksum: str, embed: Callable[[ImagePack], Embeddings]
     ) -> Embeddings:
-        """Return the embeddings of images, embedding those whose pixels are new to this encoder.
+        """Return the embeddings of images, which stay in files, embedding those whose pixels are new to this encoder.
 
         Args:
             pack: N images.
@@ -116,25 +120,25 @@ class AuditCache:
         """
 
         folder = self.root / "embeddings" / fingerprint([STAGE_VERSIONS["embed"], checksum])[:32]
-        rows = _Rows(content)
+        rows, encoder = KeptRows(content, ("embeddings",)), ""
         for path in sorted(folder.glob("*.h5")):
-            earlier = read_embeddings(path)
-            rows.fill(earlier.keys, (earlier.values,))
-        new, encoder = rows.left(), ""
+            _add(rows, path, ("embeddings",))
+        new = rows.left()
+        pace = Pace(len(new))
         for some in batches(pack.images, new, _BATCH_BYTES):
             part = embed(ImagePack(pack.images[some], [content[row] for row in some.tolist()]))
-            rows.fill(part.keys, (part.values,))
-            encoder = part.encoder
-            with owner_only(), atomic_outputs({"part": folder / f"{fingerprint(part.keys)[:16]}.h5"}) as outputs:
+            encoder, path = part.encoder, folder / f"{fingerprint(part.keys)[:16]}.h5"
+            with owner_only(), atomic_outputs({"part": path}) as outputs:
                 write_embeddings(outputs["part"], part)
+            _add(rows, path, ("embeddings",))
+            pace.report(len(some), "images embedded and kept for the next audit")
         self._log("images", "embedded", len(content), len(new), rows.different - len(new))
-        (values,) = rows.result()
-        return Embeddings(values, pack.keys, encoder, checksum)
+        return Embeddings(rows.values("embeddings"), pack.keys, encoder, checksum)  # type: ignore[arg-type]
 
     def candidates(
         self, kind: object, contents: Sequence[str], images: Any, find: Callable[[np.ndarray], Found]
     ) -> Found:
-        """Return the candidates of images, sought only for images that are new.
+        """Return the candidates of images, which stay in files, sought only for images that are new.
 
         Args:
             kind: plain values that decide the result beside an image itself: training images, encoder, seed.
@@ -143,27 +147,24 @@ class AuditCache:
             find: returns the candidates of some of them, given by row, int64 (n,).
         """
         folder = self.root / "candidates" / fingerprint([STAGE_VERSIONS["audit"], kind])[:32]
-        rows = _Rows(contents)
+        rows = KeptRows(contents, _CANDIDATES)
         for path in sorted(folder.glob("*.h5")):
-            with open_hdf5(path, needs=("keys", *_CANDIDATES)) as file:
-                keys = read_keys(file, "keys", expected=len(dataset(file, "partners")))
-                if rows.wants(keys):
-                    rows.fill(keys, [dataset(file, name)[:] for name in _CANDIDATES])
+            _add(rows, path, _CANDIDATES)
         new = rows.left()
         for some in batches(images, new, _BATCH_BYTES):
             keys, found = [contents[row] for row in some.tolist()], find(some)
-            values = [getattr(found, name) for name in _CANDIDATES]
-            rows.fill(keys, values)
+            path = folder / f"{fingerprint(keys)[:16]}.h5"
             with (
                 owner_only(),
-                atomic_outputs({"part": folder / f"{fingerprint(keys)[:16]}.h5"}) as outputs,
+                atomic_outputs({"part": path}) as outputs,
                 h5py.File(outputs["part"], "w") as file,
             ):
                 write_keys(file, "keys", keys)
-                for name, value in zip(_CANDIDATES, values, strict=True):
-                    file.create_dataset(name, data=value)
+                for name in _CANDIDATES:
+                    file.create_dataset(name, data=getattr(found, name))
+            _add(rows, path, _CANDIDATES)
         self._log("images", "compared", len(contents), len(new), rows.different - len(new))
-        return Found(*rows.result())
+        return Found(*(rows.values(name) for name in _CANDIDATES))  # type: ignore[arg-type]
 
     def _log(self, what: str, done: str, count: int, new: int, known: int) -> None:
         """Say how many were new, how many an earlier audit knows, and how many equal others."""
@@ -172,55 +173,11 @@ class AuditCache:
         logger.info("%s", said(f"{count:,} {what}: {', '.join(parts)}", self.unit))
 
 
-class _Rows:
-    """Arrays with a row for each of N images, filled part by part.
-
-    Args:
-        contents: what tells each image from all others; equal ones get equal rows.
-    """
-
-    def __init__(self, contents: Sequence[str]) -> None:
-        self._contents = contents
-        self._place = {content: row for row, content in enumerate(contents)}
-        self._known = np.zeros(len(contents), bool)
-        self._arrays: list[np.ndarray] = []
-
-    @property
-    def different(self) -> int:
-        """Number of different images."""
-        return len(self._place)
-
-    def wants(self, keys: Sequence[str]) -> bool:
-        """Return whether one of these images is among those of the arrays."""
-        return any(key in self._place for key in keys)
-
-    def fill(self, keys: Sequence[str], values: Sequence[np.ndarray]) -> None:
-        """Set the rows of some images; others among the keys are passed over.
-
-        Args:
-            keys: n contents.
-            values: of each array, the n rows.
-        """
-        found = [(self._place[key], row) for row, key in enumerate(keys) if key in self._place]
-        if not found:
-            return
-        places, rows = np.array(found, np.int64).T
-        if not self._arrays:
-            self._arrays = [np.zeros((len(self._contents), *part.shape[1:]), part.dtype) for part in values]
-        for array, part in zip(self._arrays, values, strict=True):
-            array[places] = part[rows]
-        self._known[places] = True
-
-    def left(self) -> np.ndarray:
-        """Return one row for each image that is not known yet, increasing, int64."""
-        return np.array(sorted(row for row in self._place.values() if not self._known[row]), np.int64)
-
-    def result(self) -> list[np.ndarray]:
-        """Return the arrays, in which equal images have equal rows."""
-        if self.different == len(self._contents):
-            return self._arrays
-        rows = np.fromiter((self._place[content] for content in self._contents), np.int64, len(self._contents))
-        return [array[rows] for array in self._arrays]
+def _add(rows: KeptRows, path: Path, names: Sequence[str]) -> None:
+    """Take the values that a file holds."""
+    with open_hdf5(path, needs=("keys", *names)) as file:
+        values = {name: dataset(file, name) for name in names}
+        rows.add(path, read_keys(file, "keys", expected=len(values[names[0]])), values)
 
 
 def _in_batches(

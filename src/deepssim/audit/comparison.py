@@ -27,7 +27,8 @@ _WHERE = (
     "ratings",
 )  # paths: what they hold is compared below
 _UNKNOWN = {"value": None, "low": None, "high": None, "method": "patients are not known", "count": None, "total": 0}
-_APART = ("gallery", "rating", "rating_pairs", "context")  # settings that change what the page shows, not what is found
+# Settings that change what the page shows, or how much memory is used, not what is found.
+_APART = ("gallery", "rating", "rating_pairs", "context", "max_memory_gb")
 _RATES = {
     "synthetic_that_copy": "synthetic images that copy a training image",
     "flagged_share": "synthetic images above the limit",

@@ -58,7 +58,14 @@ def trained_encoder(
         )
     options = _options(config, len(real.pixel_hashes))
     version = STAGE_VERSIONS["train_deepssim"]
-    known_by = [version, real.pixel_hashes, list(subjects), as_settings(options), config.seed, config.device.value]
+    known_by = [
+        version,
+        list(real.pixel_hashes),
+        list(subjects),
+        as_settings(options),
+        config.seed,
+        config.device.value,
+    ]
     path = store.root / "encoders" / f"{fingerprint(known_by)[:32]}.safetensors"
     if path.exists():
         logger.info("an earlier audit trained an encoder on these images; it is used again")

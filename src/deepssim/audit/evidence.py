@@ -13,9 +13,12 @@ import numpy as np
 from deepssim.audit.cache import AuditCache
 from deepssim.audit.scan_words import said
 from deepssim.audit.sides import AuditTools, Side, Sides
+from deepssim.detection.score import Score
 from deepssim.detection.search import Cosines, Found
 from deepssim.images.packs import ImagePack
 from deepssim.similarity.embeddings import Embeddings
+
+_TOGETHER = 2**14  # images whose candidates are scored together
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Best:
         scores: float64 (N,), minus infinity where an image has no candidate.
         partners: int64 (N,), training images; -1 where there is none.
         cues: float32 (N, C), of that pair.
-        subjects: of the images.
+        subjects: of the images, where they are known.
     """
 
     scores: np.ndarray
@@ -56,6 +59,24 @@ def best_of(found: Found, scores: np.ndarray, subjects: Sequence[str]) -> Best:
     return Best(scores[rows, place], found.partners[rows, place], found.cues[rows, place], list(subjects))
 
 
+def best_of_many(found: Found, score: Score) -> Best:
+    """Return the same as `best_of`, without subjects, for candidates that stay in files, of which few are read at a time.
+
+    Args:
+        found: candidates of N images.
+        score: of pairs.
+    """
+    count = len(found.partners)
+    cues = np.zeros((count, found.cues.shape[2]), np.float32)
+    best = Best(np.empty(count), np.empty(count, np.int64), cues, [])
+    for start in range(0, count, _TOGETHER):
+        rows = slice(start, start + _TOGETHER)
+        some = found.part(rows)
+        part = best_of(some, score.of(some), ())
+        best.scores[rows], best.partners[rows], best.cues[rows] = part.scores, part.partners, part.cues
+    return best
+
+
 class Detective:
     """Finds candidates among the training images; what an earlier audit found is taken from the cache.
 
@@ -73,7 +94,12 @@ class Detective:
         self._among = among
         self._train, self._tools, self._store, self._candidates = sides.train, tools, store, candidates
         encoder = sides.train.embeddings.checksum if tools.encoder else ""
-        self._kind = [sides.train.pixel_hashes, encoder, tools.seed, candidates]  # hashes of volumes equal no image's
+        self._kind = [
+            list(sides.train.pixel_hashes),
+            encoder,
+            tools.seed,
+            candidates,
+        ]  # hashes of volumes equal no image's
 
     @cached_property
     def gallery(self) -> Any:
@@ -82,11 +108,17 @@ class Detective:
 
     def of_side(self, side: Side, name: str) -> Found:
         """Return the candidates of synthetic or held-out images."""
-        return self.of_pack(side.pack, side.pixel_hashes, side.embeddings, name)
+        return self.of_many(side, name).loaded()
+
+    def of_many(self, side: Side, name: str) -> Found:
+        """Return the candidates of synthetic images, which stay in the files of the cache and are read when they are used."""
+        return self._search(
+            side.pack, side.pixel_hashes, side.embeddings, f"{name} with {self._among}", self._kind, None
+        )
 
     def of_other_subjects(self) -> Found:
         """Return the candidates of training images among those of other subjects that are not equal to them in every pixel."""
-        contents = np.unique(np.asarray(self._train.pixel_hashes), return_inverse=True)[1]
+        contents = np.unique(np.asarray(list(self._train.pixel_hashes)), return_inverse=True)[1]
         names = np.unique(np.asarray(self._train.subjects, dtype=object).astype(str), return_inverse=True)[1]
         return self._search(
             self._train.pack,
@@ -95,7 +127,7 @@ class Detective:
             "training images with each other",
             [*self._kind, names.tolist()],
             lambda rows: (names[rows][:, None] == names[None]) | (contents[rows][:, None] == contents[None]),
-        )
+        ).loaded()
 
     def of_other_visits(
         self, chosen: np.ndarray, kind: list[object], excluded: Callable[[np.ndarray], np.ndarray]
@@ -115,7 +147,7 @@ class Detective:
             f"training images with {self._among} of other visits",
             [*self._kind, "other visits", *kind],
             lambda some: excluded(rows[some]),
-        )
+        ).loaded()
 
     def of_pack(self, pack: ImagePack, hashes: Sequence[str], embeddings: Embeddings | None, name: str) -> Found:
         """Return the candidates of images.
@@ -126,7 +158,7 @@ class Detective:
             embeddings: of an encoder, where the audit has one; made if None.
             name: of the images, for messages.
         """
-        return self._search(pack, hashes, embeddings, f"{name} with {self._among}", self._kind, None)
+        return self._search(pack, hashes, embeddings, f"{name} with {self._among}", self._kind, None).loaded()
 
     def _search(
         self,

@@ -16,7 +16,7 @@ from deepssim.audit.cache import AuditCache
 from deepssim.audit.calibration import Rule, calibrated_rule
 from deepssim.audit.comparability import unlike_any
 from deepssim.audit.controls import Control, Copied, make_controls, positive_controls, teaching
-from deepssim.audit.evidence import Best, Detective, best_of
+from deepssim.audit.evidence import Best, Detective, best_of, best_of_many
 from deepssim.audit.further import FurtherFigures, further_figures
 from deepssim.audit.partial import find_partial_copies, partial_findings
 from deepssim.audit.phantoms import Phantoms, find_phantoms
@@ -93,7 +93,7 @@ class _Evidence:
     Attributes:
         train: of training images among those of other subjects, and whose images show one scan under two names.
         holdout: the same of held-out images; None without a holdout.
-        synthetic: of synthetic images.
+        synthetic: of synthetic images, in files.
         copied: of positive controls.
         phantoms: of synthetic images among training and held-out images together; None without a holdout.
         visited: of training images among those of other visits.
@@ -133,11 +133,11 @@ def examine(
     score = _learn(sides, evidence, taught, tools.engine.cues)
     negative = _negative(sides, evidence, score)
     rule = _rule(sides, negative, options, seed)
-    best = best_of(evidence.synthetic, score.of(evidence.synthetic), sides.synthetic.subjects)
+    best = best_of_many(evidence.synthetic, score)
     copies = leakage.find_copies(best, rule, sides.train.pixel_hashes, sides.synthetic.pixel_hashes)
     confirmed_above = max(rule.threshold, tail_limit(negative.scores, negative.subjects, len(best.scores), MOST_ERROR))
     confirmed = (copies.scores > confirmed_above) & ~copies.identical
-    chance = excess_probability(best.scores, best.subjects, negative.scores, negative.subjects, seed)
+    chance = excess_probability(best.scores, sides.synthetic.groups, negative.scores, negative.subjects, seed)
     controls = positive_controls(evidence.copied.part(~taught), sides.train.subjects, score, rule, confidence)
     sensitivity = _sensitivity(controls)
     partial_copies = find_partial_copies(copies, sides, tools.threads, sought=tools.engine.parts)
@@ -175,7 +175,7 @@ def _gather(sides: Sides, options: AuditConfig, tools: AuditTools, store: AuditC
     scans = find_same_scans(train, tools.engine)
     found = detective.of_side(sides.holdout, "held-out images") if sides.holdout else None
     holdout = None if found is None else (found, find_same_scans(found, tools.engine))
-    synthetic = detective.of_side(sides.synthetic, "synthetic images")
+    synthetic = detective.of_many(sides.synthetic, "synthetic images")
     copied = make_controls(sides.train, options.controls, detective, tools)
     phantoms = None
     if sides.holdout is not None and holdout is not None:
@@ -194,7 +194,7 @@ def _leakage(
     controls: Sequence[Control],
     bootstrap: dict[str, Any],
 ) -> dict[str, Any]:
-    subjects, groups = sides.train.subjects, sides.synthetic.subjects
+    subjects, groups = sides.train.subjects, sides.synthetic.groups
     common = {name: bootstrap[name] for name in ("confidence", "seed")}
     found = leakage.leakage_figures(copies, confirmed, rule, subjects, groups, **bootstrap)
     return found | {"with_missed": leakage.with_missed(copies, rule, controls, subjects, groups, **common)}
@@ -318,9 +318,9 @@ def _borderline(copies: leakage.Copies, rule: Rule, count: int) -> np.ndarray:
         return np.zeros(0, np.int64)  # nothing is close to a limit that does not exist
     apart = np.abs(copies.scores - rule.threshold)
     order = np.argsort(np.where(copies.identical, np.inf, apart), kind="stable")
-    above = [row for row in order if copies.flagged[row] and not copies.identical[row]]
-    below = [row for row in order if not copies.flagged[row]]
-    return np.array(sorted([*above[: count // 2], *below[: count - count // 2]]), dtype=np.int64)
+    flagged, identical = copies.flagged[order], copies.identical[order]
+    above, below = order[flagged & ~identical], order[~flagged]
+    return np.sort(np.concatenate([above[: count // 2], below[: count - count // 2]])).astype(np.int64)
 
 
 def _membership(sides: Sides, neighbours: Neighbours | None, bootstrap: dict[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def further_figures(
     with single_threaded_libraries():
         quality = fidelity(
             sides.train.embeddings.values, sides.train.subjects,
-            sides.synthetic.embeddings.values, sides.synthetic.subjects, seed=seed,
+            sides.synthetic.embeddings.values, sides.synthetic.groups, seed=seed,
         )  # fmt: skip
     none = {"reason": _NO_HOLDOUT if sides.holdout is None else _NOT_SOUGHT}
     summary = {
@@ -101,7 +101,7 @@ def further_figures(
         "epsilon": epsilon_figures(phantoms, score, rule, draw, encoder=encoder, cues=cues, **common) if phantoms else none,
         "memorization_index": {"null": rule.controls}
         | memorization_summary(
-            index, sides.synthetic.subjects, memorization_index(null_excess), negative.subjects, **common,
+            index, sides.synthetic.groups, memorization_index(null_excess), negative.subjects, **common,
         ),
         "fidelity": quality,
     }  # fmt: skip

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepssim.audit.cache import AuditCache
+from deepssim.audit.memory import require_memory
 from deepssim.audit.reading import Reading, find_unit, reading_of
 from deepssim.audit.refusals import require_different_files, require_different_folders, require_several_in_names
 from deepssim.audit.subjects import find_subjects, numbered, require_subjects, volumes_of
@@ -114,6 +115,7 @@ def take_inventory(
         require_subjects(files, folders[name], table=options.subjects, pattern=options.subject_pattern)
     require_several_in_names(folders, entries, options.subject_pattern)
     require_different_files(folders, entries, threads)
+    require_memory(sum(entry.status is Status.READ for entry in entries["synthetic"]), options)
     listed = {name: [entry.path for entry in found if entry.status is Status.READ] for name, found in entries.items()}
     unit = find_unit(listed, options)
     try:
@@ -225,6 +227,8 @@ def _read(
         names=[scan.name for scan, _ in content],
         scans=[scan.files for scan, _ in content] if reading.unit is AuditUnit.VOLUME else (),
     )
+    if name == "synthetic":
+        require_memory(len(collection.pack.keys), options)  # files may hold many
     inventory = Inventory(root, entries, collection, reading.unit)
     _log(name, inventory, reading)
     return inventory

@@ -14,7 +14,7 @@ from deepssim.audit.calibration import Rule
 from deepssim.audit.controls import Control
 from deepssim.audit.evidence import Best
 from deepssim.evaluation.excess import excess_rate, independent_controls, rate_with_missed
-from deepssim.evaluation.groups import rate_by_group
+from deepssim.evaluation.groups import Groups, rate_by_group
 from deepssim.evaluation.intervals import Interval, share_interval
 from deepssim.evaluation.jackknife import Scale, jackknife_interval, leave_one_out
 from deepssim.images.distort import UNCHANGED
@@ -69,7 +69,7 @@ def leakage_figures(
     confirmed: np.ndarray,
     rule: Rule,
     subjects: Sequence[str],
-    synthetic_groups: Sequence[str],
+    synthetic_groups: Groups,
     *,
     confidence: float,
     repetitions: int,
@@ -113,7 +113,7 @@ def with_missed(
     rule: Rule,
     controls: Sequence[Control],
     subjects: Sequence[str],
-    synthetic_groups: Sequence[str],
+    synthetic_groups: Groups,
     *,
     confidence: float,
     seed: int,
@@ -147,7 +147,7 @@ def mean_copies(counts: np.ndarray, subjects: Sequence[str] | np.ndarray, confid
     images = counts.astype(np.float64)
     if people < _LEAST_COPIED:
         return Interval(float(images.mean()), nan, nan, f"fewer than {_LEAST_COPIED} subjects are copied")
-    weights = leave_one_out(subjects, seed)  # type: ignore[arg-type]
+    weights = leave_one_out(subjects, seed)
     samples = (weights @ images) / weights.sum(axis=1)
     return jackknife_interval(float(images.mean()), samples, people, confidence, scale=Scale.LOG)
 

@@ -17,6 +17,7 @@ from deepssim.evaluation.jackknife import jackknife_interval, leave_one_out
 from deepssim.evaluation.ranking import ranking_samples
 
 _LEAST_ALARMS = 5  # that a false-positive rate must allow among the held-out subjects; fewer put the limit anywhere
+_TOGETHER = 2**14  # embeddings that are placed together, a multiple of those that scikit-learn multiplies
 _LEAST_IN_CELL = 10  # held-out and synthetic images that a cell needs for its own test
 
 
@@ -146,7 +147,12 @@ def cells_of(train: np.ndarray, *others: np.ndarray, seed: int) -> list[np.ndarr
 
     count = int(np.clip(len(train) // 40, 1, 10))
     model = KMeans(count, n_init=3, random_state=seed % 2**32).fit(directions(train))
-    return [model.predict(directions(values)) for values in others]
+    return [
+        np.concatenate(
+            [model.predict(directions(values[start : start + _TOGETHER])) for start in range(0, len(values), _TOGETHER)]
+        )
+        for values in others
+    ]
 
 
 def nearest_two(synthetic: np.ndarray, holdout: np.ndarray) -> dict[str, Any]:

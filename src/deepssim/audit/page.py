@@ -28,6 +28,7 @@ from deepssim.evaluation.intervals import Interval
 from deepssim.evaluation.verdict import Verdict
 from deepssim.reporting.environment import page_environment
 
+_MOST_REASONS = 100  # why files were left out or not read, each in a row of the page
 _CLASSES = {Verdict.COPIES: "found", Verdict.CANDIDATES: "unsure", Verdict.NONE: "none", Verdict.CANNOT_TELL: "unsure"}
 
 
@@ -72,6 +73,7 @@ def write_page(
         gallery=gallery(report, threads=threads),
         first=FIRST,
         subjects=table.head(MOST_SUBJECTS).to_dict("records"),
+        most_reasons=_MOST_REASONS,
         more_subjects=max(0, len(table) - MOST_SUBJECTS),
         context=context_entries(summary["context"], what),
         settings=yaml.safe_dump(summary["settings"], sort_keys=False),

@@ -23,6 +23,7 @@ from deepssim.evaluation.contrast import rate_difference, rate_ratio
 from deepssim.evaluation.groups import group_codes
 from deepssim.evaluation.intervals import share_interval
 from deepssim.images.packs import ImagePack
+from deepssim.runtime.hashes import Hashes
 from deepssim.similarity.embeddings import Embeddings
 
 MOST_IMAGES = 5000  # synthetic images compared once more: a draw of so many takes minutes, whatever there is to judge
@@ -111,7 +112,8 @@ def find_phantoms(
     if sides.holdout is None:
         raise ValueError("copies of held-out images need a holdout")
     merged, trained = _together(sides.train, sides.holdout, np.flatnonzero(usable).tolist())
-    hashes = np.asarray(sides.synthetic.pixel_hashes)
+    contents = sides.synthetic.pixel_hashes
+    hashes = contents.digests if isinstance(contents, Hashes) else np.asarray(contents)
     chosen = np.zeros(len(hashes), bool)
     chosen[np.argsort(hashes, kind="stable")[:most]] = True
     synthetic = sides.synthetic.part(chosen)

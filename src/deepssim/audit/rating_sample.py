@@ -6,7 +6,6 @@ cannot be taken for those of other images, and tell nothing about the score.
 Not here: the page for readers (rating_page.py), what their ratings say (readers.py).
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +14,7 @@ import numpy as np
 
 from deepssim.audit.leakage import Copies
 from deepssim.audit.sides import Side
+from deepssim.runtime.hashes import digests_of
 from deepssim.runtime.provenance import fingerprint
 from deepssim.seeds import numpy_generator
 
@@ -73,8 +73,7 @@ def draw_pairs(train: Side, synthetic: Side, copies: Copies, count: int, seed: i
     rows = np.array([row for row, _ in drawn], np.int64)
     strata = [stratum for _, stratum in drawn]
     partners = copies.original[rows]
-    every = _pair_ids(train.pixel_hashes, synthetic.pixel_hashes, copies.original)
-    pairs = [every[row] for row in rows]
+    pairs = _pair_ids(train.pixel_hashes, synthetic.pixel_hashes, partners, rows)
     content = [sorted(train.pixel_hashes), sorted(synthetic.pixel_hashes)]
     shown = sorted(zip(pairs, [stratum.value for stratum in strata], strict=True))
     groups = [synthetic.subjects[row] for row in rows]
@@ -99,12 +98,17 @@ def _allocated(sizes: dict[Stratum, int], count: int) -> dict[Stratum, int]:
     return drawn
 
 
-def _pair_ids(train: Sequence[str], synthetic: Sequence[str], originals: np.ndarray) -> list[str]:
-    """Name each pair by the pixels of both images; equal synthetic images are counted."""
-    seen: Counter[str] = Counter()
+def _pair_ids(train: Sequence[str], synthetic: Sequence[str], partners: np.ndarray, rows: np.ndarray) -> list[str]:
+    """Name pairs by the pixels of both images; equal synthetic images are counted.
+
+    Args:
+        train, synthetic: hashes of the pixels of all images.
+        partners, rows: training and synthetic image of each pair, int64 (n,).
+    """
+    digests = digests_of(synthetic)
     ids = []
-    for content, original in zip(synthetic, originals.tolist(), strict=True):
+    for partner, row in zip(partners.tolist(), rows.tolist(), strict=True):
+        earlier = int((digests[:row] == digests[row]).sum())
         # A word before the digits keeps spreadsheets from reading them as a number.
-        ids.append(f"pair-{fingerprint([train[original], content, seen[content]])[:_ID]}")
-        seen[content] += 1
+        ids.append(f"pair-{fingerprint([train[partner], synthetic[row], earlier])[:_ID]}")
     return ids

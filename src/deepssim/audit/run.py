@@ -248,6 +248,8 @@ def _sides(
     sides = {}
     for name, item in collections.items():
         embeddings = store.embeddings(item.pack, item.pixel_hashes, checksum, tools.embed)
+        if name != "synthetic":
+            embeddings = dataclasses.replace(embeddings, values=np.asarray(embeddings.values))
         sides[name] = Side(item.pack, item.pixel_hashes, subjects[name], embeddings)
     holdout = sides["holdout"].part(usable) if usable is not None and usable.any() else None
     return Sides(sides["real"], sides["synthetic"], holdout)

@@ -5,10 +5,12 @@ Not here: reading folders (inventory.py), embedding (embeddings.py).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from deepssim.audit.engine import IMAGE_ENGINE, Engine
+from deepssim.evaluation.groups import group_codes
 from deepssim.images.packs import ImagePack
 from deepssim.runtime.progress import Steps
 from deepssim.similarity.embeddings import Embeddings
@@ -20,15 +22,20 @@ class Side:
 
     Attributes:
         pack: images or volumes, and keys.
-        pixel_hashes: hash of each image's pixels.
+        pixel_hashes: hash of each image's pixels; of all images of a folder `runtime.hashes.Hashes`.
         subjects: of each image; of synthetic images the volume, or the image itself.
-        embeddings: in the order of the pack.
+        embeddings: in the order of the pack; those of synthetic images stay in files.
     """
 
     pack: ImagePack
-    pixel_hashes: list[str]
+    pixel_hashes: Sequence[str]
     subjects: list[str]
     embeddings: Embeddings
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """Number of each image's subject in the order of their names, int64 (N,), which takes less memory than names."""
+        return group_codes(self.subjects)[0]
 
     def part(self, chosen: np.ndarray) -> "Side":
         """Return some of the images, bool (N,)."""

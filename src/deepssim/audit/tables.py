@@ -269,7 +269,7 @@ def summarise(report: AuditReport) -> dict[str, Any]:
             "encoder": dict(report.encoder),
             "settings": shown_settings(report.config),
             "settings_sha256": settings_sha256,
-            "images_sha256": fingerprint([side.pixel_hashes for side in (report.train, report.synthetic, report.holdout) if side]),
+            "images_sha256": fingerprint([list(side.pixel_hashes) for side in (report.train, report.synthetic, report.holdout) if side]),
             "versions": versions(),
         }
     )  # fmt: skip

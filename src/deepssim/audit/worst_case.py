@@ -38,7 +38,7 @@ def worst_case(
     table = subject_table(copies, train.pack.keys, train.subjects)
     table = table[table["copies"] > 0]
     codes, count = group_codes(train.subjects)
-    generated = group_codes(synthetic.subjects)[0]
+    generated = synthetic.groups
     whose = codes[copies.original]
     # A volume counts once for each subject that it copies: its slices are one act of copying.
     pairs = np.unique(np.stack([generated[copies.flagged], whose[copies.flagged]]), axis=1)
@@ -63,7 +63,7 @@ def worst_case(
                 "copies": int(row.copies),
                 "fraction_of_copies": int(row.copies) / total,
                 "fraction_of_synthetic": rate_by_group(
-                    copies.flagged & (whose == place[row.subject]), synthetic.subjects, each
+                    copies.flagged & (whose == place[row.subject]), synthetic.groups, each
                 ),
             }
             for row in table.head(_SHOWN).itertuples()

@@ -161,6 +161,13 @@ What is compared and counted:
     ratings: tuple[Text, ...] = Field(
         (), description="rating.csv of each reader, filled in; the report compares them with the audit"
     )
+    max_memory_gb: float = Field(
+        2.5,
+        gt=0,
+        description="Memory limit in GB for what an audit holds of synthetic images: lists of them, 2 kB each, and batches "
+        "of pixels, 0.3 GB; more images than fit are refused before any is read. Changes no result. Libraries (0.3 GB), real "
+        "and held-out images (0.2 MB each), and the images of a single file while it is decoded come on top.",
+    )
     gallery: int = Field(60, ge=1, description="pairs of images shown in the report")
     borderline: int = Field(12, ge=0, description="pairs closest to the limit shown in the report")
     de_identified: bool = Field(False, description="leave file names, paths and subjects out of all results")

@@ -25,7 +25,7 @@ _BATCH = 32  # images of one task
 
 @dataclass(frozen=True)
 class Found:
-    """Candidates of N images with their evidence.
+    """Candidates of N images with their evidence, in memory or in files (`images.on_disk.StoredImages`).
 
     Attributes:
         partners: int64 (N, K), rows of the gallery; -1 where an image has fewer candidates.
@@ -39,9 +39,13 @@ class Found:
     overlap: np.ndarray
     proved: np.ndarray
 
-    def part(self, rows: np.ndarray) -> "Found":
-        """Return some of the images, given by row, int64 (n,)."""
+    def part(self, rows: np.ndarray | slice) -> "Found":
+        """Return some of the images, given by row, int64 (n,), or by a slice."""
         return Found(self.partners[rows], self.cues[rows], self.overlap[rows], self.proved[rows])
+
+    def loaded(self) -> "Found":
+        """Return the same in memory, where it is in files."""
+        return Found(*(np.asarray(values) for values in (self.partners, self.cues, self.overlap, self.proved)))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from deepssim.evaluation.groups import Limit, Shapes, beta_shapes, group_codes, rate_by_group
+from deepssim.evaluation.groups import Groups, Limit, Shapes, beta_shapes, group_codes, rate_by_group
 from deepssim.evaluation.intervals import Interval
 from deepssim.seeds import numpy_generator
 
@@ -51,7 +51,7 @@ def alarms_of_limit(limit: Limit) -> AlarmRate:
     return AlarmRate((limit.exceeding + 0.5) / limit.groups, lowest, [equal])
 
 
-def measured_alarms(alarms: np.ndarray, groups: Sequence[str], confidence: float = 0.95) -> AlarmRate | None:
+def measured_alarms(alarms: np.ndarray, groups: Groups, confidence: float = 0.95) -> AlarmRate | None:
     """Return the rate of alarms of a fixed rule among images that cannot be copies; None where there are none.
 
     Args:
@@ -65,7 +65,7 @@ def measured_alarms(alarms: np.ndarray, groups: Sequence[str], confidence: float
 
 
 def excess_rate(
-    flagged: np.ndarray, groups: Sequence[str], alarms: AlarmRate | None, *, confidence: float = 0.95, seed: int = 0
+    flagged: np.ndarray, groups: Groups, alarms: AlarmRate | None, *, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
     """Return the rate of copies when false alarms are subtracted: (flagged - alarm rate) / (1 - alarm rate).
 
@@ -92,7 +92,7 @@ def excess_rate(
 def rate_with_missed(
     certain: np.ndarray,
     flagged: np.ndarray,
-    groups: Sequence[str],
+    groups: Groups,
     alarms: AlarmRate | None,
     found: tuple[float, float],
     *,
@@ -123,14 +123,14 @@ def rate_with_missed(
     value = float((certain.sum() + len(rest) * share) / total)
     if not np.isfinite(plain.low):
         return Interval(value, plain.low, plain.high, plain.method, hits, total)
-    others = [group for group, known in zip(groups, certain, strict=True) if not known]
+    others = group_codes(groups)[0][~certain]
     sensitivity = [(found[0] + 0.5, found[1] - found[0] + 0.5)]
     none: tuple[Shapes, Shapes] = ([(0.0, 1.0)], [(0.0, 1.0)])
     ends = _Ends(confidence, numpy_generator(seed, "missed", hits, total))
     low, high = ends.of(
         lambda sure, hidden, alarm, seen: sure + (1 - sure) * _corrected(hidden, alarm, seen),
         beta_shapes(certain, groups, confidence) if certain.any() else none,
-        beta_shapes(rest, others, confidence) if others else none,
+        beta_shapes(rest, others, confidence) if len(others) else none,
         (alarms.highest, alarms.lowest),
         (sensitivity, sensitivity),
     )

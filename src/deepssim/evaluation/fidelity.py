@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from deepssim.evaluation.groups import group_codes
+from deepssim.evaluation.groups import Groups, group_codes
 from deepssim.seeds import numpy_generator
 
 MANIFOLD_NEIGHBOURS = 3  # of precision and recall, as published
@@ -46,7 +46,7 @@ def fidelity(
     real: np.ndarray,
     subjects: Sequence[str],
     synthetic: np.ndarray,
-    groups: Sequence[str],
+    groups: Groups,
     *,
     divisions: int = DIVISIONS,
     most: int = MOST_IMAGES,
@@ -61,7 +61,7 @@ def fidelity(
     Args:
         real: embeddings of training images, floating point (T, D).
         subjects: of these.
-        synthetic: embeddings, floating point (S, D).
+        synthetic: embeddings, floating point (S, D), of which those that are drawn are read.
         groups: of the synthetic images, slices of one generated volume together.
         divisions: of the subjects.
         most: images of each set in one comparison, drawn at random.
@@ -82,12 +82,12 @@ def fidelity(
     names = ("precision", "recall", "density", "coverage", "kernel_distance")
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     codes, made = group_codes(subjects)[0], group_codes(groups)[0]
-    reference, generated = _unit(real), _unit(synthetic)
-    for near, far, drawn in _draws(codes, len(generated), divisions, most, seed):
+    reference = _unit(real)
+    for near, far, drawn in _draws(codes, len(synthetic), divisions, most, seed):
         if len(near) < needed:
             continue
         sizes.append(len(near))
-        ours = _statistics(reference[near], generated[drawn], codes[near], made[drawn])
+        ours = _statistics(reference[near], _unit(synthetic[drawn]), codes[near], made[drawn])
         theirs = _statistics(reference[near], reference[far], codes[near], codes[far])
         for name in names:
             found[name].append((ours[name], theirs[name]))

@@ -6,12 +6,11 @@ fraction near 1 is skewed. The jackknife on the logit scale with Student's t cov
 Not here: rates (groups.py), the statistics (ranking.py, labelled_pairs.py).
 """
 
-from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
 
-from deepssim.evaluation.groups import group_codes
+from deepssim.evaluation.groups import Groups, group_codes
 from deepssim.evaluation.intervals import Interval, rule_of_three
 from deepssim.seeds import numpy_generator
 
@@ -27,7 +26,7 @@ class Scale(StrEnum):
     LOG = "log"  # positive numbers
 
 
-def leave_one_out(groups: Sequence[str], seed: int = 0) -> np.ndarray:
+def leave_one_out(groups: Groups, seed: int = 0) -> np.ndarray:
     """Return weights of items that leave out one subject in turn.
 
     Args:
@@ -37,11 +36,24 @@ def leave_one_out(groups: Sequence[str], seed: int = 0) -> np.ndarray:
     Returns:
         uint8 (G, N); row g is 0 for the items of subject or part g, 1 for all others.
     """
+    parts, count = parts_left_out(groups, seed)
+    return (parts != np.arange(count)[:, None]).astype(np.uint8)
+
+
+def parts_left_out(groups: Groups, seed: int = 0) -> tuple[np.ndarray, int]:
+    """Return in which part each item is left out, and how many parts there are; see `leave_one_out`.
+
+    Args:
+        groups: subject of each of N items.
+        seed: of the division of many subjects.
+
+    Returns:
+        int64 (N,), 0 to G - 1; G.
+    """
     codes, count = group_codes(groups)
-    if count > _MOST_PARTS:
-        codes = numpy_generator(seed, "jackknife").permutation(count)[codes] % _MOST_PARTS
-        count = _MOST_PARTS
-    return (codes != np.arange(count)[:, None]).astype(np.uint8)
+    if count <= _MOST_PARTS:
+        return codes, count
+    return numpy_generator(seed, "jackknife").permutation(count)[codes] % _MOST_PARTS, _MOST_PARTS
 
 
 def jackknife_interval(

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from deepssim.evaluation.groups import LEAST_GROUPS, group_codes
+from deepssim.evaluation.groups import LEAST_GROUPS, Groups, group_codes
 from deepssim.evaluation.intervals import Interval
-from deepssim.evaluation.jackknife import jackknife_interval, leave_one_out
+from deepssim.evaluation.jackknife import jackknife_interval, parts_left_out
 
 _NORMAL = 1.4826  # standard deviation of a normal distribution in units of its median absolute deviation
 _REACH = 3.0  # standard deviations at which the index is tanh(1) = 0.76: what few unrelated images reach
@@ -62,7 +62,7 @@ def memorization_index(excess: np.ndarray) -> np.ndarray:
 
 
 def memorization_summary(
-    index: np.ndarray, groups: Sequence[str], null_index: np.ndarray, null_subjects: Sequence[str], *,
+    index: np.ndarray, groups: Groups, null_index: np.ndarray, null_subjects: Sequence[str], *,
     confidence: float = 0.95, seed: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """Describe the distribution of the memorization index.
@@ -83,10 +83,13 @@ def memorization_summary(
     if not len(index) or not np.isfinite(index).all():
         reason = f"needs negative controls of {LEAST_GROUPS} subjects whose scores differ"
         return {"mean": None, "null_mean": None, "excess": None, "percentiles": None, "reason": reason}
-    fraction, weights = (index + 1) / 2, leave_one_out(groups, seed)
-    left_out = np.array([row @ fraction for row in weights])  # one row at a time saves memory
+    fraction, (parts, count) = (index + 1) / 2, parts_left_out(groups, seed)
+    left_out, kept = np.empty(count), np.empty(count, np.int64)
+    for part in range(count):  # all at once would take half a kilobyte for each image
+        weights = (parts != part).astype(np.uint8)
+        left_out[part], kept[part] = weights @ fraction, weights.sum()
     found = jackknife_interval(
-        float(fraction.mean()), left_out / np.maximum(weights.sum(axis=1), 1), group_codes(groups)[1], confidence
+        float(fraction.mean()), left_out / np.maximum(kept, 1), group_codes(groups)[1], confidence
     )
     mean = Interval(2 * found.value - 1, 2 * found.low - 1, 2 * found.high - 1, found.method)
     known = np.isfinite(null_index)

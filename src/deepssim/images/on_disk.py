@@ -1,6 +1,8 @@
 """Images that stay in HDF5 files and are read when they are indexed, so that memory does not grow with their number.
 
-Not here: image packs, which have keys as well (packs.py), decoded images of an audit (audit/pixels.py).
+Other rows of numbers, such as embeddings, can be kept in the same way.
+
+Not here: image packs, which have keys as well (packs.py), what an audit keeps (audit/pixels.py, audit/kept_rows.py).
 """
 
 import threading
@@ -20,9 +22,14 @@ _MULTIPLE = 256  # images in one batch of an encoder and eight tasks of a search
 
 
 class ImageFiles:
-    """The datasets `images` of several HDF5 files, one after the other; one file is open at a time."""
+    """One dataset of several HDF5 files each, one after the other; one file is open at a time.
 
-    def __init__(self) -> None:
+    Args:
+        name: of the dataset.
+    """
+
+    def __init__(self, name: str = "images") -> None:
+        self._name = name
         self._paths: list[Path] = []
         self._starts = [0]
         self.shape: tuple[int, ...] = ()  # of one image
@@ -34,14 +41,16 @@ class ImageFiles:
 
         Args:
             path: HDF5 file.
-            images: its dataset `images`, of which shape and type are used.
+            images: its dataset, of which shape and type are used.
 
         Raises:
             ValueError: if its images differ in shape or type from those of other files.
         """
         kind = (tuple(images.shape[1:]), np.dtype(images.dtype))
         if self._paths and kind != (self.shape, self.dtype):
-            raise ValueError(f"{path}: expected {self.dtype} images of shape {self.shape}, got {kind[1]} of {kind[0]}")
+            raise ValueError(
+                f"{path}: expected {self.dtype} {self._name} of shape {self.shape}, got {kind[1]} of {kind[0]}"
+            )
         self.shape, self.dtype = kind
         self._paths.append(Path(path))
         self._starts.append(self._starts[-1] + len(images))
@@ -55,15 +64,15 @@ class ImageFiles:
             for part in np.unique(parts):
                 places = np.flatnonzero(parts == part)
                 inside, back = np.unique(rows[places] - self._starts[part], return_inverse=True)
-                with readable(self._paths[part], "images"):
+                with readable(self._paths[part], self._name):
                     images[places] = _runs(self._images(int(part)), inside)[back]
         return images
 
     def _images(self, part: int) -> Any:
         if part != self._open:
             self.close()
-            file = self._file.enter_context(open_hdf5(self._paths[part], needs=("images",)))
-            self._open, self._now = part, dataset(file, "images")
+            file = self._file.enter_context(open_hdf5(self._paths[part], needs=(self._name,)))
+            self._open, self._now = part, dataset(file, self._name)
         return self._now
 
     def close(self) -> None:
@@ -79,6 +88,8 @@ class StoredImages(np.lib.mixins.NDArrayOperatorsMixin):
         files: that hold them.
         rows: of them; images may repeat.
     """
+
+    __slots__ = ("_files", "_rows")  # there is one for each of a million files
 
     def __init__(self, files: ImageFiles, rows: range | np.ndarray) -> None:
         self._files, self._rows = files, rows
@@ -97,6 +108,11 @@ class StoredImages(np.lib.mixins.NDArrayOperatorsMixin):
     def dtype(self) -> Any:
         """Type of the pixels."""
         return self._files.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the pixels, which stay in the files."""
+        return 0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -163,7 +179,7 @@ def blocks(images: Any) -> Iterator[np.ndarray]:
     """Yield all images in arrays of some, in order, so that few are in memory at a time.
 
     Args:
-        images: array (N, H, W) or (N, D, H, W), or stored images.
+        images: array of any dtype, such as uint8 (N, H, W) or (N, D, H, W), or stored images.
     """
     step = max(1, _BLOCK // bytes_of_one(images))
     for start in range(0, len(images), step):

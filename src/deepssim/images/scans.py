@@ -45,7 +45,7 @@ from deepssim.images.volumes import Volume, numbers_of, value_notices, window_of
 _ADVICE = "compare such files as images (--unit image)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # of a million files
 class Scan:
     """Files that one volume, or several in one file, are read from.
 

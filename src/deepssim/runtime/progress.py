@@ -67,6 +67,30 @@ class Steps:
         return f"; about {in_words(self._left * self._seconds / self._computed)} left"
 
 
+class Pace:
+    """Messages in the log that say how far one long piece of work is, and about how long the rest takes.
+
+    Args:
+        count: units of similar cost, such as files to read.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._done, self._started = count, 0, time.monotonic()
+
+    def report(self, units: int, what: str) -> None:
+        """Say that some more units are done, unless they are the last ones.
+
+        Args:
+            units: that were done since the last message.
+            what: was done, in words.
+        """
+        self._done += units
+        left = self._count - self._done
+        if left > 0 and self._done:
+            rest = left * (time.monotonic() - self._started) / self._done
+            logger.info("%s of %s %s; about %s left", f"{self._done:,}", f"{self._count:,}", what, in_words(rest))
+
+
 def in_words(seconds: float) -> str:
     """Return a duration as people say it: `40 s`, `5 min`, `2.5 h`."""
     if seconds < 100:
