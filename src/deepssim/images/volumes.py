@@ -182,7 +182,7 @@ def slowest_axis(volume: Volume) -> int:
 
 
 def planes_of(volume: Volume, number: int | None) -> Iterator[np.ndarray]:
-    """Yield all planes of a volume in its unit, float32, across the axis along which they lie together in memory.
+    """Yield all planes of a volume in its unit, float32 (H, W), across the axis along which they lie together in memory.
 
     Args:
         volume: as a file stores it.

@@ -76,7 +76,7 @@ class Levels:
 
     @cached_property
     def near(self) -> dict[int, np.ndarray]:
-        """Foreground and the voxels next to it, bool, by number of voxels along each side; never empty, as it fades where thin."""
+        """Foreground and the voxels next to it, bool (S, S, S), by S, voxels along each side; never empty, as it fades where thin."""
         mask = self.mask.astype(np.float32)
         reduced = {side: resized(mask, side) for side in _SIDES}
         return {side: binary_dilation(values > 0.5 * values.max()) for side, values in reduced.items()}

@@ -57,7 +57,7 @@ def digests_of(names: Sequence[str]) -> np.ndarray:
         names: N names.
 
     Returns:
-        bytes of `DIGEST`, shape (N,), equal where names are equal.
+        Bytes of dtype `DIGEST`, shape (N,), equal where names are equal.
     """
     if isinstance(names, Hashes):
         return names.digests

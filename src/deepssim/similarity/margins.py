@@ -76,7 +76,11 @@ class Margins:
         return _LEAST_MARGIN + int(enough[0]) if len(enough) else BINS
 
     def missed(self, gaps: np.ndarray) -> float:
-        """Return the expected number of missed pairs among those that were not compared, by their gaps as in `margin`."""
+        """Return the expected number of missed pairs among those that were not compared.
+
+        Args:
+            gaps: int64 (BINS,), of these pairs, see `margin`.
+        """
         return float((gaps * self.exceedance()).sum())
 
 

@@ -56,7 +56,7 @@ def grid_axis(windows: int, step: int) -> tuple[int, np.ndarray]:
         step: distance of windows of the grid.
 
     Returns:
-        First window of the grid, and the weights of its windows, float64, with sum 1: the mean of all windows if those
+        First window of the grid, and the weights of its windows, float64 (n,), with sum 1: the mean of all windows if those
         between two are interpolated linearly and those at the borders equal the nearest.
     """
     last = (windows - 1) // step

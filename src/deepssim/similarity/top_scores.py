@@ -67,7 +67,7 @@ class TopScores(Scores):
             yield start, TopK(self.of_columns.scores[part], self.of_columns.partners[part])
 
     def pair_blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the codes of some pairs at a time, with the place of the first."""
+        """Yield the codes of some pairs at a time, int64 (n,), with the place of the first."""
         for start in range(0, len(self.pairs), _BLOCK):
             yield start, self.pairs[start : start + _BLOCK]
 
