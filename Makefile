@@ -15,9 +15,9 @@ SLOW := workflow or slurm or faults or browser or fuzz or benchmark
 check: lint
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not ($(SLOW) or paper)"
 
-# Tests that look at the same run share a process (tests/conftest.py); a run leaves processors idle often enough for another beside it.
+# Runs of the workflow use all processors, so these tests follow each other.
 test: check
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m "$(SLOW)"
+	$(BIN)/python -m pytest -m "$(SLOW)"
 
 # Commands of the reference with networks of the paper's size: a quarter of an hour.
 test-paper: .venv/installed-test

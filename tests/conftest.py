@@ -32,9 +32,6 @@ MARKS = {
     "workflow/test_slurm.py": "slurm",
     "workflow/test_volumes.py": "workflow",
 }
-SLOW = frozenset(MARKS.values())
-# Tests of one group run in one process: those that look at the same tiny run, and otherwise those of a file.
-TINY_RUN = frozenset({"test_faults.py", "test_run.py", "test_slurm.py"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,9 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             mark = MARKS.get(place.relative_to(tests).as_posix()) if place.is_relative_to(tests) else None
             if mark:
                 item.add_marker(mark)
-        if any(item.get_closest_marker(mark) for mark in SLOW):
-            group = "tiny run" if item.path.name in TINY_RUN else str(item.path)
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 _NUMBERS = itertools.count()
