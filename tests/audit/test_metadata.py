@@ -57,7 +57,7 @@ def read(tree, **settings):
 
 
 def groups(subjects):
-    """Return the place at which each subject occurs first, whatever it is called."""
+    """Return the place at which each subject occurs first, under any name."""
     return [subjects.index(subject) for subject in subjects]
 
 
